@@ -1,0 +1,281 @@
+"""Every failure is one of these, says what to do, keeps what had arrived, and never shows a key.
+
+    ModelStudioError
+    +-- ConfigurationError              the call cannot be made as it was asked for; nothing was sent
+    +-- APIConnectionError              no connection, or it was lost
+    +-- APITimeoutError                 the service was silent for longer than `timeout` allows
+    +-- APIStatusError                  the service answered with an error
+    |   +-- AuthenticationError         401: wrong key, or a key of another region
+    |   +-- PermissionDeniedError       403: model, workspace or feature not open to this account
+    |   +-- BadRequestError             400 and other 4xx: the request is wrong
+    |   |   +-- ContextLengthError      the input is longer than the model takes
+    |   |   +-- ContentFilterError      the service's moderation stopped input or output
+    |   +-- NotFoundError               404: no such model, workspace or path
+    |   +-- RateLimitError              429: throttled; trying later helps
+    |   +-- QuotaError                  unpaid, not bought, or free tier spent; trying later does not help
+    |   +-- ServerError                 5xx
+    +-- ProtocolError                   the answer does not follow the protocol
+        +-- StreamTruncatedError        the answer ended before it was finished
+
+Codes and statuses are those of the vendor's error-code page (read in the state of September 2026).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from modelstudio_core.types import ChatResult
+
+ErrorT = TypeVar("ErrorT", bound="ModelStudioError")
+
+_KEPT_BODY = 64 * 1024  # characters of an error's body that are kept
+_REDACTED = "[redacted]"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorResponse:
+    """What came over HTTP with an error. Has what LangChain's tracer reads: `status_code`, `headers`, `json()`."""
+
+    status_code: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError where it is none."""
+        return json.loads(self.text)
+
+
+class ModelStudioError(Exception):
+    """The root of all errors of this package.
+
+    Attributes:
+        message: what happened and what to do about it.
+        status_code: the HTTP status, or the status that an error event names; None where there was none.
+        code: the service's own code, such as "Throttling.RateQuota".
+        request_id: what the vendor's support asks for.
+        retry_after: seconds the service asked to wait.
+        body: the decoded error object, or the text where it was no JSON.
+        response: status, headers and text of the HTTP response.
+        partial: the `ChatResult` of what had arrived before the error; None where nothing had.
+        is_retryable: whether the same call may succeed later.
+    """
+
+    is_retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        body: Any = None,
+        response: ErrorResponse | None = None,
+        partial: ChatResult | None = None,
+        is_retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status_code
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.body = body
+        self.response = response
+        self.partial = partial
+        if is_retryable is not None:
+            self.is_retryable = is_retryable
+
+    def __str__(self) -> str:
+        known = (("status", self.status_code), ("code", self.code), ("request_id", self.request_id))
+        facts = ", ".join(f"{name}={value}" for name, value in known if value is not None)
+        return f"{self.message} ({facts})" if facts else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.__dict__.copy())
+
+    def redact(self, secret: str) -> None:
+        """Take `secret` out of everything that this error shows."""
+        if not secret:
+            return
+        self.message = self.message.replace(secret, _REDACTED)
+        self.args = (self.message,)
+        self.body = _redacted(self.body, secret)
+        if self.code is not None:
+            self.code = self.code.replace(secret, _REDACTED)
+        if self.response is not None:
+            headers = {name: value.replace(secret, _REDACTED) for name, value in self.response.headers.items()}
+            self.response = replace(self.response, headers=headers, text=self.response.text.replace(secret, _REDACTED))
+
+    def recast(self, cls: type[ErrorT]) -> ErrorT:
+        """This error as one of `cls`, a subclass of its own class: same fields, cause and traceback."""
+        error = _restore(cls, self.__dict__.copy())
+        error.__cause__, error.__suppress_context__ = self.__cause__, True
+        return error.with_traceback(self.__traceback__)
+
+
+def _restore(cls: type[ErrorT], state: dict[str, Any]) -> ErrorT:
+    error = cls.__new__(cls, state["message"])
+    error.args = (state["message"],)
+    error.__dict__.update(state)
+    return error
+
+
+def _redacted(value: Any, secret: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(secret, _REDACTED)
+    if isinstance(value, Mapping):
+        return {_redacted(key, secret): _redacted(item, secret) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted(item, secret) for item in value]
+    return value
+
+
+class ConfigurationError(ModelStudioError):
+    """The call cannot be made as it was asked for. Nothing was sent."""
+
+
+class APIConnectionError(ModelStudioError):
+    """No connection could be made, or it was lost. Retried only where no byte of a response had come."""
+
+    is_retryable = True
+
+
+class APITimeoutError(ModelStudioError):
+    """The service was silent for longer than `timeout` allows."""
+
+    is_retryable = True
+
+
+class APIStatusError(ModelStudioError):
+    """The service answered with an error."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the key is wrong, or belongs to another region or plan."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the model, workspace or feature is not open to this account."""
+
+
+class BadRequestError(APIStatusError):
+    """400 and other 4xx: the request is wrong, and would be wrong again."""
+
+
+class ContextLengthError(BadRequestError):
+    """The input is longer than the model takes."""
+
+
+class ContentFilterError(BadRequestError):
+    """The service's moderation stopped the input or, in mid-stream, the output."""
+
+
+class NotFoundError(APIStatusError):
+    """404: no such model, workspace or path."""
+
+
+class RateLimitError(APIStatusError):
+    """429: throttled by requests or tokens a minute. Trying later helps."""
+
+    is_retryable = True
+
+
+class QuotaError(APIStatusError):
+    """Unpaid, not bought, or free tier spent. Trying later does not help, paying does."""
+
+
+class ServerError(APIStatusError):
+    """5xx: the service failed or is overloaded."""
+
+    is_retryable = True
+
+
+class ProtocolError(ModelStudioError):
+    """The answer does not follow the protocol: not JSON, not its shape, or over the size limit."""
+
+
+class StreamTruncatedError(ProtocolError):
+    """The answer ended before it was finished. What had arrived is `partial`."""
+
+
+# ---------------------------------------------------------------- the service's codes
+# The first whose words stand in the code (in lower case) wins. The native code and its twin of the compatible
+# protocol stand together. InvalidParameter comes before InternalError, for InternalError.Algo.InvalidParameter.
+
+_BY_CODE: tuple[tuple[type[APIStatusError], tuple[str, ...]], ...] = (
+    (
+        QuotaError,
+        ("arrearage", "commoditynotpurchased", "billoverdue", "freetieronly", "unpurchased"),
+    ),
+    (ContentFilterError, ("datainspectionfailed", "data_inspection_failed")),
+    (BadRequestError, ("invalidparameter", "invalid_parameter")),
+    (AuthenticationError, ("invalidapikey", "invalid_api_key", "not authorized")),
+    (NotFoundError, ("modelnotfound", "model_not_found", "model_not_supported", "workspacenotfound")),
+    (PermissionDeniedError, ("accessdenied", "access_denied")),
+    # insufficient_quota is tokens a minute at this service, not money
+    (RateLimitError, ("throttling", "limitrequests", "limit_requests", "limit_burst_rate", "insufficient_quota")),
+    (
+        ServerError,
+        (
+            "internalerror", "internal_error", "systemerror", "modelservicefailed", "modelservingerror",
+            "serviceunavailable", "modelunavailable", "requesttimeout", "responsetimeout",
+        ),
+    ),
+)  # fmt: skip
+_BY_MESSAGE: tuple[tuple[type[APIStatusError], tuple[str, ...]], ...] = (
+    (ContextLengthError, ("range of input length should be", "maximum context length")),
+    (QuotaError, ("free allocated quota exceeded", "free tier of the model has been exhausted")),
+    (ContentFilterError, ("may contain inappropriate content",)),
+)
+_BY_STATUS: dict[int, type[APIStatusError]] = {
+    401: AuthenticationError,
+    402: QuotaError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: APIStatusError,
+    409: APIStatusError,
+    429: RateLimitError,
+}
+
+
+def status_error(
+    status: int | None,
+    *,
+    code: str | None,
+    message: str,
+    kind: str = "",
+    request_id: str | None = None,
+    retry_after: float | None = None,
+    body: Any = None,
+    response: ErrorResponse | None = None,
+) -> APIStatusError:
+    """The typed error for what the service said.
+
+    `status` is None for an error event that names none; `kind` is the compatible protocol's error type.
+    """
+    cls = _error_class(status, f"{code} {kind}".lower(), message.lower())
+    return cls(
+        message or f"the service answered with HTTP status {status} and said nothing more",
+        status_code=status,
+        code=code,
+        request_id=request_id,
+        retry_after=retry_after,
+        body=body[:_KEPT_BODY] if isinstance(body, str) else body,
+        response=response,
+        is_retryable=True if status in (408, 409) and cls is APIStatusError else None,
+    )
+
+
+def _error_class(status: int | None, code: str, message: str) -> type[APIStatusError]:
+    for table, said in ((_BY_MESSAGE, message), (_BY_CODE, code)):
+        for cls, words in table:
+            if any(word in said for word in words):
+                return cls
+    if status is None or status < 400:
+        return APIStatusError
+    return _BY_STATUS.get(status) or (ServerError if status >= 500 else BadRequestError)
