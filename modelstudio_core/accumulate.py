@@ -1,0 +1,160 @@
+"""Folds deltas into a result, in time linear in their number; the same for a stream and for a whole response.
+
+Tool arguments are parsed here and only here, once, at the end, and strictly: what is not a JSON object is handed over
+as an invalid call with its text as it came. A call that was cut off can be well-formed JSON up to some comma; so no
+prefix is ever repaired into a call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from modelstudio_core.types import (
+    Audio,
+    AudioDelta,
+    ChatResult,
+    Choice,
+    Delta,
+    FinishDelta,
+    InvalidToolCall,
+    JsonObject,
+    LogprobsDelta,
+    ReasoningDelta,
+    ResponseDelta,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+
+
+def fold(deltas: Iterable[Delta]) -> ChatResult:
+    """The result that `deltas` add up to. Where no finish reason came, a choice's is None."""
+    accumulator = Accumulator()
+    for delta in deltas:
+        accumulator.add(delta)
+    return accumulator.result()
+
+
+def parse_arguments(arguments: str, finish_reason: str | None) -> JsonObject | str:
+    """The arguments of a finished call as an object, or, as a string, why they are none.
+
+    No arguments at all are a call with none, unless the answer was cut (`finish_reason` "length" or None), for then
+    they may not have begun.
+    """
+    if not arguments.strip():
+        cut = finish_reason is None or finish_reason == "length"
+        return "the answer was cut off before the arguments began" if cut else {}
+    try:
+        value = json.loads(arguments, parse_constant=_not_json)
+    except (ValueError, RecursionError) as error:
+        cut = finish_reason is None or finish_reason == "length"
+        return f"the answer was cut off inside the arguments: {error}" if cut else f"not JSON: {error}"
+    return value if isinstance(value, dict) else f"not a JSON object but {type(value).__name__}"
+
+
+def _not_json(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+class Accumulator:
+    """Takes deltas one at a time; `result` may be asked for at any time."""
+
+    __slots__ = ("_choices", "_response", "_usage")
+
+    def __init__(self) -> None:
+        self._choices: dict[int, _Choice] = {}
+        self._usage: Usage | None = None
+        self._response = ResponseDelta()
+
+    def add(self, delta: Delta) -> None:
+        """Take one delta."""
+        if isinstance(delta, UsageDelta):
+            self._usage = delta.usage
+        elif isinstance(delta, ResponseDelta):
+            self._response = delta
+        else:
+            choice = self._choices.get(delta.choice)
+            if choice is None:
+                choice = self._choices[delta.choice] = _Choice()
+            choice.add(delta)
+
+    def result(self) -> ChatResult:
+        """The result so far, choices in the order of their indices."""
+        choices = tuple(choice.result(index) for index, choice in sorted(self._choices.items()))
+        return ChatResult(choices, self._usage, self._response)
+
+
+class _Call:
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.name: str | None = None
+        self.arguments: list[str] = []
+
+
+class _Choice:
+    __slots__ = ("audio", "calls", "finish", "logprobs", "reasoning", "text")
+
+    def __init__(self) -> None:
+        self.reasoning: list[str] = []
+        self.text: list[str] = []
+        self.calls: dict[int, _Call] = {}
+        self.logprobs: list[Any] = []
+        self.audio: list[AudioDelta] = []
+        self.finish: str | None = None
+
+    def add(self, delta: ReasoningDelta | TextDelta | ToolCallDelta | AudioDelta | LogprobsDelta | FinishDelta) -> None:
+        if isinstance(delta, TextDelta):
+            self.text.append(delta.text)
+        elif isinstance(delta, ReasoningDelta):
+            self.reasoning.append(delta.text)
+        elif isinstance(delta, ToolCallDelta):
+            call = self.calls.get(delta.index)
+            if call is None:
+                call = self.calls[delta.index] = _Call()
+            call.id = delta.id or call.id
+            call.name = delta.name or call.name
+            call.arguments.append(delta.arguments)
+        elif isinstance(delta, FinishDelta):
+            self.finish = delta.reason
+        elif isinstance(delta, AudioDelta):
+            self.audio.append(delta)
+        else:
+            self.logprobs.extend(delta.content)
+
+    def result(self, index: int) -> Choice:
+        calls: list[ToolCall] = []
+        invalid: list[InvalidToolCall] = []
+        for _, call in sorted(self.calls.items()):
+            arguments = "".join(call.arguments)
+            args = parse_arguments(arguments, self.finish) if call.name else "the call has no name"
+            if isinstance(args, str):
+                invalid.append(InvalidToolCall(call.id, call.name, arguments, args))
+            elif call.name:
+                calls.append(ToolCall(call.id, call.name, arguments, args))
+        return Choice(
+            index=index,
+            reasoning="".join(self.reasoning),
+            text="".join(self.text),
+            tool_calls=tuple(calls),
+            invalid_tool_calls=tuple(invalid),
+            finish_reason=self.finish,
+            logprobs=tuple(self.logprobs),
+            audio=_audio(self.audio),
+        )
+
+
+def _audio(pieces: list[AudioDelta]) -> Audio | None:
+    if not pieces:
+        return None
+    return Audio(
+        data="".join(piece.data for piece in pieces),
+        transcript="".join(piece.transcript for piece in pieces),
+        id=next((piece.id for piece in pieces if piece.id), None),
+        expires_at=next((piece.expires_at for piece in pieces if piece.expires_at), None),
+    )

@@ -1,0 +1,127 @@
+"""Bytes in, server-sent events out, however the bytes were torn. Pure; owns no socket; looks at each byte once.
+
+The rules are those of the WHATWG "Server-sent events" standard, section 9.2.6: lines end with LF, CRLF or CR and
+nothing else (U+2028 is text), a leading byte order mark is dropped, one space after the colon is dropped, an event
+without data is no event. Beyond it, a comment `:HTTP_STATUS/nnn` is read, by which the native protocol gives an
+event's status. Data stays bytes: an event may be torn inside a UTF-8 character, and only a whole one is decoded.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+_STATUS = b":HTTP_STATUS/"
+
+
+class ServerSentEvent(NamedTuple):
+    """One event: its data, its name ("" where none was given) and the status its comment names, if any."""
+
+    data: bytes
+    name: str = ""
+    status: int | None = None
+
+
+class EventDecoder:
+    """Turns the reads of a response body into events.
+
+    Args:
+        max_event_bytes: what one event may hold, its unfinished line included. More sets `overflowed`; nothing is
+            decoded from then on.
+    """
+
+    __slots__ = (
+        "_data",
+        "_data_size",
+        "_held",
+        "_line",
+        "_line_size",
+        "_name",
+        "_skip_lf",
+        "_status",
+        "max_event_bytes",
+        "overflowed",
+    )
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self.max_event_bytes = max_event_bytes
+        self.overflowed = False
+        self._held: bytes | None = b""  # the body's first bytes while they may be a byte order mark; then None
+        self._skip_lf = False  # the last read ended with CR, so that an LF which comes next belongs to it
+        self._line: list[bytes] = []  # the reads that make up the line which has not ended yet
+        self._line_size = 0
+        self._data: list[bytes] = []  # the data lines of the event that has not ended yet
+        self._data_size = 0
+        self._name = ""
+        self._status: int | None = None
+
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
+        """The events that `data` completes."""
+        if self._held is not None:
+            data = self._without_bom(self._held + data)
+        if self._skip_lf or b"\r" in data:
+            data = self._with_lf_only(data)
+        events: list[ServerSentEvent] = []
+        if not data or self.overflowed:
+            return events
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        if lines:
+            if self._line:
+                self._line.append(lines[0])
+                lines[0] = b"".join(self._line)
+                self._line, self._line_size = [], 0
+            for line in lines:
+                if line:
+                    self._read_line(line)
+                    if self.overflowed:
+                        return events
+                else:
+                    if self._data:
+                        events.append(self._take_event())
+                    self._name, self._status = "", None
+        if rest:
+            self._line.append(rest)
+            self._line_size += len(rest)
+            self.overflowed = self._line_size + self._data_size > self.max_event_bytes
+        return events
+
+    def flush(self) -> ServerSentEvent | None:
+        """At the end of the body: the event that no blank line ended, if any. The caller judges whether it is whole."""
+        if self._line and not self.overflowed:
+            self._read_line(b"".join(self._line))
+            self._line = []
+        return self._take_event() if self._data and not self.overflowed else None
+
+    def _without_bom(self, data: bytes) -> bytes:
+        if len(data) < len(_BOM) and _BOM.startswith(data):
+            self._held = data
+            return b""
+        self._held = None
+        return data.removeprefix(_BOM)
+
+    def _with_lf_only(self, data: bytes) -> bytes:
+        if self._skip_lf and data:
+            self._skip_lf = False
+            data = data.removeprefix(b"\n")
+        if data:
+            self._skip_lf = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _read_line(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            value = line[6:] if line[5:6] == b" " else line[5:]
+            self._data.append(value)
+            self._data_size += len(value)
+            self.overflowed = self._data_size > self.max_event_bytes
+        elif line.startswith(b"event:"):
+            self._name = line[6:].strip().decode("utf-8", "replace")
+        elif line.startswith(_STATUS):
+            status = line[len(_STATUS) :].strip()
+            self._status = int(status) if len(status) == 3 and status.isdigit() else None
+
+    def _take_event(self) -> ServerSentEvent:
+        data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+        self._data, self._data_size = [], 0
+        return ServerSentEvent(data, self._name, self._status)

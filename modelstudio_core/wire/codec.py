@@ -1,0 +1,75 @@
+"""What every codec gives. Nothing here or in a codec does I/O: a request becomes bytes, bytes become deltas."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+
+from pydantic_core import from_json
+
+from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
+from modelstudio_core.types import ChatRequest, Delta, ResponseHead, WireCall
+
+_SHOWN = 200  # characters of a body that an error message shows
+
+
+class StreamDecoder(Protocol):
+    """Reads one streamed response.
+
+    `failure` is set where the stream says an error, breaks the protocol or ends too early; the deltas that came
+    before it, in the same read too, are returned first. `ended` is true once the protocol's own end was seen.
+    """
+
+    failure: ModelStudioError | None
+    ended: bool
+
+    def feed(self, data: bytes) -> list[Delta]:
+        """The deltas that `data` completes. Never raises; nothing more comes once `failure` or `ended` is set."""
+
+    def finish(self) -> list[Delta]:
+        """The last deltas, at the end of the body."""
+
+
+class Codec(Protocol):
+    """One protocol. Pure."""
+
+    path: str
+
+    def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
+        """The HTTP request. Raises ConfigurationError, naming it, for what this protocol cannot carry."""
+
+    def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
+        """A whole response as deltas. Raises the typed error that it says, ProtocolError or StreamTruncatedError."""
+
+    def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> StreamDecoder:
+        """A decoder for one streamed response."""
+
+    def error(self, head: ResponseHead, body: bytes) -> ModelStudioError:
+        """The typed error for a response whose status is not 200."""
+
+
+def read_json(data: bytes) -> Any:
+    """The value that `data` says, as JSON. Raises ProtocolError."""
+    try:
+        return from_json(data)
+    except ValueError:
+        pass  # what a stricter or shallower parser refuses may still be JSON: half an emoji escaped, deep nesting
+    try:
+        text = json.dumps(json.loads(data), ensure_ascii=False)
+        return json.loads(text.encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise ProtocolError(f"the service sent what is not JSON: {shown(data)}") from None
+
+
+def write_json(value: Any) -> bytes:
+    """JSON in UTF-8, nothing escaped that need not be. Raises ConfigurationError for what JSON cannot say."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
+        raise ConfigurationError(f"the request cannot be written as JSON: {error}") from None
+
+
+def shown(data: bytes) -> str:
+    """The beginning of `data`, for a message."""
+    text = data[: 4 * _SHOWN].decode("utf-8", "replace").strip()
+    return repr(text[:_SHOWN]) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."

@@ -1,0 +1,234 @@
+"""What both codecs' decoders share: the order, the once-only and the never-lost of the deltas they give.
+
+The rules, with their evidence in recorded traffic of the service and of servers of the same dialect:
+- usage may come on every event, twice, or never: the last wins, handed on once, at the end;
+- the finish may be sent twice: said again only where it differs;
+- a tool call's id and name come once, later as "" or null, or again: "" and null are absence;
+- a tool fragment belongs to the call of its `index`; a missing or negative one (Z.ai sends -1) is given by order; a
+  known id with no name continues its call, whatever the index;
+- a choice that was not asked for is not handed on;
+- an answer is whole when every choice that began has a finish reason; else it was cut.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTruncatedError
+from modelstudio_core.types import (
+    AudioDelta,
+    Delta,
+    FinishDelta,
+    LogprobsDelta,
+    ReasoningDelta,
+    ResponseDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+
+
+class _Call:
+    __slots__ = ("id", "index", "name")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.id: str | None = None
+        self.name: str | None = None
+
+
+class _Choice:
+    __slots__ = ("by_id", "by_index", "calls", "finish", "reasoning_seen", "text_seen")
+
+    def __init__(self) -> None:
+        self.calls: list[_Call] = []
+        self.by_index: dict[int, _Call] = {}
+        self.by_id: dict[str, _Call] = {}
+        self.finish: str | None = None
+        self.text_seen = 0
+        self.reasoning_seen = 0
+
+    def call(self, index: Any, id: str | None, name: str | None) -> _Call:
+        """The call that a fragment belongs to, a new one where it begins one."""
+        known = self.by_id.get(id) if id else None
+        if isinstance(index, int) and index >= 0:
+            call = self.by_index.get(index)
+            if call is not None and (not id or call.id in (None, id)):
+                return call
+            if known is not None and (call is not None or not name):
+                return known
+            return self._open(index)
+        if known is not None:
+            return known
+        last = self.calls[-1] if self.calls else None
+        if last is None or (id and last.id) or (name and last.name):
+            return self._open(None)
+        return last
+
+    def _open(self, index: int | None) -> _Call:
+        if index is None or index in self.by_index:  # an index used again for another call: the next free one
+            call = _Call(max(self.by_index, default=-1) + 1)
+            if index is not None:
+                self.by_index[index] = call
+        else:
+            call = _Call(index)
+        self.by_index[call.index] = call
+        self.calls.append(call)
+        return call
+
+
+class DeltaWriter:
+    """Collects the deltas of one read, in the order in which they are written.
+
+    Args:
+        n: how many choices were asked for.
+        cumulative: each event repeats the whole text so far; only what is new, by position, is handed on.
+    """
+
+    __slots__ = ("_answered", "_choices", "_usage", "cumulative", "n", "out")
+
+    def __init__(self, n: int = 1, *, cumulative: bool = False) -> None:
+        self.n = n
+        self.cumulative = cumulative
+        self.out: list[Delta] = []
+        self._choices: dict[int, _Choice] = {}
+        self._usage: Usage | None = None
+        self._answered = False
+
+    def take(self) -> list[Delta]:
+        """The deltas written since the last take."""
+        out, self.out = self.out, []
+        return out
+
+    def response(
+        self, id: str | None, request_id: str | None, model: str | None, created: Any, fingerprint: str | None
+    ) -> None:
+        """Who answers. Only the first time counts."""
+        if not self._answered:
+            self._answered = True
+            created = created if isinstance(created, int) else None
+            self.out.append(ResponseDelta(id or None, request_id, model or None, created, fingerprint or None))
+
+    @property
+    def answered(self) -> bool:
+        """Whether `response` has been written."""
+        return self._answered
+
+    def begin(self, choice: int) -> bool:
+        """A choice has something to say; false where it was not asked for."""
+        if choice >= self.n:
+            return False
+        if choice not in self._choices:
+            self._choices[choice] = _Choice()
+        return True
+
+    def reasoning(self, choice: int, text: Any) -> None:
+        text = _string(text, "reasoning_content")
+        if self.cumulative and text:
+            state = self._choices[choice]
+            text, state.reasoning_seen = text[state.reasoning_seen :], max(state.reasoning_seen, len(text))
+        if text:
+            self.out.append(ReasoningDelta(text, choice))
+
+    def text(self, choice: int, text: Any) -> None:
+        text = _string(text, "content")
+        if self.cumulative and text:
+            state = self._choices[choice]
+            text, state.text_seen = text[state.text_seen :], max(state.text_seen, len(text))
+        if text:
+            self.out.append(TextDelta(text, choice))
+
+    def tool_calls(self, choice: int, fragments: Any, *, whole: bool = False) -> None:
+        """Tool-call fragments as the wire has them; `whole`: each is a call of its own."""
+        if not isinstance(fragments, list):
+            raise ProtocolError(f"tool_calls is not a list but {fragments!r:.100}")
+        state = self._choices[choice]
+        for position, fragment in enumerate(fragments):
+            if not isinstance(fragment, Mapping):
+                raise ProtocolError(f"a tool call is not an object but {fragment!r:.100}")
+            function = fragment.get("function") or {}
+            if not isinstance(function, Mapping):
+                raise ProtocolError(f"the function of a tool call is not an object but {function!r:.100}")
+            id, name = _string(fragment.get("id"), "id") or None, _string(function.get("name"), "name") or None
+            arguments = function.get("arguments")
+            if isinstance(arguments, Mapping):
+                arguments = json.dumps(arguments, ensure_ascii=False)
+            arguments = _string(arguments, "arguments")
+            call = state._open(position) if whole else state.call(fragment.get("index"), id, name)
+            self._fragment(state, call, id, name, arguments, choice)
+
+    def _fragment(
+        self, state: _Choice, call: _Call, id: str | None, name: str | None, arguments: str, choice: int
+    ) -> None:
+        new_id = id if call.id is None else None
+        new_name = name if call.name is None else None
+        if new_id:
+            call.id = new_id
+            state.by_id.setdefault(new_id, call)
+        call.name = call.name or new_name
+        if new_id or new_name or arguments:
+            self.out.append(ToolCallDelta(call.index, new_id, new_name, arguments, choice))
+
+    def audio(self, choice: int, audio: Any) -> None:
+        if not isinstance(audio, Mapping):
+            raise ProtocolError(f"audio is not an object but {audio!r:.100}")
+        expires = audio.get("expires_at")
+        self.out.append(
+            AudioDelta(
+                _string(audio.get("data"), "audio.data"),
+                _string(audio.get("transcript"), "audio.transcript"),
+                _string(audio.get("id"), "audio.id") or None,
+                expires if isinstance(expires, int) else None,
+                choice,
+            )
+        )
+
+    def logprobs(self, choice: int, logprobs: Any) -> None:
+        content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+        if isinstance(content, list) and content:
+            self.out.append(LogprobsDelta(tuple(content), choice))
+
+    def finish(self, choice: int, reason: Any) -> None:
+        """The choice's finish reason; None, "" and the native protocol's "null" say that it goes on."""
+        if not reason or reason == "null":
+            return
+        state = self._choices[choice]
+        if reason != state.finish:
+            state.finish = _string(reason, "finish_reason")
+            self.out.append(FinishDelta(state.finish, choice))
+
+    def usage(self, usage: Usage | None) -> None:
+        """What was used so far; handed on by `end`."""
+        self._usage = usage or self._usage
+
+    def end(self) -> ModelStudioError | None:
+        """The response has ended: hands the usage on, and gives the error where the answer is not whole."""
+        if self._usage is not None:
+            self.out.append(UsageDelta(self._usage))
+            self._usage = None
+        if self._choices and all(choice.finish for choice in self._choices.values()):
+            return None
+        return StreamTruncatedError(
+            "the answer ended before it was finished: no finish reason came. What had arrived is in `partial`; "
+            "ask again, or ask with stream=True where a whole answer takes the service longer than 300 s"
+        )
+
+
+def _string(value: Any, field: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(part, Mapping) for part in value):
+        return "".join(_texts(value))
+    raise ProtocolError(f"{field} is not text but {value!r:.100}")
+
+
+def _texts(parts: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    for part in parts:
+        text = part.get("text")
+        if isinstance(text, str):
+            yield text
