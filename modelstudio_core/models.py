@@ -1,0 +1,301 @@
+"""The table informs and never forbids: what is not sourced is None, and a caller's override beats each fact.
+
+The facts are data, in `catalogue.json`; each model names the vendor pages it was read from (Deep thinking,
+Visual reasoning, Streaming, Structured output, Function calling, Partial mode, chat reference, model cards).
+The file is read at the first lookup, not at import. Nothing is decided here: policies are in `thinking.py`.
+
+An id is looked up in four steps; what one step leaves open, the last may fill:
+
+1. The id as printed. Ids are case-sensitive.
+2. Snapshots. A listed id with a date, `-latest` or `-us` after it has that id's facts, except the regions.
+   But an unlisted snapshot that is older than a listed one, or cannot be compared with it, is a variant:
+   `qwen-plus` can think, `qwen-plus-2025-01-25` could not.
+3. Variants. Any other id that starts with a listed one and a hyphen has only those of its facts that do no
+   harm where wrong: that it must stream, its native endpoint, how reasoning is replayed. Whether it thinks is
+   known only if its name says so (`-thinking`, `-instruct`): `qwen3.7-max` can stop thinking,
+   `qwen3.7-max-preview` cannot.
+4. Families, by glob. Beyond them nothing is known, and the model may think.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+
+__all__ = ["ModelInfo", "NativeEndpoint", "ReasoningEffort", "Thinking", "model_info"]
+
+Thinking: TypeAlias = Literal["none", "hybrid-default-on", "hybrid-default-off", "only"]
+NativeEndpoint: TypeAlias = Literal["text-generation", "multimodal-generation"]
+PreserveThinking: TypeAlias = Literal["default-on", "default-off"]
+ReplayReasoning: TypeAlias = Literal["all", "current"]
+ThinkingSwitch: TypeAlias = Literal["enable_thinking", "thinking"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningEffort:
+    """What a model takes as `reasoning_effort`; any value outside `values` and `aliases` is an error there.
+
+    `aliases` are pairs: an accepted value, and what the service takes it for ("off": thinking switched off).
+    `exclusive_with_thinking_budget`: to send both is an error (None: not sourced). Source: the model cards.
+    """
+
+    values: tuple[str, ...]
+    default: str | None = None
+    aliases: tuple[tuple[str, str], ...] = ()
+    exclusive_with_thinking_budget: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Facts on one model; None means not sourced, never no. Limits are in tokens."""
+
+    id: str
+    """The id that was asked for."""
+    matched: str | None = None
+    """The catalogue id that the facts come from; None where only the family, or nothing, is known."""
+
+    thinking: Thinking | None = None
+    """Never, always ("only"), or by a switch whose default is on or off (Deep thinking page)."""
+    thinking_switch: ThinkingSwitch = "enable_thinking"
+    """The request field that turns thinking off: `enable_thinking`, or the object `thinking`."""
+    thinking_budget: bool | None = None
+    """False where the service does not act on `thinking_budget`."""
+    streaming_only: bool | None = None
+    """A request that does not stream is refused, or comes back empty (Streaming page)."""
+    thinking_requires_stream: bool | None = None
+    """The same, but only while the model thinks."""
+    cumulative_stream: bool = False
+    """Each event of a stream on the compatible endpoint repeats the whole text so far."""
+
+    input_image: bool | None = None
+    input_video: bool | None = None
+    input_audio: bool | None = None
+    output_audio: bool | None = None
+
+    tools: bool | None = None
+    required_tool_choice: bool = False
+    """The tool choice "required" is taken; for others the Function calling page has auto, none and a name."""
+    json_object: bool | None = None
+    json_schema: bool | None = None
+    """What `response_format` may ask for (Structured output page)."""
+
+    context_window: int | None = None
+    max_input: int | None = None
+    max_input_thinking: int | None = None
+    max_output: int | None = None
+    max_output_thinking: int | None = None
+    max_cot: int | None = None
+    """The longest chain of thought, which is also the greatest `thinking_budget`."""
+
+    native_endpoint: NativeEndpoint | None = None
+    """The service of the native API; the other one answers "url error"."""
+    reasoning_effort: ReasoningEffort | None = None
+    preserve_thinking: PreserveThinking | None = None
+    """The model takes `preserve_thinking`, and this is its default; None: not known to take it."""
+    replay_reasoning: ReplayReasoning | None = None
+    """Whose reasoning the model reads in the history: that of "all" turns or of the "current" one."""
+    partial_mode: bool | None = None
+    """The answer can continue a given assistant message (Partial mode page; never while thinking)."""
+
+    regions: tuple[str, ...] | None = None
+    """Regions known to have it, not all of them; "global" is reached through virginia and frankfurt."""
+    snapshot_of: str | None = None
+    source: tuple[str, ...] = field(default=(), repr=False)
+    """Keys into `_meta.sources` of the catalogue."""
+
+    @property
+    def may_think_by_default(self) -> bool:
+        """Whether a request that says nothing about thinking may get some; True where nothing is known."""
+        return self.thinking not in ("none", "hybrid-default-off")
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether a request is known to be able to switch thinking both on and off."""
+        return self.thinking in ("hybrid-default-on", "hybrid-default-off")
+
+    @property
+    def thinking_only(self) -> bool:
+        """Whether the model is known to think always."""
+        return self.thinking == "only"
+
+    @property
+    def supports_json_schema(self) -> bool:
+        """Whether a source lists the model for `response_format` json_schema; unknown is no."""
+        return self.json_schema is True
+
+    @property
+    def supports_vision(self) -> bool:
+        """Whether a source lists image or video input; unknown is no."""
+        return self.input_image is True or self.input_video is True
+
+
+def model_info(model: str, overrides: Mapping[str, Any] | None = None) -> ModelInfo:
+    """Look up a model id; any id gets an answer, an unknown one with nothing known in it.
+
+    `overrides` replaces facts by field name, e.g. `{"thinking": "only", "max_input": 8192}`; None makes a
+    fact unknown, and a `reasoning_effort` may be a mapping. Raises ValueError for a name that is no such
+    field and for a value that the field cannot hold, naming the field and what is allowed.
+    """
+    info = _look_up(model)
+    if not overrides:
+        return info
+    return replace(info, **{name: _checked(name, value) for name, value in overrides.items()})
+
+
+class _Catalogue(NamedTuple):
+    models: dict[str, dict[str, Any]]
+    families: tuple[tuple[str, dict[str, Any]], ...]
+    newest: dict[tuple[str, str], str]
+    """The last listed snapshot, by base id and form of the date ("date" or "day")."""
+
+
+_SNAPSHOT: Final = re.compile(r"(?:-(?P<date>\d{4}-\d{2}-\d{2})|-(?P<day>\d{4})|-latest)?(?:-us)?")
+_SAFE_FOR_VARIANTS: Final = (
+    "streaming_only",
+    "thinking_requires_stream",
+    "native_endpoint",
+    "replay_reasoning",
+)
+_NOT_OVERRIDABLE: Final = frozenset({"id", "matched", "snapshot_of", "source"})
+_CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "thinking": get_args(Thinking),
+    "thinking_switch": get_args(ThinkingSwitch),
+    "native_endpoint": get_args(NativeEndpoint),
+    "preserve_thinking": get_args(PreserveThinking),
+    "replay_reasoning": get_args(ReplayReasoning),
+}
+_LIMITS: Final = frozenset(
+    {"context_window", "max_input", "max_input_thinking", "max_output", "max_output_thinking", "max_cot"}
+)
+_NEVER_UNKNOWN: Final = frozenset({"thinking_switch", "cumulative_stream", "required_tool_choice"})
+
+
+@lru_cache(maxsize=1)
+def _catalogue() -> _Catalogue:
+    # Imported here because an import of this module should cost next to nothing.
+    import json
+    from importlib.resources import files
+
+    raw = json.loads(files("modelstudio_core").joinpath("catalogue.json").read_text(encoding="utf-8"))
+    models = {line.pop("id"): line for line in raw["models"]}
+    families = tuple((line.pop("match"), line) for line in raw["families"])
+    newest: dict[tuple[str, str], str] = {}
+    for listed in models:
+        for base, rest in _splits(listed):
+            form, when = _dated(rest)
+            if base in models and form is not None:
+                newest[base, form] = max(when, newest.get((base, form), ""))
+    return _Catalogue(models, families, newest)
+
+
+@lru_cache(maxsize=256)
+def _look_up(model: str) -> ModelInfo:
+    catalogue = _catalogue()
+    matched: str | None = model if model in catalogue.models else None
+    facts = dict(catalogue.models.get(model, {}))
+    if matched is None:
+        matched, facts = _inherited(model, catalogue)
+    sources = list(facts.get("source", ()))
+    for glob, family in catalogue.families:
+        if fnmatchcase(model, glob):
+            sources += [key for key in family["source"] if key not in sources]
+            facts = {**family, **facts}
+    facts.pop("disputed", None)  # for who maintains the file
+    facts["source"] = sources
+    known = {name: _frozen(name, value) for name, value in facts.items()}
+    return ModelInfo(id=model, matched=matched, **known)
+
+
+def _inherited(model: str, catalogue: _Catalogue) -> tuple[str | None, dict[str, Any]]:
+    """Facts for an id that is not listed, from the longest listed id that it starts with."""
+    for base, rest in _splits(model):
+        if base not in catalogue.models:
+            continue
+        facts = dict(catalogue.models[base])
+        if _is_current_snapshot(base, rest, catalogue):
+            facts.pop("regions", None)
+            facts.setdefault("snapshot_of", base)
+            return base, facts
+        safe = {name: facts[name] for name in _SAFE_FOR_VARIANTS if facts.get(name)}
+        told = _told_by_name(model)
+        return base, {**safe, **told, "source": [*facts["source"], *told.get("source", ())]}
+    return None, _told_by_name(model)
+
+
+def _is_current_snapshot(base: str, rest: str, catalogue: _Catalogue) -> bool:
+    """Whether the rest of the id only dates or places the base, no earlier than its listed snapshots."""
+    if not _SNAPSHOT.fullmatch(rest):
+        return False
+    form, when = _dated(rest)
+    if form is None:
+        return True
+    listed = {known: date for (of, known), date in catalogue.newest.items() if of == base}
+    if not listed:
+        return form == "date"  # four digits alone were the form of 2024 and are again that of 2026
+    return set(listed) == {form} and when >= listed[form]
+
+
+def _splits(model: str) -> Iterable[tuple[str, str]]:
+    """Cut an id at each hyphen, the longest head first: a-b-c -> (a-b, -c), (a, -b-c)."""
+    at = model.rfind("-")
+    while at > 0:
+        yield model[:at], model[at:]
+        at = model.rfind("-", 0, at)
+
+
+def _dated(rest: str) -> tuple[str | None, str]:
+    """The form of a snapshot's date and the date; (None, "") where the rest of the id is no such thing."""
+    found = _SNAPSHOT.fullmatch(rest)
+    if found is None or found.lastgroup is None:
+        return None, ""
+    return found.lastgroup, found[found.lastgroup]
+
+
+def _told_by_name(model: str) -> dict[str, Any]:
+    words = model.lower().split("-")[1:]
+    if "thinking" in words:
+        return {"thinking": "only", "source": ["name"]}
+    if "instruct" in words:
+        return {"thinking": "none", "thinking_requires_stream": None, "source": ["name"]}
+    return {}
+
+
+def _frozen(name: str, value: Any) -> Any:
+    """JSON value -> field value."""
+    if name == "reasoning_effort" and isinstance(value, Mapping):
+        parts = {**value, "values": tuple(value["values"])}
+        if "aliases" in parts:
+            parts["aliases"] = tuple(dict(parts["aliases"]).items())
+        return ReasoningEffort(**parts)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Value of an override -> field value; raises ValueError."""
+    allowed = [known.name for known in fields(ModelInfo) if known.name not in _NOT_OVERRIDABLE]
+    if name not in allowed:
+        raise ValueError(f"unknown model override {name!r}; allowed: {', '.join(allowed)}")
+    # A mapping that makes no ReasoningEffort stays a mapping, and is refused below.
+    with suppress(KeyError, TypeError, ValueError):
+        value = _frozen(name, value)
+    if value is None:
+        fits, takes = name not in _NEVER_UNKNOWN, "a value"
+    elif name in _CHOICES:
+        fits, takes = value in _CHOICES[name], "one of " + ", ".join(map(repr, _CHOICES[name]))
+    elif name in _LIMITS:
+        fits, takes = type(value) is int and value > 0, "a positive number of tokens"
+    elif name == "reasoning_effort":
+        fits, takes = isinstance(value, ReasoningEffort), "a ReasoningEffort or a mapping with 'values'"
+    elif name == "regions":
+        fits = isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+        takes = "a tuple or list of region names"
+    else:
+        fits, takes = isinstance(value, bool), "True or False"
+    if not fits:
+        raise ValueError(f"model override {name!r} takes {takes}, not {value!r}")
+    return value
