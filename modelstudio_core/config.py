@@ -1,0 +1,207 @@
+"""Where a call goes, with which key, how long and how often: resolved once, in one function.
+
+Argument, then environment, then default. Nothing is global: each model object has its own. Hosts and paths are those
+of the vendor's region pages and its "OpenAI compatible - Chat" reference (state of September 2026).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from ipaddress import ip_address
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import SecretStr
+
+from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.sse import MAX_EVENT_BYTES
+
+Protocol = Literal["openai", "dashscope"]
+API_KEY, BASE_URL, REGION, WORKSPACE = (
+    "DASHSCOPE_API_KEY",
+    "DASHSCOPE_BASE_URL",
+    "DASHSCOPE_REGION",
+    "DASHSCOPE_WORKSPACE",
+)
+DEFAULT_REGION = "singapore"
+DEFAULT_TIMEOUT = 300.0
+DEFAULT_MAX_RETRIES = 2
+_PATHS: dict[str, str] = {"openai": "/compatible-mode/v1", "dashscope": "/api/v1"}
+_KNOWN_SUFFIXES = ("/chat/completions", *_PATHS.values(), "/compatible-mode", "/compatible-api/v1", "/apps/anthropic")
+_WORKSPACE_HEADER = "x-dashscope-workspace"
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A region: its id, and its shared host where it has one; else it is reached by workspace hosts only."""
+
+    id: str
+    host: str | None
+
+
+REGIONS: dict[str, Region] = {
+    "singapore": Region("ap-southeast-1", "dashscope-intl.aliyuncs.com"),
+    "virginia": Region("us-east-1", "dashscope-us.aliyuncs.com"),
+    "beijing": Region("cn-beijing", "dashscope.aliyuncs.com"),
+    "hongkong": Region("cn-hongkong", "cn-hongkong.dashscope.aliyuncs.com"),
+    "frankfurt": Region("eu-central-1", None),
+    "tokyo": Region("ap-northeast-1", None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One model object's connection settings, resolved. `headers` go on each request, the key as well."""
+
+    base_url: str
+    api_key: SecretStr | None
+    protocol: Protocol = "openai"
+    region: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: Any = DEFAULT_TIMEOUT
+    max_retries: int = DEFAULT_MAX_RETRIES
+    max_event_bytes: int = MAX_EVENT_BYTES
+
+    @property
+    def where(self) -> str:
+        """The host, and the region where it is known, for messages."""
+        host = urlsplit(self.base_url).netloc
+        return f"{host} (region {self.region})" if self.region else host
+
+
+def resolve(
+    *,
+    api_key: SecretStr | str | None = None,
+    base_url: str | None = None,
+    region: str | None = None,
+    workspace: str | None = None,
+    protocol: Protocol = "openai",
+    timeout: Any = None,
+    max_retries: int | None = None,
+    default_headers: Mapping[str, str] | None = None,
+    allow_insecure: bool = False,
+    max_event_bytes: int | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Settings from arguments, then environment, then defaults.
+
+    Raises ConfigurationError, saying what to set, for a missing key, an unknown region, a region that needs a
+    workspace, region and base_url both given, or a key that would go over plain http to another machine.
+    """
+    environ = os.environ if environ is None else environ
+    if protocol not in _PATHS:
+        raise ConfigurationError(f"protocol={protocol!r} is unknown: {' or '.join(map(repr, _PATHS))}")
+    if base_url and region:
+        raise ConfigurationError("give region or base_url, not both: a base_url already says where the call goes")
+    workspace = workspace or environ.get(WORKSPACE) or None
+    if not base_url and not region:
+        base_url, region = environ.get(BASE_URL) or None, environ.get(REGION) or None
+    if base_url:
+        address, name = _address(base_url, protocol), _region_of(base_url)
+    else:
+        name = _region_name(region or DEFAULT_REGION)
+        address = f"https://{_host(name, workspace)}{_PATHS[protocol]}"
+    headers = _headers(default_headers or {}, workspace, address)
+    key = _key(api_key, environ, address)
+    if key is not None and not allow_insecure and urlsplit(address).scheme == "http" and not is_loopback(address):
+        raise ConfigurationError(
+            f"the key would go over plain http to {urlsplit(address).netloc}: use https, or allow_insecure=True if the "
+            "way there is safe"
+        )
+    retries = DEFAULT_MAX_RETRIES if max_retries is None else max_retries
+    if retries < 0:
+        raise ConfigurationError(f"max_retries={retries} is negative: 0 sends one request")
+    return Config(
+        base_url=address,
+        api_key=key,
+        protocol=protocol,
+        region=name,
+        headers=headers,
+        timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
+        max_retries=retries,
+        max_event_bytes=max_event_bytes or MAX_EVENT_BYTES,
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` names this machine."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _region_name(region: str) -> str:
+    folded = region.strip().lower()
+    for name, known in REGIONS.items():
+        if folded in (name, known.id):
+            return name
+    close = get_close_matches(folded, [*REGIONS, *(r.id for r in REGIONS.values())], n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    known_names = ", ".join(f"{name} ({r.id})" for name, r in REGIONS.items())
+    raise ConfigurationError(f"region={region!r} is unknown.{hint} Known: {known_names}; any other by base_url=")
+
+
+def _host(name: str, workspace: str | None) -> str:
+    region = REGIONS[name]
+    if region.host:
+        return region.host
+    if not workspace:
+        raise ConfigurationError(
+            f"region {name} is reached by workspace hosts only: give workspace= (or {WORKSPACE}), "
+            "the id that the console shows"
+        )
+    return f"{workspace}.{region.id}.maas.aliyuncs.com"
+
+
+def _address(base_url: str, protocol: str) -> str:
+    parts = urlsplit(base_url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(
+            f"base_url={base_url!r} is no http(s) address, such as https://host/compatible-mode/v1"
+        )
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise ConfigurationError("base_url may hold neither credentials nor a query: the key goes in api_key")
+    path = parts.path.rstrip("/")
+    known = not path
+    for suffix in _KNOWN_SUFFIXES:
+        if path.endswith(suffix):
+            path = path.removesuffix(suffix)
+            known = known or suffix != "/chat/completions" or not path
+    return urlunsplit((parts.scheme, parts.netloc, path + _PATHS[protocol] if known else path, "", ""))
+
+
+def _region_of(base_url: str) -> str | None:
+    host = (urlsplit(base_url).hostname or "").lower()
+    for name, region in REGIONS.items():
+        if host == region.host or host.endswith(f".{region.id}.maas.aliyuncs.com"):
+            return name
+    return None
+
+
+def _headers(given: Mapping[str, str], workspace: str | None, address: str) -> dict[str, str]:
+    headers = {name.lower(): value for name, value in given.items()}
+    if "authorization" in headers:
+        raise ConfigurationError("default_headers may not hold Authorization: give the key as api_key")
+    host = urlsplit(address).hostname or ""
+    if workspace and not host.startswith(f"{workspace.lower()}."):
+        headers.setdefault(_WORKSPACE_HEADER, workspace)
+    return headers
+
+
+def _key(api_key: SecretStr | str | None, environ: Mapping[str, str], address: str) -> SecretStr | None:
+    given = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
+    key = (given or environ.get(API_KEY) or "").strip()
+    if not key:
+        if is_loopback(address):
+            return None
+        raise ConfigurationError(f"no API key: give api_key=, or set {API_KEY} in the environment")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError("the API key holds characters that no key has: check how it was copied")
+    return SecretStr(key)

@@ -1,0 +1,83 @@
+"""Every request parameter the service documents, by its own name, and how a set of them becomes a request.
+
+Source: the vendor's "OpenAI compatible - Chat" reference and the Deep thinking page. Both adapters have a typed field
+for each, take each per call as well, and build their requests here, so that a misspelt name is an error in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.types import ChatRequest, Message
+
+# read by the policies, so fields of ChatRequest
+POLICY_PARAMETERS = (
+    "tools",
+    "tool_choice",
+    "response_format",
+    "enable_thinking",
+    "thinking_budget",
+    "preserve_thinking",
+    "reasoning_effort",
+    "n",
+)
+# sent as they are
+PLAIN_PARAMETERS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "presence_penalty",
+    "repetition_penalty",
+    "max_tokens",
+    "max_completion_tokens",
+    "seed",
+    "stop",
+    "logprobs",
+    "top_logprobs",
+    "clear_thinking",
+    "thinking",
+    "parallel_tool_calls",
+    "tool_stream",
+    "enable_search",
+    "search_options",
+    "enable_code_interpreter",
+    "modalities",
+    "audio",
+    "vl_high_resolution_images",
+    "translation_options",
+    "ocr_options",
+    "skill",
+)
+# not on the wire: how this package makes the request
+LOCAL_PARAMETERS = ("streaming", "reasoning_replay", "extra_body")
+_KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS)
+
+
+def chat_request(model: str, messages: Sequence[Message], values: Mapping[str, Any]) -> ChatRequest:
+    """The request for `messages`, with the parameters in `values` by name; None means not set.
+
+    Raises ConfigurationError for a name the service does not document, saying which was meant, if any, and that
+    `extra_body` carries what this package does not know yet.
+    """
+    if not messages:
+        raise ConfigurationError("there is no message to send: give at least one")
+    unknown = values.keys() - _KNOWN
+    if unknown:
+        raise ConfigurationError(" ".join(map(_unknown, sorted(unknown))))
+    given = {name: value for name, value in values.items() if value is not None}
+    plain = {name: given[name] for name in PLAIN_PARAMETERS if name in given}
+    known = {name: given[name] for name in POLICY_PARAMETERS + LOCAL_PARAMETERS if name in given}
+    if "tools" in known:
+        known["tools"] = tuple(known["tools"])
+    if not known.get("tools"):
+        plain.pop("parallel_tool_calls", None)
+    return ChatRequest(model=model, messages=tuple(messages), parameters=plain, **known)
+
+
+def _unknown(name: str) -> str:
+    close = get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
+    hint = f" did you mean {close[0]}?" if close else ""
+    return f"{name} is no parameter of the service that this package knows;{hint} what is new goes in extra_body."

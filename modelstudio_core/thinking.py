@@ -1,0 +1,198 @@
+"""Every policy on thinking, and on what thinking forbids, as one pure step: the caller's request in, the sent one out.
+
+Nothing here changes the caller's request or knows a host. What a model can do comes from its `ModelInfo`, which never
+forbids what the service might allow: only two things are refused, because the vendor's pages say so in words (thinking
+off on a thinking-only model; n > 1 together with tools).
+
+Sources: the vendor's Deep thinking, Visual reasoning, Structured output and Function calling pages and its error-code
+page ("parameter.enable_thinking must be set to false for non-streaming calls", 'tool_choice is one of the strings that
+should be ["none", "auto"]', "'messages' must contain the word 'json' in some form").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from modelstudio_core.errors import ConfigurationError, ModelStudioError
+from modelstudio_core.models import ModelInfo
+from modelstudio_core.types import ChatRequest, Message, TextPart
+
+JSON_INSTRUCTION = "Answer with a JSON object."
+_ASKS_FOR_STREAM = (
+    "must be set to false for non-streaming calls",
+    "enable_thinking only support stream call",
+    "only support stream mode",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is sent: the request, whether the wire streams, and what was decided that the caller should hear of."""
+
+    request: ChatRequest
+    stream: bool
+    notices: tuple[str, ...] = ()
+
+
+def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
+    """Apply every policy.
+
+    Args:
+        request: as the caller asked for it.
+        model: what the model can do.
+        stream: whether the caller consumes a stream.
+
+    Raises:
+        ConfigurationError: for what the service is documented to refuse.
+    """
+    _refuse(request, model)
+    notices: list[str] = []
+    request = _json_mode(request, model)
+    request = _tool_choice(request, model, notices)
+    stream = wire_streams(request, model, stream=stream)
+    request = _switch(request, model)
+    request = replace(
+        request,
+        messages=_replayed(request, model),
+        cumulative_stream=model.cumulative_stream,
+    )
+    return Plan(request, stream, tuple(notices))
+
+
+def may_think(request: ChatRequest, model: ModelInfo) -> bool:
+    """Whether the model may think on this request. Unknown models, and those that think by default, are taken to."""
+    if model.thinking_only:
+        return True
+    if request.enable_thinking is not None:
+        return request.enable_thinking
+    if model.thinking == "none" or request.reasoning_effort == "none":
+        return False
+    return model.may_think_by_default
+
+
+def wire_streams(request: ChatRequest, model: ModelInfo, *, stream: bool) -> bool:
+    """Whether the wire streams: always for a caller who does; for a whole answer where the model may think.
+
+    An explicit `streaming=False` is respected except on models that cannot do without.
+    """
+    if stream or model.streaming_only or request.streaming:
+        return True
+    return request.streaming is None and may_think(request, model)
+
+
+def asks_for_stream(error: ModelStudioError) -> bool:
+    """Whether the service refused a call only because it did not stream."""
+    return error.status_code == 400 and any(words in error.message for words in _ASKS_FOR_STREAM)
+
+
+# ---------------------------------------------------------------- the policies, one function each
+
+
+def _refuse(request: ChatRequest, model: ModelInfo) -> None:
+    if model.thinking_only and request.enable_thinking is False:
+        raise ConfigurationError(
+            f"{request.model} always thinks: enable_thinking=False is refused by the service. Leave it out, or choose "
+            "a model that can switch thinking off"
+        )
+    if request.tools and (request.n or 1) > 1:
+        raise ConfigurationError(f"n={request.n} together with tools is refused by the service: n must be 1 with tools")
+
+
+def _json_mode(request: ChatRequest, model: ModelInfo) -> ChatRequest:
+    """JSON mode needs the word "json" in the messages, and thinking off where the caller did not ask for it."""
+    if (request.response_format or {}).get("type") != "json_object":
+        return request
+    if not any(_says_json(message) for message in request.messages if message.role in ("system", "user")):
+        request = replace(request, messages=_instructed(request.messages))
+    return _without_thinking(request) if _can_be_quiet(request, model) else request
+
+
+def _says_json(message: Message) -> bool:
+    if isinstance(message.content, str):
+        return "json" in message.content.lower()
+    return any("json" in part.text.lower() for part in message.content if isinstance(part, TextPart))
+
+
+def _instructed(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    first = messages[0] if messages else None
+    if first is None or first.role != "system":
+        return (Message("system", JSON_INSTRUCTION), *messages)
+    if isinstance(first.content, str):
+        content: Any = f"{first.content}\n\n{JSON_INSTRUCTION}" if first.content else JSON_INSTRUCTION
+    else:
+        content = (*first.content, TextPart(JSON_INSTRUCTION))
+    return (replace(first, content=content), *messages[1:])
+
+
+def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[str]) -> ChatRequest:
+    """A forced choice goes out only in a form, and at a time, that the service takes.
+
+    Forms: auto, none and a named function; "required" only to a model known to take it. Time: not while thinking may
+    be on, so thinking goes off for this request where that is possible and was not asked for; else the choice is auto.
+    """
+    choice = request.tool_choice
+    if choice == "any":
+        choice = "required"
+    if not request.tools or choice is None or choice in ("auto", "none"):
+        return replace(request, tool_choice=choice if request.tools else None)
+    if model.required_tool_choice and (choice == "required" or len(request.tools) == 1):
+        return replace(request, tool_choice="required")
+    if choice == "required":
+        if len(request.tools) > 1:
+            notices.append(
+                f'tool_choice "required" among {len(request.tools)} tools is sent as "auto": {request.model} takes '
+                "auto, none or the name of one tool, so an answer without a call is possible"
+            )
+            return replace(request, tool_choice="auto")
+        choice = {"type": "function", "function": {"name": _name(request.tools[0])}}
+    if _can_be_quiet(request, model):
+        return replace(_without_thinking(request), tool_choice=choice)
+    if may_think(request, model):
+        notices.append(
+            f'a forced tool_choice is sent as "auto", since {request.model} may think on this request and the service '
+            "then takes only auto or none; enable_thinking=False makes the choice hold where the model allows it"
+        )
+        choice = "auto"
+    return replace(request, tool_choice=choice)
+
+
+def _name(tool: Mapping[str, Any]) -> Any:
+    return (tool.get("function") or {}).get("name")
+
+
+def _can_be_quiet(request: ChatRequest, model: ModelInfo) -> bool:
+    """Whether thinking can be switched off for one request without going against what the caller said."""
+    return model.is_hybrid and request.enable_thinking is None
+
+
+def _without_thinking(request: ChatRequest) -> ChatRequest:
+    return replace(request, enable_thinking=False, thinking_budget=None, reasoning_effort=None)
+
+
+def _switch(request: ChatRequest, model: ModelInfo) -> ChatRequest:
+    """Thinking on and off in the field that the model reads it from."""
+    if request.enable_thinking is None:
+        return request
+    if model.thinking_only:
+        return replace(request, enable_thinking=None)
+    if model.thinking_switch == "thinking":
+        thinking = {"type": "adaptive" if request.enable_thinking else "disabled"}
+        return replace(request, enable_thinking=None, parameters={"thinking": thinking} | dict(request.parameters))
+    return request
+
+
+def _replayed(request: ChatRequest, model: ModelInfo) -> tuple[Message, ...]:
+    """Reasoning of the turns after the last user message always goes back; that of earlier ones by policy."""
+    last_user = max((i for i, message in enumerate(request.messages) if message.role == "user"), default=-1)
+    policy, whole = request.reasoning_replay, request.preserve_thinking
+    if whole is None:
+        whole = model.preserve_thinking == "default-on" or model.replay_reasoning == "all"
+    every = policy == "always" or (policy == "auto" and whole)
+    return tuple(
+        message
+        if message.reasoning_content is None or every or (policy != "never" and position > last_user)
+        else replace(message, reasoning_content=None)
+        for position, message in enumerate(request.messages)
+    )
