@@ -57,7 +57,7 @@ _KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS)
 
 
 def chat_request(model: str, messages: Sequence[Message], values: Mapping[str, Any]) -> ChatRequest:
-    """The request for `messages`, with the parameters in `values` by name; None means not set.
+    """The request for `messages`, with the parameters in `values` by name; None, or an empty list, means not set.
 
     Raises ConfigurationError for a name the service does not document, saying which was meant, if any, and that
     `extra_body` carries what this package does not know yet.
@@ -67,7 +67,7 @@ def chat_request(model: str, messages: Sequence[Message], values: Mapping[str, A
     unknown = values.keys() - _KNOWN
     if unknown:
         raise ConfigurationError(" ".join(map(_unknown, sorted(unknown))))
-    given = {name: value for name, value in values.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None and value != []}
     plain = {name: given[name] for name in PLAIN_PARAMETERS if name in given}
     known = {name: given[name] for name in POLICY_PARAMETERS + LOCAL_PARAMETERS if name in given}
     if "tools" in known:

@@ -1,0 +1,295 @@
+"""Joins codec and transport. What a call does is written once, as a generator of steps; two drivers perform them.
+
+The flow decides: what is sent, whether to ask again, how to read what came, when it is over, which error it is. A
+driver only does what a step says, sync or async. Deltas are handed on as soon as they are decoded; an error that
+follows them in the same read comes after them, with what had arrived as its `partial`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import AsyncIterator, Generator, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from modelstudio_core import __version__
+from modelstudio_core.accumulate import Accumulator, fold
+from modelstudio_core.config import REGIONS, Config
+from modelstudio_core.errors import AuthenticationError, ConfigurationError, ModelStudioError
+from modelstudio_core.models import ModelInfo
+from modelstudio_core.retry import retry_delay
+from modelstudio_core.thinking import Plan, asks_for_stream, plan
+from modelstudio_core.transport import AsyncResponse, Response, Transport
+from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseDelta, ResponseHead
+from modelstudio_core.wire.codec import Codec
+from modelstudio_core.wire.openai import OpenAICodec
+
+logger = logging.getLogger("modelstudio_core")
+
+CODECS: dict[str, Codec] = {"openai": OpenAICodec()}
+_MAX_ERROR_BYTES = 1024 * 1024
+_USER_AGENT = f"modelstudio-integrations/{__version__}"
+
+
+# ---------------------------------------------------------------- the steps of a call
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Send the request; the answer is the response's head."""
+
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Hand `deltas` on, then read; the answer is the next bytes, or None at the end of the body."""
+
+    deltas: list[Delta]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAll:
+    """Read the whole body; the answer is its bytes."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Hand `deltas` on; no answer."""
+
+    deltas: list[Delta]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The protocol's end was seen: let the connection live on; no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Close the response, if any, and sleep; no answer."""
+
+    seconds: float
+
+
+Step: TypeAlias = Open | Read | ReadAll | Hand | Finish | Wait
+Flow: TypeAlias = Generator[Step, Any, None]
+
+
+class Client:
+    """Sends chat requests by one configuration. Thread-safe; usable from any number of event loops.
+
+    Args:
+        config: where to, with which key.
+        transport: what carries it.
+    """
+
+    def __init__(self, config: Config, transport: Transport) -> None:
+        if config.protocol not in CODECS:
+            raise ConfigurationError(
+                f"protocol={config.protocol!r} is not available in this version: use protocol='openai'"
+            )
+        self.config = config
+        self.transport = transport
+
+    def complete(self, request: ChatRequest, model: ModelInfo) -> ChatResult:
+        """The whole answer. The wire streams where the model asks for it. Raises ModelStudioError."""
+        accumulator = Accumulator()
+        for delta in self._run(self._flow(request, model, stream=False)):
+            accumulator.add(delta)
+        return accumulator.result()
+
+    async def acomplete(self, request: ChatRequest, model: ModelInfo) -> ChatResult:
+        """The async twin of `complete`."""
+        accumulator = Accumulator()
+        async for delta in self._arun(self._flow(request, model, stream=False)):
+            accumulator.add(delta)
+        return accumulator.result()
+
+    def stream(self, request: ChatRequest, model: ModelInfo) -> Iterator[Delta]:
+        """The answer as it comes. Closing the iterator closes the response. Raises ModelStudioError."""
+        return self._run(self._flow(request, model, stream=True))
+
+    def astream(self, request: ChatRequest, model: ModelInfo) -> AsyncIterator[Delta]:
+        """The async twin of `stream`."""
+        return self._arun(self._flow(request, model, stream=True))
+
+    def close(self) -> None:
+        """Close the connections that are ours and no one else's."""
+        self.transport.close()
+
+    async def aclose(self) -> None:
+        """The async twin of `close`."""
+        await self.transport.aclose()
+
+    # ---------------------------------------------------------------- the drivers
+
+    def _run(self, flow: Flow) -> Iterator[Delta]:
+        response: Response | None = None
+        chunks: Iterator[bytes] = iter(())
+        answer: Any = None
+        try:
+            step = _next(flow, None)
+            while step is not None:
+                if isinstance(step, Read | Hand):
+                    yield from step.deltas
+                try:
+                    if isinstance(step, Read):
+                        answer = next(chunks, None)
+                    elif isinstance(step, Open):
+                        response = self.transport.open(step.url, step.headers, step.body)
+                        chunks, answer = iter(response), response.head
+                    else:
+                        answer = self._perform(step, response)
+                except ModelStudioError as error:
+                    step = _throw(flow, error)
+                else:
+                    step = _next(flow, answer)
+        finally:
+            flow.close()
+            if response is not None:
+                response.close()
+
+    async def _arun(self, flow: Flow) -> AsyncIterator[Delta]:
+        response: AsyncResponse | None = None
+        chunks: AsyncIterator[bytes] | None = None
+        answer: Any = None
+        try:
+            step = _next(flow, None)
+            while step is not None:
+                if isinstance(step, Read | Hand):
+                    for delta in step.deltas:
+                        yield delta
+                try:
+                    if isinstance(step, Read) and chunks is not None:
+                        answer = await anext(chunks, None)
+                    elif isinstance(step, Open):
+                        response = await self.transport.aopen(step.url, step.headers, step.body)
+                        chunks, answer = aiter(response), response.head
+                    else:
+                        answer = await self._aperform(step, response)
+                except ModelStudioError as error:
+                    step = _throw(flow, error)
+                else:
+                    step = _next(flow, answer)
+        finally:
+            flow.close()
+            if response is not None:
+                await response.aclose()
+
+    def _perform(self, step: Step, response: Response | None) -> Any:
+        if isinstance(step, Wait):
+            if response is not None:
+                response.close()
+            self.transport.sleep(step.seconds)
+        elif response is not None and isinstance(step, ReadAll):
+            return response.read(step.limit)
+        elif response is not None and isinstance(step, Finish):
+            response.finish()
+        return None
+
+    async def _aperform(self, step: Step, response: AsyncResponse | None) -> Any:
+        if isinstance(step, Wait):
+            if response is not None:
+                await response.aclose()
+            await self.transport.asleep(step.seconds)
+        elif response is not None and isinstance(step, ReadAll):
+            return await response.aread(step.limit)
+        elif response is not None and isinstance(step, Finish):
+            await response.afinish()
+        return None
+
+    # ---------------------------------------------------------------- the flow
+
+    def _flow(self, request: ChatRequest, model: ModelInfo, *, stream: bool) -> Flow:
+        planned = plan(request, model, stream=stream)
+        for notice in planned.notices:
+            logger.warning(notice)
+        attempt = 0
+        while True:
+            seen: list[Delta] = []
+            try:
+                yield from self._attempt(planned, seen)
+                return
+            except ModelStudioError as error:
+                self._explain(error, seen)
+                if seen:
+                    raise
+                if asks_for_stream(error) and not planned.stream:
+                    planned = Plan(planned.request, stream=True)
+                    delay = 0.0
+                else:
+                    wait = retry_delay(
+                        error, attempt=attempt, max_retries=self.config.max_retries, jitter=random.random()
+                    )
+                    if wait is None:
+                        raise
+                    delay = wait
+                    attempt += 1
+                logger.debug("asking again in %.2f s after %s, %s", delay, type(error).__name__, error.status_code)
+            yield Wait(delay)
+
+    def _attempt(self, planned: Plan, seen: list[Delta]) -> Flow:
+        request, codec = planned.request, CODECS[self.config.protocol]
+        call = codec.encode(request, stream=planned.stream)
+        headers = {**self._headers, **call.headers, **self.config.headers}
+        head: ResponseHead = yield Open(self.config.base_url + call.path, headers, call.body)
+        if not 200 <= head.status < 300:
+            raise codec.error(head, (yield ReadAll(_MAX_ERROR_BYTES)))
+        if not head.headers.get("content-type", "").startswith("text/event-stream"):
+            # what came decides how it is read: a gateway may answer a stream whole, and a whole request by a stream
+            deltas = codec.decode(request, head, (yield ReadAll(self.config.max_event_bytes)))
+            seen += deltas
+            yield Hand(deltas)
+            return
+        decoder = codec.stream(request, head, max_event_bytes=self.config.max_event_bytes)
+        deltas = []
+        while decoder.failure is None and not decoder.ended:
+            data: bytes | None = yield Read(deltas)
+            deltas = decoder.finish() if data is None else decoder.feed(data)
+            seen += deltas
+        yield Hand(deltas)
+        if decoder.failure is not None:
+            raise decoder.failure
+        yield Finish()
+
+    @cached_property
+    def _headers(self) -> dict[str, str]:
+        headers = {"user-agent": _USER_AGENT}
+        if self.config.api_key is not None:
+            headers["authorization"] = f"Bearer {self.config.api_key.get_secret_value()}"
+        return headers
+
+    def _explain(self, error: ModelStudioError, seen: list[Delta]) -> None:
+        """Add what only the client knows: what had arrived, where the key was sent; and take the key out."""
+        if error.partial is None and any(not isinstance(delta, ResponseDelta) for delta in seen):
+            error.partial = fold(seen)
+        if isinstance(error, AuthenticationError):
+            others = ", ".join(name for name in REGIONS if name != self.config.region)
+            error.message = (
+                f"{error.message.rstrip()} The key was sent to {self.config.where}. A key works in its own region "
+                f"only: if it is from another ({others}), set region= or base_url= to that one"
+            )
+            error.args = (error.message,)
+        if self.config.api_key is not None:
+            error.redact(self.config.api_key.get_secret_value())
+
+
+def _next(flow: Flow, answer: Any) -> Step | None:
+    try:
+        return flow.send(answer)
+    except StopIteration:
+        return None
+
+
+def _throw(flow: Flow, error: ModelStudioError) -> Step | None:
+    try:
+        return flow.throw(error)
+    except StopIteration:
+        return None
