@@ -1,0 +1,14 @@
+"""Alibaba Cloud Model Studio (Qwen and the other models it serves) for LangChain and LangGraph.
+
+from langchain_modelstudio import ChatModelStudio
+
+llm = ChatModelStudio(model="qwen-plus", enable_thinking=True)
+"""
+
+from langchain_modelstudio.chat_models import ChatModelStudio
+from langchain_modelstudio.serialization import register
+from modelstudio_core import __version__
+
+register(ChatModelStudio)
+
+__all__ = ["ChatModelStudio", "__version__"]

@@ -1,0 +1,321 @@
+"""LangChain messages to core messages, and core deltas and results to LangChain messages. Translation only.
+
+`AIMessage.tool_calls` is the truth about tool calls, whatever stale copies `additional_kwargs` or content blocks hold;
+so a history from another provider comes across whole. What the service cannot take is refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    InvalidToolCall,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UsageMetadata,
+)
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+
+from langchain_modelstudio.chunks import ModelStudioMessageChunk
+from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.types import (
+    AudioDelta,
+    AudioPart,
+    ChatResult,
+    Choice,
+    Delta,
+    FunctionCall,
+    ImagePart,
+    LogprobsDelta,
+    Message,
+    Part,
+    ReasoningDelta,
+    ResponseDelta,
+    Role,
+    TextDelta,
+    TextPart,
+    ToolCallDelta,
+    Usage,
+    VideoPart,
+)
+
+PROVIDER = "modelstudio"
+_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
+                           "assistant": "assistant", "ai": "assistant", "tool": "tool"}  # fmt: skip
+_REASONING_BLOCKS = ("reasoning", "thinking")
+# what an assistant turn may hold that is said elsewhere in the message (tool_calls), or is another provider's own
+_DROPPED_FROM_ASSISTANT = ("tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "function_call",
+                           "redacted_thinking", "non_standard", *_REASONING_BLOCKS)  # fmt: skip
+
+
+# ---------------------------------------------------------------- to the core
+
+
+def to_core_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
+    """The conversation as the core has it. Raises ConfigurationError naming the message and what is wrong with it."""
+    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    core: list[Message] = []
+    for position, message in enumerate(messages):
+        try:
+            core += _to_core_message(message, answered)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"messages[{position}] ({message.type}): {error.message}") from None
+    return tuple(core)
+
+
+def _to_core_message(message: BaseMessage, answered: set[str]) -> list[Message]:
+    name = message.name or None
+    if isinstance(message, AIMessage):
+        return [_assistant(message, answered)]
+    if isinstance(message, ToolMessage):
+        return [Message("tool", _tool_content(message.content), tool_call_id=message.tool_call_id)]
+    if isinstance(message, HumanMessage):
+        results, blocks = _split_tool_results(message.content)
+        return [*results, Message("user", to_core_content(blocks), name)] if blocks or not results else results
+    if isinstance(message, SystemMessage):
+        return [Message("system", to_core_content(message.content), name)]
+    if isinstance(message, ChatMessage) and message.role in _ROLES:
+        return [Message(_ROLES[message.role], to_core_content(message.content), name)]
+    kind = f"role {message.role!r}" if isinstance(message, ChatMessage) else type(message).__name__
+    raise ConfigurationError(f"{kind} is not a kind of message that the service takes")
+
+
+def _assistant(message: AIMessage, answered: set[str]) -> Message:
+    """An assistant turn. A call that was cut off goes back only if it was answered, since the service wants an answer
+    to each call."""
+    calls = [
+        FunctionCall(call["id"], call["name"], json.dumps(call["args"], ensure_ascii=False))
+        for call in message.tool_calls
+    ]
+    calls += [
+        FunctionCall(call["id"], call["name"] or "", call["args"] or "")
+        for call in message.invalid_tool_calls
+        if call["id"] in answered
+    ]
+    blocks = message.content
+    reasoning = message.additional_kwargs.get("reasoning_content")
+    if not isinstance(reasoning, str):
+        reasoning = "".join(_reasoning(block) for block in blocks) if isinstance(blocks, list) else None
+    if isinstance(blocks, list):
+        blocks = [b for b in blocks if isinstance(b, str) or b.get("type") not in _DROPPED_FROM_ASSISTANT]
+    content = to_core_content(blocks)
+    if not isinstance(content, str) and all(isinstance(p, TextPart) and p.cache_control is None for p in content):
+        content = "".join(part.text for part in content if isinstance(part, TextPart))
+    return Message(
+        "assistant",
+        content,
+        name=message.name or None,
+        tool_calls=tuple(calls),
+        reasoning_content=reasoning or None,
+        partial=bool(message.additional_kwargs.get("partial")),
+    )
+
+
+def _reasoning(block: str | dict[Any, Any]) -> str:
+    if isinstance(block, dict) and block.get("type") in _REASONING_BLOCKS:
+        text = block.get(str(block["type"]))
+        return text if isinstance(text, str) else ""
+    return ""
+
+
+def _tool_content(content: str | list[Any]) -> str | tuple[Part, ...]:
+    """A tool's result: text as one string, the form that the service documents; other media as parts."""
+    parts = to_core_content(content)
+    if isinstance(parts, str) or not all(isinstance(p, TextPart) and p.cache_control is None for p in parts):
+        return parts
+    return "\n".join(part.text for part in parts if isinstance(part, TextPart))
+
+
+def _split_tool_results(content: str | list[Any]) -> tuple[list[Message], str | list[Any]]:
+    """Anthropic's form has tool results inside a user turn; here each is a message of its own, before the rest."""
+    if isinstance(content, str):
+        return [], content
+    found = [block for block in content if isinstance(block, dict) and block.get("type") == "tool_result"]
+    results = [
+        Message("tool", _tool_content(block.get("content") or ""), tool_call_id=block.get("tool_use_id"))
+        for block in found
+    ]
+    return results, [block for block in content if block not in found] if found else content
+
+
+def to_core_content(content: str | Sequence[str | Mapping[str, Any]]) -> str | tuple[Part, ...]:
+    """Text, or parts in LangChain's v1 form, OpenAI's or Anthropic's."""
+    if isinstance(content, str):
+        return content
+    parts = tuple(TextPart(block) if isinstance(block, str) else to_core_part(block) for block in content)
+    return parts or ""
+
+
+def to_core_part(block: Mapping[str, Any]) -> Part:
+    """One content block. Pixel and frame hints and `cache_control` are read beside its type and in its `extras`."""
+    kind = block.get("type")
+    mark = _hint(block, "cache_control")
+    if kind in ("text", "text-plain"):
+        return TextPart(str(block.get("text") or ""), mark)
+    pixels = {name: _hint(block, name) for name in ("min_pixels", "max_pixels")}
+    if kind in ("image", "image_url"):
+        inner = block.get("image_url")
+        detail = inner.get("detail") if isinstance(inner, Mapping) else None
+        return ImagePart(_address(block, "image", "image/png"), detail, **pixels, cache_control=mark)
+    if kind in ("video", "video_url"):
+        more = {name: _hint(block, name) for name in ("fps", "total_pixels", "max_frames")}
+        frames = block.get("video")
+        source = tuple(frames) if isinstance(frames, list | tuple) else _address(block, "video", "video/mp4")
+        return VideoPart(source, **pixels, **more, cache_control=mark)
+    if kind in ("audio", "input_audio"):
+        return _audio_part(block, mark)
+    raise ConfigurationError(
+        f"content of type {kind!r} cannot be sent: the chat service takes text, image, video and audio. "
+        "Put a document's text into a text block, or upload it for a document model"
+    )
+
+
+def _audio_part(block: Mapping[str, Any], mark: Any) -> AudioPart:
+    inner = block.get("input_audio")
+    inner = inner if isinstance(inner, Mapping) else {}
+    address = _address(block if not inner else {"data": inner.get("data")}, "audio", "audio/wav")
+    mime = str(block.get("mime_type") or "")
+    format = inner.get("format") or _hint(block, "format") or mime.removeprefix("audio/").removeprefix("x-") or None
+    return AudioPart(address, {"mpeg": "mp3"}.get(format or "", format), mark)
+
+
+def _address(block: Mapping[str, Any], kind: str, mime: str) -> str:
+    """The URL or data URI of a media block, in any of the three forms."""
+    inner = block.get(f"{kind}_url", block.get("source"))
+    if isinstance(inner, str):
+        return inner
+    holder = inner if isinstance(inner, Mapping) else block
+    url = holder.get("url")
+    if isinstance(url, str) and url:
+        return url
+    data = holder.get("base64") or holder.get("data") or block.get(kind)
+    if isinstance(data, str) and data:
+        if data.startswith(("data:", "http://", "https://", "oss://")):
+            return data
+        return f"data:{holder.get('mime_type') or holder.get('media_type') or mime};base64,{data}"
+    if holder.get("file_id"):
+        raise ConfigurationError(f"{kind} by file_id cannot be sent to the chat service: give url or base64")
+    raise ConfigurationError(f"a block of type {kind!r} has neither url nor base64")
+
+
+def _hint(block: Mapping[str, Any], name: str) -> Any:
+    extras = block.get("extras")
+    return block.get(name, extras.get(name) if isinstance(extras, Mapping) else None)
+
+
+# ---------------------------------------------------------------- from the core
+
+
+def from_core_usage(usage: Usage) -> UsageMetadata:
+    """The counts in LangChain's form, with the details that the service gave and no others."""
+    given = {
+        "audio": usage.input_audio_tokens,
+        "cache_creation": usage.cache_creation_tokens,
+        "cache_read": usage.cached_tokens,
+        "image": usage.input_image_tokens,
+        "video": usage.input_video_tokens,
+    }
+    taken = {"audio": usage.output_audio_tokens, "reasoning": usage.reasoning_tokens}
+    metadata = UsageMetadata(
+        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, total_tokens=usage.total_tokens
+    )
+    if inputs := {name: count for name, count in given.items() if count is not None}:
+        metadata["input_token_details"] = InputTokenDetails(**inputs)  # type: ignore[typeddict-item]
+    if outputs := {name: count for name, count in taken.items() if count is not None}:
+        metadata["output_token_details"] = OutputTokenDetails(**outputs)  # type: ignore[typeddict-item]
+    return metadata
+
+
+def from_core_response(response: ResponseDelta, finish_reason: str | None) -> dict[str, Any]:
+    """The response metadata: who answered, and why it ended."""
+    metadata = {
+        "finish_reason": finish_reason,
+        "model_name": response.model,
+        "id": response.id,
+        "request_id": response.request_id,
+        "created": response.created,
+        "system_fingerprint": response.system_fingerprint,
+    }
+    return {"model_provider": PROVIDER} | {name: value for name, value in metadata.items() if value is not None}
+
+
+def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
+    """One whole answer as a message; usage belongs to the response, so only the first choice has it."""
+    metadata = from_core_response(result.response, choice.finish_reason)
+    if choice.logprobs:
+        metadata["logprobs"] = {"content": [dict(item) for item in choice.logprobs]}
+    kwargs: dict[str, Any] = {}
+    if choice.reasoning:
+        kwargs["reasoning_content"] = choice.reasoning
+    if choice.audio is not None:
+        audio = choice.audio
+        kwargs["audio"] = _audio_fields(AudioDelta(audio.data, audio.transcript, audio.id, audio.expires_at))
+    calls: list[ToolCall] = [tool_call(name=c.name, args=c.args, id=c.id) for c in choice.tool_calls]
+    invalid: list[InvalidToolCall] = [
+        invalid_tool_call(name=c.name, args=c.arguments, id=c.id, error=c.error) for c in choice.invalid_tool_calls
+    ]
+    first = not result.choices or choice is result.choices[0]
+    return AIMessage(
+        content=choice.text,
+        additional_kwargs=kwargs,
+        tool_calls=calls,
+        invalid_tool_calls=invalid,
+        response_metadata=metadata,
+        usage_metadata=from_core_usage(result.usage) if result.usage is not None and first else None,
+    )
+
+
+def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChunk | None:
+    """One delta as a chunk; None for what the last chunk says (`last_chunk`).
+
+    Each delta has a chunk of its own: text and a tool fragment in one chunk would make langchain-core take the
+    fragment for a finished call. `v1`: content as typed blocks, whose indices are ours, since langchain-core would
+    give the first block and the first tool call the same one and merge them.
+    """
+    content: str | list[str | dict[Any, Any]] = ""
+    blocks: list[str | dict[Any, Any]] = []
+    more: dict[str, Any] = {}
+    if isinstance(delta, TextDelta):
+        content = delta.text
+        blocks = [{"type": "text", "text": delta.text, "index": "lc_text"}]
+    elif isinstance(delta, ReasoningDelta):
+        more = {"additional_kwargs": {"reasoning_content": delta.text}}
+        blocks = [{"type": "reasoning", "reasoning": delta.text, "index": "lc_reasoning"}]
+    elif isinstance(delta, ToolCallDelta):
+        fragment = tool_call_chunk(name=delta.name, args=delta.arguments, id=delta.id, index=delta.index)
+        more = {"tool_call_chunks": [fragment]}
+        blocks = [{**fragment, "index": f"lc_tool_call_{delta.index}"}]
+    elif isinstance(delta, AudioDelta):
+        more = {"additional_kwargs": {"audio": _audio_fields(delta)}}
+    elif isinstance(delta, LogprobsDelta):
+        more = {"response_metadata": {"logprobs": {"content": [dict(item) for item in delta.content]}}}
+    else:
+        return None
+    if v1:
+        more["response_metadata"] = {**more.get("response_metadata", {}), "output_version": "v1"}
+    return ModelStudioMessageChunk(content=blocks if v1 else content, **more)
+
+
+def _audio_fields(audio: AudioDelta) -> dict[str, Any]:
+    fields = {"id": audio.id, "data": audio.data, "transcript": audio.transcript, "expires_at": audio.expires_at}
+    return {name: value for name, value in fields.items() if value}
+
+
+def last_chunk(
+    response: ResponseDelta, finish_reason: str | None, usage: Usage | None, *, v1: bool = False
+) -> ModelStudioMessageChunk:
+    """The chunk that ends a stream: all metadata, each key only here, since langchain-core adds what comes twice."""
+    return ModelStudioMessageChunk(
+        content=[] if v1 else "",
+        response_metadata=from_core_response(response, finish_reason) | ({"output_version": "v1"} if v1 else {}),
+        usage_metadata=from_core_usage(usage) if usage is not None else None,
+        chunk_position="last",
+    )

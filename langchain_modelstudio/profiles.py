@@ -1,0 +1,35 @@
+"""What langchain-core's model profile says of a model: what the catalogue has a source for, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from langchain_core.language_models.model_profile import ModelProfile
+
+from modelstudio_core.models import ModelInfo
+
+
+def model_profile(info: ModelInfo) -> ModelProfile:
+    """The profile of a model. It says what the model can do, not what one instance asks of it."""
+    thinks = None if info.thinking is None else info.thinking != "none"
+    known: dict[str, Any] = {
+        "max_input_tokens": info.max_input or info.context_window,
+        "max_output_tokens": info.max_output,
+        "text_inputs": True,
+        "image_inputs": info.input_image,
+        "image_url_inputs": info.input_image,
+        "video_inputs": info.input_video,
+        "audio_inputs": info.input_audio,
+        "pdf_inputs": False,
+        "text_outputs": True,
+        "audio_outputs": info.output_audio,
+        "reasoning_output": thinks,
+        "tool_calling": info.tools,
+        # a thinking-only model takes only auto and none, unless it is known to take "required"
+        "tool_choice": info.tools and (not info.thinking_only or info.required_tool_choice),
+        "structured_output": info.json_schema,
+    }
+    effort = info.reasoning_effort
+    if effort is not None:
+        known |= {"reasoning_effort_levels": list(effort.values), "reasoning_effort_default": effort.default}
+    return cast("ModelProfile", {name: value for name, value in known.items() if value is not None})

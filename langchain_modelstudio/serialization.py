@@ -1,0 +1,22 @@
+"""Lets `langchain_core.load.load(..., allowed_objects="all")` load a serialised ChatModelStudio.
+
+langchain-core loads classes outside itself only if its table of partner classes lists them, and there is no call to
+enter one. Importing this package is the user's word that it is trusted; so it enters itself, and nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from langchain_core.load.serializable import Serializable
+
+
+def register(cls: type[Serializable]) -> None:
+    """Enter `cls` under its own id."""
+    module: Any = import_module("langchain_core.load.load")  # the name `load` of its package is the function
+    path = tuple(cls.lc_id())
+    module.ALL_SERIALIZABLE_MAPPINGS[path] = path
+    # what "all" means is worked out at its first use, which may have been before this import
+    if known := getattr(module, "_default_class_paths_cache", {}).get("all"):
+        known.add(path)

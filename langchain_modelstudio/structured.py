@@ -1,0 +1,135 @@
+"""Structured output: what is bound to the model for each method, and the parser of what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Literal
+
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from modelstudio_core.errors import ConfigurationError
+
+Method = Literal["json_schema", "function_calling", "json_mode"]
+METHODS: tuple[Method, ...] = ("json_schema", "function_calling", "json_mode")
+_MAX_NAME = 64  # of a json_schema; vendor's Structured output page
+
+
+class _CallRequired:
+    """A parser of tool calls that says so when no call came, instead of giving None."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        parsed = super().parse_result(result, partial=partial)  # type: ignore[misc]  # the parser it is mixed into
+        if parsed is None and not partial:
+            raise _no_call(result[0].message if isinstance(result[0], ChatGeneration) else None)
+        return parsed
+
+    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:
+        parsed = None
+        for parsed in super()._transform(input):  # type: ignore[misc]
+            yield parsed
+        if parsed is None:
+            raise _no_call(None)
+
+    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:
+        parsed = None
+        async for parsed in super()._atransform(input):  # type: ignore[misc]
+            yield parsed
+        if parsed is None:
+            raise _no_call(None)
+
+
+class RequiredToolCall(_CallRequired, JsonOutputKeyToolsParser):
+    """The arguments of the one call that was asked for, as a dict."""
+
+
+class RequiredPydanticToolCall(_CallRequired, PydanticToolsParser):
+    """The arguments of the one call that was asked for, as the pydantic object."""
+
+
+def _no_call(message: BaseMessage | None) -> OutputParserException:
+    """Why structured output by function calling has nothing to parse, and what to do."""
+    said = ""
+    if isinstance(message, AIMessage):
+        invalid = message.invalid_tool_calls
+        said = f" Its call was invalid: {invalid[0]['error']}." if invalid else f" It said: {message.text[:200]!r}."
+    return OutputParserException(
+        f"the model did not call the function that holds the structured output.{said} While a model may think, the "
+        "service does not take a forced call: set enable_thinking=False, or use method='json_schema' or 'json_mode'",
+        llm_output=message.text if message is not None else None,
+    )
+
+
+def tool_parser(schema: Any, name: str) -> BaseOutputParser[Any]:
+    """The parser for function calling."""
+    if isinstance(schema, type) and is_basemodel_subclass(schema):
+        return RequiredPydanticToolCall(tools=[schema], first_tool_only=True)
+    return RequiredToolCall(key_name=name, first_tool_only=True)
+
+
+def json_parser(schema: Any) -> BaseOutputParser[Any]:
+    """The parser for JSON in the answer's text."""
+    if isinstance(schema, type) and is_basemodel_subclass(schema):
+        return PydanticOutputParser(pydantic_object=schema)
+    return JsonOutputParser()
+
+
+def response_format(schema: Any, strict: bool | None) -> dict[str, Any]:
+    """The `response_format` for a schema: one that already is such an object as it is, else as json_schema."""
+    if isinstance(schema, Mapping) and schema.get("type") in ("json_object", "json_schema", "text"):
+        if schema["type"] != "json_schema" or "json_schema" in schema:
+            return dict(schema)
+    function = convert_to_openai_function(schema, strict=strict)
+    wire = {"name": function["name"][:_MAX_NAME], "schema": function.get("parameters", {})}
+    if function.get("description"):
+        wire["description"] = function["description"]
+    if strict is not None:
+        wire["strict"] = strict
+    return {"type": "json_schema", "json_schema": wire}
+
+
+def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
+    """Tools of any form that LangChain knows, as the service takes them. Refuses by name what is no function."""
+    wire = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+    for tool in wire:
+        name = (tool.get("function") or {}).get("name")
+        if tool.get("type") != "function" or not name:
+            raise ConfigurationError(
+                f"the tool {str(tool)[:120]} is no function: the chat service takes tools of type 'function' with a "
+                "name; for its own web search use enable_search=True"
+            )
+    return wire
+
+
+def tool_choice(choice: Any, tools: list[dict[str, Any]]) -> Any:
+    """LangChain's forms of a tool choice as the service's: a name, "any", True, False, "auto", "none" or a dict."""
+    if choice is None or choice is False:
+        return None
+    if choice in ("any", "required") or choice is True:
+        return "required"
+    if choice in ("auto", "none"):
+        return choice
+    name = choice if isinstance(choice, str) else _chosen_name(choice)
+    names = [tool["function"]["name"] for tool in tools]
+    if name not in names:
+        raise ConfigurationError(
+            f"tool_choice names {name!r}, which is none of the tools: {', '.join(names) or 'none'}"
+        )
+    return {"type": "function", "function": {"name": name}}
+
+
+def _chosen_name(choice: Any) -> Any:
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        return function.get("name") if isinstance(function, Mapping) else choice.get("name")
+    raise ConfigurationError(f"tool_choice={choice!r}: give a tool's name, 'any', 'auto', 'none' or a dict")
+
+
+def function_name(schema: Any) -> str:
+    """The name under which a schema is offered as a function."""
+    return str(convert_to_openai_tool(schema)["function"]["name"])
