@@ -1,0 +1,56 @@
+"""langchain-tests' own integration suite, unmodified, against the real local model, thinking off and on.
+
+Not run: `test_json_mode`, which a model of 135 million parameters cannot do (JSON mode is tested by cassette). The
+properties say what the local model can take; it reads text only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+
+from langchain_modelstudio import ChatModelStudio
+
+
+class _Integration(ChatModelIntegrationTests):
+    base_url = ""
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _local_model(cls, local_model_url: str) -> None:
+        cls.base_url = local_model_url
+
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatModelStudio
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": "qwen-plus", "base_url": self.base_url, "max_retries": 0}
+
+    @property
+    def standard_chat_model_params(self) -> dict[str, Any]:
+        return {"temperature": 0, "max_tokens": 200, "timeout": 120}
+
+    @property
+    def model_override_value(self) -> str:
+        return "qwen-flash"
+
+    @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True
+
+
+class TestThinkingOff(_Integration):
+    """A hybrid model whose thinking is off by default."""
+
+
+class TestThinkingOn(_Integration):
+    """The same, asked to think: invoke streams on the wire, and forced tool choices become auto."""
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return super().chat_model_params | {"enable_thinking": True, "thinking_budget": 16}
