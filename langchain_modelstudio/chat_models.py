@@ -1,10 +1,10 @@
-"""`ChatModelStudio`: the core as a LangChain chat model. It translates; what is sent and when is the core's to decide."""
+"""`ChatModelStudio`: the core as a LangChain chat model. It translates; what is sent, and when, the core decides."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -15,8 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
-from langchain_core.utils import secret_from_env
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import BaseModel, model_validator
 from typing_extensions import Self
 
 from langchain_modelstudio.errors import langchain_errors
@@ -40,32 +39,16 @@ from langchain_modelstudio.structured import (
 )
 from modelstudio_core import __version__, config
 from modelstudio_core import types as core
-from modelstudio_core.client import Client
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.models import ModelInfo, model_info
-from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request
-from modelstudio_core.transport import Transport
-
-_CONNECTION = (
-    "api_key",
-    "base_url",
-    "region",
-    "workspace",
-    "protocol",
-    "timeout",
-    "max_retries",
-    "default_headers",
-    "allow_insecure",
-    "max_event_bytes",
-)
+from modelstudio_core.models import ModelInfo
+from modelstudio_core.settings import ChatSettings
 
 
-class ChatModelStudio(BaseChatModel):
+class ChatModelStudio(ChatSettings, BaseChatModel):
     """Chat models of Alibaba Cloud Model Studio: Qwen, and the others it serves.
 
-    Every parameter below, but for those of the connection, may also be given per call, or by `.bind()`. None means:
-    not sent, the service's default holds. Defaults and ranges are the vendor's, by model ("OpenAI compatible - Chat"
-    and "Deep thinking" pages).
+    Its arguments are the fields of `modelstudio_core.settings.ChatSettings`; those from `enable_thinking` on may also
+    be given per call, or by `.bind()`. What is not given is not sent, and the service's default for the model holds.
 
     Example:
         llm = ChatModelStudio(model="qwen-plus", enable_thinking=True)
@@ -81,135 +64,14 @@ class ChatModelStudio(BaseChatModel):
             `langchain_core.exceptions` (see `langchain_modelstudio.errors`).
     """
 
-    model_config = ConfigDict(populate_by_name=True, extra="forbid", arbitrary_types_allowed=True)
-
-    model: str = Field(validation_alias=AliasChoices("model", "model_name"))
-    """Model id, such as "qwen-plus"; case-sensitive."""
-
-    # ---------------------------------------------------------------- the connection
-
-    api_key: SecretStr | None = Field(default_factory=secret_from_env(config.API_KEY, default=None))
-    """The API key; default: DASHSCOPE_API_KEY. A key works in its own region only."""
-    base_url: str | None = None
-    """Where to send to instead of a region's host; default: DASHSCOPE_BASE_URL. A bare origin gets the protocol's path."""
-    region: str | None = None
-    """singapore (default), virginia, beijing, hongkong, frankfurt, tokyo, or an id such as "ap-southeast-1";
-    default: DASHSCOPE_REGION."""
-    workspace: str | None = None
-    """Workspace id; default: DASHSCOPE_WORKSPACE. Frankfurt and Tokyo need it."""
-    protocol: Literal["openai", "dashscope"] = "openai"
-    """The service's protocol."""
-    timeout: float | Any = None
-    """Seconds of silence allowed (default 300) between two reads, or an httpx.Timeout."""
-    max_retries: int | None = None
-    """How often a call that failed before its first token is made again (default 2; 0 sends one request)."""
-    default_headers: Mapping[str, str] | None = None
-    """Headers for every request."""
-    allow_insecure: bool = False
-    """Send the key over plain http to another machine."""
-    max_event_bytes: int | None = None
-    """What one event of a stream, or a whole answer, may hold (default 32 MiB)."""
-    http_client: Any = Field(default=None, exclude=True, repr=False)
-    """An httpx.Client to use for sync calls; never closed here."""
-    http_async_client: Any = Field(default=None, exclude=True, repr=False)
-    """An httpx.AsyncClient to use for async calls; never closed here."""
-
-    # ---------------------------------------------------------------- how an answer is made
-
-    streaming: bool = False
-    """Set: whether the wire streams under `invoke`, and, if False, under `stream`. Not set: it streams where the model
-    may think or must stream."""
-    enable_thinking: bool | None = None
-    """Think first. Not sent where not set: then the model's own default holds."""
-    thinking_budget: int | None = None
-    """Tokens that thinking may take at the most."""
-    preserve_thinking: bool | None = None
-    """Let the model read the reasoning of earlier turns (billed as input)."""
-    reasoning_effort: str | None = None
-    """How much to think, in the model's own words, such as "low", "medium", "high", "xhigh" or "max"."""
-    clear_thinking: bool | None = None
-    """GLM: drop the reasoning of earlier turns."""
-    thinking: dict[str, Any] | None = None
-    """MiniMax-M3: {"type": "adaptive"} or {"type": "disabled"}."""
-    reasoning_replay: Literal["auto", "always", "never"] = "auto"
-    """Which reasoning of the history goes back to the model: after the last user message always and earlier by the
-    model's policy ("auto"), all of it, or none."""
-
-    temperature: float | None = None
-    """Sampling temperature, [0, 2)."""
-    top_p: float | None = None
-    """Nucleus sampling, (0, 1]."""
-    top_k: int | None = None
-    """Sample among the k most likely tokens."""
-    presence_penalty: float | None = None
-    """Against repeating what was said, [-2, 2]."""
-    repetition_penalty: float | None = None
-    """Against repeating tokens, above 0; 1 is none."""
-    max_tokens: int | None = None
-    """Tokens of the answer at the most; the chain of thought does not count on most models."""
-    max_completion_tokens: int | None = None
-    """Tokens of answer and chain of thought together at the most (newer models)."""
-    n: int | None = None
-    """How many answers, 1 to 4; with `invoke` and `generate` only, and not with tools."""
-    seed: int | None = None
-    """For repeatable sampling."""
-    stop: str | list[Any] | None = None
-    """Strings, or token ids, at which to stop."""
-    logprobs: bool | None = None
-    """Give log probabilities of the answer's tokens, in `response_metadata["logprobs"]`."""
-    top_logprobs: int | None = None
-    """How many alternatives for each, 0 to 5."""
-    response_format: dict[str, Any] | None = None
-    """{"type": "text"}, {"type": "json_object"} or {"type": "json_schema", ...}."""
-    parallel_tool_calls: bool | None = None
-    """Allow several tool calls in one answer (the service's default is no)."""
-    tool_stream: bool | None = None
-    """Stream tool arguments that are objects or arrays piece by piece."""
-    enable_search: bool | None = None
-    """Let the service search the web."""
-    search_options: dict[str, Any] | None = None
-    """How to search."""
-    enable_code_interpreter: bool | None = None
-    """Let the service run code while it thinks."""
-    modalities: list[str] | None = None
-    """Omni: ["text"] or ["text", "audio"]."""
-    audio: dict[str, Any] | None = None
-    """Omni: {"voice": ..., "format": "wav"}."""
-    vl_high_resolution_images: bool | None = None
-    """More pixels an image."""
-    translation_options: dict[str, Any] | None = None
-    """Qwen-MT: source_lang, target_lang, terms, ..."""
-    ocr_options: dict[str, Any] | None = None
-    """Qwen-OCR: the task."""
-    skill: Any = None
-    """Qwen-Doc: the skill."""
-    extra_body: dict[str, Any] | None = None
-    """Parameters of the service that have no field here, sent as they are."""
-    capabilities: dict[str, Any] | None = None
-    """Facts on the model that override the catalogue, by the names of `modelstudio_core.models.ModelInfo`."""
-
-    _client: tuple[Any, Client] | None = PrivateAttr(default=None)
-
     # ---------------------------------------------------------------- what LangChain asks of a model
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown_arguments(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            known = {*cls.model_fields, "model_name"}
-            if unknown := sorted(values.keys() - known):
-                raise ValueError(
-                    f"unknown argument{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}: a parameter of the "
-                    "service that has no field here goes in extra_body={...}"
-                )
-        return values
 
     @model_validator(mode="after")
     def _check_modelstudio_settings(self) -> Self:
         self._add_version("modelstudio-integrations", __version__)
         with langchain_errors():
-            _ = self._core_client
-            _ = self._model_info({})
+            self.core_client()
+            self.core_model()
         return self
 
     @property
@@ -223,7 +85,7 @@ class ChatModelStudio(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model": self.model, "base_url": self._core_client.config.base_url} | self._own_parameters()
+        return {"model": self.model, "base_url": self.core_client().config.base_url} | self.core_parameters()
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -241,7 +103,7 @@ class ChatModelStudio(BaseChatModel):
         return {"api_key": config.API_KEY}
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return model_profile(self._model_info({}))
+        return model_profile(self.core_model())
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
@@ -266,7 +128,7 @@ class ChatModelStudio(BaseChatModel):
     ) -> ChatResult:
         with langchain_errors():
             request, model = self._request(messages, stop, kwargs)
-            return _chat_result(self._core_client.complete(request, model))
+            return _chat_result(self.core_client().complete(request, model))
 
     async def _agenerate(
         self,
@@ -277,7 +139,7 @@ class ChatModelStudio(BaseChatModel):
     ) -> ChatResult:
         with langchain_errors():
             request, model = self._request(messages, stop, kwargs)
-            return _chat_result(await self._core_client.acomplete(request, model))
+            return _chat_result(await self.core_client().acomplete(request, model))
 
     def _stream(
         self,
@@ -289,7 +151,7 @@ class ChatModelStudio(BaseChatModel):
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
             chunks = _Chunks(v1=self.output_version == "v1")
-            for delta in self._core_client.stream(request, model):
+            for delta in self.core_client().stream(request, model):
                 if (chunk := chunks.of(delta)) is not None:
                     if run_manager:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -309,7 +171,7 @@ class ChatModelStudio(BaseChatModel):
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
             chunks = _Chunks(v1=self.output_version == "v1")
-            async for delta in self._core_client.astream(request, model):
+            async for delta in self.core_client().astream(request, model):
                 if (chunk := chunks.of(delta)) is not None:
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -321,11 +183,11 @@ class ChatModelStudio(BaseChatModel):
 
     def close(self) -> None:
         """Close the connections that this object alone uses. It opens new ones if it is used again."""
-        self._core_client.close()
+        self.core_client().close()
 
     async def aclose(self) -> None:
         """The async twin of `close`."""
-        await self._core_client.aclose()
+        await self.core_client().aclose()
 
     # ---------------------------------------------------------------- tools and structured output
 
@@ -383,7 +245,7 @@ class ChatModelStudio(BaseChatModel):
         Raises:
             OutputParserException: on the call, where the answer is not what was asked for.
         """
-        chosen = method or ("json_schema" if self._model_info({}).supports_json_schema else "function_calling")
+        chosen = method or ("json_schema" if self.core_model().supports_json_schema else "function_calling")
         if chosen not in METHODS:
             raise ValueError(f"method={method!r} is unknown: {', '.join(METHODS)}")
         if schema is None and chosen != "json_mode":
@@ -414,46 +276,12 @@ class ChatModelStudio(BaseChatModel):
 
     # ---------------------------------------------------------------- inside
 
-    @property
-    def _core_client(self) -> Client:
-        """The client of these connection settings; a new one where a field was changed."""
-        settings = {name: getattr(self, name) for name in _CONNECTION}
-        key = (settings, self.http_client, self.http_async_client)
-        if self._client is None or self._client[0] != key:
-            resolved = config.resolve(**settings)
-            transport = Transport(
-                timeout=resolved.timeout, http_client=self.http_client, http_async_client=self.http_async_client
-            )
-            self._client = (key, Client(resolved, transport))
-        return self._client[1]
-
-    def _model_info(self, kwargs: Mapping[str, Any]) -> ModelInfo:
-        try:
-            return model_info(kwargs.get("model") or self.model, self.capabilities)
-        except ValueError as error:
-            raise ConfigurationError(f"capabilities: {error}") from None
-
-    def _own_parameters(self) -> dict[str, Any]:
-        names = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body")
-        own = {name: getattr(self, name, None) for name in names}
-        return {name: value for name, value in own.items() if value is not None}
-
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> tuple[core.ChatRequest, ModelInfo]:
+        # what starts with ls_ is for LangSmith's traces
         call = {name: value for name, value in kwargs.items() if not name.startswith("ls_")}
-        values = self._own_parameters() | {"reasoning_replay": self.reasoning_replay}
-        if "streaming" in self.model_fields_set:
-            values["streaming"] = self.streaming
-        if "stream" in call:
-            values["streaming"] = call.pop("stream")
-        if "extra_body" in call:
-            call["extra_body"] = {**(self.extra_body or {}), **(call["extra_body"] or {})}
-        model = call.pop("model", None) or self.model
-        values |= call
-        if stop is not None:
-            values["stop"] = stop
-        return chat_request(model, to_core_messages(messages), values), self._model_info(kwargs)
+        return self.core_request(to_core_messages(messages), stop, call)
 
     def _stream_request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]

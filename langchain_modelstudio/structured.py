@@ -81,9 +81,8 @@ def json_parser(schema: Any) -> BaseOutputParser[Any]:
 
 def response_format(schema: Any, strict: bool | None) -> dict[str, Any]:
     """The `response_format` for a schema: one that already is such an object as it is, else as json_schema."""
-    if isinstance(schema, Mapping) and schema.get("type") in ("json_object", "json_schema", "text"):
-        if schema["type"] != "json_schema" or "json_schema" in schema:
-            return dict(schema)
+    if isinstance(schema, Mapping) and (schema.get("type") in ("json_object", "text") or "json_schema" in schema):
+        return dict(schema)
     function = convert_to_openai_function(schema, strict=strict)
     wire = {"name": function["name"][:_MAX_NAME], "schema": function.get("parameters", {})}
     if function.get("description"):

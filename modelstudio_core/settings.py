@@ -1,0 +1,221 @@
+"""Every setting of a chat model object, as typed fields that both adapters inherit, and the request they make.
+
+The adapters' base classes are pydantic's, and so is this mixin: one list of fields, one way from them to a client, a
+model's facts and a request. It knows no framework.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+
+from modelstudio_core import config
+from modelstudio_core.client import Client
+from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.models import ModelInfo, model_info
+from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request
+from modelstudio_core.transport import Transport
+from modelstudio_core.types import ChatRequest, Message
+
+_CONNECTION = (
+    "api_key",
+    "base_url",
+    "region",
+    "workspace",
+    "protocol",
+    "timeout",
+    "max_retries",
+    "default_headers",
+    "allow_insecure",
+    "max_event_bytes",
+)
+_OWN = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "reasoning_replay")
+
+
+def _key_from_environment() -> SecretStr | None:
+    key = os.environ.get(config.API_KEY)
+    return SecretStr(key) if key else None
+
+
+class ChatSettings(BaseModel):
+    """The fields. Every one below `streaming` may also be given per call; None means: not sent, the service's default
+    holds. Defaults and ranges are the vendor's, by model ("OpenAI compatible - Chat" and "Deep thinking" pages)."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    model: str
+    """Model id, such as "qwen-plus"; case-sensitive. Also taken as `model_name`."""
+
+    # ---------------------------------------------------------------- the connection
+
+    api_key: SecretStr | None = Field(default_factory=_key_from_environment)
+    """The API key; default: DASHSCOPE_API_KEY. A key works in its own region only."""
+    base_url: str | None = None
+    """Where to send to, instead of a region's host; default: DASHSCOPE_BASE_URL. A bare origin gets the protocol's
+    path."""
+    region: str | None = None
+    """singapore (default), virginia, beijing, hongkong, frankfurt, tokyo, or an id such as "ap-southeast-1";
+    default: DASHSCOPE_REGION."""
+    workspace: str | None = None
+    """Workspace id; default: DASHSCOPE_WORKSPACE. Frankfurt and Tokyo need it."""
+    protocol: Literal["openai", "dashscope"] = "openai"
+    """The service's protocol."""
+    timeout: float | Any = None
+    """Seconds of silence allowed (default 300) between two reads, or an httpx.Timeout."""
+    max_retries: int | None = None
+    """How often a call that failed before its first token is made again (default 2; 0 sends one request)."""
+    default_headers: Mapping[str, str] | None = None
+    """Headers for every request."""
+    allow_insecure: bool = False
+    """Send the key over plain http to another machine."""
+    max_event_bytes: int | None = None
+    """What one event of a stream, or a whole answer, may hold (default 32 MiB)."""
+    http_client: Any = Field(default=None, exclude=True, repr=False)
+    """An httpx.Client to use for sync calls; never closed here."""
+    http_async_client: Any = Field(default=None, exclude=True, repr=False)
+    """An httpx.AsyncClient to use for async calls; never closed here."""
+
+    # ---------------------------------------------------------------- how an answer is made
+
+    streaming: bool = False
+    """Set: whether the wire streams under `invoke`, and, if False, under `stream`. Not set: it streams where the model
+    may think or must stream."""
+    enable_thinking: bool | None = None
+    """Think first. Not sent where not set: then the model's own default holds."""
+    thinking_budget: int | None = None
+    """Tokens that thinking may take at the most."""
+    preserve_thinking: bool | None = None
+    """Let the model read the reasoning of earlier turns (billed as input)."""
+    reasoning_effort: str | None = None
+    """How much to think, in the model's own words, such as "low", "medium", "high", "xhigh" or "max"."""
+    clear_thinking: bool | None = None
+    """GLM: drop the reasoning of earlier turns."""
+    thinking: dict[str, Any] | None = None
+    """MiniMax-M3: {"type": "adaptive"} or {"type": "disabled"}."""
+    reasoning_replay: Literal["auto", "always", "never"] = "auto"
+    """Which reasoning of the history goes back to the model: after the last user message always and earlier by the
+    model's policy ("auto"), all of it, or none."""
+
+    temperature: float | None = None
+    """Sampling temperature, [0, 2)."""
+    top_p: float | None = None
+    """Nucleus sampling, (0, 1]."""
+    top_k: int | None = None
+    """Sample among the k most likely tokens."""
+    presence_penalty: float | None = None
+    """Against repeating what was said, [-2, 2]."""
+    repetition_penalty: float | None = None
+    """Against repeating tokens, above 0; 1 is none."""
+    max_tokens: int | None = None
+    """Tokens of the answer at the most; the chain of thought does not count on most models."""
+    max_completion_tokens: int | None = None
+    """Tokens of answer and chain of thought together at the most (newer models)."""
+    n: int | None = None
+    """How many answers, 1 to 4; with `invoke` and `generate` only, and not with tools."""
+    seed: int | None = None
+    """For repeatable sampling."""
+    stop: str | list[Any] | None = None
+    """Strings, or token ids, at which to stop."""
+    logprobs: bool | None = None
+    """Give log probabilities of the answer's tokens, in `response_metadata["logprobs"]`."""
+    top_logprobs: int | None = None
+    """How many alternatives for each, 0 to 5."""
+    response_format: dict[str, Any] | None = None
+    """{"type": "text"}, {"type": "json_object"} or {"type": "json_schema", ...}."""
+    parallel_tool_calls: bool | None = None
+    """Allow several tool calls in one answer (the service's default is no)."""
+    tool_stream: bool | None = None
+    """Stream tool arguments that are objects or arrays piece by piece."""
+    enable_search: bool | None = None
+    """Let the service search the web."""
+    search_options: dict[str, Any] | None = None
+    """How to search."""
+    enable_code_interpreter: bool | None = None
+    """Let the service run code while it thinks."""
+    modalities: list[str] | None = None
+    """Omni: ["text"] or ["text", "audio"]."""
+    audio: dict[str, Any] | None = None
+    """Omni: {"voice": ..., "format": "wav"}."""
+    vl_high_resolution_images: bool | None = None
+    """More pixels an image."""
+    translation_options: dict[str, Any] | None = None
+    """Qwen-MT: source_lang, target_lang, terms, ..."""
+    ocr_options: dict[str, Any] | None = None
+    """Qwen-OCR: the task."""
+    skill: Any = None
+    """Qwen-Doc: the skill."""
+    extra_body: dict[str, Any] | None = None
+    """Parameters of the service that have no field here, sent as they are."""
+    capabilities: dict[str, Any] | None = None
+    """Facts on the model that override the catalogue, by the names of `modelstudio_core.models.ModelInfo`."""
+
+    _client: tuple[Any, Client] | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_every_setting(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        if "model_name" in values:
+            values = {"model": values["model_name"], **values}
+            del values["model_name"]
+        if unknown := sorted(values.keys() - cls.model_fields):
+            raise ValueError(
+                f"unknown argument{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}: a parameter of the service "
+                "that has no field here goes in extra_body={...}"
+            )
+        return values
+
+    def core_client(self) -> Client:
+        """The client of these connection settings; a new one where a field was changed. Raises ConfigurationError."""
+        settings = {name: getattr(self, name) for name in _CONNECTION}
+        key = (settings, self.http_client, self.http_async_client)
+        if self._client is None or self._client[0] != key:
+            resolved = config.resolve(**settings)
+            transport = Transport(
+                timeout=resolved.timeout, http_client=self.http_client, http_async_client=self.http_async_client
+            )
+            self._client = (key, Client(resolved, transport))
+        return self._client[1]
+
+    def core_model(self, model: str | None = None) -> ModelInfo:
+        """What is known of `model`, or of this object's, with its `capabilities`. Raises ConfigurationError."""
+        try:
+            return model_info(model or self.model, self.capabilities)
+        except ValueError as error:
+            raise ConfigurationError(f"capabilities: {error}") from None
+
+    def core_parameters(self) -> dict[str, Any]:
+        """The request parameters that are set on this object, by name."""
+        own = {name: getattr(self, name, None) for name in _OWN}
+        return {name: value for name, value in own.items() if value is not None}
+
+    def core_request(
+        self, messages: Sequence[Message], stop: list[str] | None, call: Mapping[str, Any]
+    ) -> tuple[ChatRequest, ModelInfo]:
+        """The request for `messages`, and what is known of its model.
+
+        Args:
+            messages: the conversation.
+            stop: this call's stop sequences; None leaves the object's.
+            call: this call's parameters, which win over the object's. `model` is another model for this call,
+                `stream` an explicit wish about the wire, `extra_body` is added to the object's.
+
+        Raises:
+            ConfigurationError: for a name that is no parameter.
+        """
+        values = self.core_parameters()
+        if "streaming" in self.model_fields_set:
+            values["streaming"] = self.streaming
+        values |= call
+        if "stream" in values:
+            values["streaming"] = values.pop("stream")
+        if call.get("extra_body"):
+            values["extra_body"] = {**(self.extra_body or {}), **call["extra_body"]}
+        if stop is not None:
+            values["stop"] = stop
+        model = values.pop("model", None) or self.model
+        return chat_request(model, messages, values), self.core_model(model)
