@@ -1,0 +1,46 @@
+"""`python -m local_model` prints one READY line with the base URL and answers until it is ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+
+from local_model.front import Front
+from local_model.options import from_arguments, parser
+from local_model.process import READY
+from local_model.server import LocalModelError, description, start
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the local model; returns the exit status, 2 where it cannot be started."""
+    parsed = parser().parse_args(arguments)
+    if parsed.end_with_stdin:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes our input
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    options, began = from_arguments(parsed), time.monotonic()
+    try:
+        front = Front(options)
+        backends, _kept = start(options)
+        front.open(backends)
+    except (LocalModelError, OSError) as error:
+        print(f"local_model: {error}", file=sys.stderr)
+        return 2
+    print(f"{READY}{front.base_url} after {time.monotonic() - began:.2f} s: {description()}", flush=True)
+    with suppress(KeyboardInterrupt):
+        front.serve_forever()
+    return 0
+
+
+def _end_with_stdin() -> None:
+    """Ends the process when whoever holds the other end of standard input is gone."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os._exit(0)  # llama.cpp's threads would hold up an orderly exit
+
+
+if __name__ == "__main__":
+    sys.exit(main())

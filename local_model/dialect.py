@@ -1,0 +1,215 @@
+"""A request in Model Studio's dialect becomes one that llama.cpp takes; pure, and the input is never changed.
+
+Request fields and their meaning: Model Studio's OpenAI-compatible chat page. What has another shape than the
+one named there is left as it is, so that llama.cpp itself says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from local_model.options import Options
+from local_model.schemas import bounded
+
+# SmolLM2 is not trained to think: left alone it ends its turn inside the thought. The grammar holds it to a
+# thought, the end mark, and an answer that is not empty.
+THOUGHT_THEN_ANSWER = 'root ::= [^<]+ "</think>\\n\\n" [^< \\n] [^<]*'
+THOUGHT_ONLY = "root ::= [^<]+"
+_NOT_FOR_A_THOUGHT = frozenset(
+    (
+        "stream",
+        "stream_options",
+        "n",
+        "stop",
+        "logprobs",
+        "top_logprobs",
+        "tools",
+        "tool_choice",
+        "response_format",
+    )
+)
+_END_OF_THOUGHT = 5  # tokens of the end mark "</think>" and the two line ends after it
+_THINKING_NAMES = ("think", "reason", "qwq", "qvq", "deepseek-r1")
+_ONLY_MODEL_STUDIO = frozenset(
+    (
+        "audio",
+        "clear_thinking",
+        "enable_code_interpreter",
+        "enable_search",
+        "enable_thinking",
+        "metadata",
+        "modalities",
+        "ocr_options",
+        "preserve_thinking",
+        "reasoning_effort",
+        "repetition_penalty",
+        "search_options",
+        "skill",
+        "thinking",
+        "thinking_budget",
+        "tool_stream",
+        "translation_options",
+        "vl_high_resolution_images",
+    )
+)
+
+
+def to_llama(body: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    """A chat request as llama.cpp takes it. `body` is the request's JSON object, as it came."""
+    made = {name: value for name, value in body.items() if name not in _ONLY_MODEL_STUDIO}
+    kwargs = dict(made["chat_template_kwargs"]) if isinstance(made.get("chat_template_kwargs"), dict) else {}
+    thinks, budget = _thinking(body, options)
+    _sampling(made, body)
+    if isinstance(body.get("messages"), list):
+        made["messages"] = [_message(message) for message in body["messages"]]
+    if _is_partial(body):
+        # the service has partial mode for answers without thought only
+        thinks, kwargs["open_answer"], made["add_generation_prompt"] = False, True, False
+    forced = _tools(made, options)
+    if forced:
+        kwargs["force_tool"] = True
+    kwargs["enable_thinking"] = thinks
+    kwargs.setdefault("preserve_thinking", body.get("preserve_thinking") is True)
+    schema = _response_format(made, options)
+    if thinks:
+        made["thinking_budget_tokens"] = budget
+        if not forced and _is_count(made.get("max_tokens")):
+            made["max_tokens"] += budget + _END_OF_THOUGHT  # max_tokens counts the answer, not the thought
+        if not schema and not forced and (not made.get("tools") or made.get("tool_choice") == "none"):
+            made.setdefault("grammar", THOUGHT_THEN_ANSWER)
+    made["chat_template_kwargs"] = kwargs
+    return made
+
+
+def thought_request(call: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The request for the thought that comes before a forced call, or None where `call` needs none.
+
+    llama.cpp's grammar for a forced call allows any amount of talk before the call, and a small model never
+    stops talking; so the thought on the messages is asked for on its own, bounded by its budget, and the call
+    is made after it. `call` is made by `to_llama`.
+    """
+    kwargs = call["chat_template_kwargs"]
+    if not (kwargs.get("force_tool") and kwargs["enable_thinking"]):
+        return None
+    alone = {name: value for name, value in call.items() if name not in _NOT_FOR_A_THOUGHT}
+    budget = call["thinking_budget_tokens"]
+    return alone | {
+        "grammar": THOUGHT_ONLY,
+        "max_tokens": budget,
+        "max_completion_tokens": budget,
+        "thinking_budget_tokens": -1,
+        "chat_template_kwargs": kwargs | {"force_tool": False},
+    }
+
+
+def with_thought(call: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+    """`call`, opened with the thought in `answer`: llama.cpp's JSON answer to `thought_request(call)`."""
+    try:
+        thought = answer["choices"][0]["message"]["reasoning_content"]
+    except (LookupError, TypeError):
+        return dict(call)
+    return {**call, "chat_template_kwargs": {**call["chat_template_kwargs"], "thought": str(thought).strip()}}
+
+
+def _thinking(body: Mapping[str, Any], options: Options) -> tuple[bool, int]:
+    asked, effort, budget = body.get("enable_thinking"), body.get("reasoning_effort"), options.budget
+    if _is_count(body.get("thinking_budget")):
+        budget = min(budget, body["thinking_budget"])  # else a thought fills the answer's room
+    if isinstance(asked, bool):
+        thinks = asked
+    elif isinstance(effort, str):
+        thinks = effort != "none"  # "none" is the documented alias of enable_thinking=false
+    elif options.thinking == "auto":
+        name = str(body.get("model", "")).lower()
+        thinks = any(mark in name for mark in _THINKING_NAMES)
+    else:
+        thinks = options.thinking == "on"
+    return thinks and budget > 0, budget
+
+
+def _sampling(made: dict[str, Any], body: Mapping[str, Any]) -> None:
+    if body.get("repetition_penalty") is not None:
+        made["repeat_penalty"] = body["repetition_penalty"]
+    if "top_k" in body and (body["top_k"] is None or (_is_count(body["top_k"]) and body["top_k"] > 100)):
+        made["top_k"] = 0  # Model Studio: null or more than 100 disables it; llama.cpp: 0 does
+
+
+def _message(message: Any) -> Any:
+    """A message whose content, where it is a list of nothing but texts, is one string; without `partial`."""
+    if not isinstance(message, dict):
+        return message
+    made = {name: value for name, value in message.items() if name != "partial"}
+    parts = message.get("content")
+    if isinstance(parts, list) and parts and all(_is_text(part) for part in parts):
+        made["content"] = "".join(part["text"] for part in parts)
+    return made
+
+
+def _tools(made: dict[str, Any], options: Options) -> bool:
+    """Bounds and chooses the tools in `made`; True where the answer has to be a call."""
+    tools, choice = made.get("tools"), made.get("tool_choice")
+    if not isinstance(tools, list) or not tools:
+        return False
+    if isinstance(choice, dict):
+        chosen = [tool for tool in tools if _name(tool) is not None and _name(tool) == _name(choice)]
+        tools, choice = (chosen, "required") if chosen else (tools, choice)
+    elif options.force_auto and choice in (None, "auto"):
+        choice = {"user": "required", "tool": "none"}.get(_last_role(made), choice)
+    if choice == "any":
+        choice = "required"
+    if choice is not None:
+        made["tool_choice"] = choice
+    made["tools"] = [_bounded_tool(tool, options) for tool in tools]
+    if made.get("parallel_tool_calls") is None:
+        made["parallel_tool_calls"] = False  # Model Studio's default
+    return choice == "required"
+
+
+def _bounded_tool(tool: Any, options: Options) -> Any:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    if not isinstance(function, dict) or "parameters" not in function:
+        return tool
+    parameters = bounded(function["parameters"], options.max_string)
+    return {**tool, "function": {**function, "parameters": parameters}}
+
+
+def _response_format(made: dict[str, Any], options: Options) -> bool:
+    """Bounds the schema of `response_format` in `made`; True where the answer has to be JSON."""
+    asked = made.get("response_format")
+    if not isinstance(asked, dict):
+        return False
+    named = asked.get("json_schema")
+    if asked.get("type") == "json_object":
+        asked = {**asked, "schema": bounded(asked.get("schema", {"type": "object"}), options.max_string)}
+    elif isinstance(named, dict) and "schema" in named:
+        asked = {**asked, "json_schema": {**named, "schema": bounded(named["schema"], options.max_string)}}
+    made["response_format"] = asked
+    return bool(asked.get("type", "text") != "text")
+
+
+def _name(tool: Any) -> Any:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    return function.get("name") if isinstance(function, dict) else None
+
+
+def _last(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    messages = body.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    return last if isinstance(last, dict) else {}
+
+
+def _last_role(body: Mapping[str, Any]) -> str:
+    return str(_last(body).get("role"))
+
+
+def _is_partial(body: Mapping[str, Any]) -> bool:
+    return _last_role(body) == "assistant" and _last(body).get("partial") is True
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,0 +1,125 @@
+"""The server runs in a child process: it cannot block or crash the caller, and it ends with the caller."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from local_model.options import Options, Thinking, to_arguments
+from local_model.server import LocalModelError, description, weights
+
+READY = "READY "
+_END_SECONDS = 5.0
+_KEPT_MESSAGE = 4000  # characters of the child's standard error in a LocalModelError
+
+
+@dataclass(frozen=True, slots=True)
+class RunningModel:
+    """A local model that answers. `base_url` ends in /compatible-mode/v1; `version` names what answers."""
+
+    base_url: str
+    version: str
+    pid: int
+    start_seconds: float
+
+
+@contextmanager
+def running(
+    *,
+    port: int = 0,
+    thinking: Thinking = "auto",
+    budget: int = 32,
+    force_auto: bool = False,
+    max_tokens: int = 256,
+    max_string: int = 80,
+    api_key: str | None = None,
+    models: Sequence[str] = (),
+    model_name: str = "qwen-plus",
+    start_timeout: float = 120.0,
+) -> Iterator[RunningModel]:
+    """A local model for as long as the block runs; the arguments are those of `Options`.
+
+    Raises LocalModelError where a package is missing, or the model is not ready in `start_timeout` seconds.
+    """
+    options = Options(
+        port=port,
+        thinking=thinking,
+        budget=budget,
+        force_auto=force_auto,
+        max_tokens=max_tokens,
+        max_string=max_string,
+        api_key=api_key,
+        models=tuple(models),
+        model_name=model_name,
+    )
+    weights()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+        began = time.monotonic()
+        child = _started(options, errors)
+        try:
+            base_url = _ready(child, start_timeout)
+            if base_url is None:
+                raise LocalModelError(_failure(child, errors, start_timeout))
+            yield RunningModel(base_url, description(), child.pid, time.monotonic() - began)
+        finally:
+            _end(child)
+
+
+def _started(options: Options, errors: IO[str]) -> subprocess.Popen[str]:
+    here = str(Path(__file__).parent.parent)
+    inherited = os.environ.get("PYTHONPATH")
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([here, inherited] if inherited else [here]))
+    command = [sys.executable, "-m", "local_model", "--end-with-stdin", *to_arguments(options)]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment, text=True
+    )
+
+
+def _ready(child: subprocess.Popen[str], seconds: float) -> str | None:
+    """The base URL in the child's READY line, or None where the child ended or the time is over."""
+    found: list[str] = []
+    answered = threading.Event()
+
+    def read() -> None:
+        assert child.stdout is not None
+        with child.stdout:
+            for line in child.stdout:  # to its end, so that the child never waits for a reader
+                if line.startswith(READY) and not found:
+                    found.append(line.split()[1])
+                    answered.set()
+        answered.set()
+
+    threading.Thread(target=read, name="local-model-output", daemon=True).start()
+    answered.wait(seconds)
+    return found[0] if found else None
+
+
+def _failure(child: subprocess.Popen[str], errors: IO[str], seconds: float) -> str:
+    try:
+        status = child.wait(0.5)
+    except subprocess.TimeoutExpired:
+        said = f"the local model was not ready after {seconds:g} s"
+    else:
+        said = f"the local model ended with status {status} before it was ready"
+    errors.seek(0)
+    text = errors.read()[-_KEPT_MESSAGE:].strip()
+    return f"{said}: {text}" if text else said
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    assert child.stdin is not None
+    child.stdin.close()
+    try:
+        child.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

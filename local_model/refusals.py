@@ -1,0 +1,32 @@
+"""A refusal is given only where the options ask for one, in the shape the vendor documents.
+
+These answers are composed, not recorded: the shapes are those of Model Studio's error-code page (401
+`invalid_api_key`, 404 `model_not_found`), with a `request_id` beside `error` as recorded 401 answers have it.
+Every other error that the local model gives is llama.cpp's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from local_model.options import Options
+
+
+def refusal(options: Options, authorization: str | None, body: Any) -> tuple[int, dict[str, Any]] | None:
+    """The status and JSON body that refuse a request, or None where it is let through.
+
+    `authorization` is the header's value; `body` the request's JSON, or None where it has none.
+    """
+    if options.api_key is not None and authorization != f"Bearer {options.api_key}":
+        return 401, _shape("Incorrect API key provided. ", "invalid_api_key")
+    model = body.get("model") if isinstance(body, dict) else None
+    if options.models and isinstance(model, str) and model not in options.models:
+        message = f"The model {model} does not exist or you do not have access to it."
+        return 404, _shape(message, "model_not_found")
+    return None
+
+
+def _shape(message: str, code: str) -> dict[str, Any]:
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    return {"error": error, "request_id": str(uuid4())}

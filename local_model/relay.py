@@ -1,0 +1,98 @@
+"""llama.cpp's answer is handed on part by part as it comes, and its generation ends when the client leaves.
+
+Closing the connection is what ends it: a streamed generation at once; one that is to be answered whole when
+llama.cpp next looks, which is after a second in which it serves no other request (xllamacpp 2026.10).
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from collections.abc import Generator
+
+Address = tuple[str, int]
+Parts = Generator[bytes, None, None]
+_CONNECT_SECONDS = 10.0
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before the answer was complete."""
+
+
+class Answer:
+    """Reads an HTTP answer that ends with its connection: what to pass on, and whether it was complete."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self._head = b""
+        self._left: int | None = None  # bytes of the body still to come; None where it comes in chunks
+        self._tail = b""
+
+    @property
+    def complete(self) -> bool:
+        return self.started and (self._tail.endswith(b"0\r\n\r\n") if self._left is None else self._left == 0)
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes to pass on: none until the head is whole, then all of it but its `Connection` lines."""
+        if self.started:
+            self._count(data)
+            return data
+        self._head += data
+        head, mark, body = self._head.partition(b"\r\n\r\n")
+        if not mark:
+            return b""
+        self.started = True
+        kept = []
+        for line in head.split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                self._left = int(value)
+            if name.lower() not in (b"connection", b"keep-alive"):
+                kept.append(line)
+        self._count(body)
+        return b"\r\n".join(kept) + mark + body
+
+    def _count(self, body: bytes) -> None:
+        if self._left is not None:
+            self._left -= len(body)
+        self._tail = (self._tail + body[-5:])[-5:]
+
+
+def exchange(address: Address, method: str, path: str, body: bytes, client: socket.socket) -> Parts:
+    """The HTTP answer of the llama.cpp server at `address`, part by part, head included.
+
+    Raises ClientLeft as soon as `client` is closed. Closing the iterator closes the connection to llama.cpp.
+    """
+    upstream = socket.create_connection(address, timeout=_CONNECT_SECONDS)
+    with upstream:
+        upstream.settimeout(None)
+        upstream.sendall(_head(method, path, len(body)) + body)
+        yield from _parts(upstream, client)
+
+
+def _parts(upstream: socket.socket, client: socket.socket) -> Parts:
+    with selectors.DefaultSelector() as ready:
+        ready.register(upstream, selectors.EVENT_READ)
+        ready.register(client, selectors.EVENT_READ)
+        while True:
+            for key, _ in ready.select():
+                if key.fileobj is upstream:
+                    part = upstream.recv(65536)
+                    if not part:
+                        return
+                    yield part
+                elif not client.recv(1, socket.MSG_PEEK):
+                    raise ClientLeft
+                else:
+                    ready.unregister(client)  # its next request is already here; it has not left
+
+
+def _head(method: str, path: str, length: int) -> bytes:
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Connection: close",
+        "Content-Type: application/json",
+        f"Content-Length: {length}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")

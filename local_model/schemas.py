@@ -1,0 +1,34 @@
+"""A schema keeps its meaning, but a bare string gets a bound, or a small model writes to max_tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SCHEMA = ("items", "additionalProperties")
+_LIST_OF_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_NAMED_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions")
+_BOUNDS = frozenset(("enum", "const", "pattern", "format", "maxLength"))
+
+
+def bounded(schema: Any, length: int) -> Any:
+    """A copy of a JSON schema in which bare strings have `maxLength` = `length` characters.
+
+    Only places that hold schemas are looked at, never values (`default`, `enum`, `examples`).
+    """
+    if not isinstance(schema, dict):
+        return schema
+    made = dict(schema)
+    kind = schema.get("type")
+    if (kind == "string" or (isinstance(kind, list) and "string" in kind)) and not _BOUNDS & schema.keys():
+        least = schema.get("minLength")
+        made["maxLength"] = max(length, least) if isinstance(least, int) else length
+    for name in _SCHEMA:
+        if name in made:
+            made[name] = bounded(made[name], length)
+    for name in _LIST_OF_SCHEMAS:
+        if isinstance(made.get(name), list):
+            made[name] = [bounded(each, length) for each in made[name]]
+    for name in _NAMED_SCHEMAS:
+        if isinstance(made.get(name), dict):
+            made[name] = {key: bounded(each, length) for key, each in made[name].items()}
+    return made

@@ -1,0 +1,250 @@
+"""What Model Studio's request fields become for llama.cpp, without a server."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from local_model import Options
+from local_model.dialect import THOUGHT_THEN_ANSWER, thought_request, to_llama, with_thought
+
+USER = {"role": "user", "content": "Weather in Paris?"}
+TOOL_RESULT = {"role": "tool", "tool_call_id": "1", "content": "sunny"}
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
+BOUNDED = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 80}}}
+ABSENT = object()
+
+
+def tool(name: str, parameters: Any = PARAMETERS) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+def choice(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+def rewritten(asked: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """`to_llama` of a request with one user message and `asked`; holds that the request is not changed."""
+    body = {"model": "qwen-plus", "messages": [USER], **asked}
+    before = copy.deepcopy(body)
+    made = to_llama(body, Options(**options))
+    assert body == before
+    return made
+
+
+FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("plain fields stay", {"temperature": 0.5, "stop": ["a"]}, {"temperature": 0.5, "stop": ["a"]}),
+    (
+        "streaming stays",
+        {"stream_options": {"include_usage": True}},
+        {"stream_options": {"include_usage": True}},
+    ),
+    ("repetition_penalty is renamed", {"repetition_penalty": 1.1}, {"repeat_penalty": 1.1}),
+    ("no repetition_penalty, no repeat_penalty", {"repetition_penalty": None}, {"repeat_penalty": ABSENT}),
+    ("top_k stays", {"top_k": 20}, {"top_k": 20}),
+    ("top_k null disables", {"top_k": None}, {"top_k": 0}),
+    ("top_k above 100 disables", {"top_k": 101}, {"top_k": 0}),
+    ("the service's own fields go", {"enable_search": True, "metadata": {}}, {"enable_search": ABSENT}),
+    ("no tools, nothing about tools", {"tools": []}, {"tools": [], "parallel_tool_calls": ABSENT}),
+    ("tools null", {"tools": None}, {"tools": None}),
+    ("one call at a time by default", {"tools": [tool("a")]}, {"parallel_tool_calls": False}),
+    (
+        "parallel calls where asked",
+        {"tools": [tool("a")], "parallel_tool_calls": True},
+        {"parallel_tool_calls": True},
+    ),
+    ("auto stays", {"tools": [tool("a")], "tool_choice": "auto"}, {"tool_choice": "auto"}),
+    ("none stays", {"tools": [tool("a")], "tool_choice": "none"}, {"tool_choice": "none"}),
+    ("no choice stays none", {"tools": [tool("a")]}, {"tool_choice": ABSENT}),
+    ("any is required", {"tools": [tool("a")], "tool_choice": "any"}, {"tool_choice": "required"}),
+    ("strings in tools are bounded", {"tools": [tool("a")]}, {"tools": [tool("a", BOUNDED)]}),
+    (
+        "a named function is the only one offered",
+        {"tools": [tool("a"), tool("b")], "tool_choice": choice("b")},
+        {"tools": [tool("b", BOUNDED)], "tool_choice": "required"},
+    ),
+    (
+        "an unknown function is left to llama.cpp",
+        {"tools": [tool("a")], "tool_choice": choice("z")},
+        {"tools": [tool("a", BOUNDED)], "tool_choice": choice("z")},
+    ),
+    (
+        "json_object is an object",
+        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "json_object", "schema": {"type": "object"}}},
+    ),
+    (
+        "strings in json_schema are bounded",
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": PARAMETERS}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": BOUNDED}}},
+    ),
+    (
+        "response_format text stays",
+        {"response_format": {"type": "text"}},
+        {"response_format": {"type": "text"}},
+    ),
+    ("response_format null stays", {"response_format": None}, {"response_format": None}),
+    (
+        "without thought no grammar",
+        {"enable_thinking": False},
+        {"grammar": ABSENT, "enable_thinking": ABSENT},
+    ),
+    ("max_tokens without thought", {"max_tokens": 9}, {"max_tokens": 9}),
+    (
+        "max_tokens leaves room for thought",
+        {"max_tokens": 9, "enable_thinking": True},
+        {"max_tokens": 9 + 32 + 5},
+    ),
+    (
+        "max_completion_tokens counts the thought",
+        {"max_completion_tokens": 9, "enable_thinking": True},
+        {"max_completion_tokens": 9},
+    ),
+    (
+        "a thought is held to its grammar and budget",
+        {"enable_thinking": True, "thinking_budget": 7},
+        {"grammar": THOUGHT_THEN_ANSWER, "thinking_budget_tokens": 7, "thinking_budget": ABSENT},
+    ),
+    (
+        "a thought is never longer than the option",
+        {"enable_thinking": True, "thinking_budget": 9000, "max_tokens": 9},
+        {"thinking_budget_tokens": 32, "max_tokens": 9 + 32 + 5},
+    ),
+    ("the caller's grammar wins", {"enable_thinking": True, "grammar": "g"}, {"grammar": "g"}),
+    ("no grammar beside tools", {"enable_thinking": True, "tools": [tool("a")]}, {"grammar": ABSENT}),
+    (
+        "a grammar where tools are not to be called",
+        {"enable_thinking": True, "tools": [tool("a")], "tool_choice": "none"},
+        {"grammar": THOUGHT_THEN_ANSWER},
+    ),
+    (
+        "no grammar beside a schema",
+        {"enable_thinking": True, "response_format": {"type": "json_object"}},
+        {"grammar": ABSENT},
+    ),
+]
+
+
+@pytest.mark.parametrize(("asked", "wanted"), [case[1:] for case in FIELDS], ids=[case[0] for case in FIELDS])
+def test_fields(asked: dict[str, Any], wanted: dict[str, Any]) -> None:
+    made = rewritten(asked)
+    for name, value in wanted.items():
+        assert made.get(name, ABSENT) == value
+
+
+@pytest.mark.parametrize(
+    ("asked", "setting", "thinks"),
+    [
+        ({}, "auto", False),
+        ({}, "on", True),
+        ({"enable_thinking": False}, "on", False),
+        ({"enable_thinking": True}, "off", True),
+        ({"enable_thinking": True, "thinking_budget": 0}, "on", False),
+        ({"enable_thinking": None}, "on", True),
+        ({"model": "qwen3-30b-a3b-thinking-2507"}, "auto", True),
+        ({"model": "qwq-plus"}, "auto", True),
+        ({"model": "qwq-plus"}, "off", False),
+        ({"reasoning_effort": "high"}, "off", True),
+        ({"reasoning_effort": "none"}, "on", False),
+        ({"enable_thinking": True, "reasoning_effort": "none"}, "off", True),
+    ],
+)
+def test_who_decides_about_thinking(asked: dict[str, Any], setting: str, thinks: bool) -> None:
+    """The request decides, then the option, and under "auto" the model's name."""
+    assert rewritten(asked, thinking=setting)["chat_template_kwargs"]["enable_thinking"] is thinks
+
+
+@pytest.mark.parametrize(
+    ("last", "asked", "wanted"),
+    [
+        (USER, None, "required"),
+        (USER, "auto", "required"),
+        (USER, "none", "none"),
+        (TOOL_RESULT, "auto", "none"),
+        (TOOL_RESULT, None, "none"),
+        (TOOL_RESULT, "required", "required"),
+        ({"role": "system", "content": "x"}, "auto", "auto"),
+    ],
+)
+def test_forced_auto(last: dict[str, Any], asked: str | None, wanted: str) -> None:
+    """With force_auto, "auto" calls after a user message and answers after a tool's result."""
+    made = rewritten({"messages": [USER, last], "tools": [tool("a")], "tool_choice": asked}, force_auto=True)
+    assert made["tool_choice"] == wanted
+    assert made["chat_template_kwargs"].get("force_tool", False) is (wanted == "required")
+
+
+def test_texts_in_parts_become_one_string() -> None:
+    parts = [
+        {"type": "text", "text": "Say "},
+        {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}},
+    ]
+    assert rewritten({"messages": [{"role": "user", "content": parts}]})["messages"][0]["content"] == "Say hi"
+
+
+def test_other_parts_are_left_to_llama() -> None:
+    messages = [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}]}]
+    assert rewritten({"messages": messages})["messages"] == messages
+
+
+def test_partial_mode_continues_the_last_message() -> None:
+    messages = [USER, {"role": "assistant", "content": "It is", "partial": True}]
+    made = rewritten({"messages": messages, "enable_thinking": True})
+    assert made["messages"][1] == {"role": "assistant", "content": "It is"}
+    assert made["add_generation_prompt"] is False
+    assert made["chat_template_kwargs"]["open_answer"] is True
+    assert made["chat_template_kwargs"]["enable_thinking"] is False
+
+
+def test_a_thought_is_asked_for_before_a_forced_call() -> None:
+    asked = {"tools": [tool("a")], "tool_choice": "required", "enable_thinking": True, "thinking_budget": 9}
+    call = rewritten({**asked, "stream": True, "max_tokens": 50})
+    assert call["max_tokens"] == 50
+    before = thought_request(call)
+    assert before is not None
+    assert before["max_tokens"] == 9
+    assert not {"stream", "tools", "tool_choice"} & before.keys()
+    answer = {"choices": [{"message": {"reasoning_content": " hm \n"}}]}
+    assert with_thought(call, answer)["chat_template_kwargs"]["thought"] == "hm"
+    assert with_thought(call, {"error": {}}) == call
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"tools": [tool("a")], "tool_choice": "required"},
+        {"tools": [tool("a")], "tool_choice": "auto", "enable_thinking": True},
+        {"enable_thinking": True},
+    ],
+)
+def test_no_thought_is_asked_for_otherwise(asked: dict[str, Any]) -> None:
+    assert thought_request(rewritten(asked)) is None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"messages": 3},
+        {"messages": [3]},
+        {"messages": []},
+        {"messages": [{"role": "user", "content": [3]}]},
+        {"tools": 3},
+        {"tools": [3]},
+        {"tools": [{"function": 3}]},
+        {"tools": [tool("a", 3)]},
+        {"response_format": 3},
+        {"response_format": {"type": "json_schema", "json_schema": 3}},
+        {"top_k": "many"},
+        {"max_tokens": "many"},
+    ],
+)
+def test_what_has_the_wrong_shape_is_left_as_it_is(asked: dict[str, Any]) -> None:
+    made = rewritten({**asked, "enable_thinking": True})
+    for name, value in asked.items():
+        assert made[name] == value
+
+
+def test_a_choice_of_no_documented_shape_is_left_as_it_is() -> None:
+    for asked in (7, {"function": 3}, {}):
+        assert rewritten({"tools": [tool("a")], "tool_choice": asked})["tool_choice"] == asked

@@ -1,0 +1,122 @@
+"""The small pure parts: bounds in schemas, refusals, the command line, and the reading of an answer's end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from local_model import LocalModelError, Options, running, server
+from local_model.options import from_arguments, parser, to_arguments
+from local_model.refusals import refusal
+from local_model.relay import Answer
+from local_model.schemas import bounded
+
+BOUND = {"type": "string", "maxLength": 5}
+
+
+@pytest.mark.parametrize(
+    ("schema", "wanted"),
+    [
+        ({"type": "string"}, BOUND),
+        ({"type": ["string", "null"]}, {"type": ["string", "null"], "maxLength": 5}),
+        ({"type": "string", "minLength": 9}, {"type": "string", "minLength": 9, "maxLength": 9}),
+        ({"type": "array", "items": {"type": "string"}}, {"type": "array", "items": BOUND}),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, {"anyOf": [BOUND, {"type": "null"}]}),
+        ({"$defs": {"a": {"type": "string"}}}, {"$defs": {"a": BOUND}}),
+        ({"additionalProperties": {"type": "string"}}, {"additionalProperties": BOUND}),
+        ({"properties": {"type": {"type": "string"}}}, {"properties": {"type": BOUND}}),
+    ],
+)
+def test_bare_strings_get_a_bound(schema: dict[str, Any], wanted: dict[str, Any]) -> None:
+    assert bounded(schema, 5) == wanted
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "enum": ["a long value"]},
+        {"type": "string", "const": "a long value"},
+        {"type": "string", "maxLength": 900},
+        {"type": "string", "pattern": "^a+$"},
+        {"type": "string", "format": "date"},
+        {"type": "object", "default": {"type": "string"}, "examples": [{"type": "string"}]},
+        {"additionalProperties": False},
+        True,
+        None,
+    ],
+)
+def test_everything_else_in_a_schema_stays(schema: Any) -> None:
+    assert bounded(schema, 5) == schema
+
+
+def test_a_wrong_key_is_refused_as_documented() -> None:
+    refused = refusal(Options(api_key="sk-1"), "Bearer sk-2", {"model": "qwen-plus"})
+    assert refused is not None
+    status, body = refused
+    assert status == 401
+    assert body["request_id"]
+    assert body["error"] == {
+        "message": "Incorrect API key provided. ",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_api_key",
+    }
+
+
+def test_an_unknown_model_is_refused_as_documented() -> None:
+    refused = refusal(Options(models=("qwen-plus",)), None, {"model": "qwen-x"})
+    assert refused is not None
+    assert refused[0] == 404
+    assert refused[1]["error"]["code"] == "model_not_found"
+    assert refused[1]["error"]["message"] == "The model qwen-x does not exist or you do not have access to it."
+
+
+@pytest.mark.parametrize(
+    ("options", "authorization", "body"),
+    [
+        (Options(), None, {"model": "anything"}),
+        (Options(api_key="k"), "Bearer k", {"model": "anything"}),
+        (Options(models=("a", "b")), "Bearer other", {"model": "b"}),
+        (Options(models=("a",)), None, None),
+        (Options(models=("a",)), None, [{"model": "b"}]),
+    ],
+)
+def test_what_no_option_forbids_is_let_through(options: Options, authorization: str | None, body: Any) -> None:
+    assert refusal(options, authorization, body) is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(),
+        Options(7, "on", 0, True, 9, 8, "-key", ("a", "b"), "qwen-max"),
+    ],
+)
+def test_the_command_line_carries_every_option(options: Options) -> None:
+    assert from_arguments(parser().parse_args(to_arguments(options))) == options
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+COUNTED = b"Content-Length: 5\r\n\r\nhello"
+
+
+@pytest.mark.parametrize("rest", [CHUNKED, COUNTED], ids=["chunked", "counted"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_an_answer_passes_unchanged_but_for_its_connection_header(rest: bytes, size: int) -> None:
+    data = HEAD + b"Connection: close\r\n" + rest
+    for end in range(0, len(data) + 1, size):
+        answer = Answer()
+        passed = b"".join(answer.feed(data[at : min(at + size, end)]) for at in range(0, end, size))
+        assert (HEAD + rest).startswith(passed)
+        assert answer.complete is (end == len(data))
+    answer = Answer()
+    assert b"".join(answer.feed(data[at : at + size]) for at in range(0, len(data), size)) == HEAD + rest
+    assert answer.complete
+
+
+def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "find_spec", lambda name: None)
+    with pytest.raises(LocalModelError, match=r"xllamacpp.*make local-model.*pip install"), running():
+        raise AssertionError("must not start")
