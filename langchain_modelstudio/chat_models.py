@@ -189,6 +189,18 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         """The async twin of `close`."""
         await self.core_client().aclose()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
     # ---------------------------------------------------------------- tools and structured output
 
     def bind_tools(

@@ -1,0 +1,1 @@
+"""Runnable examples. Each is started with `python -m examples.NAME`."""

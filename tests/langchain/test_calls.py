@@ -1,0 +1,295 @@
+"""One model object under every way of calling it, and what it says when a call cannot succeed."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from langchain_core import exceptions as lc
+
+from langchain_modelstudio import ChatModelStudio
+from langchain_modelstudio import errors as ours
+from modelstudio_core import errors as core
+from tests.loopback import Exchange, Loopback, reply_json, sse
+
+KEY = "sk-marked-key-for-tests"
+
+
+def chunk(**delta: Any) -> dict[str, Any]:
+    finish = delta.pop("finish", None)
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return {"id": "chatcmpl-1", "model": "qwen-plus", "choices": [choice], "usage": None}
+
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+ANSWER = {
+    "id": "chatcmpl-1",
+    "model": "qwen-plus",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
+    "usage": USAGE,
+}
+STREAM = (
+    chunk(role="assistant", content="hel"),
+    chunk(content="lo"),
+    chunk(finish="stop"),
+    {"id": "chatcmpl-1", "model": "qwen-plus", "choices": [], "usage": USAGE},
+)
+
+
+def model(url: str, **settings: Any) -> ChatModelStudio:
+    return ChatModelStudio(**{"model": "qwen-turbo", "base_url": url, "api_key": KEY, "max_retries": 0, **settings})
+
+
+# ---------------------------------------------------------------- four ways to call
+
+
+def invoke(llm: ChatModelStudio) -> str:
+    return str(llm.invoke("hi").text)
+
+
+def ainvoke(llm: ChatModelStudio) -> str:
+    async def call() -> str:
+        return str((await llm.ainvoke("hi")).text)
+
+    return asyncio.run(call())
+
+
+def stream(llm: ChatModelStudio) -> str:
+    return "".join(str(c.text) for c in llm.stream("hi"))
+
+
+def astream(llm: ChatModelStudio) -> str:
+    async def call() -> str:
+        return "".join([str(c.text) async for c in llm.astream("hi")])
+
+    return asyncio.run(call())
+
+
+CALLS = (invoke, ainvoke, stream, astream)
+Call = Callable[[ChatModelStudio], str]
+
+
+def answer(exchange: Exchange) -> None:
+    """A server that streams if asked to."""
+    (sse(*STREAM) if exchange.request.json().get("stream") else reply_json(200, ANSWER))(exchange)
+
+
+# ---------------------------------------------------------------- one object, every way
+
+
+def test_one_object_serves_sync_then_twenty_event_loops_then_threads() -> None:
+    """A model object is used by invoke, by 20 event loops one after another, and by 32 threads at once."""
+    with Loopback(answer) as server, model(server.url) as llm:
+        assert invoke(llm) == "hello"
+        for _ in range(20):
+            assert ainvoke(llm) == "hello"
+        with ThreadPoolExecutor(32) as pool:
+            said = list(pool.map(lambda i: CALLS[i % 4](llm), range(96)))
+        assert said == ["hello"] * 96
+        assert len(server.requests) == 117
+
+
+def test_sequential_calls_share_one_connection() -> None:
+    """Calls one after another, whole and streamed, go over one TCP connection."""
+    with Loopback(answer) as server, model(server.url) as llm:
+        for call in (invoke, stream) * 10:
+            assert call(llm) == "hello"
+        assert server.connections == 1
+
+
+async def test_hundred_streams_at_once_do_not_mix() -> None:
+    """Concurrent streams on one loop each get their own answer."""
+
+    def echo(exchange: Exchange) -> None:
+        said = exchange.request.json()["messages"][0]["content"]
+        sse(*(chunk(content=letter) for letter in said), chunk(finish="stop"), delay=0.002)(exchange)
+
+    async def ask(llm: ChatModelStudio, number: int) -> str:
+        return "".join([str(c.text) async for c in llm.astream(f"number {number}")])
+
+    with Loopback(echo) as server:
+        async with model(server.url) as llm:
+            said = await asyncio.gather(*(ask(llm, number) for number in range(100)))
+    assert said == [f"number {number}" for number in range(100)]
+
+
+# ---------------------------------------------------------------- calls that cannot succeed
+
+
+def compatible_error(status: int, code: str | None, message: str) -> Callable[[Exchange], None]:
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    return reply_json(status, {"error": error, "request_id": "req-7"})
+
+
+def cut_stream(exchange: Exchange) -> None:
+    """Half an answer, then a clean end of the body."""
+    sse(*STREAM[:2], done=False)(exchange)
+
+
+def reset_stream(exchange: Exchange) -> None:
+    """Half an answer, then a reset."""
+    exchange.send_head(200, {"Content-Type": "text/event-stream"})
+    exchange.send_chunk(b'data: {"choices":[{"index":0,"delta":{"content":"hel"}}]}\n\n')
+    exchange.wait(0.05)
+    exchange.reset()
+
+
+def cut_answer(exchange: Exchange) -> None:
+    """A whole answer that the service cut off at its time limit: no finish reason."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": "hel"}, "finish_reason": None}
+    reply_json(200, {"id": "chatcmpl-1", "choices": [choice], "usage": USAGE})(exchange)
+
+
+WRONG_KEY = compatible_error(401, "invalid_api_key", f"Incorrect API key provided: {KEY}.")
+UNKNOWN_MODEL = compatible_error(404, "model_not_found", "The model qwen-turbo does not exist.")
+FAILURES = [
+    # script, the error of ours, langchain-core's, words that say what to do
+    pytest.param(WRONG_KEY, ours.AuthenticationError, lc.ModelAuthenticationError, "own region only", id="wrong key"),
+    pytest.param(UNKNOWN_MODEL, ours.NotFoundError, lc.ModelNotFoundError, "does not exist", id="unknown model"),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("script", "expected", "langchains", "words"), FAILURES)
+def test_an_error_answer_is_a_typed_error(
+    call: Call, script: Any, expected: type[Exception], langchains: type[Exception], words: str
+) -> None:
+    """It is ours and langchain-core's at once, says what to do, keeps status, code and request id, shows no key."""
+    with Loopback(script) as server, model(server.url) as llm, pytest.raises(expected) as caught:
+        call(llm)
+    error = caught.value
+    assert isinstance(error, langchains)
+    assert isinstance(error, core.APIStatusError)
+    assert words in str(error)
+    assert (error.request_id, len(server.requests)) == ("req-7", 1)
+    assert error.status_code in (401, 404)
+    assert error.response is not None
+    assert error.response.json()["request_id"] == "req-7"
+    for shown in (str(error), repr(error), repr(error.__dict__), repr(error.__cause__)):
+        assert KEY not in shown
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.code) == (type(error), str(error), error.code)
+
+
+def test_a_wrong_key_names_where_it_was_sent() -> None:
+    """A key of another region is the commonest mistake: the message names the host and the other regions."""
+    with Loopback(WRONG_KEY) as server, model(server.url) as llm, pytest.raises(ours.AuthenticationError) as caught:
+        llm.invoke("hi")
+    assert f"127.0.0.1:{server.port}" in str(caught.value)
+    assert "beijing" in str(caught.value)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_refused_connection_is_a_typed_error(call: Call) -> None:
+    """Nobody listens: the error names the address, and may be retried."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with model(f"http://127.0.0.1:{port}") as llm, pytest.raises(ours.APIConnectionError) as caught:
+        call(llm)
+    assert isinstance(caught.value, lc.ModelConnectionError)
+    assert f"127.0.0.1:{port}" in str(caught.value)
+    assert caught.value.is_retryable
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("script", "expected", "langchains"),
+    [
+        pytest.param(cut_stream, ours.StreamTruncatedError, lc.ModelError, id="clean end without a finish"),
+        pytest.param(reset_stream, ours.APIConnectionError, lc.ModelConnectionError, id="reset"),
+    ],
+)
+def test_a_cut_stream_is_never_a_whole_answer(
+    call: Call, script: Any, expected: type[core.ModelStudioError], langchains: type[Exception]
+) -> None:
+    """All peers hand a cut answer on as a whole one; here it raises, with what had arrived, and is not asked again."""
+    with Loopback(script) as server, model(server.url, streaming=True, max_retries=2) as llm:
+        with pytest.raises(expected) as caught:
+            call(llm)
+        assert len(server.requests) == 1
+    assert isinstance(caught.value, langchains)
+    assert caught.value.partial is not None
+    assert caught.value.partial.choices[0].text.startswith("hel")
+
+
+@pytest.mark.parametrize("call", [invoke, ainvoke])
+def test_a_cut_whole_answer_is_never_whole(call: Call) -> None:
+    """The service cuts an answer that takes longer than 300 s without an error: here it is one."""
+    with Loopback(cut_answer) as server, model(server.url) as llm, pytest.raises(ours.StreamTruncatedError) as caught:
+        call(llm)
+    assert caught.value.partial is not None
+    assert caught.value.partial.choices[0].text == "hel"
+    assert caught.value.partial.usage is not None
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_what_came_before_a_cut_was_handed_on(sync: bool) -> None:
+    """The consumer of a stream has the text before the error reaches him."""
+    seen: list[str] = []
+
+    def consume(llm: ChatModelStudio) -> None:
+        for piece in llm.stream("hi"):
+            seen.append(str(piece.text))
+
+    async def aconsume(llm: ChatModelStudio) -> None:
+        async for piece in llm.astream("hi"):
+            seen.append(str(piece.text))
+
+    with Loopback(cut_stream) as server, model(server.url) as llm, pytest.raises(ours.StreamTruncatedError):
+        consume(llm) if sync else asyncio.run(aconsume(llm))
+    assert "".join(seen) == "hello"
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_throttled_call_is_made_again(call: Call) -> None:
+    """429 by rate is asked again, by default twice; the third answer counts."""
+    throttled = reply_json(429, {"error": {"code": "limit_requests", "message": "slow"}}, {"retry-after-ms": "1"})
+    with Loopback([throttled, throttled, answer]) as server, model(server.url, max_retries=None) as llm:
+        assert call(llm) == "hello"
+        assert len(server.requests) == 3
+
+
+# ---------------------------------------------------------------- leaving early
+
+
+def endless(exchange: Exchange) -> None:
+    exchange.send_head(200, {"Content-Type": "text/event-stream"})
+    data = b'data: {"choices":[{"index":0,"delta":{"content":"more "}}]}\n\n'
+    while not exchange.client_gone(0.01):
+        exchange.send_chunk(data)
+
+
+def test_leaving_a_stream_closes_the_response() -> None:
+    """A break reaches the server within a second, so that it stops generating and billing."""
+    with Loopback(endless) as server, model(server.url) as llm:
+        for _ in llm.stream("hi"):
+            break
+        assert server.wait_until(lambda s: s.open_connections == 0)
+
+
+async def test_leaving_an_async_stream_closes_the_response() -> None:
+    """The same for async: a break, and a cancelled task."""
+    with Loopback(endless) as server:
+        async with model(server.url) as llm:
+            async for _ in llm.astream("hi"):
+                break
+            await asyncio.sleep(0.05)
+            assert await asyncio.to_thread(server.wait_until, lambda s: s.open_connections == 0)
+
+            async def consume() -> None:
+                async for _ in llm.astream("hi"):
+                    pass
+
+            task = asyncio.create_task(consume())
+            await asyncio.sleep(0.2)
+            assert server.open_connections == 1
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(server.wait_until, lambda s: s.open_connections == 0)
