@@ -128,6 +128,9 @@ class Client:
         """The async twin of `close`."""
         await self.transport.aclose()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Client:
+        return self  # nothing of it changes, and its connections may be shared
+
     # ---------------------------------------------------------------- the drivers
 
     def _run(self, flow: Flow) -> Iterator[Delta]:
@@ -241,9 +244,12 @@ class Client:
         headers = {**self._headers, **call.headers, **self.config.headers}
         head: ResponseHead = yield Open(self.config.base_url + call.path, headers, call.body)
         if not 200 <= head.status < 300:
-            raise codec.error(head, (yield ReadAll(_MAX_ERROR_BYTES)))
-        if not head.headers.get("content-type", "").startswith("text/event-stream"):
-            # what came decides how it is read: a gateway may answer a stream whole, and a whole request by a stream
+            try:
+                body: bytes = yield ReadAll(_MAX_ERROR_BYTES)
+            except ModelStudioError:  # the status says enough
+                body = b""
+            raise codec.error(head, body)
+        if not _is_stream(head, planned.stream):
             deltas = codec.decode(request, head, (yield ReadAll(self.config.max_event_bytes)))
             seen += deltas
             yield Hand(deltas)
@@ -279,6 +285,13 @@ class Client:
             error.args = (error.message,)
         if self.config.api_key is not None:
             error.redact(self.config.api_key.get_secret_value())
+
+
+def _is_stream(head: ResponseHead, asked: bool) -> bool:
+    """Whether to read events. What came decides, since a gateway may answer a stream whole, and a whole request by a
+    stream; what was asked for counts only where the content type does not tell."""
+    kind = head.headers.get("content-type", "").lower()
+    return "event-stream" in kind or (asked and not any(whole in kind for whole in ("json", "html")))
 
 
 def _next(flow: Flow, answer: Any) -> Step | None:

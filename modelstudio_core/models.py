@@ -80,6 +80,8 @@ class ModelInfo:
     tools: bool | None = None
     required_tool_choice: bool = False
     """The tool choice "required" is taken; for others the Function calling page has auto, none and a name."""
+    needs_tool_stream: bool = False
+    """A stream brings tool calls only if `tool_stream` is sent (Function calling page)."""
     json_object: bool | None = None
     json_schema: bool | None = None
     """What `response_format` may ask for (Structured output page)."""
@@ -172,7 +174,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
 _LIMITS: Final = frozenset(
     {"context_window", "max_input", "max_input_thinking", "max_output", "max_output_thinking", "max_cot"}
 )
-_NEVER_UNKNOWN: Final = frozenset({"thinking_switch", "cumulative_stream", "required_tool_choice"})
+_NEVER_UNKNOWN: Final = frozenset({"thinking_switch", "cumulative_stream", "required_tool_choice", "needs_tool_stream"})
 
 
 @lru_cache(maxsize=1)

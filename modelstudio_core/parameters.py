@@ -59,6 +59,8 @@ _KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS)
 def chat_request(model: str, messages: Sequence[Message], values: Mapping[str, Any]) -> ChatRequest:
     """The request for `messages`, with the parameters in `values` by name; None, or an empty list, means not set.
 
+    A parameter that has a name here counts as such in `extra_body` too, so that the policies see it.
+
     Raises ConfigurationError for a name the service does not document, saying which was meant, if any, and that
     `extra_body` carries what this package does not know yet.
     """
@@ -67,6 +69,9 @@ def chat_request(model: str, messages: Sequence[Message], values: Mapping[str, A
     unknown = values.keys() - _KNOWN
     if unknown:
         raise ConfigurationError(" ".join(map(_unknown, sorted(unknown))))
+    body = dict(values.get("extra_body") or {})
+    lifted = {name: body.pop(name) for name in (*POLICY_PARAMETERS, *PLAIN_PARAMETERS) if name in body}
+    values = {**values, **lifted, "extra_body": body}
     given = {name: value for name, value in values.items() if value is not None and value != []}
     plain = {name: given[name] for name in PLAIN_PARAMETERS if name in given}
     known = {name: given[name] for name in POLICY_PARAMETERS + LOCAL_PARAMETERS if name in given}

@@ -49,10 +49,13 @@ def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
     """
     _refuse(request, model)
     notices: list[str] = []
+    request = _heard(request, model)
     request = _json_mode(request, model)
     request = _tool_choice(request, model, notices)
     stream = wire_streams(request, model, stream=stream)
     request = _switch(request, model)
+    if stream and request.tools and model.needs_tool_stream:
+        request = replace(request, parameters={"tool_stream": True} | dict(request.parameters))
     request = replace(
         request,
         messages=_replayed(request, model),
@@ -98,6 +101,14 @@ def _refuse(request: ChatRequest, model: ModelInfo) -> None:
         )
     if request.tools and (request.n or 1) > 1:
         raise ConfigurationError(f"n={request.n} together with tools is refused by the service: n must be 1 with tools")
+
+
+def _heard(request: ChatRequest, model: ModelInfo) -> ChatRequest:
+    """What the caller said by the `thinking` object, on a model whose switch that is, counts as said."""
+    thinking = request.parameters.get("thinking")
+    if model.thinking_switch != "thinking" or request.enable_thinking is not None or not isinstance(thinking, Mapping):
+        return request
+    return replace(request, enable_thinking=thinking.get("type") != "disabled")
 
 
 def _json_mode(request: ChatRequest, model: ModelInfo) -> ChatRequest:
