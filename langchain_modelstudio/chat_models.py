@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from operator import itemgetter
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, BaseRunManager, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableMap
 from langchain_core.tools import BaseTool
+from langchain_core.utils.utils import LC_ID_PREFIX
+from langchain_core.utils.utils import LC_ID_PREFIX
+from langchain_protocol.protocol import MessagesData
 from pydantic import BaseModel, model_validator
 from typing_extensions import Self
 
 from langchain_modelstudio.errors import langchain_errors
+from langchain_modelstudio.events import aevents, events
+from langchain_modelstudio.events import EventWriter
 from langchain_modelstudio.messages import (
     PROVIDER,
     from_core_choice,
@@ -36,6 +40,7 @@ from langchain_modelstudio.structured import (
     response_format,
     tool_choice,
     tool_parser,
+    with_parsing_error,
 )
 from modelstudio_core import __version__, config
 from modelstudio_core import types as core
@@ -181,6 +186,58 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
                 await run_manager.on_llm_new_token("", chunk=chunk)
             yield chunk
 
+    def _stream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[MessagesData]:
+        with langchain_errors():
+            request, model = self._stream_request(messages, stop, kwargs)
+            events = EventWriter(_message_id(run_manager))
+            for delta in self.core_client().stream(request, model):
+                yield from events.of(delta)
+            yield from events.end()
+
+    async def _astream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[MessagesData]:
+        with langchain_errors():
+            request, model = self._stream_request(messages, stop, kwargs)
+            events = EventWriter(_message_id(run_manager))
+            async for delta in self.core_client().astream(request, model):
+                for event in events.of(delta):
+                    yield event
+            for event in events.end():
+                yield event
+
+    def _stream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        """What langchain-core looks for to stream events (v3)."""
+        chunks = self._stream(messages, stop, run_manager, **kwargs)
+        yield from events(chunks, run_manager and f"{LC_ID_PREFIX}-{run_manager.run_id}")
+
+    async def _astream_chat_model_events(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        chunks = self._astream(messages, stop, run_manager, **kwargs)
+        async for event in aevents(chunks, run_manager and f"{LC_ID_PREFIX}-{run_manager.run_id}"):
+            yield event
+
     def close(self) -> None:
         """Close the connections that this object alone uses. It opens new ones if it is used again."""
         self.core_client().close()
@@ -282,9 +339,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
             parser = json_parser(schema)
         if not include_raw:
             return llm | parser
-        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
-        failed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+        return RunnableMap(raw=llm) | with_parsing_error(parser)
 
     # ---------------------------------------------------------------- inside
 
@@ -332,6 +387,11 @@ class _Chunks:
     def last(self) -> ChatGenerationChunk:
         """The chunk that ends the stream."""
         return ChatGenerationChunk(message=last_chunk(self.response, self.finish_reason, self.usage, v1=self.v1))
+
+
+def _message_id(run_manager: BaseRunManager | None) -> str:
+    """The id that langchain-core gives a message which has none of its own."""
+    return "" if run_manager is None else f"{LC_ID_PREFIX}-{run_manager.run_id}"
 
 
 def _chat_result(result: core.ChatResult) -> ChatResult:

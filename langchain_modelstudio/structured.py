@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Literal
 
 from langchain_core.exceptions import OutputParserException
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
+from langchain_core.utils.json import parse_json_markdown
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import ValidationError
+from pydantic.v1 import ValidationError as ValidationErrorV1
 
+from langchain_modelstudio.chunks import ModelStudioMessageChunk
 from modelstudio_core.errors import ConfigurationError
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
@@ -20,28 +26,50 @@ METHODS: tuple[Method, ...] = ("json_schema", "function_calling", "json_mode")
 _MAX_NAME = 64  # of a json_schema; vendor's Structured output page
 
 
-class _CallRequired:
+class _WholeAnswer:
+    """Mixed into a parser: a stream that has ended is parsed once more as a whole, so that what is wrong with the
+    answer is raised there too. While it runs, the parsers of langchain-core repair what is not yet complete."""
+
+    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:
+        seen: list[Any] = []
+        yield from super()._transform(_noted(piece, seen) for piece in input)  # type: ignore[misc]  # the parser's
+        if seen:
+            self.parse_result([_whole(seen)])  # type: ignore[attr-defined]
+
+    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:
+        seen: list[Any] = []
+        async for parsed in super()._atransform(_noted(piece, seen) async for piece in input):  # type: ignore[misc]
+            yield parsed
+        if seen:
+            self.parse_result([_whole(seen)])  # type: ignore[attr-defined]
+
+
+def _noted(piece: str | BaseMessage, seen: list[Any]) -> str | BaseMessage:
+    if isinstance(piece, AIMessage) and not isinstance(piece, AIMessageChunk):  # streaming=False: a stream of one
+        piece = ModelStudioMessageChunk(**piece.model_dump(exclude={"type"}), chunk_position="last")
+    seen.append(piece)
+    return piece
+
+
+def _whole(seen: list[Any]) -> Generation:
+    if isinstance(seen[0], AIMessageChunk):
+        return ChatGeneration(message=seen[0] + seen[1:])
+    return Generation(text="".join(piece if isinstance(piece, str) else piece.text for piece in seen))
+
+
+class _CallRequired(_WholeAnswer):
     """A parser of tool calls that says so when no call came, instead of giving None."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        parsed = super().parse_result(result, partial=partial)  # type: ignore[misc]  # the parser it is mixed into
+        message = result[0].message if isinstance(result[0], ChatGeneration) else None
+        try:
+            parsed = super().parse_result(result, partial=partial)  # type: ignore[misc]  # the parser it is mixed into
+        except (ValidationError, ValidationErrorV1) as error:
+            text = str(message.tool_calls[0]["args"]) if isinstance(message, AIMessage) else None
+            raise OutputParserException(f"the call does not fit the schema: {error}", llm_output=text) from error
         if parsed is None and not partial:
-            raise _no_call(result[0].message if isinstance(result[0], ChatGeneration) else None)
+            raise _no_call(message)
         return parsed
-
-    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:
-        parsed = None
-        for parsed in super()._transform(input):  # type: ignore[misc]
-            yield parsed
-        if parsed is None:
-            raise _no_call(None)
-
-    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:
-        parsed = None
-        async for parsed in super()._atransform(input):  # type: ignore[misc]
-            yield parsed
-        if parsed is None:
-            raise _no_call(None)
 
 
 class RequiredToolCall(_CallRequired, JsonOutputKeyToolsParser):
@@ -50,6 +78,31 @@ class RequiredToolCall(_CallRequired, JsonOutputKeyToolsParser):
 
 class RequiredPydanticToolCall(_CallRequired, PydanticToolsParser):
     """The arguments of the one call that was asked for, as the pydantic object."""
+
+
+class _JsonRequired(_WholeAnswer):
+    """A parser of JSON that does not repair what was cut off."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        generation = result[0]
+        message = generation.message if isinstance(generation, ChatGeneration) else None
+        if message is not None and not partial and message.response_metadata.get("finish_reason") == "length":
+            try:
+                parse_json_markdown(generation.text, parser=json.loads)
+            except ValueError as error:
+                raise OutputParserException(
+                    "the answer was cut off inside its JSON: raise max_tokens, or max_completion_tokens",
+                    llm_output=generation.text,
+                ) from error
+        return super().parse_result(result, partial=partial)  # type: ignore[misc]  # the parser it is mixed into
+
+
+class RequiredJson(_JsonRequired, JsonOutputParser):
+    """The JSON of the answer, as it is."""
+
+
+class RequiredPydanticJson(_JsonRequired, PydanticOutputParser[Any]):
+    """The JSON of the answer, as the pydantic object."""
 
 
 def _no_call(message: BaseMessage | None) -> OutputParserException:
@@ -75,8 +128,20 @@ def tool_parser(schema: Any, name: str) -> BaseOutputParser[Any]:
 def json_parser(schema: Any) -> BaseOutputParser[Any]:
     """The parser for JSON in the answer's text."""
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return PydanticOutputParser(pydantic_object=schema)
-    return JsonOutputParser()
+        return RequiredPydanticJson(pydantic_object=schema)
+    return RequiredJson()
+
+
+def with_parsing_error(parser: BaseOutputParser[Any]) -> Runnable[Any, dict[str, Any]]:
+    """From {"raw": message} to {"raw", "parsed", "parsing_error"}, where an error of the parser is given, not raised."""
+
+    def parse(given: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
+        try:
+            return {**given, "parsed": parser.invoke(given["raw"], config), "parsing_error": None}
+        except Exception as error:
+            return {**given, "parsed": None, "parsing_error": error}
+
+    return RunnableLambda(parse, name="parse")
 
 
 def response_format(schema: Any, strict: bool | None) -> dict[str, Any]:

@@ -130,13 +130,13 @@ class _Choice:
     def result(self, index: int) -> Choice:
         calls: list[ToolCall] = []
         invalid: list[InvalidToolCall] = []
-        for _, call in sorted(self.calls.items()):
+        for position, call in sorted(self.calls.items()):
             arguments = "".join(call.arguments)
             args = parse_arguments(arguments, self.finish) if call.name else "the call has no name"
             if isinstance(args, str):
-                invalid.append(InvalidToolCall(call.id, call.name, arguments, args))
+                invalid.append(InvalidToolCall(call.id, call.name, arguments, args, position))
             elif call.name:
-                calls.append(ToolCall(call.id, call.name, arguments, args))
+                calls.append(ToolCall(call.id, call.name, arguments, args, position))
         return Choice(
             index=index,
             reasoning="".join(self.reasoning),

@@ -214,12 +214,16 @@ Delta: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call the model made, whole and valid: `arguments` its JSON text, `args` the object it says."""
+    """A call the model made, whole and valid: `arguments` its JSON text, `args` the object it says.
+
+    `index` is its place among all calls of the answer, valid or not.
+    """
 
     id: str | None
     name: str
     arguments: str
     args: JsonObject
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +234,7 @@ class InvalidToolCall:
     name: str | None
     arguments: str
     error: str
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
