@@ -15,13 +15,11 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable, RunnableMap
 from langchain_core.tools import BaseTool
 from langchain_core.utils.utils import LC_ID_PREFIX
-from langchain_core.utils.utils import LC_ID_PREFIX
 from langchain_protocol.protocol import MessagesData
 from pydantic import BaseModel, model_validator
 from typing_extensions import Self
 
 from langchain_modelstudio.errors import langchain_errors
-from langchain_modelstudio.events import aevents, events
 from langchain_modelstudio.events import EventWriter
 from langchain_modelstudio.messages import (
     PROVIDER,
@@ -215,28 +213,6 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
                     yield event
             for event in events.end():
                 yield event
-
-    def _stream_chat_model_events(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[Any]:
-        """What langchain-core looks for to stream events (v3)."""
-        chunks = self._stream(messages, stop, run_manager, **kwargs)
-        yield from events(chunks, run_manager and f"{LC_ID_PREFIX}-{run_manager.run_id}")
-
-    async def _astream_chat_model_events(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[Any]:
-        chunks = self._astream(messages, stop, run_manager, **kwargs)
-        async for event in aevents(chunks, run_manager and f"{LC_ID_PREFIX}-{run_manager.run_id}"):
-            yield event
 
     def close(self) -> None:
         """Close the connections that this object alone uses. It opens new ones if it is used again."""

@@ -1,69 +1,108 @@
-"""Events of `stream_events(version="v3")`: langchain-core's bridge makes them, and the core's rule finishes tool calls.
+"""Deltas as the events of LangChain's v3 streaming protocol, without the detour over message chunks.
 
-The bridge takes arguments that never began for `{}`, `NaN` for JSON, and fails on arguments that are a list; so what it
-says of a finished call is replaced here. LangGraph takes this way for `invoke` too, where it streams messages.
+langchain-core bridges chunks to these events where a model does not give them itself. The bridge takes the last id and
+name of a tool call as the true ones, even empty, takes a call cut before its arguments began for one without arguments,
+and puts all text into one block, whatever came between. Given here, events are right, in their order, and cheaper.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
-from langchain_core.language_models._compat_bridge import achunks_to_events, chunks_to_events
-from langchain_core.messages import AIMessageChunk, ToolCallChunk
-from langchain_core.messages.tool import tool_call_chunk
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.messages.tool import invalid_tool_call, tool_call
+from langchain_protocol.protocol import MessagesData
 
-from langchain_modelstudio.chunks import finished_calls
-
-
-def events(chunks: Iterator[ChatGenerationChunk], message_id: str | None) -> Iterator[Any]:
-    """The events of a stream of chunks."""
-    calls = _Calls()
-    for event in chunks_to_events(map(calls.note, chunks), message_id=message_id):
-        yield calls.strict(event)
+from langchain_modelstudio.messages import PROVIDER, from_core_choice
+from modelstudio_core.accumulate import Accumulator
+from modelstudio_core.types import Choice, Delta, ReasoningDelta, ResponseDelta, TextDelta, ToolCallDelta
 
 
-async def aevents(chunks: AsyncIterator[ChatGenerationChunk], message_id: str | None) -> AsyncIterator[Any]:
-    """The async twin of `events`."""
-    calls = _Calls()
-    async for event in achunks_to_events((calls.note(chunk) async for chunk in chunks), message_id=message_id):
-        yield calls.strict(event)
+class EventWriter:
+    """Turns the deltas of one answer into events.
+
+    Args:
+        message_id: the id that the message gets.
+    """
+
+    def __init__(self, message_id: str) -> None:
+        self._message_id = message_id
+        self._accumulator = Accumulator()
+        self._blocks = 0
+        self._open: tuple[str, int, list[str]] | None = None  # kind, index and pieces of the text that is being said
+        self._calls: dict[int, int] = {}  # a call's index among the calls -> among the blocks
+
+    def of(self, delta: Delta) -> list[MessagesData]:
+        """The events of one delta."""
+        self._accumulator.add(delta)
+        if isinstance(delta, TextDelta):
+            return self._text("text", delta.text)
+        if isinstance(delta, ReasoningDelta):
+            return self._text("reasoning", delta.text)
+        if isinstance(delta, ToolCallDelta):
+            return self._tool_call(delta)
+        return [self._start(delta)] if isinstance(delta, ResponseDelta) else []
+
+    def end(self) -> list[MessagesData]:
+        """The events that end the answer: each call in its finished form, and what is said once."""
+        result = self._accumulator.result()
+        choice = result.choices[0]
+        events = self._close()
+        finished = _finished_calls(choice)
+        for position, index in sorted(self._calls.items()):
+            events.append(_event("content-block-finish", index=index, content=finished.pop(position)))
+        message = from_core_choice(choice, result)
+        last: dict[str, Any] = {"metadata": message.response_metadata}
+        if message.usage_metadata:
+            last["usage"] = message.usage_metadata
+        if message.additional_kwargs:
+            last["additional_kwargs"] = message.additional_kwargs
+        return [*events, _event("message-finish", **last)]
+
+    def _start(self, response: ResponseDelta) -> MessagesData:
+        metadata = {"provider": PROVIDER} | ({"model": response.model} if response.model else {})
+        return _event("message-start", role="ai", id=self._message_id, metadata=metadata)
+
+    def _text(self, kind: str, text: str) -> list[MessagesData]:
+        events: list[MessagesData] = []
+        if self._open is None or self._open[0] != kind:
+            events = self._close()
+            self._open = (kind, self._next_block(), [])
+            events.append(_event("content-block-start", index=self._open[1], content={"type": kind, kind: ""}))
+        self._open[2].append(text)
+        events.append(_event("content-block-delta", index=self._open[1], delta={"type": f"{kind}-delta", kind: text}))
+        return events
+
+    def _close(self) -> list[MessagesData]:
+        if self._open is None:
+            return []
+        (kind, index, pieces), self._open = self._open, None
+        return [_event("content-block-finish", index=index, content={"type": kind, kind: "".join(pieces)})]
+
+    def _tool_call(self, delta: ToolCallDelta) -> list[MessagesData]:
+        events: list[MessagesData] = []
+        index = self._calls.get(delta.index)
+        if index is None:
+            events = self._close()
+            index = self._calls[delta.index] = self._next_block()
+            began = {"type": "tool_call_chunk", "id": delta.id, "name": delta.name, "args": "", "index": delta.index}
+            events.append(_event("content-block-start", index=index, content=began))
+        if delta.arguments:
+            said = {"type": "tool-call-delta", "args": delta.arguments}
+            events.append(_event("content-block-delta", index=index, delta=said))
+        return events
+
+    def _next_block(self) -> int:
+        self._blocks += 1
+        return self._blocks - 1
 
 
-class _Calls:
-    """The tool calls of one stream. Both they and the bridge's blocks are in the order in which they were first seen."""
+def _event(event: str, **fields: Any) -> MessagesData:
+    return cast("MessagesData", {"event": event, **fields})
 
-    def __init__(self) -> None:
-        self._fragments: dict[Any, list[ToolCallChunk]] = {}
-        self._finish_reason: str | None = None
-        self._finished: Iterator[Any] | None = None
 
-    def note(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
-        """Remember what a chunk says of calls."""
-        message = chunk.message
-        if isinstance(message, AIMessageChunk):
-            for fragment in message.tool_call_chunks:
-                self._fragments.setdefault(fragment["index"], []).append(fragment)
-            self._finish_reason = message.response_metadata.get("finish_reason", self._finish_reason)
-        return chunk
-
-    def strict(self, event: Any) -> Any:
-        """The event, with the finished call that the core's rule makes of the fragments."""
-        if event["event"] != "content-block-finish" or event["content"]["type"] not in (
-            "tool_call",
-            "invalid_tool_call",
-        ):
-            return event
-        if self._finished is None:
-            calls = [
-                tool_call_chunk(
-                    name=next((each["name"] for each in fragments if each["name"]), None),
-                    args="".join(each["args"] or "" for each in fragments),
-                    id=next((each["id"] for each in fragments if each["id"]), None),
-                    index=None,
-                )
-                for fragments in self._fragments.values()
-            ]
-            self._finished = iter(finished_calls(calls, self._finish_reason))
-        return {**event, "content": next(self._finished, event["content"])}
+def _finished_calls(choice: Choice) -> dict[int, Any]:
+    """Each call of the answer by its index, finished, or as what must not run."""
+    calls: dict[int, Any] = {c.index: tool_call(name=c.name, args=c.args, id=c.id) for c in choice.tool_calls}
+    for c in choice.invalid_tool_calls:
+        calls[c.index] = invalid_tool_call(name=c.name, args=c.arguments, id=c.id, error=c.error)
+    return calls

@@ -101,7 +101,7 @@ class RequiredJson(_JsonRequired, JsonOutputParser):
     """The JSON of the answer, as it is."""
 
 
-class RequiredPydanticJson(_JsonRequired, PydanticOutputParser[Any]):
+class RequiredPydanticJson(_JsonRequired, PydanticOutputParser):  # type: ignore[type-arg]  # the schema, not known here
     """The JSON of the answer, as the pydantic object."""
 
 
@@ -133,7 +133,7 @@ def json_parser(schema: Any) -> BaseOutputParser[Any]:
 
 
 def with_parsing_error(parser: BaseOutputParser[Any]) -> Runnable[Any, dict[str, Any]]:
-    """From {"raw": message} to {"raw", "parsed", "parsing_error"}, where an error of the parser is given, not raised."""
+    """From {"raw": message} to {"raw", "parsed", "parsing_error"}: the error of a parser is given, not raised."""
 
     def parse(given: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
         try:
