@@ -1,0 +1,540 @@
+"""A request costs the same whether ten or a thousand others are under way: connections lie on stacks.
+
+httpcore's pool walks all its connections at each start and end of a request. Here every connection is an httpx
+transport of its own, limited to one; a request takes the youngest idle one of its origin, or a new one, and puts it
+back when its answer is read. Only httpx's public API is used, and `handle_request` is called on httpx's own classes,
+which is where vcrpy cuts in.
+
+One stack serves all sync requests of the process; each event loop has one for its async requests, closed when the loop
+ends. No key, time limit or header is kept: those come with each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import gc
+import os
+import queue
+import socket
+import ssl
+import sys
+import threading
+import time
+import urllib.request
+import warnings
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any, Generic, TypeVar
+from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
+
+import httpx
+
+from modelstudio_core.errors import ConfigurationError
+
+MAX_CONNECTIONS = 1000  # requests under way at once; more wait for as long as the pool timeout allows
+MAX_IDLE = 100  # connections kept for each origin
+KEEPALIVE_SECONDS = 30.0  # what lay idle for longer is not used again
+
+_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
+
+Origin = tuple[bytes, bytes, "int | None"]
+T = TypeVar("T", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
+
+
+# ---------------------------------------------------------------- one connection
+
+
+@lru_cache(maxsize=4)
+def _trust(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
+    """Loading the certificates takes 10 ms and more, so there is one context a process; httpx reads the variables."""
+    return httpx.create_ssl_context()
+
+
+@lru_cache(maxsize=1)
+def _no_tls() -> ssl.SSLContext:
+    """For plain http: httpx wants a context with every transport, and would load certificates for it."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _settings(url: httpx.URL) -> dict[str, Any]:
+    """How to build the transport of a connection to `url`: certificates and proxy as the environment says now."""
+    proxy = proxy_for(url)
+    trust = _no_tls()
+    if url.scheme == "https" or (proxy or "").startswith("https:"):
+        files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        try:
+            trust = _trust(*files)
+        except OSError as error:
+            raise ConfigurationError(f"SSL_CERT_FILE, SSL_CERT_DIR = {files} cannot be loaded: {error}") from error
+    if proxy is None:
+        return {"verify": trust, "limits": _ONE}
+    tls = trust if proxy.startswith("https:") else None
+    try:
+        return {"verify": trust, "limits": _ONE, "proxy": httpx.Proxy(proxy, ssl_context=tls)}
+    except (ValueError, httpx.InvalidURL):  # their text may show the proxy's password
+        raise ConfigurationError("the proxy of the environment is no http, https or socks5 URL") from None
+
+
+def proxy_for(url: httpx.URL) -> str | None:
+    """The proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY mean for `url`, as an httpx.Client reads them.
+
+    httpx itself ignores these variables once it is given a transport.
+    """
+    known = urllib.request.getproxies()
+    proxy = known.get(url.scheme) or known.get("all")
+    if not proxy or any(_exempt(url, entry.strip()) for entry in known.get("no", "").split(",")):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _exempt(url: httpx.URL, entry: str) -> bool:
+    """Whether an entry of NO_PROXY covers `url`: `.a.b` its subdomains only, `a.b` the name itself as well."""
+    if entry in ("", "*"):
+        return entry == "*"
+    scheme, separator, rest = entry.rpartition("://")
+    name, port = rest.lower(), None
+    if not _is_address(name):
+        host, colon, digits = name.rpartition(":")
+        if colon and digits.isdigit():
+            name, port = host, int(digits)
+    if separator and scheme.lower() not in ("all", url.scheme):
+        return False
+    if port is not None and port != url.port:
+        return False
+    host = url.host
+    if name.startswith("."):
+        return host.endswith(name)
+    exact = separator or name == "localhost" or _is_address(name)
+    return host == name.strip("[]") or (not exact and host.endswith(f".{name}"))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------- idle ones
+
+
+@dataclass(slots=True)
+class _Idle(Generic[T]):
+    transport: T
+    network: Any  # httpcore's NetworkStream
+    since: float
+
+
+class _IdleConnections(Generic[T]):
+    """Stacks of idle connections, one an origin, the youngest on top.
+
+    No lock: the deque's own operations are atomic, and a connection may come back from a finaliser, which can run
+    in the middle of anything. Whatever a method returns besides a connection to use is to be closed by its caller.
+    """
+
+    def __init__(self) -> None:
+        self._stacks: dict[Origin, deque[_Idle[T]]] = {}
+
+    def pop(self, origin: Origin) -> tuple[T | None, list[T]]:
+        stale: list[T] = []
+        stack = self._stacks.get(origin)
+        oldest = time.monotonic() - KEEPALIVE_SECONDS
+        while stack:
+            try:
+                idle = stack.pop()
+            except IndexError:  # another thread was faster
+                break
+            if idle.since >= oldest:
+                return idle.transport, stale
+            stale.append(idle.transport)
+        return None, stale
+
+    def push(self, origin: Origin, transport: T, network: Any) -> list[T]:
+        now = time.monotonic()
+        self._stacks.setdefault(origin, deque()).append(_Idle(transport, network, now))
+        surplus: list[T] = []
+        for stack in list(self._stacks.values()):
+            with contextlib.suppress(IndexError):
+                while len(stack) > MAX_IDLE or stack[0].since < now - KEEPALIVE_SECONDS:
+                    surplus.append(stack.popleft().transport)
+        return surplus
+
+    def clear(self) -> list[_Idle[T]]:
+        found: list[_Idle[T]] = []
+        for stack in list(self._stacks.values()):
+            with contextlib.suppress(IndexError):
+                while True:
+                    found.append(stack.pop())
+        return found
+
+
+def _reusable(network: Any) -> bool:
+    """Whether the connection is open and silent; an idle one that is readable was closed by the server."""
+    try:
+        return network is not None and not network.get_extra_info("is_readable")
+    except Exception:  # a network stream of another kind
+        return False
+
+
+def _origin(url: httpx.URL) -> Origin:
+    return url.raw_scheme, url.raw_host, url.port
+
+
+def _no_place(seconds: float | None) -> httpx.PoolTimeout:
+    return httpx.PoolTimeout(f"{MAX_CONNECTIONS} requests were under way for {seconds} s")
+
+
+# ---------------------------------------------------------------- the stacks
+
+
+class ConnectionStack(httpx.BaseTransport):
+    """Sends each request on a connection of its own. Safe among threads."""
+
+    def __init__(self) -> None:
+        self.users: WeakSet[Any] = WeakSet()
+        self.closed = False
+        self._idle: _IdleConnections[httpx.HTTPTransport] = _IdleConnections()
+        self._busy: set[httpx.HTTPTransport] = set()
+        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()  # reentrant, unlike a semaphore
+        for _ in range(MAX_CONNECTIONS):
+            self._places.put(None)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        patience = request.extensions.get("timeout", {}).get("pool")
+        try:
+            self._places.get(timeout=patience)
+        except queue.Empty:
+            raise _no_place(patience) from None
+        transport = None
+        try:
+            origin = _origin(request.url)
+            transport, stale = self._idle.pop(origin)
+            for other in stale:
+                other.close()
+            if transport is None:
+                transport = httpx.HTTPTransport(**_settings(request.url))
+            self._busy.add(transport)
+            response = transport.handle_request(request)
+        except BaseException:
+            self._places.put(None)
+            if transport is not None:
+                self._busy.discard(transport)
+                transport.close()
+            raise
+        response.stream = _Lease(self, transport, origin, response)
+        return response
+
+    def give_back(self, transport: httpx.HTTPTransport, origin: Origin, network: Any) -> None:
+        self._busy.discard(transport)
+        self._places.put(None)
+        if _reusable(network):
+            for surplus in self._idle.push(origin, transport, network):
+                surplus.close()
+        else:
+            transport.close()
+        if self.closed:
+            self.close()
+
+    def close(self) -> None:
+        """Close what is idle. What is under way goes on, and closes at its end."""
+        self.closed = True
+        for idle in self._idle.clear():
+            idle.transport.close()
+
+    def end(self) -> None:
+        """Close everything."""
+        self.close()
+        for transport in list(self._busy):
+            transport.close()
+
+    def forget(self) -> None:
+        """In a forked child: free its copies of the sockets. The server hears nothing of it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            self.closed = True
+            self._idle.clear()
+            self._busy.clear()
+
+
+class _Lease(httpx.SyncByteStream):
+    """The body of an answer; gives the connection back when closed, or when nobody wants it any more."""
+
+    def __init__(
+        self, stack: ConnectionStack, transport: httpx.HTTPTransport, origin: Origin, response: httpx.Response
+    ) -> None:
+        self._stack = stack
+        self._transport: httpx.HTTPTransport | None = transport
+        self._origin = origin
+        self._stream: Any = response.stream
+        self._network = response.extensions.get("network_stream")
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._stream)
+
+    def close(self) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            try:
+                self._stream.close()
+            finally:
+                self._stack.give_back(transport, self._origin, self._network)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
+
+
+class AsyncConnectionStack(httpx.AsyncBaseTransport):
+    """The async twin of `ConnectionStack`. Belongs to the event loop it is made in."""
+
+    def __init__(self) -> None:
+        import anyio
+
+        self.users: WeakSet[Any] = WeakSet()
+        self.closed = False
+        self._idle: _IdleConnections[httpx.AsyncHTTPTransport] = _IdleConnections()
+        self._busy: set[httpx.AsyncHTTPTransport] = set()
+        self._places = anyio.Semaphore(MAX_CONNECTIONS)
+        self._loop: ReferenceType[Any] = ref(_running())
+        self._keeper: AsyncGenerator[None, None] | None = None
+        self._strays: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Close with the loop: `asyncio.run`, and whatever else ends a loop properly, closes its async generators."""
+        self._keeper = _until_loop_ends(self)
+        await anext(self._keeper)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await self._wait_for_place(request.extensions.get("timeout", {}).get("pool"))
+        transport = None
+        try:
+            origin = _origin(request.url)
+            transport, stale = self._idle.pop(origin)
+            for other in stale:
+                await other.aclose()
+            if transport is None:
+                transport = httpx.AsyncHTTPTransport(**_settings(request.url))
+            self._busy.add(transport)
+            response = await transport.handle_async_request(request)
+        except BaseException:
+            self._places.release()
+            if transport is not None:
+                self._busy.discard(transport)
+                await transport.aclose()
+            raise
+        response.stream = _AsyncLease(self, transport, origin, response)
+        return response
+
+    async def _wait_for_place(self, patience: float | None) -> None:
+        import anyio
+
+        try:
+            self._places.acquire_nowait()
+        except anyio.WouldBlock:
+            try:
+                with anyio.fail_after(patience):
+                    await self._places.acquire()
+            except TimeoutError:
+                raise _no_place(patience) from None
+
+    async def give_back(self, transport: httpx.AsyncHTTPTransport, origin: Origin, network: Any) -> None:
+        self._busy.discard(transport)
+        self._places.release()
+        if _reusable(network):
+            for surplus in self._idle.push(origin, transport, network):
+                await surplus.aclose()
+        else:
+            await transport.aclose()
+        if self.closed:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close what is idle. What is under way goes on, and closes at its end."""
+        self.closed = True
+        for idle in self._idle.clear():
+            await idle.transport.aclose()
+        if not self._busy and self._keeper is not None:
+            keeper, self._keeper = self._keeper, None
+            await keeper.aclose()
+
+    async def aend(self) -> None:
+        """Close everything."""
+        self._keeper = None
+        await self.aclose()
+        for transport in list(self._busy):
+            await transport.aclose()
+
+    def forget(self) -> None:
+        """When the loop has closed without ending its generators: free the sockets.
+
+        asyncio closes no socket without its loop, but when the garbage collector comes by, and then warns.
+        """
+        self.closed = True
+        left = self._idle.clear()
+        if left or self._busy:
+            self._busy.clear()
+            while left:
+                hang_up(left.pop().network)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
+
+    def adopt(self, transport: httpx.AsyncHTTPTransport) -> None:
+        """Close the connection of an answer that nobody closed and nobody can reach any more. Any thread may call."""
+        loop = self._loop()
+        if isinstance(loop, asyncio.AbstractEventLoop) and not loop.is_closed():
+            loop.call_soon_threadsafe(self._close_stray, loop, transport)
+
+    def _close_stray(self, loop: asyncio.AbstractEventLoop, transport: httpx.AsyncHTTPTransport) -> None:
+        self._places.release()
+        task = loop.create_task(transport.aclose())
+        self._strays.add(task)
+        task.add_done_callback(self._strays.discard)
+        task.add_done_callback(lambda _: self._busy.discard(transport))
+
+
+class _AsyncLease(httpx.AsyncByteStream):
+    """The async twin of `_Lease`."""
+
+    def __init__(
+        self, stack: AsyncConnectionStack, transport: httpx.AsyncHTTPTransport, origin: Origin, response: httpx.Response
+    ) -> None:
+        self._stack = stack
+        self._transport: httpx.AsyncHTTPTransport | None = transport
+        self._origin = origin
+        self._stream: Any = response.stream
+        self._network = response.extensions.get("network_stream")
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream)
+
+    async def aclose(self) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            try:
+                await self._stream.aclose()
+            finally:
+                await self._stack.give_back(transport, self._origin, self._network)
+
+    def __del__(self) -> None:
+        if self._transport is not None:
+            with contextlib.suppress(Exception):
+                self._stack.adopt(self._transport)
+
+
+async def _until_loop_ends(stack: AsyncConnectionStack) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await stack.aend()
+
+
+def hang_up(network: Any) -> None:
+    """End the TCP connection under a network stream, even while another thread waits for its next bytes.
+
+    Closing alone would not: a thread in recv() is not woken by it, and a forked child may hold a copy.
+    """
+    with contextlib.suppress(Exception):
+        network.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
+# ---------------------------------------------------------------- shared by the process
+
+_lock = threading.Lock()
+_stack: ConnectionStack | None = None
+_by_loop: WeakKeyDictionary[Any, AsyncConnectionStack] = WeakKeyDictionary()
+_inherited: list[Any] = []
+
+
+def shared(user: object) -> ConnectionStack:
+    """The stack for sync requests, with `user` among those it stays open for."""
+    global _stack
+    stack = _stack
+    if stack is None or stack.closed:
+        with _lock:
+            if _stack is None or _stack.closed:
+                _stack = ConnectionStack()
+            stack = _stack
+    if user not in stack.users:
+        stack.users.add(user)
+    return stack
+
+
+def leave(user: object) -> None:
+    """`user` needs the sync connections no more."""
+    stack = _stack
+    if stack is not None:
+        stack.users.discard(user)
+        if not stack.users:
+            stack.close()
+
+
+async def ashared(user: object) -> AsyncConnectionStack:
+    """The stack of the running event loop, with `user` among those it stays open for."""
+    loop = _running()
+    stack = _by_loop.get(loop)
+    if stack is None or stack.closed:
+        _forget_dead_loops()
+        stack = AsyncConnectionStack()
+        with _lock:
+            _by_loop[loop] = stack
+        await stack.start()
+    if user not in stack.users:
+        stack.users.add(user)
+    return stack
+
+
+async def aleave(user: object) -> None:
+    """`user` needs the connections of the running event loop no more."""
+    stack = _by_loop.get(_running())
+    if stack is not None:
+        stack.users.discard(user)
+        if not stack.users:
+            await stack.aclose()
+
+
+def _running() -> Any:
+    """What identifies the running event loop, of asyncio or trio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        if "trio" not in sys.modules:
+            raise
+        return sys.modules["trio"].lowlevel.current_trio_token()
+
+
+def _forget_dead_loops() -> None:
+    with _lock:
+        dead = [loop for loop in _by_loop if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()]
+        stacks = [_by_loop.pop(loop) for loop in dead]
+    for stack in stacks:
+        stack.forget()
+
+
+@atexit.register
+def _at_exit() -> None:
+    if _stack is not None:
+        _stack.end()
+    for stack in list(_by_loop.values()):
+        stack.forget()
+
+
+def _in_forked_child() -> None:
+    """The parent's connections are not ours. Those of a loop are left as they are: closing would reach its selector."""
+    global _lock, _stack, _by_loop
+    _lock = threading.Lock()
+    if _stack is not None:
+        _stack.forget()
+        _stack = None
+    _inherited.append(list(_by_loop.items()))
+    _by_loop = WeakKeyDictionary()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)

@@ -1,0 +1,1283 @@
+"""The transport against a server that does what servers do: stalls, breaks off, holds bodies open, goes away.
+
+Each case is written once and runs through the sync and the async half; `Wire` hides which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import gc
+import gzip
+import inspect
+import logging
+import os
+import pickle
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import vcr  # type: ignore[import-untyped]  # ships no types
+
+from modelstudio_core import connections
+from modelstudio_core.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    ConfigurationError,
+    ModelStudioError,
+    ProtocolError,
+)
+from modelstudio_core.transport import AsyncResponse, Response, Timeouts, Transport, timeouts
+from tests.loopback import Exchange, Loopback, Script, reply, reply_json, sse
+
+KEY = "sk-secret-0123456789"
+OPTION = {"sync": "http_client", "async": "http_async_client"}
+EVENTS = sse({"n": 1}, {"n": 2}, {"n": 3})
+
+
+class Wire:
+    """One transport, driven in sync or async style by the same calls."""
+
+    def __init__(self, style: str, transport: Transport, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.style = style
+        self.transport = transport
+        self.loop = loop
+
+    def run(self, sync: Callable[[], Any], async_: Callable[[], Any]) -> Any:
+        return sync() if self.loop is None else self.loop.run_until_complete(async_())
+
+    def open(self, url: str, headers: dict[str, str] | None = None, body: bytes = b"{}") -> Answer:
+        sent = {"Authorization": f"Bearer {KEY}", **(headers or {})}
+        transport = self.transport
+        return Answer(self, self.run(lambda: transport.open(url, sent, body), lambda: transport.aopen(url, sent, body)))
+
+    def close(self) -> None:
+        self.run(self.transport.close, self.transport.aclose)
+
+
+class Answer:
+    def __init__(self, wire: Wire, response: Any) -> None:
+        self.wire = wire
+        self.response = response
+        self.head = response.head
+
+    def next(self) -> bytes | None:
+        async def one() -> bytes:
+            return bytes(await anext(self.response))
+
+        try:
+            return bytes(self.wire.run(lambda: next(self.response), one))
+        except (StopIteration, StopAsyncIteration):
+            return None
+
+    def rest(self) -> list[bytes]:
+        return list(iter(self.next, None))
+
+    def until_done(self) -> None:
+        while not (self.next() or b"[DONE]").endswith(b"[DONE]\n\n"):
+            pass
+
+    def read(self, limit: int = 1_000_000) -> bytes:
+        return bytes(self.wire.run(lambda: self.response.read(limit), lambda: self.response.aread(limit)))
+
+    def finish(self) -> None:
+        self.wire.run(lambda: self.response.finish(), lambda: self.response.afinish())
+
+    def close(self) -> None:
+        self.wire.run(lambda: self.response.close(), lambda: self.response.aclose())
+
+
+@pytest.fixture(autouse=True)
+def own_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test begins without connections and without proxies, and ends with all its sockets closed."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setattr(connections, "_stack", None)
+    yield
+    if connections._stack is not None:
+        connections._stack.end()
+
+
+@pytest.fixture(params=["sync", "async"])
+def style(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def make(style: str) -> Iterator[Callable[..., Wire]]:
+    """Makes transports that are all driven in one event loop, or in none."""
+    loop = asyncio.new_event_loop() if style == "async" else None
+    yield lambda **options: Wire(style, Transport(**{"timeout": 5, **options}), loop)
+    if loop is not None:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+@pytest.fixture
+def wire(make: Callable[..., Wire]) -> Wire:
+    return make()
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts /proc/self/fd")
+
+
+# ---------------------------------------------------------------- a request and its answer
+
+
+def test_a_request_goes_out_whole_with_the_headers_httpx_would_send(wire: Wire) -> None:
+    with Loopback(reply_json(200, {"ok": True})) as server:
+        wire.open(f"{server.url}/v1/chat?x=1", {"X-Trace": "7"}, '{"q":"谢谢"}'.encode()).read()
+    (request,) = server.requests
+    assert (request.method, request.path, request.json()) == ("POST", "/v1/chat?x=1", {"q": "谢谢"})
+    assert request.headers == {
+        "host": f"127.0.0.1:{server.port}",
+        "accept": "*/*",
+        "accept-encoding": "gzip, deflate",
+        "connection": "keep-alive",
+        "authorization": f"Bearer {KEY}",
+        "x-trace": "7",
+        "content-length": "14",
+    }
+
+
+def test_the_callers_header_replaces_a_default_whatever_its_case(wire: Wire) -> None:
+    with Loopback(reply_json(200, {})) as server:
+        wire.open(server.url, {"Accept-Encoding": "identity"}).read()
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+def test_status_and_headers_in_lower_case_are_there_before_the_body(wire: Wire) -> None:
+    go_on = threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        exchange.send_head(429, {"Retry-After": "3"})
+        assert go_on.wait(5)
+        exchange.send_chunk(b"later")
+
+    with Loopback(script) as server:
+        answer = wire.open(server.url)
+        assert (answer.head.status, answer.head.headers["retry-after"]) == (429, "3")
+        go_on.set()
+        assert answer.read() == b"later"
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate"])
+def test_each_chunk_is_handed_on_before_the_next_is_sent(wire: Wire, encoding: str) -> None:
+    seen = [threading.Event() for _ in range(3)]
+    packer = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
+
+    def script(exchange: Exchange) -> None:
+        exchange.send_head(200, {"Content-Encoding": encoding})
+        for number, event in enumerate(seen):
+            text = b"event %d" % number
+            if encoding != "identity":
+                text = packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH)
+            exchange.send_chunk(text)
+            assert event.wait(5)
+
+    with Loopback(script) as server:
+        answer = wire.open(server.url)
+        for number, event in enumerate(seen):
+            assert answer.next() == b"event %d" % number
+            event.set()
+        assert answer.rest() == []
+
+
+def test_read_gives_the_rest_of_the_body_and_refuses_more_than_its_limit(wire: Wire) -> None:
+    with Loopback(reply(200, b"x" * 1000)) as server:
+        assert wire.open(server.url).read(1000) == b"x" * 1000
+        with pytest.raises(ProtocolError, match="longer than 999 bytes"):
+            wire.open(server.url).read(999)
+
+
+def test_a_small_gzip_body_cannot_unpack_to_more_than_the_limit(wire: Wire) -> None:
+    with (
+        Loopback(reply(200, gzip.compress(b"\0" * 3_000_000), {"Content-Encoding": "gzip"})) as server,
+        pytest.raises(ProtocolError, match="longer than 100000 bytes"),
+    ):
+        wire.open(server.url).read(100_000)
+
+
+def test_a_redirect_is_an_answer_like_any_other(wire: Wire) -> None:
+    with Loopback(reply(302, b"", {"Location": "/elsewhere"})) as server:
+        answer = wire.open(server.url)
+        assert (answer.head.status, answer.head.headers["location"]) == (302, "/elsewhere")
+        assert answer.read() == b""
+    assert len(server.requests) == 1
+
+
+def test_sleep_waits(wire: Wire) -> None:
+    begun = time.monotonic()
+    wire.run(lambda: wire.transport.sleep(0.05), lambda: wire.transport.asleep(0.05))
+    assert 0.05 <= time.monotonic() - begun < 1
+
+
+# ---------------------------------------------------------------- time limits
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, Timeouts(10, 300, 300, 300)),
+        (60, Timeouts(10, 60, 60, 60)),
+        (2.5, Timeouts(2.5, 2.5, 2.5, 2.5)),
+        (float("inf"), Timeouts(10, None, None, None)),
+        (httpx.Timeout(4, connect=2, pool=None), Timeouts(2, 4, 4, None)),
+        (httpx.Timeout(None), Timeouts(None, None, None, None)),
+        (Timeouts(1, 2, 3, 4), Timeouts(1, 2, 3, 4)),
+    ],
+)
+def test_a_timeout_is_seconds_or_an_httpx_timeout(value: Any, expected: Timeouts) -> None:
+    assert timeouts(value) == expected
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "60", (1, 2), httpx.Timeout(0)])
+def test_any_other_timeout_is_refused_when_the_transport_is_made(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="timeout="):
+        Transport(timeout=value)
+
+
+def test_transports_with_different_limits_share_connections_and_keep_their_own_limits(
+    make: Callable[..., Wire],
+) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.wait(0.4 if exchange.number else 0)
+        reply_json(200, {})(exchange)
+
+    with Loopback(script) as server:
+        patient, hasty = make(timeout=5), make(timeout=0.1)
+        patient.open(server.url).read()
+        patient.open(server.url).read()
+        with pytest.raises(APITimeoutError):
+            hasty.open(server.url)
+        assert server.connections == 1
+
+
+def test_silence_between_chunks_may_last_as_long_as_the_read_timeout_however_long_the_whole_takes(
+    make: Callable[..., Wire],
+) -> None:
+    with Loopback(sse(*({"n": n} for n in range(8)), delay=0.1)) as server:
+        assert len(make(timeout=0.5).open(server.url).rest()) == 9
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+def silent(exchange: Exchange) -> None:
+    exchange.client_gone(5)
+
+
+def stalled(exchange: Exchange) -> None:
+    exchange.send_head()
+    exchange.send_chunk(b"data: 1\n\n")
+    exchange.client_gone(5)
+    exchange.close()
+
+
+def head_then(act: Callable[[Exchange], None]) -> Script:
+    def script(exchange: Exchange) -> None:
+        exchange.send_head()
+        exchange.send_chunk(b"data: 1\n\n")
+        exchange.wait(0.05)
+        act(exchange)
+
+    return script
+
+
+def raw(data: bytes) -> Script:
+    def script(exchange: Exchange) -> None:
+        exchange.send(data)
+        exchange.close()
+
+    return script
+
+
+BAD_GZIP = reply(200, b"this is not gzip", {"Content-Encoding": "gzip"})
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "retryable", "words"),
+    [
+        (silent, APITimeoutError, False, ["sent nothing for 0.3 s", "timeout="]),
+        (stalled, APITimeoutError, False, ["sent nothing for 0.3 s", "timeout="]),
+        (Exchange.close, APIConnectionError, True, ["closed the connection before it answered"]),
+        (Exchange.reset, APIConnectionError, True, ["closed the connection before it answered"]),
+        (head_then(Exchange.close), APIConnectionError, False, ["broke off in the middle of the answer"]),
+        (head_then(Exchange.reset), APIConnectionError, False, ["broke off in the middle of the answer"]),
+        (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), ProtocolError, False, ["does not answer in HTTP"]),
+        (BAD_GZIP, ProtocolError, False, ["content-encoding"]),
+    ],
+    ids=["silent", "stalled", "closed", "reset", "closed later", "reset later", "not HTTP", "not gzip"],
+)
+def test_a_failing_server_is_named_with_what_it_did_and_whether_trying_again_is_right(
+    make: Callable[..., Wire], script: Script, kind: type[ModelStudioError], retryable: bool, words: list[str]
+) -> None:
+    wire = make(timeout=0.3)
+    with Loopback(script) as server:
+        begun = time.monotonic()
+        with pytest.raises(kind) as caught:
+            wire.open(server.url).rest()
+        assert time.monotonic() - begun < 2
+    assert type(caught.value) is kind
+    assert caught.value.is_retryable is retryable
+    for word in (*words, f"127.0.0.1:{server.port}"):
+        assert word in str(caught.value)
+    assert isinstance(caught.value.__cause__, httpx.HTTPError)
+    assert caught.value.__context__ is None
+
+
+def test_a_refused_connection_is_an_error_that_may_be_tried_again(wire: Wire) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(APIConnectionError, match=f"no connection to 127.0.0.1:{port}") as caught:
+            wire.open(f"http://127.0.0.1:{port}/")
+    assert caught.value.is_retryable
+
+
+def test_an_unknown_host_is_a_connection_error(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(APIConnectionError, match=r"no connection to nowhere\.invalid:443"):
+        wire.open("https://nowhere.invalid/")
+
+
+def test_a_connection_that_is_not_made_in_time_may_be_tried_again(make: Callable[..., Wire]) -> None:
+    wire = make(timeout=Timeouts(connect=0.2))
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes the connection, never answers in TLS
+        port = mute.getsockname()[1]
+        with pytest.raises(
+            APITimeoutError, match=rf"no connection to 127.0.0.1:{port} within 0.2 s.*timeout="
+        ) as caught:
+            wire.open(f"https://127.0.0.1:{port}/")
+    assert caught.value.is_retryable
+
+
+def test_a_server_that_takes_in_no_more_is_not_tried_again(make: Callable[..., Wire]) -> None:
+    wire = make(timeout=Timeouts(write=0.3))
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1]
+        with pytest.raises(APITimeoutError, match=r"took in no more of the request for 0\.3 s") as caught:
+            wire.open(f"http://127.0.0.1:{port}/", body=b"x" * 30_000_000)
+    assert not caught.value.is_retryable
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "127.0.0.1:80/v1", "http://", "", "http://127.0.0.1:port/"])
+def test_a_bad_url_is_a_matter_of_configuration(wire: Wire, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="base_url="):
+        wire.open(url)
+
+
+def test_a_host_name_that_cannot_be_one_is_an_error_of_this_package(wire: Wire) -> None:
+    with pytest.raises((ConfigurationError, APIConnectionError), match=r"a{70}"):
+        wire.open("http://" + "a" * 70 + "/")
+
+
+@pytest.mark.parametrize("value", [f"Bearer {KEY}\n", f"Bearer {KEY}ü"], ids=["line end", "letter"])
+def test_a_key_that_is_no_header_is_a_matter_of_configuration_and_is_not_shown(wire: Wire, value: str) -> None:
+    with Loopback(EVENTS) as server, pytest.raises(ConfigurationError, match="API key") as caught:
+        wire.open(server.url, {"Authorization": value})
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("injected", [False, True])
+@pytest.mark.parametrize("script", [Exchange.reset, silent, head_then(Exchange.reset)])
+def test_no_error_leads_to_the_key_not_even_by_its_causes_and_the_locals_of_its_frames(
+    style: str, make: Callable[..., Wire], script: Script, injected: bool
+) -> None:
+    client: Any = httpx.Client() if style == "sync" else httpx.AsyncClient()
+    wire = make(timeout=0.2, **({OPTION[style]: client} if injected else {}))
+    with Loopback(script) as server, pytest.raises(ModelStudioError) as caught:
+        wire.open(server.url).rest()
+    wire.run(lambda: client.close(), lambda: client.aclose())
+    shown: traceback.TracebackException | None = traceback.TracebackException.from_exception(
+        caught.value, capture_locals=True
+    )
+    while shown is not None:
+        for frame in shown.stack:
+            if frame.filename != __file__:
+                assert KEY not in str(frame.locals), f"{frame.name} in {frame.filename}"
+        shown = shown.__cause__
+    error: BaseException | None = caught.value
+    while error is not None:
+        request = getattr(error, "_request", None)
+        assert request is None or "authorization" not in request.headers
+        assert KEY not in repr(error)
+        error = error.__cause__
+        assert error is None or error.__traceback__ is None
+    assert KEY.encode() not in pickle.dumps(caught.value)
+
+
+def test_the_log_names_a_stream_that_was_left_early_and_nothing_else(
+    wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="modelstudio_core")
+    with Loopback(sse({"secret": "body"}, delay=0.05)) as server:
+        wire.open(server.url).rest()
+        answer = wire.open(server.url)
+        answer.next()
+        answer.close()
+    lines = [record.getMessage() for record in caplog.records if record.name == "modelstudio_core"]
+    assert lines == [f"the answer of 127.0.0.1:{server.port} was closed before its end"]
+
+
+# ---------------------------------------------------------------- connections are kept
+
+
+def ends_later(exchange: Exchange) -> None:
+    exchange.send_head()
+    exchange.send_chunk(b"data: 1\n\n")
+    exchange.send_chunk(b"data: [DONE]\n\n")
+    exchange.wait(0.005)
+    exchange.end()
+
+
+def one_write(exchange: Exchange) -> None:
+    exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+    exchange._ended = True
+
+
+def packed(exchange: Exchange) -> None:
+    exchange.send_head(200, {"Content-Encoding": "gzip"})
+    exchange.send_chunk(gzip.compress(b"data: [DONE]\n\n"))
+
+
+@pytest.mark.parametrize(
+    "script", [EVENTS, one_write, ends_later, packed, reply(200, b"data: [DONE]\n\n")],
+    ids=["end at once", "one write", "end 5 ms later", "gzip", "content-length"],
+)  # fmt: skip
+def test_200_streams_left_at_done_use_one_connection(wire: Wire, script: Script) -> None:
+    with Loopback(script) as server:
+        for _ in range(200):
+            answer = wire.open(server.url)
+            answer.until_done()
+            answer.finish()
+        assert len(server.requests) == 200
+        assert server.connections == 1
+
+
+def test_a_body_whose_end_is_already_there_is_finished_without_waiting(wire: Wire) -> None:
+    with Loopback(one_write) as server:
+        begun = time.monotonic()
+        for _ in range(50):
+            answer = wire.open(server.url)
+            answer.until_done()
+            answer.finish()
+        assert time.monotonic() - begun < 1  # 50 waits would take 5 s
+
+
+def test_a_body_held_open_after_done_is_given_up_soon(wire: Wire) -> None:
+    gone: list[bool] = []
+
+    def held(exchange: Exchange) -> None:
+        exchange.send_head()
+        exchange.send_chunk(b"data: [DONE]\n\n")
+        gone.append(exchange.client_gone(5))
+        exchange.close()
+
+    with Loopback(held) as server:
+        answer = wire.open(server.url)
+        answer.until_done()
+        begun = time.monotonic()
+        answer.finish()
+        assert 0.05 < time.monotonic() - begun < 0.5
+        assert server.wait_until(lambda _: gone == [True])
+
+
+def test_a_body_that_goes_on_after_done_is_given_up_by_its_length_before_any_deadline(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelstudio_core.transport.DRAIN_SECONDS", 60)
+    gone = threading.Event()
+
+    def flood(exchange: Exchange) -> None:
+        exchange.send_head()
+        exchange.send_chunk(b"data: [DONE]\n\n")
+        try:
+            for _ in range(100_000):
+                exchange.send_chunk(b"x" * 10_000)
+        finally:
+            gone.set()
+
+    with Loopback(flood) as server:
+        answer = wire.open(server.url)
+        answer.until_done()
+        begun = time.monotonic()
+        answer.finish()
+        assert time.monotonic() - begun < 1
+        assert gone.wait(1)
+
+
+def test_a_body_dripping_after_done_is_given_up_at_one_deadline(wire: Wire) -> None:
+    def dripping(exchange: Exchange) -> None:
+        exchange.send_head()
+        exchange.send_chunk(b"data: [DONE]\n\n")
+        for _ in range(100):
+            exchange.wait(0.03)
+            exchange.send_chunk(b"\n")
+
+    with Loopback(dripping) as server:
+        answer = wire.open(server.url)
+        answer.until_done()
+        begun = time.monotonic()
+        answer.finish()
+        assert time.monotonic() - begun < 0.5
+
+
+def test_a_connection_the_server_closed_while_idle_is_replaced_unnoticed(wire: Wire) -> None:
+    def closing(exchange: Exchange) -> None:
+        reply_json(200, {})(exchange)
+        exchange.close()
+
+    with Loopback(closing) as server:
+        for number in range(5):
+            assert wire.open(server.url).read() == b"{}"
+            assert server.wait_until(lambda _: server.open_connections == 0)
+            assert server.connections == number + 1
+
+
+def test_a_connection_that_dies_under_the_next_request_is_an_error_that_may_be_tried_again(wire: Wire) -> None:
+    with Loopback([reply_json(200, {}), Exchange.close, reply_json(200, {})]) as server:
+        wire.open(server.url).read()
+        with pytest.raises(APIConnectionError) as caught:
+            wire.open(server.url)
+        assert caught.value.is_retryable
+        assert wire.open(server.url).read() == b"{}"
+
+
+def test_a_server_that_says_close_is_believed(wire: Wire) -> None:
+    def closing(exchange: Exchange) -> None:
+        reply(200, b"{}", {"Connection": "close"})(exchange)
+        exchange.client_gone(2)
+
+    with Loopback(closing) as server:
+        wire.open(server.url).read()
+        assert server.wait_until(lambda _: server.open_connections == 0)
+        wire.open(server.url).read()
+        assert server.connections == 2
+
+
+def test_a_body_that_ends_with_its_connection_is_read_to_its_end(wire: Wire) -> None:
+    with Loopback(raw(b"HTTP/1.1 200 OK\r\n\r\nall of it")) as server:
+        assert wire.open(server.url).read() == b"all of it"
+
+
+def test_what_was_idle_for_too_long_is_closed_not_used(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "KEEPALIVE_SECONDS", 0.1)
+    with Loopback(reply_json(200, {})) as server:
+        wire.open(server.url).read()
+        time.sleep(0.2)
+        wire.open(server.url).read()
+        assert server.connections == 2
+        assert server.wait_until(lambda _: server.open_connections == 1)
+
+
+def test_only_so_many_idle_connections_are_kept_for_an_origin_and_old_ones_go_first(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_IDLE", 2)
+    with Loopback(reply_json(200, {})) as server:
+        answers = [wire.open(server.url) for _ in range(5)]
+        for answer in answers:
+            answer.read()
+        assert server.wait_until(lambda _: server.open_connections == 2)
+        for answer in [wire.open(server.url) for _ in range(2)]:
+            answer.read()
+        assert server.connections == 5
+
+
+def test_a_request_beyond_the_limit_waits_for_a_place_and_gives_up_after_the_pool_timeout(
+    make: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+    wire = make(timeout=Timeouts(pool=0.2))
+    with Loopback(reply_json(200, {})) as server:
+        first, _second = wire.open(server.url), wire.open(server.url)
+        with pytest.raises(APITimeoutError, match=r"no connection became free within 0.2 s.*timeout=") as caught:
+            wire.open(server.url)
+        assert caught.value.is_retryable
+        first.read()
+        wire.open(server.url).read()
+        assert len(server.requests) == 3
+
+
+def test_failures_give_their_place_back(make: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
+    wire = make(timeout=Timeouts(pool=0.2))
+    with Loopback([Exchange.reset, head_then(Exchange.reset), reply(200, b"xx"), reply_json(200, {})]) as server:
+        for _ in range(2):
+            with pytest.raises(APIConnectionError):
+                wire.open(server.url).rest()
+        wire.open(server.url).close()
+        assert wire.open(server.url).read() == b"{}"
+
+
+# ---------------------------------------------------------------- leaving early
+
+
+def endless(gone: list[float]) -> Script:
+    def script(exchange: Exchange) -> None:
+        exchange.send_head()
+        exchange.send_chunk(b"data: 1\n\n")
+        if exchange.client_gone(5):
+            gone.append(time.monotonic())
+        exchange.close()
+
+    return script
+
+
+def test_the_server_sees_at_once_that_a_stream_was_left(wire: Wire) -> None:
+    gone: list[float] = []
+    with Loopback(endless(gone)) as server:
+        answer = wire.open(server.url)
+        assert answer.next() == b"data: 1\n\n"
+        begun = time.monotonic()
+        answer.close()
+        answer.close()
+        answer.finish()
+        assert server.wait_until(lambda _: len(gone) == 1)
+        assert gone[0] - begun < 0.5
+        with pytest.raises(APIConnectionError, match="closed before it was read to its end"):
+            answer.next()
+
+
+def test_a_closed_answer_gives_nothing_more_not_even_what_had_arrived(wire: Wire) -> None:
+    def two_at_once(exchange: Exchange) -> None:
+        exchange.send_head()
+        exchange.send(b"1\r\n1\r\n" + b"1\r\n2\r\n")
+        exchange.client_gone(2)
+
+    with Loopback(two_at_once) as server:
+        answer = wire.open(server.url)
+        assert answer.next() == b"1"
+        answer.close()
+        with pytest.raises(APIConnectionError, match="closed before it was read to its end"):
+            answer.next()
+
+
+def test_an_answer_dropped_without_closing_closes_too_and_nothing_warns(wire: Wire) -> None:
+    gone: list[float] = []
+    with Loopback(endless(gone)) as server:
+        for read_first in (False, True):
+            answer: Answer | None = wire.open(server.url)
+            if read_first and answer is not None:
+                answer.next()
+            answer = None
+            gc.collect()
+            if wire.loop is not None:
+                wire.loop.run_until_complete(asyncio.sleep(0.05))
+        assert server.wait_until(lambda _: len(gone) == 2)
+
+
+def test_another_thread_can_end_a_stream_that_waits_for_its_next_bytes() -> None:
+    gone: list[float] = []
+    with Loopback(endless(gone)) as server:
+        response = Transport(timeout=30).open(server.url, {}, b"")
+        next(response)
+        threading.Timer(0.1, response.close).start()
+        begun = time.monotonic()
+        with pytest.raises(APIConnectionError, match="closed before"):
+            next(response)
+        assert time.monotonic() - begun < 1
+        assert server.wait_until(lambda _: len(gone) == 1)
+
+
+@pytest.mark.parametrize("script", [silent, endless([])], ids=["before the head", "in the body"])
+async def test_cancelling_a_task_closes_its_connection_at_once(script: Script) -> None:
+    transport = Transport()
+
+    async def consume(url: str) -> None:
+        response = await transport.aopen(url, {}, b"")
+        try:
+            async for _ in response:
+                pass
+        finally:
+            await response.aclose()
+
+    with Loopback(script) as server:
+        task = asyncio.create_task(consume(server.url))
+        await asyncio.to_thread(server.wait_until, lambda _: len(server.requests) == 1)
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.wait_until, lambda _: server.open_connections == 0)
+
+
+async def test_cancelling_while_the_rest_is_read_closes_and_stays_a_cancellation() -> None:
+    with Loopback(endless([])) as server:
+        response = await Transport().aopen(server.url, {}, b"")
+        await anext(response)
+        task = asyncio.create_task(response.afinish())
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.wait_until, lambda _: server.open_connections == 0)
+
+
+async def test_a_wait_that_times_out_around_a_stream_closes_it() -> None:
+    async def consume(url: str) -> None:
+        async for _ in await Transport().aopen(url, {}, b""):
+            pass
+
+    with Loopback(endless([])) as server:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(consume(server.url), 0.2)
+        assert await asyncio.to_thread(server.wait_until, lambda _: server.open_connections == 0)
+
+
+# ---------------------------------------------------------------- many at once
+
+
+def test_32_threads_share_one_transport_and_few_connections() -> None:
+    transport = Transport()
+    wrong: list[Any] = []
+
+    def work(number: int, url: str) -> None:
+        try:
+            for turn in range(10):
+                body = b'{"n": %d}' % (number * 1000 + turn)
+                response = transport.open(url, {}, body)
+                if (answer := response.read(1000)) != body:
+                    wrong.append(answer)
+        except Exception as error:
+            wrong.append(error)
+
+    def echo(exchange: Exchange) -> None:
+        reply(200, exchange.request.body)(exchange)
+
+    with Loopback(echo) as server:
+        threads = [threading.Thread(target=work, args=(number, server.url)) for number in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert wrong == []
+        assert len(server.requests) == 320
+        assert server.connections <= 32
+
+
+async def test_200_concurrent_streams_all_get_their_own_answer() -> None:
+    def script(exchange: Exchange) -> None:
+        number = exchange.request.json()["n"]
+        sse(*({"n": number, "part": part} for part in range(3)), delay=0.02)(exchange)
+
+    async def consume(transport: Transport, url: str, number: int) -> bool:
+        response = await transport.aopen(url, {}, b'{"n": %d}' % number)
+        text = await response.aread(10_000)
+        return text.count(b'{"n": %d,' % number) == 3 and text.endswith(b"[DONE]\n\n")
+
+    with Loopback(script) as server:
+        transport = Transport()
+        assert all(await asyncio.gather(*(consume(transport, server.url, number) for number in range(200))))
+        await transport.aclose()
+        assert await asyncio.to_thread(server.wait_until, lambda _: server.open_connections == 0)
+
+
+# ---------------------------------------------------------------- event loops, forks, the end
+
+
+async def ask(transport: Transport, url: str, *steps: str) -> AsyncResponse:
+    response = await transport.aopen(url, {}, b"{}")
+    for step in steps or ["read"]:
+        if step == "read":
+            assert len(await response.aread(10_000)) > 10
+        elif step == "begin":
+            await anext(response)
+        elif step == "close":
+            await response.aclose()
+    return response
+
+
+@needs_proc
+@pytest.mark.parametrize("steps", ["read", "begin", "begin close", "close", "nothing"])
+def test_20_event_loops_in_a_row_share_a_transport_and_leave_no_socket_behind(steps: str) -> None:
+    transport = Transport()
+    with Loopback(EVENTS) as server:
+        kept = [asyncio.run(ask(transport, server.url, *steps.split()))]
+        assert server.wait_until(lambda _: server.open_connections == 0)
+        before = descriptors()
+        for _ in range(20):
+            kept.append(asyncio.run(ask(transport, server.url, *steps.split())))
+        assert server.wait_until(lambda _: server.open_connections == 0)
+        assert descriptors() <= before
+        assert server.connections == 21
+        kept.clear()
+        gc.collect()
+
+
+@needs_proc
+def test_loops_closed_without_ending_their_generators_leave_no_socket_behind_either() -> None:
+    transport = Transport()
+
+    def run(url: str) -> None:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(ask(transport, url))
+        loop.close()
+
+    with Loopback(EVENTS) as server:
+        run(server.url)
+        before = descriptors()
+        for _ in range(20):
+            run(server.url)
+        asyncio.run(ask(transport, server.url))  # forgets the last dead loop
+        assert server.wait_until(lambda _: server.open_connections == 0)
+        assert descriptors() <= before
+
+
+def test_two_loops_in_two_threads_do_not_meet() -> None:
+    transport = Transport()
+    results: list[Any] = []
+
+    async def many(url: str) -> int:
+        return len([(await ask(transport, url)).head for _ in range(20)])
+
+    with Loopback(EVENTS) as server:
+        threads = [threading.Thread(target=lambda: results.append(asyncio.run(many(server.url)))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert results == [20] * 4
+        assert server.connections <= 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_opens_its_own_connections_and_leaves_the_parents_alone() -> None:
+    transport = Transport()
+    go_on = threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        exchange.send_head()
+        exchange.send_chunk(b"data: 1\n\n")
+        assert exchange.number != 0 or go_on.wait(20)
+        exchange.send_chunk(b"data: 2\n\n")
+
+    with Loopback(script) as server:
+        streaming = transport.open(server.url, {}, b"")
+        next(streaming)
+        transport.open(server.url, {}, b"").read(1000)
+        assert server.connections == 2  # one busy, one idle
+        child = os.fork()
+        if child == 0:
+            code = 1
+            with contextlib.suppress(BaseException):
+                streaming.close()
+                code = 0 if transport.open(server.url, {}, b"").read(1000).endswith(b"2\n\n") else 2
+            os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert server.connections == 3
+        go_on.set()
+        assert list(streaming) == [b"data: 2\n\n"]
+        transport.open(server.url, {}, b"").read(1000)
+        assert server.connections == 3
+
+
+def script_run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code, *arguments],
+        capture_output=True, text=True, timeout=30, check=False, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("read", ["response.read(1000)", "next(response)", "None"])
+def test_nothing_warns_when_the_interpreter_exits_with_everything_left_open(read: str) -> None:
+    code = f"""
+import asyncio, sys
+from modelstudio_core.transport import Transport
+transport = Transport()
+response = transport.open(sys.argv[1], {{}}, b"")
+{read}
+async def leave():
+    global aresponse
+    aresponse = await transport.aopen(sys.argv[1], {{}}, b"")
+    return await anext(aresponse)
+async def read():
+    return await (await transport.aopen(sys.argv[1], {{}}, b"")).aread(1000)
+asyncio.run(leave())
+loop = asyncio.new_event_loop()
+loop.run_until_complete(read())
+loop.close()
+print("done")
+"""
+    with Loopback(EVENTS) as server:
+        ended = script_run(code, server.url)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
+
+
+def test_importing_the_transport_loads_no_certificates_and_making_one_costs_next_to_nothing() -> None:
+    code = """
+import ssl, time
+def refuse(*args, **kwargs): raise AssertionError("a context was made")
+ssl.create_default_context = refuse
+from modelstudio_core.transport import Transport
+begun = time.perf_counter()
+for _ in range(1000): Transport()
+assert time.perf_counter() - begun < 0.1
+"""
+    ended = script_run(code)
+    assert ended.returncode == 0, ended.stderr
+
+
+# ---------------------------------------------------------------- closing
+
+
+def test_the_last_transport_to_close_closes_the_idle_connections(make: Callable[..., Wire]) -> None:
+    first, second = make(), make()
+    with Loopback(reply_json(200, {})) as server:
+        first.open(server.url).read()
+        second.open(server.url).read()
+        assert server.connections == 1
+        first.close()
+        first.close()
+        second.open(server.url).read()
+        assert server.connections == 1
+        second.close()
+        assert server.wait_until(lambda _: server.open_connections == 0)
+
+
+def test_closing_breaks_no_request_under_way_and_its_connection_closes_at_its_end(wire: Wire) -> None:
+    with Loopback(sse({"n": 1}, {"n": 2}, delay=0.05)) as server:
+        answer = wire.open(server.url)
+        answer.next()
+        wire.close()
+        assert len(answer.rest()) == 2
+        assert server.wait_until(lambda _: server.open_connections == 0)
+
+
+def test_a_transport_used_again_after_closing_opens_new_connections(wire: Wire) -> None:
+    with Loopback(reply_json(200, {})) as server:
+        for number in range(3):
+            wire.open(server.url).read()
+            wire.open(server.url).read()
+            assert server.connections == number + 1
+            wire.close()
+            assert server.wait_until(lambda _: server.open_connections == 0)
+
+
+def test_a_transport_that_was_never_used_closes_nothing_of_others(make: Callable[..., Wire]) -> None:
+    used, unused = make(), make()
+    with Loopback(reply_json(200, {})) as server:
+        used.open(server.url).read()
+        unused.close()
+        used.open(server.url).read()
+        assert server.connections == 1
+
+
+def test_at_the_end_of_the_process_all_connections_close(wire: Wire) -> None:
+    with Loopback(reply_json(200, {})) as server:
+        wire.open(server.url).read()
+        connections._at_exit()
+        assert server.wait_until(lambda _: server.open_connections == 0)
+
+
+def test_a_transport_can_be_copied_and_pickled(wire: Wire) -> None:
+    with Loopback(reply_json(200, {})) as server:
+        wire.open(server.url).read()
+        for other in (copy.deepcopy(wire.transport), pickle.loads(pickle.dumps(wire.transport))):
+            assert other._limits == wire.transport._limits
+            with contextlib.closing(other.open(server.url, {}, b"")) as response:
+                assert response.read(100) == b"{}"
+
+
+# ---------------------------------------------------------------- clients of the caller
+
+
+def test_an_injected_client_is_used_as_it_is_and_never_closed(style: str, make: Callable[..., Wire]) -> None:
+    kind = httpx.Client if style == "sync" else httpx.AsyncClient
+    client: Any = kind(headers={"x-mine": "1"}, follow_redirects=True, timeout=5)
+    wire = make(timeout=0.3, **{OPTION[style]: client})
+    with Loopback([EVENTS, EVENTS, reply(302, b"", {"Location": "/"}), silent]) as server:
+        for _ in range(2):
+            answer = wire.open(server.url)
+            answer.until_done()
+            answer.finish()
+        assert server.connections == 1
+        wire.close()
+        assert not client.is_closed
+        assert wire.open(server.url).head.status == 302
+        with pytest.raises(APITimeoutError, match=r"0\.3 s"):
+            wire.open(server.url)
+        assert [request.headers["x-mine"] for request in server.requests] == ["1"] * 4
+        assert "authorization" not in client.headers
+    wire.run(lambda: client.close(), lambda: client.aclose())
+
+
+def test_an_injected_mock_transport_is_finished_by_closing(style: str, make: Callable[..., Wire]) -> None:
+    mock = httpx.MockTransport(lambda request: httpx.Response(200, content=b"data: [DONE]\n\n"))
+    client: Any = httpx.Client(transport=mock) if style == "sync" else httpx.AsyncClient(transport=mock)
+    wire = make(**{OPTION[style]: client})
+    answer = wire.open("https://example.com/")
+    assert answer.next() == b"data: [DONE]\n\n"
+    answer.finish()
+    assert wire.open("https://example.com/").read() == b"data: [DONE]\n\n"
+    wire.run(lambda: client.close(), lambda: client.aclose())
+
+
+def test_clients_of_the_wrong_kind_are_refused() -> None:
+    with httpx.Client() as client, pytest.raises(ConfigurationError, match="http_async_client"):
+        Transport(http_async_client=client)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="http_async_client"):
+        Transport(http_client=httpx.AsyncClient())  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- cassettes
+
+
+CASSETTE = """\
+interactions:
+- request: {body: "{}", headers: {}, method: POST, uri: "https://service.invalid/v1"}
+  response:
+    body:
+      string: "data: 1\\n\\ndata: [DONE]\\n\\n"
+    headers: {content-type: [text/event-stream]}
+    status: {code: 200, message: OK}
+version: 1
+"""
+
+
+def test_a_cassette_answers_instead_of_the_network(wire: Wire, tmp_path: Path) -> None:
+    path = tmp_path / "cassette.yaml"
+    path.write_text(CASSETTE)
+    with vcr.VCR(record_mode=vcr.mode.NONE).use_cassette(str(path)) as tape:
+        answer = wire.open("https://service.invalid/v1")
+        assert answer.next() == b"data: 1\n\ndata: [DONE]\n\n"
+        answer.finish()
+        assert tape.all_played
+
+
+def test_a_cassette_records_what_the_server_sent(wire: Wire, tmp_path: Path) -> None:
+    recorder = vcr.VCR(record_mode=vcr.mode.ONCE)
+    path = str(tmp_path / "cassette.yaml")
+    with Loopback(EVENTS) as server:
+        with recorder.use_cassette(path):
+            first = wire.open(server.url).read()
+        with recorder.use_cassette(path) as tape:
+            assert wire.open(server.url).read() == first
+            assert tape.all_played
+    assert len(server.requests) == 1
+    assert first.endswith(b"data: [DONE]\n\n")
+
+
+# ---------------------------------------------------------------- proxies and certificates
+
+PROXIES = {
+    "HTTP_PROXY": "http://web:1",
+    "HTTPS_PROXY": "secure:2",
+    "NO_PROXY": "a.example, .b.example,localhost,127.0.0.1,::1,c.example:8080,http://d.example",
+}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://example.com/", "http://web:1"),
+        ("https://example.com/", "http://secure:2"),
+        ("https://a.example/", None),
+        ("https://x.a.example/", None),
+        ("https://xa.example/", "http://secure:2"),
+        ("https://b.example/", "http://secure:2"),
+        ("https://x.b.example/", None),
+        ("http://localhost:9/", None),
+        ("http://x.localhost:9/", "http://web:1"),
+        ("http://127.0.0.1:9/", None),
+        ("http://127.0.0.2:9/", "http://web:1"),
+        ("http://[::1]:9/", None),
+        ("http://c.example:8080/", None),
+        ("http://c.example/", "http://web:1"),
+        ("http://d.example/", None),
+        ("https://d.example/", "http://secure:2"),
+    ],
+)
+def test_the_environments_proxies_mean_what_they_mean_to_an_httpx_client(
+    monkeypatch: pytest.MonkeyPatch, url: str, expected: str | None
+) -> None:
+    for name, value in PROXIES.items():
+        monkeypatch.setenv(name, value)
+    assert connections.proxy_for(httpx.URL(url)) == expected
+    with httpx.Client() as client:  # httpx's own answer, by the way it would route the request
+        pool = client._transport_for_url(httpx.URL(url))._pool  # type: ignore[attr-defined]
+    theirs = getattr(pool, "_proxy_url", None)
+    assert expected == (theirs and f"http://{theirs.host.decode()}:{theirs.port}")
+
+
+@pytest.mark.parametrize("no_proxy", ["*", "x.example,*"])
+def test_a_star_in_no_proxy_turns_all_proxies_off(monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://all:3")
+    assert connections.proxy_for(httpx.URL("http://example.com/")) == "http://all:3"
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    assert connections.proxy_for(httpx.URL("http://example.com/")) is None
+
+
+def test_a_plain_request_goes_through_the_proxy_with_its_credentials(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Loopback(reply_json(200, {"proxied": True})) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://user:pass@127.0.0.1:{proxy.port}")
+        assert wire.open("http://service.invalid/v1").read() == b'{"proxied": true}'
+    (request,) = proxy.requests
+    assert request.path == "http://service.invalid/v1"
+    assert request.headers["proxy-authorization"].startswith("Basic ")
+
+
+def test_a_proxy_that_refuses_is_named_without_its_password(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Loopback(reply(407, b"")) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://user:pass@127.0.0.1:{proxy.port}")
+        with pytest.raises(APIConnectionError) as caught:
+            wire.open("https://service.invalid/v1")
+    assert (proxy.requests[0].method, proxy.requests[0].path) == ("CONNECT", "service.invalid:443")
+    message = str(caught.value)
+    assert f"service.invalid:443 through the proxy 127.0.0.1:{proxy.port}" in message
+    assert "NO_PROXY" in message
+    assert "407" in message
+    assert "pass" not in message
+    assert not caught.value.is_retryable
+
+
+@pytest.mark.parametrize("proxy", ["telnet://user:hidden@x:1", "http://user:hidden@x:port"])
+def test_a_proxy_that_cannot_be_one_is_a_matter_of_configuration(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ConfigurationError, match="proxy") as caught:
+        wire.open("http://service.invalid/")
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)],
+        check=True, capture_output=True, timeout=20,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return cert, context
+
+
+def test_tls_streams_keep_their_connections_and_share_one_context_of_the_process(
+    make: Callable[..., Wire], certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    made: list[ssl.SSLContext] = []
+    build = httpx.create_ssl_context
+
+    def count() -> ssl.SSLContext:
+        made.append(build())
+        return made[-1]
+
+    monkeypatch.setattr(httpx, "create_ssl_context", count)
+    connections._trust.cache_clear()
+    with Loopback([EVENTS, EVENTS, ends_later], tls=certificate[1]) as server:
+        for answer in [make().open(server.url), make().open(server.url)]:
+            answer.read()
+        for _ in range(3):
+            wire = make()
+            for _ in range(5):
+                answer = wire.open(server.url)
+                answer.until_done()
+                answer.finish()
+        assert server.connections == 2
+    assert len(made) == 1
+    connections._trust.cache_clear()
+
+
+def test_a_tls_body_held_open_after_done_is_given_up_soon(
+    wire: Wire, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    with Loopback(endless([]), tls=certificate[1]) as server:
+        answer = wire.open(server.url)
+        answer.next()
+        begun = time.monotonic()
+        answer.finish()
+        assert 0.05 < time.monotonic() - begun < 0.5
+        assert server.wait_until(lambda _: server.open_connections == 0)
+
+
+def test_an_untrusted_certificate_is_said_to_be_one_and_not_tried_again(
+    wire: Wire, certificate: tuple[Path, ssl.SSLContext]
+) -> None:
+    with (
+        Loopback(EVENTS, tls=certificate[1]) as server,
+        pytest.raises(
+            APIConnectionError, match=r"certificate of 127.0.0.1:\d+ is not trusted.*SSL_CERT_FILE"
+        ) as caught,
+    ):
+        wire.open(server.url)
+    assert not caught.value.is_retryable
+
+
+def test_a_certificate_file_that_is_not_there_is_a_matter_of_configuration(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+        wire.open("https://127.0.0.1:1/")
+
+
+# ---------------------------------------------------------------- twins
+
+
+def test_sync_and_async_have_the_same_methods_in_the_same_order() -> None:
+    def shape(kind: type, renamed: Callable[[str], str]) -> list[tuple[str, list[str]]]:
+        return [
+            (renamed(name), list(inspect.signature(member).parameters))
+            for name, member in vars(kind).items()
+            if inspect.isfunction(member)
+        ]
+
+    def to_async(name: str) -> str:
+        special = {"__iter__": "__aiter__", "__next__": "__anext__", "handle_request": "handle_async_request"}
+        return special.get(name, name if name.startswith("_") else f"a{name}")
+
+    assert shape(Response, to_async) == shape(AsyncResponse, str)
+    both = dict(shape(Transport, str))
+    for name in ("open", "sleep", "close"):
+        assert both[name] == both[f"a{name}"]
+    sync_stack = dict(shape(connections.ConnectionStack, str))
+    async_stack = dict(shape(connections.AsyncConnectionStack, str))
+    for name, twin in (
+        ("handle_request", "handle_async_request"), ("give_back", "give_back"), ("close", "aclose"), ("end", "aend"),
+        ("forget", "forget"),
+    ):  # fmt: skip
+        assert sync_stack[name] == async_stack[twin]
+
+
+def test_the_loopback_server_itself_leaves_nothing_behind() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = threading.active_count()
+        begun = time.monotonic()
+        with Loopback(silent) as server, socket.create_connection(("127.0.0.1", server.port)):
+            pass
+        assert time.monotonic() - begun < 1.2
+        assert threading.active_count() <= before
