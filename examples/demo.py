@@ -6,23 +6,17 @@ DASHSCOPE_API_KEY=sk-... make demo     Model Studio (MODEL=qwen-plus, DASHSCOPE_
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
-from rich.console import Console
 from rich.table import Table
 
-from langchain_modelstudio import ChatModelStudio
+from examples.model import a_model, console
 from modelstudio_core.errors import ModelStudioError
-
-console = Console(highlight=False)
 
 
 @tool
@@ -33,29 +27,6 @@ def current_time(city: str) -> str:
         city: name of the city
     """
     return f"It is {datetime.now(timezone.utc):%H:%M} UTC in {city}."
-
-
-@contextmanager
-def a_model() -> Iterator[ChatModelStudio]:
-    """Model Studio where there is a key for it, else the local model; says which."""
-    name = os.environ.get("MODEL", "qwen-plus")
-    if os.environ.get("DASHSCOPE_API_KEY"):
-        with ChatModelStudio(model=name, enable_thinking=True, thinking_budget=512) as llm:
-            console.print(f"Talking to [bold]Model Studio[/]: {name} at {llm.core_client().config.where}.")
-            yield llm
-        return
-    import local_model
-
-    console.print("No DASHSCOPE_API_KEY is set, so a small model is started on this machine...")
-    with local_model.running(force_auto=True, budget=48, max_tokens=160) as server:
-        console.print(f"Talking to [bold]the local model[/]: {server.version}.", soft_wrap=True)
-        console.print(
-            "It is very small: the traffic is real, what it says is often nonsense, and it is made to call the tool.\n"
-            "With a key, the same code talks to Qwen: DASHSCOPE_API_KEY=sk-... make demo",
-            soft_wrap=True,
-        )
-        with ChatModelStudio(model=name, base_url=server.base_url, enable_thinking=True, temperature=0) as llm:
-            yield llm
 
 
 def show(llm: Runnable[LanguageModelInput, AIMessage], messages: LanguageModelInput) -> AIMessageChunk:
@@ -99,7 +70,7 @@ def show_usage(message: AIMessageChunk) -> None:
 def main() -> int:
     """Run the demo; the exit status says whether it worked."""
     try:
-        with a_model() as llm:
+        with a_model(enable_thinking=True, thinking_budget=512) as llm:
             console.rule("1. Thinking, then the answer", align="left")
             question = "Why is the sky blue?"
             console.print(f"> {question}\n", style="bold")

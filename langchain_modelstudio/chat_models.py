@@ -45,6 +45,7 @@ from modelstudio_core import types as core
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.models import ModelInfo
 from modelstudio_core.settings import ChatSettings
+from modelstudio_core.tokens import count_message_tokens, count_tokens, token_ids
 
 
 class ChatModelStudio(ChatSettings, BaseChatModel):
@@ -213,6 +214,31 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
                     yield event
             for event in events.end():
                 yield event
+
+    # ---------------------------------------------------------------- tokens
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Ids of the tokens of `text`. Raises ImportError, saying what to install, without the extra `tokenizer`."""
+        return self.custom_get_token_ids(text) if self.custom_get_token_ids else token_ids(text, self.model)
+
+    def get_num_tokens(self, text: str) -> int:
+        """Tokens of `text`: exact for Qwen with the extra `tokenizer`, else an estimate (`modelstudio_core.tokens`)."""
+        return len(self.get_token_ids(text)) if self.custom_get_token_ids else count_tokens(text, self.model)
+
+    def get_num_tokens_from_messages(
+        self,
+        messages: Sequence[BaseMessage],
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+    ) -> int:
+        """Input tokens of a request with these messages and tools, as the service counts them; media not counted."""
+        if self.custom_get_token_ids:
+            return super().get_num_tokens_from_messages(list(messages), tools)
+        with langchain_errors():
+            core_messages = to_core_messages(messages)
+            wire = openai_tools(tools or (), None)
+        return count_message_tokens(core_messages, self.model, tools=wire, enable_thinking=self.enable_thinking)
+
+    # ---------------------------------------------------------------- the end
 
     def close(self) -> None:
         """Close the connections that this object alone uses. It opens new ones if it is used again."""
