@@ -161,7 +161,10 @@ def _host(name: str, workspace: str | None) -> str:
 
 
 def _address(base_url: str, protocol: str) -> str:
-    parts = urlsplit(base_url.strip())
+    try:
+        parts = urlsplit(base_url.strip())
+    except ValueError:  # half an IPv6 address
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(
             f"base_url={base_url!r} is no http(s) address, such as https://host/compatible-mode/v1"

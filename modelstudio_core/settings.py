@@ -80,7 +80,7 @@ class ChatSettings(BaseModel):
 
     # ---------------------------------------------------------------- how an answer is made
 
-    streaming: bool = False
+    streaming: bool | None = None
     """Set: whether the wire streams under `invoke`, and, if False, under `stream`. Not set: it streams where the model
     may think or must stream."""
     enable_thinking: bool | None = None
@@ -208,7 +208,7 @@ class ChatSettings(BaseModel):
             ConfigurationError: for a name that is no parameter.
         """
         values = self.core_parameters()
-        if "streaming" in self.model_fields_set:
+        if self.streaming is not None:
             values["streaming"] = self.streaming
         values |= call
         if "stream" in values:

@@ -112,14 +112,19 @@ class EventDecoder:
     def _read_line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
             value = line[6:] if line[5:6] == b" " else line[5:]
-            self._data.append(value)
-            self._data_size += len(value)
-            self.overflowed = self._data_size > self.max_event_bytes
+            self._add_data(value)
         elif line.startswith(b"event:"):
             self._name = line[6:].strip().decode("utf-8", "replace")
         elif line.startswith(_STATUS):
             status = line[len(_STATUS) :].strip()
             self._status = int(status) if len(status) == 3 and status.isdigit() else None
+        elif line == b"data":  # a field without a colon is that field, empty
+            self._add_data(b"")
+
+    def _add_data(self, value: bytes) -> None:
+        self._data_size += len(value) + bool(self._data)  # with the LF that joins it; empty lines take memory too
+        self._data.append(value)
+        self.overflowed = self._data_size > self.max_event_bytes
 
     def _take_event(self) -> ServerSentEvent:
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)

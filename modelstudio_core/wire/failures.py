@@ -58,7 +58,7 @@ def error_of_object(
         code=None if code is None else str(code),
         kind=str(inner.get("type") or ""),
         message=str(inner.get("message") or ""),
-        request_id=request_id_of(head, value) or request_id_of(head, inner),
+        request_id=value.get("request_id") or request_id_of(head, inner),
         retry_after=_retry_after(head),
         body=dict(value),
         response=response,

@@ -230,12 +230,13 @@ _NAMED = (
 
 def _headers(request: ChatRequest, stream: bool) -> dict[str, str]:
     headers = {"content-type": "application/json", "accept": "text/event-stream" if stream else "application/json"}
-    if any(_uses_oss(part) for message in request.messages if message.content for part in message.content):
+    parts = (part for message in request.messages if not isinstance(message.content, str) for part in message.content)
+    if any(map(_uses_oss, parts)):
         headers["x-dashscope-ossresourceresolve"] = "enable"
     return headers
 
 
-def _uses_oss(part: Part | str) -> bool:
+def _uses_oss(part: Part) -> bool:
     match part:
         case ImagePart(url=url) | AudioPart(url=url):
             return url.startswith("oss://")

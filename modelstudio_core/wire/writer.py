@@ -175,16 +175,14 @@ class DeltaWriter:
     def audio(self, choice: int, audio: Any) -> None:
         if not isinstance(audio, Mapping):
             raise ProtocolError(f"audio is not an object but {audio!r:.100}")
-        expires = audio.get("expires_at")
-        self.out.append(
-            AudioDelta(
-                _string(audio.get("data"), "audio.data"),
-                _string(audio.get("transcript"), "audio.transcript"),
-                _string(audio.get("id"), "audio.id") or None,
-                expires if isinstance(expires, int) else None,
-                choice,
-            )
+        data, transcript = (
+            _string(audio.get("data"), "audio.data"),
+            _string(audio.get("transcript"), "audio.transcript"),
         )
+        id, expires = _string(audio.get("id"), "audio.id") or None, audio.get("expires_at")
+        expires = expires if isinstance(expires, int) else None
+        if data or transcript or id or expires:
+            self.out.append(AudioDelta(data, transcript, id, expires, choice))
 
     def logprobs(self, choice: int, logprobs: Any) -> None:
         content = logprobs.get("content") if isinstance(logprobs, Mapping) else None

@@ -1,0 +1,221 @@
+"""Deltas fold into a result, the same for a stream and for a whole answer, and only a JSON object makes a call."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelstudio_core.accumulate import Accumulator, fold, parse_arguments
+from modelstudio_core.types import (
+    Audio,
+    AudioDelta,
+    ChatResult,
+    Choice,
+    Delta,
+    FinishDelta,
+    InvalidToolCall,
+    LogprobsDelta,
+    ReasoningDelta,
+    ResponseDelta,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+
+CUT = "cut off"
+ARGUMENTS: list[tuple[str, str, str | None, dict[str, Any] | str]] = [
+    # an object makes a call, whatever the finish reason
+    ("an object", '{"a": [1, {"b": null}]}', "tool_calls", {"a": [1, {"b": None}]}),
+    ("an object with `stop`, a forced choice", '{"a": 1}', "stop", {"a": 1}),
+    ("an object that was whole when the answer was cut", '{"a": 1}', "length", {"a": 1}),
+    ("blanks around it", ' \n{"a": 1}\t', "tool_calls", {"a": 1}),
+    ("an empty object", "{}", "tool_calls", {}),
+    ("text of any language", '{"城市": "杭州 🚀"}', "tool_calls", {"城市": "杭州 🚀"}),
+    ("half an emoji, escaped", r'{"a": "\ud83d"}', "tool_calls", {"a": "\ud83d"}),
+    # no arguments at all
+    ("none", "", "tool_calls", {}),
+    ("none, with stop", "", "stop", {}),
+    ("only blanks", " \n", "tool_calls", {}),
+    ("none, and cut by length", "", "length", CUT),
+    ("none, and no finish", "", None, CUT),
+    ("only blanks, and cut", " ", "length", CUT),
+    # anything else is none
+    ("cut inside", '{"a": 1, "b": "x', "length", CUT),
+    ("cut inside, no finish reason", '{"a": 1', None, CUT),
+    ("cut inside, though the service says tool_calls", '{"a": 1', "tool_calls", "not JSON"),
+    ("cut after a comma: no prefix is repaired", '{"a": 1,', "tool_calls", "not JSON"),
+    ("one brace too many", '{"a": 1}}', "tool_calls", "not JSON"),
+    ("two objects", '{"a": 1}{"a": 1}', "tool_calls", "not JSON"),
+    ("a raw line end in a string", '{"a": "x\ny"}', "tool_calls", "not JSON"),
+    ("single quotes", "{'a': 1}", "tool_calls", "not JSON"),
+    ("a trailing comma", '{"a": 1,}', "tool_calls", "not JSON"),
+    ("a comment", '{"a": 1} // one', "tool_calls", "not JSON"),
+    ("NaN", '{"a": NaN}', "tool_calls", "not JSON"),
+    ("infinity", '{"a": -Infinity}', "tool_calls", "not JSON"),
+    ("plain words", "Hangzhou", "tool_calls", "not JSON"),
+    ("a fence around it", '```json\n{"a": 1}\n```', "tool_calls", "not JSON"),
+    ("nested 200,000 deep", '{"a": ' + "[" * 200_000, "tool_calls", "not JSON"),
+    ("a list", "[1]", "tool_calls", "not a JSON object"),
+    ("a string", '"{}"', "tool_calls", "not a JSON object"),
+    ("a number", "7", "tool_calls", "not a JSON object"),
+    ("null", "null", "tool_calls", "not a JSON object"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "finish", "expected"), [c[1:] for c in ARGUMENTS], ids=[c[0] for c in ARGUMENTS])
+def test_arguments_are_parsed_strictly(arguments: str, finish: str | None, expected: dict[str, Any] | str) -> None:
+    """Arguments are a JSON object, or the reason why they are none; the raw text is never lost."""
+    deltas: list[Delta] = [ToolCallDelta(0, "call_1", "f", arguments)]
+    (choice,) = fold([*deltas, FinishDelta(finish)] if finish else deltas).choices
+    parsed = parse_arguments(arguments, finish)
+    if isinstance(expected, dict):
+        assert parsed == expected
+        assert choice.tool_calls == (ToolCall("call_1", "f", arguments, expected),)
+        assert choice.invalid_tool_calls == ()
+    else:
+        assert isinstance(parsed, str)
+        assert expected in parsed
+        assert choice.tool_calls == ()
+        assert choice.invalid_tool_calls == (InvalidToolCall("call_1", "f", arguments, parsed),)
+
+
+@given(st.text(max_size=30), st.sampled_from(["stop", "length", "tool_calls", None]))
+def test_any_text_as_arguments(arguments: str, finish: str | None) -> None:
+    """Whatever the model wrote, parsing gives an object or a reason, and does not raise."""
+    parsed = parse_arguments(arguments, finish)
+    assert isinstance(parsed, dict) or parsed
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), min_size=1))
+def test_no_prefix_of_arguments_is_a_call(arguments: dict[str, Any]) -> None:
+    """Arguments that were cut anywhere never make a call, though some prefix may look whole."""
+    text = json.dumps(arguments, ensure_ascii=False)
+    assert parse_arguments(text, "tool_calls") == arguments
+    assert all(isinstance(parse_arguments(text[:end], "tool_calls"), str) for end in range(1, len(text)))
+
+
+WHO = ResponseDelta("chatcmpl-7", "req-1", "qwen-plus", 7)
+LOGPROBS = ({"token": "A", "logprob": -0.1}, {"token": "B", "logprob": -0.2})
+RESULTS: list[tuple[str, list[Delta], ChatResult]] = [
+    ("nothing", [], ChatResult()),
+    ("only who answers", [WHO], ChatResult((), None, WHO)),
+    (
+        "thought, text, finish, usage",
+        [
+            WHO,
+            ReasoningDelta("h"),
+            ReasoningDelta("m"),
+            TextDelta("A"),
+            TextDelta("B"),
+            FinishDelta("stop"),
+            UsageDelta(Usage(1, 2, 3)),
+        ],
+        ChatResult((Choice(0, "hm", "AB", finish_reason="stop"),), Usage(1, 2, 3), WHO),
+    ),
+    ("no finish: a partial result", [TextDelta("A")], ChatResult((Choice(text="A"),))),
+    (
+        "the last finish counts",
+        [FinishDelta("stop"), FinishDelta("length")],
+        ChatResult((Choice(finish_reason="length"),)),
+    ),
+    ("the last usage counts", [UsageDelta(Usage(1, 2, 3)), UsageDelta(Usage(4, 5, 9))], ChatResult((), Usage(4, 5, 9))),
+    (
+        "choices in the order of their indices",
+        [TextDelta("B", 1), TextDelta("A", 0), FinishDelta("stop", 1), TextDelta("a", 0), FinishDelta("length", 0)],
+        ChatResult((Choice(0, text="Aa", finish_reason="length"), Choice(1, text="B", finish_reason="stop"))),
+    ),
+    (
+        "calls in the order of their indices, fragments apart",
+        [
+            ToolCallDelta(1, "call_2", "g", "{"),
+            ToolCallDelta(0, "call_1", "f"),
+            ToolCallDelta(1, arguments="}"),
+            ToolCallDelta(0, arguments='{"a": '),
+            ToolCallDelta(0, None, None, "1}"),
+            FinishDelta("tool_calls"),
+        ],
+        ChatResult(
+            (
+                Choice(
+                    tool_calls=(ToolCall("call_1", "f", '{"a": 1}', {"a": 1}), ToolCall("call_2", "g", "{}", {}, 1)),
+                    finish_reason="tool_calls",
+                ),
+            )
+        ),
+    ),
+    (
+        "valid and invalid calls apart",
+        [
+            ToolCallDelta(0, "call_1", "f", "[]"),
+            ToolCallDelta(1, "call_2", "g", "{}"),
+            FinishDelta("tool_calls"),
+        ],
+        ChatResult(
+            (
+                Choice(
+                    tool_calls=(ToolCall("call_2", "g", "{}", {}, 1),),
+                    invalid_tool_calls=(InvalidToolCall("call_1", "f", "[]", "not a JSON object but list"),),
+                    finish_reason="tool_calls",
+                ),
+            )
+        ),
+    ),
+    (
+        "a call without a name",
+        [ToolCallDelta(0, "call_1", None, '{"a": 1}'), FinishDelta("tool_calls")],
+        ChatResult(
+            (
+                Choice(
+                    invalid_tool_calls=(InvalidToolCall("call_1", None, '{"a": 1}', "the call has no name"),),
+                    finish_reason="tool_calls",
+                ),
+            )
+        ),
+    ),
+    (
+        "a call without an id is a call",
+        [ToolCallDelta(0, None, "f", "{}"), FinishDelta("stop")],
+        ChatResult((Choice(tool_calls=(ToolCall(None, "f", "{}", {}),), finish_reason="stop"),)),
+    ),
+    (
+        "empty strings are no ids and no names",
+        [ToolCallDelta(0, "call_1", "f", "{"), ToolCallDelta(0, "", "", "}"), FinishDelta("stop")],
+        ChatResult((Choice(tool_calls=(ToolCall("call_1", "f", "{}", {}),), finish_reason="stop"),)),
+    ),
+    (
+        "audio in pieces",
+        [AudioDelta(transcript="Hel"), AudioDelta("AAAA", "", "audio_1", 7), AudioDelta("BB==", "lo")],
+        ChatResult((Choice(audio=Audio("AAAABB==", "Hello", "audio_1", 7)),)),
+    ),
+    (
+        "logprobs in pieces",
+        [LogprobsDelta(LOGPROBS[:1]), LogprobsDelta(LOGPROBS[1:])],
+        ChatResult((Choice(logprobs=LOGPROBS),)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("deltas", "expected"), [c[1:] for c in RESULTS], ids=[c[0] for c in RESULTS])
+def test_deltas_fold_into_a_result(deltas: list[Delta], expected: ChatResult) -> None:
+    """Each kind of delta has its place in the result, and nothing is added."""
+    assert fold(deltas) == expected
+
+
+def test_a_result_may_be_asked_for_at_any_time() -> None:
+    """Asking does not change what comes next, and what was given does not change later."""
+    accumulator = Accumulator()
+    accumulator.add(TextDelta("A"))
+    accumulator.add(ToolCallDelta(0, "call_1", "f", "{"))
+    first = accumulator.result()
+    assert first == accumulator.result()
+    accumulator.add(ToolCallDelta(0, arguments="}"))
+    accumulator.add(TextDelta("B"))
+    accumulator.add(FinishDelta("stop"))
+    assert first.choices[0].text == "A"
+    assert accumulator.result() == fold([TextDelta("AB"), ToolCallDelta(0, "call_1", "f", "{}"), FinishDelta("stop")])

@@ -1,0 +1,813 @@
+"""One call from request to answer, on a transport that plays a script: what is sent, asked again, read, and closed.
+
+Each case runs by all four entrances: whole and streamed, sync and async. The script's transport keeps a log of what was
+done to it, and the sync log must be the async one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import gc
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from modelstudio_core import __version__
+from modelstudio_core.accumulate import fold
+from modelstudio_core.client import Client
+from modelstudio_core.config import Config
+from modelstudio_core.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ModelStudioError,
+    PermissionDeniedError,
+    ProtocolError,
+    QuotaError,
+    RateLimitError,
+    StreamTruncatedError,
+)
+from modelstudio_core.models import model_info
+from modelstudio_core.types import ChatRequest, ChatResult, Message, ResponseHead, TextDelta, Usage
+
+KEY = "sk-very-secret"
+CONFIG = Config("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", SecretStr(KEY), region="singapore")
+REQUEST = ChatRequest("qwen-max", (Message("user", "hello"),))  # a model that never thinks: whole is whole on the wire
+SSE = {"content-type": "text/event-stream;charset=UTF-8"}
+WHOLE = {"content-type": "application/json"}
+
+
+# ---------------------------------------------------------------- the script and its transport
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response: its reads, of which one may be an error, or None for a read that never comes."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    reads: tuple[bytes | Exception | None, ...] = ()
+
+
+def event(value: Any) -> bytes:
+    return b"data: " + (value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n\n"
+
+
+def chunk(delta: Any, finish: str | None = None) -> bytes:
+    return event({"id": "chatcmpl-7", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+
+def error(status: int, code: str | None, message: str = "It failed.", **headers: str) -> Reply:
+    body = json.dumps({"error": {"message": message, "code": code}}).encode()
+    return Reply(status, WHOLE | {name.replace("_", "-"): value for name, value in headers.items()}, (body,))
+
+
+ROLE = chunk({"role": "assistant", "content": ""})
+A, B, STOP = chunk({"content": "A"}), chunk({"content": "B"}), chunk({}, "stop")
+DONE = event(b"[DONE]")
+COUNTS = {"prompt_tokens": 1, "completion_tokens": 2}
+USED = event({"choices": [], "usage": COUNTS})
+STREAMED = Reply(200, SSE, (ROLE + A, B[:10], B[10:] + STOP, USED + DONE))
+CHOICE = {"index": 0, "message": {"content": "AB"}, "finish_reason": "stop"}
+SAID = {"id": "chatcmpl-7", "choices": [CHOICE], "usage": COUNTS}
+ANSWERED = Reply(200, WHOLE, (json.dumps(SAID).encode(),))
+OK = None  # in a script: `STREAMED` where a stream was asked for, else `ANSWERED`
+
+LIMITED = error(429, "Throttling.RateQuota")
+ASKS = error(400, "invalid_parameter_error", "parameter.enable_thinking must be set to false for non-streaming calls")
+LIMITED_EVENT = event({"error": {"message": "Slow down.", "code": "limit_requests"}})
+
+
+class FakeTransport:
+    """Plays a script and logs what is done to it. Sync and async are the same but for the waiting."""
+
+    def __init__(self, *script: Reply | Exception | None) -> None:
+        self.script = list(script)
+        self.log: list[str] = []
+        self.sent: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+
+    def open(self, url: str, headers: dict[str, str], body: bytes) -> FakeResponse:
+        self.log.append("open")
+        self.sent.append((url, dict(headers), json.loads(body)))
+        reply = self.script.pop(0)
+        if isinstance(reply, Exception):
+            raise copy.copy(reply)
+        return FakeResponse(self.log, reply or (STREAMED if self.sent[-1][2].get("stream") else ANSWERED))
+
+    async def aopen(self, url: str, headers: dict[str, str], body: bytes) -> FakeResponse:
+        await asyncio.sleep(0)
+        return self.open(url, headers, body)
+
+    def sleep(self, seconds: float) -> None:
+        self.log.append(f"sleep {seconds}")
+
+    async def asleep(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+    def close(self) -> None:
+        self.log.append("close transport")
+
+    async def aclose(self) -> None:
+        self.log.append("aclose transport")
+
+    @property
+    def slept(self) -> list[float]:
+        return [float(entry.split()[1]) for entry in self.log if entry.startswith("sleep")]
+
+
+class FakeResponse:
+    def __init__(self, log: list[str], reply: Reply) -> None:
+        self.head = ResponseHead(reply.status, reply.headers)
+        self.log = log
+        self.reads = iter(reply.reads)
+        self.closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        self.log.append("read")
+        assert not self.closed
+        data = next(self.reads)
+        if isinstance(data, Exception):
+            raise copy.copy(data)
+        assert data is not None, "a sync read that never ends"
+        return data
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self.log.append("read")
+        assert not self.closed
+        await asyncio.sleep(0)
+        data = next(self.reads, b"end")
+        if data is None:
+            await asyncio.Event().wait()
+        if data == b"end":
+            raise StopAsyncIteration
+        if isinstance(data, Exception):
+            raise copy.copy(data)
+        return data
+
+    def read(self, limit: int) -> bytes:
+        self.log.append(f"read all {limit}")
+        for data in (reads := list(self.reads)):
+            if isinstance(data, Exception):
+                raise copy.copy(data)
+        body = b"".join(reads)
+        if len(body) > limit:
+            raise ProtocolError("the answer is too long")
+        return body
+
+    async def aread(self, limit: int) -> bytes:
+        await asyncio.sleep(0)
+        return self.read(limit)
+
+    def finish(self) -> None:
+        self.log.append("finish")
+
+    async def afinish(self) -> None:
+        self.finish()
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.log.append("close")
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+# ---------------------------------------------------------------- the four entrances
+
+Outcome = tuple[ChatResult | None, ModelStudioError | None]
+
+
+def complete(client: Client, request: ChatRequest) -> ChatResult:
+    return client.complete(request, model_info(request.model))
+
+
+def acomplete(client: Client, request: ChatRequest) -> ChatResult:
+    return asyncio.run(client.acomplete(request, model_info(request.model)))
+
+
+def stream(client: Client, request: ChatRequest) -> ChatResult:
+    return fold(client.stream(request, model_info(request.model)))
+
+
+def astream(client: Client, request: ChatRequest) -> ChatResult:
+    async def collect() -> ChatResult:
+        return fold([delta async for delta in client.astream(request, model_info(request.model))])
+
+    return asyncio.run(collect())
+
+
+WAYS = {"complete": complete, "acomplete": acomplete, "stream": stream, "astream": astream}
+Way = Callable[[Client, ChatRequest], ChatResult]
+every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+streaming_ways = pytest.mark.parametrize("way", [stream, astream])
+whole_ways = pytest.mark.parametrize("way", [complete, acomplete])
+
+
+def run(way: Way, transport: FakeTransport, request: ChatRequest = REQUEST, config: Config = CONFIG) -> Outcome:
+    try:
+        return way(Client(config, transport), request), None
+    except ModelStudioError as error:
+        return None, error
+
+
+@pytest.fixture(autouse=True)
+def half_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delays of 0.25, 0.5, 1 … s instead of random ones."""
+    monkeypatch.setattr("modelstudio_core.client.random.random", lambda: 0.5)
+
+
+# ---------------------------------------------------------------- asking, and asking again
+
+
+@dataclass(frozen=True)
+class Case:
+    """A script, and what comes of it: an answer (`error` None) or an error, after these waits."""
+
+    name: str
+    script: list[Reply | Exception | None]
+    error: type[ModelStudioError] | None = None
+    slept: tuple[float, ...] = ()
+    max_retries: int = 2
+
+
+LOST = APIConnectionError("lost in the answer", is_retryable=False)
+CASES = [
+    Case("well at once", [OK]),
+    # what is worth another try
+    Case("throttled, then well", [LIMITED, OK], None, (0.25,)),
+    Case("two different failures, then well", [LIMITED, error(500, "InternalError"), OK], None, (0.25, 0.5)),
+    Case("too often", [LIMITED] * 3, RateLimitError, (0.25, 0.5)),
+    Case("max_retries=0 sends one request", [LIMITED], RateLimitError, (), 0),
+    Case("max_retries=5", [LIMITED] * 5 + [OK], None, (0.25, 0.5, 1.0, 2.0, 4.0), 5),
+    Case("tokens a minute used up is throttling", [error(429, "insufficient_quota"), OK], None, (0.25,)),
+    Case("429 without a word", [Reply(429), OK], None, (0.25,)),
+    Case("408", [Reply(408), OK], None, (0.25,)),
+    Case("409", [Reply(409), OK], None, (0.25,)),
+    Case("overloaded", [error(503, "ModelUnavailable"), OK], None, (0.25,)),
+    Case("bad gateway, HTML", [Reply(502, {"content-type": "text/html"}, (b"<html>",)), OK], None, (0.25,)),
+    Case("an error whose body cannot be read", [Reply(502, {}, (b"<ht", LOST)), OK], None, (0.25,)),
+    Case("an error whose body has no end", [Reply(502, {}, (b"x" * 2_000_000,)), OK], None, (0.25,)),
+    Case("no connection", [APIConnectionError("refused"), OK], None, (0.25,)),
+    Case("no connection, ever", [APIConnectionError("refused")] * 3, APIConnectionError, (0.25, 0.5)),
+    # for how long: as the service asks, up to the cap of the vendor's SDK
+    Case("retry-after", [error(429, "Throttling", retry_after="3"), OK], None, (3.0,)),
+    Case("retry-after-ms", [error(429, "Throttling", retry_after_ms="100"), OK], None, (0.1,)),
+    Case("retry-after, an hour", [error(503, None, retry_after="3600"), OK], None, (8.0,)),
+    # what is not
+    Case("billing with 429", [error(429, "PostpaidBillOverdue", retry_after="1")], QuotaError),
+    Case("free tier spent", [error(403, "AllocationQuota.FreeTierOnly")], QuotaError),
+    Case("a wrong request", [error(400, "InvalidParameter")], BadRequestError),
+    Case("a wrong request with 500", [error(500, "InternalError.Algo.InvalidParameter")], BadRequestError),
+    Case("a wrong key", [error(401, "invalid_api_key")], AuthenticationError),
+    Case("no permission", [error(403, "AccessDenied")], PermissionDeniedError),
+    Case("a redirect", [Reply(302, {"location": "https://elsewhere"})], ModelStudioError),
+    Case("silence", [APITimeoutError("silent", is_retryable=False)], APITimeoutError),
+    Case("lost while the answer came", [Reply(200, SSE, (LOST,))], APIConnectionError),
+    Case("lost while a whole answer came", [Reply(200, WHOLE, (b"{", LOST))], APIConnectionError),
+    Case("HTML with 200", [Reply(200, {"content-type": "text/html"}, (b"<html>",))], ProtocolError),
+    Case("nothing with 200", [Reply(200, WHOLE)], ProtocolError),
+    # an error in a stream: asked again only while nothing has been handed on
+    Case("throttled in the first event", [Reply(200, SSE, (LIMITED_EVENT,)), OK], None, (0.25,)),
+    Case("throttled in a whole answer", [Reply(200, WHOLE, (LIMITED_EVENT[6:],)), OK], None, (0.25,)),
+    Case("throttled after the first delta", [Reply(200, SSE, (ROLE + A, LIMITED_EVENT))], RateLimitError),
+    Case("throttled in the read of the first delta", [Reply(200, SSE, (A + LIMITED_EVENT,))], RateLimitError),
+    Case("throttled once who answers is known", [Reply(200, SSE, (ROLE, LIMITED_EVENT))], RateLimitError),
+    Case("lost after the first delta", [Reply(200, SSE, (A, APIConnectionError("lost")))], APIConnectionError),
+    Case("cut", [Reply(200, SSE, (A,))], StreamTruncatedError),
+    Case("an empty stream", [Reply(200, SSE)], StreamTruncatedError),
+    Case("not JSON after a delta", [Reply(200, SSE, (A, event(b"oops")))], ProtocolError),
+    Case("an event over the limit", [Reply(200, SSE, (A, b"data: " + b"x" * 70_000))], ProtocolError),
+    Case("a whole answer over the limit", [Reply(200, WHOLE, (b" " * 70_000,))], ProtocolError),
+]
+
+
+@every_way
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_comes_of_a_script(case: Case, way: Way) -> None:
+    """The right answer or the right error, after the right waits, with every response closed."""
+    transport = FakeTransport(*copy.deepcopy(case.script))
+    config = replace(CONFIG, max_retries=case.max_retries, max_event_bytes=65_536)
+    result, error = run(way, transport, config=config)
+    if case.error is None:
+        assert error is None
+        assert result is not None
+        assert (result.choices[0].text, result.choices[0].finish_reason) == ("AB", "stop")
+        assert result.usage == Usage(1, 2, 3)
+    else:
+        assert isinstance(error, case.error)
+        assert type(error) is case.error or case.error is ModelStudioError
+    assert transport.script == []
+    assert tuple(transport.slept) == case.slept
+    opened = sum(1 for reply in case.script if not isinstance(reply, Exception))
+    assert transport.log.count("close") == opened
+    assert transport.log.count("open") == len(case.script)
+
+
+@pytest.mark.parametrize(("way", "twin"), [(complete, acomplete), (stream, astream)], ids=["whole", "stream"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_sync_and_async_do_the_same(case: Case, way: Way, twin: Way) -> None:
+    """Both drivers do the same things to the transport, in the same order, and come to the same end."""
+    logs, sent, outcomes = [], [], []
+    for each in (way, twin):
+        transport = FakeTransport(*copy.deepcopy(case.script))
+        result, error = run(each, transport, config=replace(CONFIG, max_retries=case.max_retries))
+        logs.append(transport.log)
+        sent.append(transport.sent)
+        outcomes.append((result, type(error), error and vars(error)))
+    assert logs[0] == logs[1]
+    assert sent[0] == sent[1]
+    assert outcomes[0] == outcomes[1]
+
+
+@every_way
+def test_a_failed_response_is_closed_before_the_wait(way: Way) -> None:
+    """No connection is held while waiting, and the whole of a short error body is read, up to 1 MiB."""
+    transport = FakeTransport(LIMITED, LIMITED, LIMITED)
+    run(way, transport)
+    each = ["open", f"read all {1024 * 1024}", "close"]
+    assert transport.log == [*each, "sleep 0.25", *each, "sleep 0.5", *each]
+
+
+@streaming_ways
+def test_an_error_does_not_come_from_an_earlier_try(way: Way) -> None:
+    """The error raised is the last one, and knows nothing of what an earlier try had said."""
+    transport = FakeTransport(error(500, "InternalError"), error(429, "Throttling", "Slow."), error(400, "X", "Wrong."))
+    _, caught = run(way, transport)
+    assert caught is not None
+    assert (caught.status_code, caught.message, caught.partial) == (400, "Wrong.", None)
+
+
+# ---------------------------------------------------------------- streaming after all
+
+
+def streamed(transport: FakeTransport) -> list[bool]:
+    return ["stream" in body for _, _, body in transport.sent]
+
+
+ASKED_AGAIN: list[tuple[str, list[Reply | None], int, list[bool], bool]] = [
+    ("once more, streaming", [ASKS, OK], 2, [False, True], True),
+    ("that is no retry", [ASKS, OK], 0, [False, True], True),
+    ("only once", [ASKS, ASKS], 2, [False, True], False),
+    ("retries go on streaming", [ASKS, LIMITED, LIMITED, OK], 2, [False, True, True, True], True),
+    ("and are counted apart", [LIMITED, ASKS, LIMITED, LIMITED], 2, [False, False, True, True], False),
+    (
+        "another 400 is not asked again",
+        [error(400, "InvalidParameter", "enable_thinking must be a boolean")],
+        2,
+        [False],
+        False,
+    ),
+]
+
+
+@whole_ways
+@pytest.mark.parametrize(
+    ("script", "retries", "streams", "well"), [c[1:] for c in ASKED_AGAIN], ids=[c[0] for c in ASKED_AGAIN]
+)
+def test_a_call_that_had_to_stream(
+    script: list[Reply | None], retries: int, streams: list[bool], well: bool, way: Way
+) -> None:
+    """The 400 "must be set to false for non-streaming calls" makes the call once more, streaming, without a wait."""
+    transport = FakeTransport(*script)
+    result, error = run(way, transport, config=replace(CONFIG, max_retries=retries))
+    assert streamed(transport) == streams
+    assert (result is not None) is well
+    assert (error is None) is well
+    if script == [ASKS, OK]:
+        assert transport.slept == [0.0]
+        assert transport.sent[1][2] == transport.sent[0][2] | {
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+
+
+@streaming_ways
+def test_a_stream_is_not_asked_to_stream_again(way: Way) -> None:
+    """The same 400 to a call that did stream is an error."""
+    transport = FakeTransport(ASKS)
+    _, error = run(way, transport)
+    assert isinstance(error, BadRequestError)
+
+
+@whole_ways
+@pytest.mark.parametrize(("model", "streams"), [("qwen-max", False), ("qwen3.7-max", True), ("qwq-plus", True)])
+def test_a_whole_answer_of_a_model_that_thinks_is_streamed(model: str, streams: bool, way: Way) -> None:
+    """The plan of `thinking` is what is sent; the answer is the same."""
+    transport = FakeTransport(OK)
+    result, _ = run(way, transport, replace(REQUEST, model=model))
+    assert streamed(transport) == [streams]
+    assert result is not None
+    assert result.choices[0].text == "AB"
+
+
+# ---------------------------------------------------------------- how it is read
+
+EVENTS = STREAMED.reads
+OBJECT = ANSWERED.reads
+HTML = (b"<html>Welcome</html>",)
+KINDS: list[tuple[str, str | None, tuple[Any, ...], type[ModelStudioError] | None, type[ModelStudioError] | None]] = [
+    # content type, body, the error where a whole answer was asked for, the error where a stream was
+    ("events", "text/event-stream", EVENTS, None, None),
+    ("events, in any case", "Text/Event-Stream; Charset=UTF-8", EVENTS, None, None),
+    ("an object", "application/json", OBJECT, None, None),
+    ("an object, with a charset", "application/json;charset=utf-8", OBJECT, None, None),
+    ("events without a content type", None, EVENTS, ProtocolError, None),
+    ("an object without a content type", None, OBJECT, None, StreamTruncatedError),
+    ("events as plain text", "text/plain", EVENTS, ProtocolError, None),
+    ("a page", "text/html", HTML, ProtocolError, ProtocolError),
+    ("a page that says it is JSON", "application/json", HTML, ProtocolError, ProtocolError),
+    ("events that say they are JSON", "application/json", EVENTS, ProtocolError, ProtocolError),
+]
+
+
+@every_way
+@pytest.mark.parametrize(
+    ("kind", "reads", "whole_error", "stream_error"), [c[1:] for c in KINDS], ids=[c[0] for c in KINDS]
+)
+def test_the_content_type_decides_how_it_is_read(
+    kind: str | None,
+    reads: tuple[bytes, ...],
+    whole_error: type[ModelStudioError] | None,
+    stream_error: type[ModelStudioError] | None,
+    way: Way,
+) -> None:
+    """A gateway may answer a stream whole and a whole request by a stream; what is neither is a ProtocolError."""
+    transport = FakeTransport(Reply(200, {"content-type": kind} if kind else {}, reads))
+    result, error = run(way, transport)
+    expected = whole_error if way in (complete, acomplete) else stream_error
+    assert (type(error) if error else None) is expected
+    if expected is None:
+        assert result is not None
+        assert (result.choices[0].text, result.usage) == ("AB", Usage(1, 2, 3))
+
+
+@every_way
+def test_the_limit_goes_to_both_readers(way: Way) -> None:
+    """`max_event_bytes` bounds a whole answer and an event of a stream."""
+    transport = FakeTransport(OK)
+    _, error = run(way, transport, config=replace(CONFIG, max_event_bytes=20))
+    assert isinstance(error, ProtocolError)
+    transport = FakeTransport(Reply(200, SSE, (event(SAID | {"choices": []}), A, STOP)))
+    assert isinstance(run(way, transport, config=replace(CONFIG, max_event_bytes=50))[1], ProtocolError)
+
+
+# ---------------------------------------------------------------- deltas, in time
+
+
+def test_a_delta_is_handed_on_before_the_next_read() -> None:
+    """The first text is there after the first read; what a read completes is not kept until the next."""
+    transport = FakeTransport(STREAMED)
+    reads = {}
+    for delta in Client(CONFIG, transport).stream(REQUEST, model_info("qwen-max")):
+        if isinstance(delta, TextDelta):
+            reads[delta.text] = transport.log.count("read")
+    assert reads == {"A": 1, "B": 3}
+
+
+async def test_a_delta_is_handed_on_before_the_next_read_async() -> None:
+    """The same, async."""
+    transport = FakeTransport(STREAMED)
+    reads = {}
+    async for delta in Client(CONFIG, transport).astream(REQUEST, model_info("qwen-max")):
+        if isinstance(delta, TextDelta):
+            reads[delta.text] = transport.log.count("read")
+    assert reads == {"A": 1, "B": 3}
+
+
+@streaming_ways
+def test_after_done_the_connection_lives_on(way: Way) -> None:
+    """[DONE] ends the reading, `finish` is told so, then the response is closed; nothing more is read."""
+    transport = FakeTransport(Reply(200, SSE, (A, STOP + DONE, AssertionError("read after the end"))))
+    run(way, transport)
+    assert transport.log == ["open", "read", "read", "finish", "close"]
+
+
+@every_way
+@pytest.mark.parametrize(
+    "reply", [Reply(200, SSE, (A, LIMITED_EVENT)), Reply(200, SSE, (A,)), Reply(200, SSE, (event(b"?"),)), LIMITED]
+)
+def test_after_a_failure_the_connection_does_not(reply: Reply, way: Way) -> None:
+    """A response that failed is closed and not `finish`ed."""
+    transport = FakeTransport(reply)
+    run(way, transport, config=replace(CONFIG, max_retries=0))
+    assert "finish" not in transport.log
+    assert transport.log[-1] == "close"
+
+
+PARTIALS: list[tuple[str, tuple[Any, ...], type[ModelStudioError], str | None]] = [
+    ("an error event", (ROLE, A, B + LIMITED_EVENT), RateLimitError, "AB"),
+    ("the end", (ROLE, A), StreamTruncatedError, "A"),
+    ("not JSON", (A, event(b"?")), ProtocolError, "A"),
+    ("a lost connection", (A, LOST), APIConnectionError, "A"),
+    ("silence", (A, APITimeoutError("silent", is_retryable=False)), APITimeoutError, "A"),
+    ("nothing but who answers", (ROLE, LOST), APIConnectionError, None),
+    ("nothing", (LOST,), APIConnectionError, None),
+]
+
+
+@every_way
+@pytest.mark.parametrize(("reads", "cls", "text"), [c[1:] for c in PARTIALS], ids=[c[0] for c in PARTIALS])
+def test_an_error_carries_what_had_arrived(
+    reads: tuple[Any, ...], cls: type[ModelStudioError], text: str | None, way: Way
+) -> None:
+    """`error.partial` is the answer so far, without a finish reason; None where nothing of it had come."""
+    _, error = run(way, FakeTransport(Reply(200, SSE, reads)))
+    assert type(error) is cls
+    if text is None:
+        assert error.partial is None
+    else:
+        assert error.partial is not None
+        (choice,) = error.partial.choices
+        assert (choice.text, choice.finish_reason) == (text, None)
+        assert error.partial.response.id == "chatcmpl-7"
+
+
+def test_deltas_before_an_error_are_handed_on_first() -> None:
+    """A consumer of the stream sees the text that came in the read of the error, then the error."""
+    client = Client(CONFIG, FakeTransport(Reply(200, SSE, (A + B + LIMITED_EVENT,))))
+    seen = []
+
+    def consume() -> None:
+        for delta in client.stream(REQUEST, model_info("qwen-max")):
+            seen.append(delta)
+
+    with pytest.raises(RateLimitError):
+        consume()
+    assert [delta for delta in seen if isinstance(delta, TextDelta)] == [TextDelta("A"), TextDelta("B")]
+
+
+# ---------------------------------------------------------------- leaving early
+
+ENDLESS = Reply(200, SSE, (A, B, None))
+
+
+def leave_by_break(deltas: Any) -> None:
+    for _ in deltas:
+        break
+
+
+def leave_by_close(deltas: Any) -> None:
+    next(deltas)
+    deltas.close()
+
+
+def leave_by_exception(deltas: Any) -> None:
+    with contextlib.suppress(ZeroDivisionError):
+        for _ in deltas:
+            raise ZeroDivisionError
+
+
+def leave_by_throw(deltas: Any) -> None:
+    next(deltas)
+    with pytest.raises(KeyboardInterrupt):
+        deltas.throw(KeyboardInterrupt())
+
+
+@pytest.mark.parametrize("leave", [leave_by_break, leave_by_close, leave_by_exception, leave_by_throw])
+def test_leaving_a_stream_closes_the_response(leave: Callable[[Any], None]) -> None:
+    """However the consumer leaves, the response is closed at once, unread and unfinished."""
+    transport = FakeTransport(ENDLESS)
+    leave(Client(CONFIG, transport).stream(REQUEST, model_info("qwen-max")))
+    gc.collect()
+    assert transport.log == ["open", "read", "close"]
+
+
+async def aleave_by_break(deltas: Any) -> None:
+    async for _ in deltas:
+        break
+
+
+async def aleave_by_aclose(deltas: Any) -> None:
+    await anext(deltas)
+    await deltas.aclose()
+
+
+async def aleave_by_exception(deltas: Any) -> None:
+    with contextlib.suppress(ZeroDivisionError):
+        async for _ in deltas:
+            raise ZeroDivisionError
+
+
+async def aleave_by_cancel(deltas: Any) -> None:
+    async def consume() -> None:
+        async for _ in deltas:
+            pass
+
+    task = asyncio.create_task(consume())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def aleave_by_timeout(deltas: Any) -> None:
+    async def consume() -> None:
+        async for _ in deltas:
+            pass
+
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(consume(), 0.01)
+
+
+@pytest.mark.parametrize(
+    "leave", [aleave_by_break, aleave_by_aclose, aleave_by_exception, aleave_by_cancel, aleave_by_timeout]
+)
+async def test_leaving_an_async_stream_closes_the_response(leave: Callable[[Any], Any]) -> None:
+    """The same, async: also where the task is cancelled while it waits for the next read."""
+    transport = FakeTransport(ENDLESS)
+    deltas = Client(CONFIG, transport).astream(REQUEST, model_info("qwen-max"))
+    await leave(deltas)
+    del deltas
+    gc.collect()
+    await asyncio.sleep(0.01)  # the loop closes a generator that nobody holds
+    assert transport.log[0] == "open"
+    assert transport.log[-1] == "close"
+    assert "finish" not in transport.log
+
+
+async def test_cancelling_a_whole_answer_closes_the_response() -> None:
+    """A task that waits for `acomplete` of a model that streams, cancelled, closes the response."""
+    transport = FakeTransport(ENDLESS)
+    request = replace(REQUEST, model="qwq-plus")
+    task = asyncio.create_task(Client(CONFIG, transport).acomplete(request, model_info("qwq-plus")))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0.01)
+    assert transport.log == ["open", "read", "read", "read", "close"]
+
+
+def test_a_stream_that_nobody_reads_sends_nothing() -> None:
+    """The request goes out with the first delta that is asked for."""
+    transport = FakeTransport()
+    deltas: Any = Client(CONFIG, transport).stream(REQUEST, model_info("qwen-max"))
+    deltas.close()
+    assert transport.log == []
+
+
+# ---------------------------------------------------------------- who asks
+
+
+@every_way
+def test_what_goes_out(way: Way) -> None:
+    """URL, headers and body of a request; the key is on the request alone."""
+    transport = FakeTransport(OK)
+    run(way, transport, config=replace(CONFIG, headers={"x-dashscope-workspace": "ws-1"}))
+    ((url, headers, body),) = transport.sent
+    streams = way in (stream, astream)
+    assert url == "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions"
+    assert headers == {
+        "authorization": f"Bearer {KEY}",
+        "user-agent": f"modelstudio-integrations/{__version__}",
+        "content-type": "application/json",
+        "accept": "text/event-stream" if streams else "application/json",
+        "x-dashscope-workspace": "ws-1",
+    }
+    assert body["messages"] == [{"role": "user", "content": "hello"}]
+    assert ("stream" in body) is streams
+
+
+@every_way
+def test_without_a_key_nothing_authorises(way: Way) -> None:
+    """Towards loopback there may be no key; then there is no header for it."""
+    transport = FakeTransport(error(401, "invalid_api_key"))
+    _, caught = run(way, transport, config=replace(CONFIG, api_key=None))
+    assert "authorization" not in transport.sent[0][1]
+    assert isinstance(caught, AuthenticationError)
+
+
+def test_default_headers_win() -> None:
+    """The caller's user agent replaces ours."""
+    transport = FakeTransport(OK)
+    run(complete, transport, config=replace(CONFIG, headers={"user-agent": "mine"}))
+    assert transport.sent[0][1]["user-agent"] == "mine"
+
+
+@every_way
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(
+            401,
+            {"x-echo": KEY},
+            (json.dumps({"error": {"message": f"Incorrect API key: {KEY}", "code": "invalid_api_key"}}).encode(),),
+        ),
+        Reply(401, {}, (f"<html>{KEY}</html>".encode(),)),
+        Reply(200, SSE, (event({"error": {"message": f"bad {KEY}", "code": "invalid_api_key"}}),)),
+    ],
+    ids=["an object", "a page", "an event"],
+)
+def test_a_key_that_is_echoed_is_not_shown(reply: Reply, way: Way) -> None:
+    """Message, args, body, headers and text of an error do not hold the key, even where the service sends it back."""
+    _, caught = run(way, FakeTransport(reply))
+    assert isinstance(caught, AuthenticationError)
+    assert KEY not in repr((str(caught), repr(caught), caught.args, vars(caught)))
+    assert "[redacted]" in repr(vars(caught))
+
+
+WHERE: list[tuple[str, str | None, str]] = [
+    (
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        "singapore",
+        "dashscope-intl.aliyuncs.com (region singapore)",
+    ),
+    ("https://dashscope.aliyuncs.com/compatible-mode/v1", "beijing", "dashscope.aliyuncs.com (region beijing)"),
+    ("https://proxy.example.com/v1", None, "proxy.example.com. "),
+]
+
+
+@every_way
+@pytest.mark.parametrize(("base_url", "region", "named"), WHERE)
+def test_a_401_says_where_the_key_was_sent(base_url: str, region: str | None, named: str, way: Way) -> None:
+    """Host and region are named, once, and the other regions the key may be from: keys are per region."""
+    config = replace(CONFIG, base_url=base_url, region=region)
+    _, caught = run(way, FakeTransport(error(401, "invalid_api_key", "Incorrect API key.")), config=config)
+    assert caught is not None
+    assert caught.message.startswith(f"Incorrect API key. The key was sent to {named}")
+    assert caught.args == (caught.message,)
+    others = {"singapore", "virginia", "beijing", "hongkong", "frankfurt", "tokyo"} - {region}
+    listed = caught.message.partition("from another (")[2].partition(")")[0]
+    assert set(listed.split(", ")) == others
+
+
+@every_way
+def test_what_cannot_be_sent_opens_nothing(way: Way) -> None:
+    """A refused request, by the policies or by the codec, never reaches the transport and is not tried again."""
+    for request in (replace(REQUEST, n=2, tools=({"type": "function"},)), replace(REQUEST, extra_body={"model": "x"})):
+        transport = FakeTransport()
+        _, caught = run(way, transport, request)
+        assert isinstance(caught, ConfigurationError)
+        assert transport.log == []
+
+
+def test_an_unknown_protocol_is_refused() -> None:
+    """A client of a protocol that has no codec cannot be made."""
+    with pytest.raises(ConfigurationError, match="protocol='smoke'"):
+        Client(replace(CONFIG, protocol="smoke"), FakeTransport())
+
+
+@every_way
+def test_log_lines_tell_no_secret(way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """A debug line for each retry and a warning for each decision against the caller; no key, no body."""
+    tools = tuple({"type": "function", "function": {"name": name}} for name in "fg")
+    with caplog.at_level(logging.DEBUG, "modelstudio_core"):
+        run(
+            way,
+            FakeTransport(error(429, "Throttling", f"secret {KEY}"), OK),
+            replace(REQUEST, tools=tools, tool_choice="any"),
+        )
+    records = [record for record in caplog.records if record.name == "modelstudio_core"]
+    assert [record.levelname for record in records] == ["WARNING", "DEBUG"]
+    assert "2 tools" in records[0].getMessage()
+    assert "RateLimitError, 429" in records[1].getMessage()
+    assert "secret" not in caplog.text
+
+
+def test_closing_is_the_transports() -> None:
+    """`close` and `aclose` close what the transport owns."""
+    transport = FakeTransport()
+    client = Client(CONFIG, transport)
+    client.close()
+    asyncio.run(client.aclose())
+    assert transport.log == ["close transport", "aclose transport"]
+
+
+def test_a_request_is_not_changed() -> None:
+    """The request that the caller holds is the same after the call."""
+    request = replace(REQUEST, model="qwen3.7-max", response_format={"type": "json_object"}, parameters={"seed": 1})
+    before = copy.deepcopy(request)
+    run(complete, FakeTransport(OK), request)
+    assert request == before
+
+
+def test_one_client_serves_many_threads() -> None:
+    """Calls at the same time do not mix."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    class Many(FakeTransport):
+        def open(self, url: str, headers: dict[str, str], body: bytes) -> FakeResponse:
+            text = json.loads(body)["messages"][0]["content"]
+            return FakeResponse([], Reply(200, SSE, (*(chunk({"content": c}) for c in text), STOP + DONE)))
+
+    client = Client(CONFIG, Many())
+    texts = [str(number) * 50 for number in range(50)]
+    with ThreadPoolExecutor(8) as pool:
+        results = pool.map(lambda text: stream(client, replace(REQUEST, messages=(Message("user", text),))), texts)
+    assert [result.choices[0].text for result in results] == texts

@@ -1,0 +1,308 @@
+"""Where a call goes and with which key: argument, then environment, then default, and never by surprise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from modelstudio_core.config import DEFAULT_TIMEOUT, REGIONS, Config, is_loopback, resolve
+from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.sse import MAX_EVENT_BYTES
+
+KEY = {"DASHSCOPE_API_KEY": "sk-environment"}
+LOCAL = "http://127.0.0.1:8080/v1"
+WORKSPACE = "x-dashscope-workspace"
+
+
+def resolved(environ: dict[str, str] | None = None, **given: Any) -> Config:
+    return resolve(environ=KEY | (environ or {}), **given)
+
+
+def test_defaults() -> None:
+    """With a key and nothing else, calls go to Singapore by the compatible protocol, two retries, 300 s of silence."""
+    assert resolved() == Config(
+        base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        api_key=SecretStr("sk-environment"),
+        protocol="openai",
+        region="singapore",
+        headers={},
+        timeout=300.0,
+        max_retries=2,
+        max_event_bytes=32 * 1024 * 1024,
+    )
+    assert (DEFAULT_TIMEOUT, MAX_EVENT_BYTES) == (300.0, 32 * 1024 * 1024)
+
+
+ADDRESSES: list[tuple[str, str, str, str]] = [
+    # by name, by id, the host of the vendor's region page
+    ("singapore", "ap-southeast-1", "", "https://dashscope-intl.aliyuncs.com"),
+    ("virginia", "us-east-1", "", "https://dashscope-us.aliyuncs.com"),
+    ("beijing", "cn-beijing", "", "https://dashscope.aliyuncs.com"),
+    ("hongkong", "cn-hongkong", "", "https://cn-hongkong.dashscope.aliyuncs.com"),
+    ("frankfurt", "eu-central-1", "ws-1", "https://ws-1.eu-central-1.maas.aliyuncs.com"),
+    ("tokyo", "ap-northeast-1", "ws-1", "https://ws-1.ap-northeast-1.maas.aliyuncs.com"),
+]
+
+
+@pytest.mark.parametrize(("protocol", "path"), [("openai", "/compatible-mode/v1"), ("dashscope", "/api/v1")])
+@pytest.mark.parametrize(("name", "id", "workspace", "host"), ADDRESSES)
+def test_every_region(name: str, id: str, workspace: str, host: str, protocol: Any, path: str) -> None:
+    """A region goes to its host, by name or by id, as argument or from the environment, and its name is known after."""
+    environ = {"DASHSCOPE_WORKSPACE": workspace} if workspace else {}
+    expected = resolved(environ, region=name, protocol=protocol)
+    assert expected.base_url == host + path
+    assert expected.region == name
+    for said in (id, f" {name.upper()} "):
+        assert resolved(environ, region=said, protocol=protocol) == expected
+        assert resolved(environ | {"DASHSCOPE_REGION": said}, protocol=protocol) == expected
+    assert resolved(base_url=host + path, protocol=protocol).region == name
+    assert {known.id for known in REGIONS.values()} == {id for _, id, _, _ in ADDRESSES}
+
+
+PRECEDENCE: list[tuple[str, dict[str, Any], dict[str, str], str, str]] = [
+    ("argument key", {"api_key": "sk-argument"}, {}, "sk-argument", "dashscope-intl.aliyuncs.com"),
+    ("secret key", {"api_key": SecretStr("sk-argument")}, {}, "sk-argument", "dashscope-intl.aliyuncs.com"),
+    ("empty argument key", {"api_key": ""}, {}, "sk-environment", "dashscope-intl.aliyuncs.com"),
+    ("region over env region", {"region": "beijing"}, {"DASHSCOPE_REGION": "virginia"}, "", "dashscope.aliyuncs.com"),
+    (
+        "region over env base_url",
+        {"region": "beijing"},
+        {"DASHSCOPE_BASE_URL": "https://a"},
+        "",
+        "dashscope.aliyuncs.com",
+    ),
+    ("base_url over env region", {"base_url": "https://a"}, {"DASHSCOPE_REGION": "virginia"}, "", "a"),
+    ("base_url over env base_url", {"base_url": "https://a"}, {"DASHSCOPE_BASE_URL": "https://b"}, "", "a"),
+    ("env base_url", {}, {"DASHSCOPE_BASE_URL": "https://b"}, "", "b"),
+    ("env base_url over env region", {}, {"DASHSCOPE_BASE_URL": "https://b", "DASHSCOPE_REGION": "virginia"}, "", "b"),
+    ("env region", {}, {"DASHSCOPE_REGION": "virginia"}, "", "dashscope-us.aliyuncs.com"),
+    (
+        "empty env is not set",
+        {},
+        {"DASHSCOPE_BASE_URL": "", "DASHSCOPE_REGION": "", "DASHSCOPE_WORKSPACE": ""},
+        "",
+        "dashscope-intl.aliyuncs.com",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "key", "host"), [c[1:] for c in PRECEDENCE], ids=[c[0] for c in PRECEDENCE]
+)
+def test_argument_then_environment_then_default(
+    given: dict[str, Any], environ: dict[str, str], key: str, host: str
+) -> None:
+    """What is given as an argument beats the environment, which beats the default; an empty string is not set."""
+    config = resolved(environ, **given)
+    assert config.api_key == SecretStr(key or "sk-environment")
+    assert config.base_url == f"https://{host}/compatible-mode/v1"
+
+
+def test_the_real_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `environ` the process's own environment counts."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-process")
+    monkeypatch.setenv("DASHSCOPE_REGION", "beijing")
+    monkeypatch.setenv("DASHSCOPE_WORKSPACE", "ws-1")
+    config = resolve()
+    assert config.api_key == SecretStr("sk-process")
+    assert (config.region, config.headers) == ("beijing", {WORKSPACE: "ws-1"})
+
+
+BASE_URLS: list[tuple[str, str, str]] = [
+    # given, by the compatible protocol, by the native one
+    ("https://host", "https://host/compatible-mode/v1", "https://host/api/v1"),
+    ("https://host/", "https://host/compatible-mode/v1", "https://host/api/v1"),
+    (" https://host:8443 ", "https://host:8443/compatible-mode/v1", "https://host:8443/api/v1"),
+    ("https://host/compatible-mode/v1", "https://host/compatible-mode/v1", "https://host/api/v1"),
+    ("https://host/compatible-mode/v1/", "https://host/compatible-mode/v1", "https://host/api/v1"),
+    ("https://host/compatible-mode", "https://host/compatible-mode/v1", "https://host/api/v1"),
+    ("https://host/compatible-api/v1", "https://host/compatible-mode/v1", "https://host/api/v1"),
+    ("https://host/api/v1", "https://host/compatible-mode/v1", "https://host/api/v1"),
+    ("https://host/compatible-mode/api/v1", "https://host/compatible-mode/v1", "https://host/api/v1"),
+    ("https://host/apps/anthropic", "https://host/compatible-mode/v1", "https://host/api/v1"),
+    ("https://host/compatible-mode/v1/chat/completions", "https://host/compatible-mode/v1", "https://host/api/v1"),
+    ("https://host/chat/completions", "https://host/compatible-mode/v1", "https://host/api/v1"),
+    ("https://host/proxy/compatible-mode/v1", "https://host/proxy/compatible-mode/v1", "https://host/proxy/api/v1"),
+    # a path that is not the service's own is left alone
+    ("https://host/v1", "https://host/v1", "https://host/v1"),
+    ("https://host/v1/", "https://host/v1", "https://host/v1"),
+    ("https://host/v1/chat/completions", "https://host/v1", "https://host/v1"),
+    (
+        "https://host/my-compatible-mode-proxy",
+        "https://host/my-compatible-mode-proxy",
+        "https://host/my-compatible-mode-proxy",
+    ),
+    ("HTTPS://Host/v1", "https://Host/v1", "https://Host/v1"),
+]
+
+
+@pytest.mark.parametrize(("given", "openai", "dashscope"), BASE_URLS)
+def test_base_url(given: str, openai: str, dashscope: str) -> None:
+    """A bare origin gets the protocol's path, a known path of another protocol is swapped for it, others stay."""
+    assert resolved(base_url=given).base_url == openai
+    assert resolved(base_url=given, protocol="dashscope").base_url == dashscope
+    assert resolved({"DASHSCOPE_BASE_URL": given}).base_url == openai
+    assert resolved(base_url=given).region is None
+
+
+KNOWN_HOSTS: list[tuple[str, str | None]] = [
+    ("https://dashscope.aliyuncs.com/compatible-mode/v1", "beijing"),
+    ("https://DashScope-Intl.aliyuncs.com", "singapore"),
+    ("https://ws-1.cn-beijing.maas.aliyuncs.com", "beijing"),
+    ("https://ws-1.us-east-1.maas.aliyuncs.com", "virginia"),
+    ("https://token-plan.ap-southeast-1.maas.aliyuncs.com/compatible-mode/v1", "singapore"),
+    ("https://dashscope.aliyuncs.com.example.com", None),
+    ("https://coding-intl.dashscope.aliyuncs.com/v1", None),
+]
+
+
+@pytest.mark.parametrize(("base_url", "region"), KNOWN_HOSTS)
+def test_the_region_of_a_base_url(base_url: str, region: str | None) -> None:
+    """A known host tells its region, for messages about keys, which are per region; any other tells none."""
+    config = resolved(base_url=base_url)
+    assert config.region == region
+    host = base_url.split("/")[2]
+    assert config.where == (f"{host} (region {region})" if region else host)
+
+
+WORKSPACES: list[tuple[str, dict[str, Any], dict[str, str], dict[str, str]]] = [
+    ("shared host: a header", {"workspace": "ws-1"}, {}, {WORKSPACE: "ws-1"}),
+    ("from the environment", {}, {"DASHSCOPE_WORKSPACE": "ws-2"}, {WORKSPACE: "ws-2"}),
+    ("argument over environment", {"workspace": "ws-1"}, {"DASHSCOPE_WORKSPACE": "ws-2"}, {WORKSPACE: "ws-1"}),
+    ("workspace host: no header", {"workspace": "ws-1", "region": "tokyo"}, {}, {}),
+    (
+        "its own host by base_url",
+        {"workspace": "WS-1", "base_url": "https://ws-1.cn-beijing.maas.aliyuncs.com"},
+        {},
+        {},
+    ),
+    (
+        "another's host by base_url",
+        {"workspace": "ws-1", "base_url": "https://ws-12.cn-beijing.maas.aliyuncs.com"},
+        {},
+        {WORKSPACE: "ws-1"},
+    ),
+    (
+        "a header of the caller's wins",
+        {"workspace": "ws-1", "default_headers": {"X-DashScope-WorkSpace": "mine"}},
+        {},
+        {WORKSPACE: "mine"},
+    ),
+    ("none", {}, {}, {}),
+]
+
+
+@pytest.mark.parametrize(("given", "environ", "headers"), [c[1:] for c in WORKSPACES], ids=[c[0] for c in WORKSPACES])
+def test_workspace(given: dict[str, Any], environ: dict[str, str], headers: dict[str, str]) -> None:
+    """A workspace is a header on shared hosts and part of the name on its own."""
+    assert resolved(environ, **given).headers == headers
+
+
+def test_default_headers_are_taken_in_lower_case_and_not_changed() -> None:
+    """The caller's headers go out under lower-case names; the caller's mapping stays as it was."""
+    given = {"X-Team": "search", "User-Agent": "mine"}
+    assert resolved(default_headers=given, workspace="w").headers == {
+        "x-team": "search",
+        "user-agent": "mine",
+        WORKSPACE: "w",
+    }
+    assert given == {"X-Team": "search", "User-Agent": "mine"}
+
+
+REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
+    ("no key", {}, {"DASHSCOPE_API_KEY": ""}, "DASHSCOPE_API_KEY"),
+    ("a key of blanks", {"api_key": "  "}, {}, "no API key"),
+    ("a key with a line end inside", {"api_key": "sk-a\nb"}, {}, "characters that no key has"),
+    ("a key with a blank inside", {"api_key": "sk-a b"}, {}, "characters that no key has"),
+    ("a key with a typographic dash", {"api_key": "sk\u2013a"}, {}, "characters that no key has"),
+    ("a key with a zero-width space", {"api_key": "sk-a\u200b"}, {}, "characters that no key has"),
+    ("a key with NUL", {"api_key": "sk-a\x00"}, {}, "characters that no key has"),
+    ("a wrong region", {"region": "mars"}, {}, "region='mars' is unknown"),
+    ("a misspelt region", {"region": "singapor"}, {}, "Did you mean 'singapore'"),
+    ("a misspelt region id", {"region": "ap-southeast1"}, {}, "Did you mean 'ap-southeast-1'"),
+    ("a wrong region from the environment", {}, {"DASHSCOPE_REGION": "bejing"}, "Did you mean 'beijing'"),
+    ("region and base_url", {"region": "beijing", "base_url": "https://a"}, {}, "not both"),
+    ("frankfurt without a workspace", {"region": "frankfurt"}, {}, "workspace="),
+    ("tokyo without a workspace", {"region": "tokyo"}, {}, "DASHSCOPE_WORKSPACE"),
+    ("an unknown protocol", {"protocol": "anthropic"}, {}, "'openai' or 'dashscope'"),
+    ("no scheme", {"base_url": "dashscope.aliyuncs.com"}, {}, "no http"),
+    ("another scheme", {"base_url": "ftp://host"}, {}, "no http"),
+    ("no host", {"base_url": "https:///v1"}, {}, "no http"),
+    ("half an IPv6 address", {"base_url": "http://[::1/v1"}, {}, "no http"),
+    ("no address, from the environment", {}, {"DASHSCOPE_BASE_URL": "host"}, "no http"),
+    ("a query", {"base_url": "https://host/v1?key=sk-a"}, {}, "query"),
+    ("a fragment", {"base_url": "https://host/v1#a"}, {}, "query"),
+    ("credentials in the address", {"base_url": "https://me:secret@host/v1"}, {}, "credentials"),
+    ("the key among the headers", {"default_headers": {"authorization": "Bearer x"}}, {}, "api_key"),
+    ("in any case", {"default_headers": {"AUTHORIZATION": "Bearer x"}}, {}, "api_key"),
+    ("negative retries", {"max_retries": -1}, {}, "max_retries=-1"),
+    ("plain http", {"base_url": "http://host/v1"}, {}, "plain http"),
+    ("plain http to a look-alike", {"base_url": "http://localhost.example.com/v1"}, {}, "plain http"),
+    ("plain http in this network", {"base_url": "http://192.168.0.7/v1"}, {}, "plain http"),
+]
+
+
+@pytest.mark.parametrize(("given", "environ", "says"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
+def test_what_is_refused_says_what_to_set(given: dict[str, Any], environ: dict[str, str], says: str) -> None:
+    """A setting that cannot work, or would leak the key, is an error when the model is built; none shows the key."""
+    with pytest.raises(ConfigurationError) as caught:
+        resolved(environ, **given)
+    assert says in caught.value.message
+    assert "sk-" not in str(caught.value).replace("sk-environment", "LEAK")
+    assert "LEAK" not in str(caught.value)
+
+
+LOOPBACK = [
+    "http://127.0.0.1:8080/v1",
+    "http://localhost",
+    "http://LOCALHOST./v1",
+    "http://a.localhost",
+    "http://[::1]:9/v1",
+    "http://127.8.9.1",
+]
+ELSEWHERE = [
+    "http://host",
+    "http://127.0.0.1.example.com",
+    "http://mylocalhost",
+    "http://0.0.0.0",
+    "http://10.0.0.1",
+    "http://",
+    "/v1",
+]
+
+
+@pytest.mark.parametrize("url", LOOPBACK)
+def test_this_machine_needs_no_key(url: str) -> None:
+    """Towards loopback a key may be missing, and may go over plain http."""
+    assert is_loopback(url)
+    assert resolve(base_url=url, environ={}).api_key is None
+    assert resolve(base_url=url, api_key="sk-a", environ={}).api_key == SecretStr("sk-a")
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_other_machines_are_not_loopback(url: str) -> None:
+    """Only what certainly names this machine does."""
+    assert not is_loopback(url)
+
+
+def test_plain_http_where_the_way_is_safe() -> None:
+    """`allow_insecure=True` lets the key go over plain http."""
+    assert resolved(base_url="http://host/v1", allow_insecure=True).base_url == "http://host/v1"
+
+
+def test_the_key_is_trimmed_and_hidden() -> None:
+    """Blanks and line ends around a copied key are dropped; the key shows in no repr."""
+    config = resolved(api_key=" sk-secret\n")
+    assert config.api_key is not None
+    assert config.api_key.get_secret_value() == "sk-secret"
+    assert "sk-secret" not in repr(config)
+
+
+def test_numbers_are_taken_as_given() -> None:
+    """Zero retries and any timeout or limit are kept, not taken for unset."""
+    config = resolved(max_retries=0, timeout=0.5, max_event_bytes=1000)
+    assert (config.max_retries, config.timeout, config.max_event_bytes) == (0, 0.5, 1000)
+    assert replace(config, timeout=1).timeout == 1

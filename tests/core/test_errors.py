@@ -1,0 +1,355 @@
+"""One error tree: the right class for what the service says, every field kept, and no key shown."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import traceback
+from typing import Any
+
+import pytest
+
+from modelstudio_core import errors
+from modelstudio_core.errors import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ContentFilterError,
+    ContextLengthError,
+    ErrorResponse,
+    ModelStudioError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    QuotaError,
+    RateLimitError,
+    ServerError,
+    StreamTruncatedError,
+    status_error,
+)
+from modelstudio_core.types import (
+    Audio,
+    ChatResult,
+    Choice,
+    InvalidToolCall,
+    ResponseDelta,
+    ToolCall,
+    Usage,
+)
+
+TREE: list[tuple[type[ModelStudioError], type[Exception], bool]] = [
+    # class, what it is a kind of, whether trying again may help
+    (ModelStudioError, Exception, False),
+    (ConfigurationError, ModelStudioError, False),
+    (APIConnectionError, ModelStudioError, True),
+    (APITimeoutError, ModelStudioError, True),
+    (APIStatusError, ModelStudioError, False),
+    (AuthenticationError, APIStatusError, False),
+    (PermissionDeniedError, APIStatusError, False),
+    (BadRequestError, APIStatusError, False),
+    (ContextLengthError, BadRequestError, False),
+    (ContentFilterError, BadRequestError, False),
+    (NotFoundError, APIStatusError, False),
+    (RateLimitError, APIStatusError, True),
+    (QuotaError, APIStatusError, False),
+    (ServerError, APIStatusError, True),
+    (ProtocolError, ModelStudioError, False),
+    (StreamTruncatedError, ProtocolError, False),
+]
+CLASSES = [cls for cls, _, _ in TREE]
+
+
+@pytest.mark.parametrize(("cls", "base", "retryable"), TREE)
+def test_the_tree(cls: type[ModelStudioError], base: type[Exception], retryable: bool) -> None:
+    """Each class has its place and its default; the docstring draws all of them."""
+    assert cls.__bases__ == (base,)
+    assert cls("x").is_retryable is retryable
+    assert cls("x", is_retryable=not retryable).is_retryable is not retryable
+    assert cls.is_retryable is retryable
+    assert errors.__doc__ is not None
+    assert cls.__name__ in errors.__doc__
+
+
+def test_the_tree_is_complete() -> None:
+    """No class of the module is missing above."""
+    defined = {v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, ModelStudioError)}
+    assert defined == set(CLASSES)
+
+
+# ---------------------------------------------------------------- what the service says -> class
+
+B, Q, R, S = BadRequestError, QuotaError, RateLimitError, ServerError
+P, N, AUTH = PermissionDeniedError, NotFoundError, AuthenticationError
+SAID: list[tuple[int | None, str | None, str, type[APIStatusError]]] = [
+    # the vendor's error-code page, row by row: status, code (native, compatible), typical message
+    (400, "InvalidParameter", "parameter.enable_thinking must be set to false for non-streaming calls", B),
+    (400, "invalid_parameter_error", "This model only support stream mode.", B),
+    (400, "InvalidParameter.NotSupportEnableThinking", "The model x does not support enable_thinking", B),
+    (400, "InvalidParameter", "Json mode response is not supported when enable_thinking is true", B),
+    (400, "InvalidParameter", "Range of input length should be [1, 30720]", ContextLengthError),
+    (400, "InternalError.Algo.InvalidParameter", "Range of input length should be [1, 30720]", ContextLengthError),
+    (400, "InternalError.Algo.InvalidParameter", "Range of max_tokens should be [1, 8192]", B),
+    (400, "invalid_request_error", "This model's maximum context length is 131072 tokens.", ContextLengthError),
+    (400, "InvalidParameter", "url error, please check url!", B),
+    (400, "InvalidParameter", "Download the media resource timed out", B),
+    (400, "DataInspectionFailed", "Input data may contain inappropriate content.", ContentFilterError),
+    (400, "data_inspection_failed", "Output data may contain inappropriate content.", ContentFilterError),
+    (400, "<400> InternalError.Algo.DataInspectionFailed", "Output data is not fine.", ContentFilterError),
+    (None, None, "Output data may contain inappropriate content.", ContentFilterError),
+    (400, "Arrearage", "Access denied, please make sure your account is in good standing.", Q),
+    (400, "BadRequest.EmptyInput", "Required body invalid", B),
+    (400, None, "malformed body", B),
+    (401, "InvalidApiKey", "Invalid API-key provided.", AUTH),
+    (401, "invalid_api_key", "Incorrect API key provided.", AUTH),
+    (401, "NOT AUTHORIZED", "Not authorized.", AUTH),
+    (401, None, "invalid access token or token expired", AUTH),
+    (403, "AccessDenied", "Access denied.", P),
+    (403, "access_denied", "Access denied.", P),
+    (403, "Model.AccessDenied", "Model access denied.", P),
+    (403, "Workspace.AccessDenied", "Workspace access denied.", P),
+    (403, "AccessDenied.Unpurchased", "Access to model denied. Please buy it.", Q),
+    (403, "AllocationQuota.FreeTierOnly", "The free tier of the model has been exhausted.", Q),
+    (403, None, "The free tier of the model has been exhausted. If you wish to continue, pay.", Q),
+    (404, "ModelNotFound", "Model can not be found.", N),
+    (404, "model_not_found", "The model x does not exist or you do not have access to it.", N),
+    (404, "model_not_supported", "Unsupported model x for OpenAI compatibility mode.", N),
+    (404, "WorkSpaceNotFound", "WorkSpace can not be found.", N),
+    (413, None, "", B),
+    (422, None, "", B),
+    (429, "Throttling", "Requests throttling triggered.", R),
+    (429, "Throttling.RateQuota", "Requests rate limit exceeded, please try again later.", R),
+    (429, "LimitRequests", "You exceeded your current requests list.", R),
+    (429, "limit_requests", "You exceeded your current requests list.", R),
+    (429, "Throttling.BurstRate", "Request rate increased too quickly.", R),
+    (429, "limit_burst_rate", "Request rate increased too quickly.", R),
+    (429, "Throttling.AllocationQuota", "Allocated quota exceeded, please increase your quota limit.", R),
+    (429, "insufficient_quota", "You exceeded your current quota.", R),  # tokens a minute here, not money
+    (429, "Throttling.AllocationQuota", "Free allocated quota exceeded.", Q),
+    (429, "Throttling.Concurrency", "", R),
+    (429, "CommodityNotPurchased", "Commodity has not purchased yet.", Q),
+    (429, "PrepaidBillOverdue", "The prepaid bill is overdue.", Q),
+    (429, "PostpaidBillOverdue", "The postpaid bill is overdue.", Q),
+    (429, None, "", R),
+    (500, "InternalError", "An internal error has occured, please try again later.", S),
+    (500, "internal_error", "An internal error has occured.", S),
+    (500, "InternalError.Algo", "Expecting value.", S),
+    (500, "SystemError", "An system error has occured.", S),
+    (500, "ModelServiceFailed", "Failed to request model service.", S),
+    (500, "RequestTimeOut", "Request timed out, please try again later.", S),
+    (500, "ResponseTimeout", "Response timed out.", S),
+    (500, "InternalError.Timeout", "", S),
+    (
+        503,
+        "ModelServingError",
+        "Too many requests. Your requests are being throttled due to system capacity limits.",
+        S,
+    ),
+    (503, "ServiceUnavailable", "", S),
+    (503, "ModelUnavailable", "Model is unavailable, please try again later.", S),
+    (502, None, "", S),
+    (599, None, "", S),
+    # the code counts more than the status, and is all that an event may have
+    (500, "InvalidParameter", "", B),
+    (400, "Throttling.RateQuota", "", R),
+    (503, "Arrearage", "", Q),
+    (None, "Throttling.RateQuota", "", R),
+    (None, "internal_error", "", S),
+    (None, "InvalidApiKey", "", AUTH),
+    # what is known of neither
+    (402, None, "", Q),
+    (418, "teapot", "", B),
+    (None, "new_code", "", APIStatusError),
+    (302, None, "", APIStatusError),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "message", "cls"), SAID)
+def test_the_class_for_what_the_service_says(
+    status: int | None, code: str | None, message: str, cls: type[APIStatusError]
+) -> None:
+    """Code and message decide, then the status; whether trying again helps follows from the class."""
+    error = status_error(status, code=code, message=message)
+    assert type(error) is cls
+    assert (error.status_code, error.code) == (status, code)
+    assert error.is_retryable is (cls in (RateLimitError, ServerError))
+    assert error.message == message or not message
+
+
+KINDS: list[tuple[int | None, str | None, str, type[APIStatusError]]] = [
+    (None, None, "limit_requests", RateLimitError),
+    (None, None, "data_inspection_failed", ContentFilterError),
+    (401, None, "invalid_request_error", AuthenticationError),
+    (None, "invalid_parameter_error", "invalid_request_error", BadRequestError),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "kind", "cls"), KINDS)
+def test_the_type_of_a_compatible_error_counts_too(
+    status: int | None, code: str | None, kind: str, cls: type[APIStatusError]
+) -> None:
+    """Where `code` is null the compatible protocol's `type` may hold it."""
+    error = status_error(status, code=code, message="m", kind=kind)
+    assert type(error) is cls
+    assert error.code == code
+
+
+@pytest.mark.parametrize("status", [408, 409])
+def test_two_statuses_are_worth_another_try(status: int) -> None:
+    """408 and 409 are retried, but not where their code says that it is of no use."""
+    error = status_error(status, code=None, message="")
+    assert type(error) is APIStatusError
+    assert error.is_retryable
+    assert not status_error(status, code="InvalidParameter", message="").is_retryable
+
+
+def test_an_error_that_says_nothing_says_so() -> None:
+    """There is a message, and the status in it, where the service sent none."""
+    assert "503" in status_error(503, code=None, message="").message
+
+
+def test_a_body_of_megabytes_is_not_kept_whole() -> None:
+    """The text of an error's body is kept up to 64 KiB of it; an object is kept as it is."""
+    assert len(status_error(500, code=None, message="m", body="x" * 1_000_000).body) == 65_536
+    body = {"message": "x" * 1_000_000}
+    assert status_error(500, code=None, message="m", body=body).body == body
+
+
+# ---------------------------------------------------------------- what an error shows and keeps
+
+SHOWN: list[tuple[dict[str, Any], str]] = [
+    ({}, "It failed."),
+    ({"status_code": 429}, "It failed. (status=429)"),
+    ({"code": "Throttling", "request_id": "r-1"}, "It failed. (code=Throttling, request_id=r-1)"),
+    (
+        {"status_code": 429, "code": "Throttling", "request_id": "r-1", "retry_after": 3.0, "body": {"a": 1}},
+        "It failed. (status=429, code=Throttling, request_id=r-1)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "text"), SHOWN)
+def test_str_shows_what_support_asks_for(fields: dict[str, Any], text: str) -> None:
+    """The text of an error is its message, then status, code and request id where they are known."""
+    assert str(RateLimitError("It failed.", **fields)) == text
+
+
+PARTIAL = ChatResult(
+    (
+        Choice(
+            0,
+            "hm",
+            "A",
+            (ToolCall("call_1", "f", "{}", {}),),
+            (InvalidToolCall("call_2", "g", "{", "not JSON"),),
+            None,
+            ({"token": "A"},),
+            Audio("AAAA", "hello", "audio_1", 7),
+        ),
+    ),
+    Usage(1, 2, 3, cached_tokens=0),
+    ResponseDelta("chatcmpl-7", "r-1", "qwen-plus", 7),
+)
+FULL: dict[str, Any] = {
+    "status_code": 429,
+    "code": "Throttling",
+    "request_id": "r-1",
+    "retry_after": 1.5,
+    "body": {"error": {"code": "Throttling", "list": [1, None]}},
+    "response": ErrorResponse(429, {"x-request-id": "r-1"}, '{"error": {}}'),
+    "partial": PARTIAL,
+    "is_retryable": True,
+}
+
+
+@pytest.mark.parametrize(
+    "again", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"]
+)
+@pytest.mark.parametrize("fields", [{}, FULL], ids=["bare", "full"])
+@pytest.mark.parametrize("cls", CLASSES)
+def test_an_error_survives_a_pickle(cls: type[ModelStudioError], fields: dict[str, Any], again: Any) -> None:
+    """Every class comes back from another process with every field, also what had arrived of the answer."""
+    error = cls("It failed.", **fields)
+    back = again(error)
+    assert type(back) is cls
+    assert vars(back) == vars(error)
+    assert (back.args, str(back), back.is_retryable) == (error.args, str(error), error.is_retryable)
+    assert {name: getattr(back, name) for name in fields} == fields
+
+
+def test_all_fields_are_there_when_nothing_is_known() -> None:
+    """A bare error has every attribute, as None."""
+    error = ProtocolError("x")
+    names = ["status_code", "code", "request_id", "retry_after", "body", "response", "partial"]
+    assert [getattr(error, name) for name in names] == [None] * 7
+
+
+KEY = "sk-very-secret"
+
+
+def test_redact_takes_the_key_out_of_everything() -> None:
+    """A service that echoes the key does not get it into a log: not by message, code, body, headers or text."""
+    error = AuthenticationError(
+        f"Incorrect API key provided: {KEY}.",
+        status_code=401,
+        code=f"invalid {KEY}",
+        request_id="r-1",
+        body={"error": {"message": f"bad {KEY}", KEY: ["x", {"deep": KEY}], "n": 1, "none": None}},
+        response=ErrorResponse(401, {"x-echo": f"Bearer {KEY}", "x-request-id": "r-1"}, f"text {KEY}"),
+    )
+    error.redact(KEY)
+    everything = (str(error), repr(error), error.args, error.message, error.code, error.body, error.response)
+    assert KEY not in repr(everything)
+    assert KEY.encode() not in pickle.dumps(error)
+    assert error.message == "Incorrect API key provided: [redacted]."
+    assert error.body["error"]["message"] == "bad [redacted]"
+    assert (error.body["error"]["n"], error.body["error"]["none"]) == (1, None)
+    assert error.response is not None
+    assert (error.response.status_code, error.response.headers["x-request-id"]) == (401, "r-1")
+    assert error.request_id == "r-1"
+
+
+def test_redact_leaves_what_holds_no_key() -> None:
+    """Text bodies are redacted too; an empty secret, or one that is nowhere, changes nothing."""
+    error = ServerError("It failed.", body=f"<html>{KEY}</html>")
+    error.redact("")
+    error.redact("sk-other")
+    assert error.body == f"<html>{KEY}</html>"
+    assert error.message == "It failed."
+    error.redact(KEY)
+    assert error.body == "<html>[redacted]</html>"
+
+
+class Both(RateLimitError, ValueError):
+    """As an adapter makes one that is also its framework's."""
+
+
+def test_recast_keeps_cause_and_traceback() -> None:
+    """An error as a class of an adapter has the same fields, cause and traceback, and no other context."""
+    try:
+        try:
+            raise ConnectionResetError("gone")
+        except ConnectionResetError as cause:
+            raise RateLimitError("It failed.", **FULL) from cause
+    except RateLimitError as caught:
+        error = caught
+    back = error.recast(Both)
+    assert type(back) is Both
+    assert isinstance(back, ValueError)
+    assert vars(back) == vars(error)
+    assert (back.args, str(back)) == (error.args, str(error))
+    assert back.__cause__ is error.__cause__
+    assert isinstance(back.__cause__, ConnectionResetError)
+    assert traceback.format_tb(back.__traceback__) == traceback.format_tb(error.__traceback__) != []
+    assert back.__suppress_context__
+    assert type(pickle.loads(pickle.dumps(back))) is Both
+
+
+def test_an_error_response_reads_like_one_of_http() -> None:
+    """What LangChain's tracer reads of a response is there: status, headers, `json()`."""
+    response = ErrorResponse(400, {"a": "b"}, '{"c": 1}')
+    assert (response.status_code, response.headers, response.json()) == (400, {"a": "b"}, {"c": 1})
+    with pytest.raises(ValueError, match="Expecting value"):
+        ErrorResponse(502, {}, "<html>").json()

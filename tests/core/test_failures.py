@@ -1,0 +1,285 @@
+"""A response with an error status becomes the typed error, whatever its body is and whichever protocol it is of."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from modelstudio_core.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ContentFilterError,
+    ModelStudioError,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+)
+from modelstudio_core.types import ResponseHead
+from modelstudio_core.wire.failures import error_of_response, says_error
+from modelstudio_core.wire.openai import OpenAICodec
+
+HEADERS = {"content-type": "application/json", "x-request-id": "of-header"}
+NO_KEY = {"message": "You gave no API key.", "type": "invalid_request_error", "param": None, "code": None}
+MODERATED = "data_inspection_failed"
+FLAGGED = {"message": "Not appropriate.", "type": MODERATED, "param": "None", "code": MODERATED}
+
+BODIES: list[tuple[str, int, Any, type[ModelStudioError], str, str | None, str]] = [
+    # name, status, body -> class, message begins with, code, request id
+    (
+        "compatible, code null, request id outside",
+        401,
+        {"error": NO_KEY, "request_id": "r-1"},
+        AuthenticationError,
+        "You gave no API key.",
+        None,
+        "r-1",
+    ),
+    (
+        "compatible, with an id besides",
+        400,
+        {"error": FLAGGED, "id": "chatcmpl-7", "request_id": "r-1"},
+        ContentFilterError,
+        "Not appropriate.",
+        "data_inspection_failed",
+        "r-1",
+    ),
+    (
+        "compatible, request id in the header only",
+        400,
+        {"error": FLAGGED},
+        ContentFilterError,
+        "Not appropriate.",
+        "data_inspection_failed",
+        "of-header",
+    ),
+    (
+        "compatible, request id inside",
+        400,
+        {"error": {**FLAGGED, "request_id": "r-2"}},
+        ContentFilterError,
+        "Not appropriate.",
+        "data_inspection_failed",
+        "r-2",
+    ),
+    (
+        "compatible, native code",
+        429,
+        {"error": {"message": "Slow.", "code": "Throttling.RateQuota"}},
+        RateLimitError,
+        "Slow.",
+        "Throttling.RateQuota",
+        "of-header",
+    ),
+    (
+        "native",
+        400,
+        {"code": "InvalidParameter", "message": "Role?", "request_id": "r-1"},
+        BadRequestError,
+        "Role?",
+        "InvalidParameter",
+        "r-1",
+    ),
+    (
+        "bare string",
+        404,
+        {"error": "Specified model not found: x"},
+        NotFoundError,
+        "Specified model not found: x",
+        None,
+        "of-header",
+    ),
+    ("a list as error", 400, {"error": [{"msg": "x"}]}, BadRequestError, "[{'msg': 'x'}]", None, "of-header"),
+    ("code a number", 503, {"error": {"message": "Busy.", "code": 503}}, ServerError, "Busy.", "503", "of-header"),
+    (
+        "no message",
+        503,
+        {"error": {"code": "ModelUnavailable"}},
+        ServerError,
+        "the service answered with HTTP status 503",
+        "ModelUnavailable",
+        "of-header",
+    ),
+    ("empty error", 500, {"error": {}}, ServerError, "HTTP status 500 without an error object", None, "of-header"),
+    (
+        "another object",
+        422,
+        {"detail": "no"},
+        BadRequestError,
+        "HTTP status 422 without an error object",
+        None,
+        "of-header",
+    ),
+    (
+        "a code that is no status",
+        400,
+        {"error": {"message": "No.", "code": 20035}},
+        BadRequestError,
+        "No.",
+        "20035",
+        "of-header",
+    ),
+    (
+        "a code that is another status",
+        400,
+        {"error": {"message": "No.", "code": 503}},
+        BadRequestError,
+        "No.",
+        "503",
+        "of-header",
+    ),
+    (
+        "type for code",
+        400,
+        {"error": {**FLAGGED, "code": None}},
+        ContentFilterError,
+        "Not appropriate.",
+        None,
+        "of-header",
+    ),
+    (
+        "HTML, wrong request",
+        400,
+        b"<html>",
+        BadRequestError,
+        "HTTP status 400 without an error object",
+        None,
+        "of-header",
+    ),
+    ("a list", 500, [], ServerError, "HTTP status 500 without an error object", None, "of-header"),
+    (
+        "HTML",
+        502,
+        b"<html><h1>Bad gateway</h1></html>",
+        ServerError,
+        "HTTP status 502 without an error object",
+        None,
+        "of-header",
+    ),
+    ("nothing", 503, b"", ServerError, "HTTP status 503 without an error object", None, "of-header"),
+    ("not UTF-8", 500, b"\xff\xfe", ServerError, "HTTP status 500 without an error object", None, "of-header"),
+    (
+        "half of JSON",
+        429,
+        b'{"error": {"mess',
+        RateLimitError,
+        "HTTP status 429 without an error object",
+        None,
+        "of-header",
+    ),
+    (
+        "nested 200,000 deep",
+        500,
+        b"[" * 200_000,
+        ServerError,
+        "HTTP status 500 without an error object",
+        None,
+        "of-header",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cls", "message", "code", "request_id"), [c[1:] for c in BODIES], ids=[c[0] for c in BODIES]
+)
+def test_bodies(
+    status: int, body: Any, cls: type[ModelStudioError], message: str, code: str | None, request_id: str
+) -> None:
+    """Class, message, code, request id, and the body as it came: decoded where it is an error object, else its text."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    error = error_of_response(ResponseHead(status, HEADERS), raw)
+    assert type(error) is cls
+    assert error.message.startswith(message)
+    assert (error.status_code, error.code, error.request_id) == (status, code, request_id)
+    assert error.response is not None
+    assert (error.response.status_code, error.response.headers) == (status, HEADERS)
+    assert error.response.text == raw.decode("utf-8", "replace")
+    text = raw.decode("utf-8", "replace")[:65_536]
+    assert error.body == (body if isinstance(body, dict) and body.get("error", body.get("code")) else text)
+    assert str(OpenAICodec().error(ResponseHead(status, HEADERS), raw)) == str(error)
+
+
+def test_what_a_body_begins_with_is_shown_and_no_more() -> None:
+    """A page of HTML shows its beginning and its content type in the message, not all of itself."""
+    head = ResponseHead(502, {"content-type": "text/html"})
+    error = error_of_response(head, b"<html>Bad gateway" + b"x" * 5000)
+    assert "text/html" in error.message
+    assert "'<html>Bad gateway" in error.message
+    assert len(error.message) < 400
+    assert error_of_response(ResponseHead(502, {}), b" short\n").message.endswith(
+        "(no content type); it begins 'short'"
+    )
+    assert error.request_id is None
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_an_error_that_names_its_target(status: int) -> None:
+    """Redirects are not followed with a key; the message says where to and what to set."""
+    error = error_of_response(ResponseHead(status, {"location": "https://elsewhere/v1"}), b"")
+    assert type(error) is APIStatusError
+    assert "https://elsewhere/v1" in error.message
+    assert "base_url" in error.message
+    assert not error.is_retryable
+    assert "nowhere" in error_of_response(ResponseHead(status, {}), b"").message
+
+
+DATE = "Sun, 22 Nov 2026 07:00:00 GMT"
+RETRY_AFTER: list[tuple[str, dict[str, str], float | None]] = [
+    ("seconds", {"retry-after": "3"}, 3.0),
+    ("parts of a second", {"retry-after": "0.5"}, 0.5),
+    ("zero", {"retry-after": "0"}, 0.0),
+    ("milliseconds", {"retry-after-ms": "1500"}, 1.5),
+    ("milliseconds before seconds", {"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+    ("milliseconds that are none", {"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+    ("a date, by the server's clock", {"retry-after": "Sun, 22 Nov 2026 07:00:05 GMT", "date": DATE}, 5.0),
+    ("a date in the past", {"retry-after": "Sun, 22 Nov 2026 06:00:00 GMT", "date": DATE}, 0.0),
+    ("a date without the server's clock", {"retry-after": DATE}, None),
+    ("a date in two kinds of clock", {"retry-after": "Sun, 22 Nov 2026 07:00:05 -0000", "date": DATE}, None),
+    ("negative", {"retry-after": "-0.5"}, None),
+    ("not a number", {"retry-after": "nan"}, None),
+    ("endless", {"retry-after": "inf"}, None),
+    ("words", {"retry-after": "soon", "date": DATE}, None),
+    ("empty", {"retry-after": ""}, None),
+    ("none", {}, None),
+]
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [c[1:] for c in RETRY_AFTER], ids=[c[0] for c in RETRY_AFTER])
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    """Every form of the header is read, for errors with and without an object; what makes no sense is nothing."""
+    head = ResponseHead(429, headers)
+    assert error_of_response(head, b"").retry_after == seconds
+    assert error_of_response(head, b'{"code":"Throttling","message":"m"}').retry_after == seconds
+
+
+def test_headers_that_may_hold_a_secret_are_not_kept() -> None:
+    """Cookies and what authorises do not get into an error."""
+    secret = {"set-cookie": "a=b", "authorization": "Bearer x", "proxy-authorization": "y", "www-authenticate": "z"}
+    error = error_of_response(ResponseHead(401, secret | {"x-request-id": "r-1"}), b"")
+    assert error.response is not None
+    assert error.response.headers == {"x-request-id": "r-1"}
+
+
+OBJECTS: list[tuple[dict[str, Any], bool]] = [
+    ({"error": {"message": "m"}}, True),
+    ({"error": "m"}, True),
+    ({"code": "C", "message": "m"}, True),
+    ({"code": "C", "message": "", "request_id": "r"}, True),
+    ({"error": None, "choices": []}, False),
+    ({"error": {}, "choices": []}, False),
+    ({"error": ""}, False),
+    ({"code": "", "message": "", "output": {"text": "A"}}, False),
+    ({"code": "200", "message": "ok", "output": {"text": "A"}}, False),
+    ({"code": "200", "message": "ok", "choices": [{}]}, False),
+    ({"code": "C"}, False),
+    ({"message": "m"}, False),
+    ({}, False),
+]
+
+
+@pytest.mark.parametrize(("value", "is_error"), OBJECTS)
+def test_which_objects_are_errors(value: dict[str, Any], is_error: bool) -> None:
+    """An `error` that says something, or a code with a message and no answer; an answer with a code besides is none."""
+    assert says_error(value) is is_error

@@ -1,0 +1,65 @@
+"""The core knows no framework and no adapter, and one place of it knows HTTP."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import modelstudio_core
+
+CORE = Path(modelstudio_core.__file__).parent
+FILES = sorted(CORE.rglob("*.py"))
+NAMES = [path.relative_to(CORE).as_posix() for path in FILES]
+FOREIGN = ("langchain", "langgraph", "llama_index", "openai", "dashscope", "requests", "aiohttp", "local_model")
+WITH_HTTP = {"transport.py", "connections.py"}
+
+
+def imports_of(path: Path) -> set[str]:
+    """The top-level packages that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_what_a_file_imports(path: Path) -> None:
+    """No file imports a framework, an adapter or a vendor's SDK; only two import httpx and what it stands on."""
+    names = imports_of(path)
+    assert not [name for name in names if name.startswith(FOREIGN)]
+    if path.name not in WITH_HTTP:
+        assert not names & {"httpx", "httpcore", "anyio", "socket", "ssl", "time"}
+
+
+def test_the_files_are_found() -> None:
+    """The check above has something to check."""
+    assert {"client.py", "transport.py", "wire/openai.py", "sse.py"} <= set(NAMES)
+
+
+def test_no_framework_comes_with_the_core() -> None:
+    """Importing every module of the core leaves no framework and no adapter in `sys.modules`."""
+    modules = [f"modelstudio_core.{name[:-3].replace('/', '.')}" for name in NAMES if not name.endswith("__init__.py")]
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules, sep='\\n')"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CORE.parent)
+    names = loaded.stdout.split()
+    assert "modelstudio_core.client" in names
+    assert not [name for name in names if name.split(".")[0].startswith((*FOREIGN, "llama_index_modelstudio"))]
+
+
+PURE = """accumulate config errors models parameters retry sse thinking types
+    wire.codec wire.failures wire.openai wire.writer"""
+
+
+@pytest.mark.parametrize("name", PURE.split())
+def test_a_pure_module_comes_without_http(name: str) -> None:
+    """Whatever is pure can be imported where there is no httpx."""
+    code = f"import sys; sys.modules['httpx'] = None; import modelstudio_core.{name}"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=CORE.parent)

@@ -1,0 +1,363 @@
+"""What a caller asks for, and what is sent instead: every policy on thinking as a row, on models of the catalogue.
+
+The classes: qwen3.7-max, qwen3.8-max, glm-5.2 think unless told not to; qwen-plus, qwen3-max only if told to; qwq-plus,
+qvq-max, deepseek-r1, kimi/kimi-k3 always; qwen-max never; made-up is unknown, and taken to think.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from modelstudio_core.errors import BadRequestError, ConfigurationError, ModelStudioError
+from modelstudio_core.models import model_info
+from modelstudio_core.thinking import JSON_INSTRUCTION, Plan, asks_for_stream, may_think, plan
+from modelstudio_core.types import ChatRequest, ImagePart, Message, TextPart
+
+USER = Message("user", "hello")
+F, G = ({"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in "fg")
+THE_F = {"type": "function", "function": {"name": "f"}}
+OFF = {"enable_thinking": False}
+ON = {"enable_thinking": True}
+NONE = {"enable_thinking": None}
+SEED = {"parameters": {"seed": 1}}
+AUTO = {"tool_choice": "auto"}
+DISABLED = {"parameters": {"thinking": {"type": "disabled"}}}
+ADAPTIVE = {"parameters": {"thinking": {"type": "adaptive"}}}
+JSON = {"response_format": {"type": "json_object"}}
+SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}}
+
+
+def one(choice: Any) -> dict[str, Any]:
+    return {"tools": (F,), "tool_choice": choice}
+
+
+def two(choice: Any) -> dict[str, Any]:
+    return {"tools": (F, G), "tool_choice": choice}
+
+
+def planned(model: str, given: dict[str, Any], *, stream: bool = False) -> tuple[ChatRequest, Plan]:
+    request = ChatRequest(**{"model": model, "messages": (USER,), **given})
+    before = copy.deepcopy(request)
+    result = plan(request, model_info(model), stream=stream)
+    assert request == before
+    return request, result
+
+
+# ---------------------------------------------------------------- whether the wire streams
+
+STREAMS: list[tuple[str, dict[str, Any], bool]] = [
+    # what may think streams (vendor: thinking "must be set to false for non-streaming calls")
+    ("qwen3.7-max", {}, True),
+    ("qwen3.7-max", ON, True),
+    ("qwen3.7-max", OFF, False),
+    ("qwen3.8-max", {"reasoning_effort": "none"}, False),
+    ("qwen3.8-max", {"reasoning_effort": "low"}, True),
+    ("qwen-plus", {}, False),
+    ("qwen-plus", ON, True),
+    ("qwen-plus", OFF, False),
+    ("qwen3-32b", {}, True),
+    ("qwen-max", {}, False),
+    ("deepseek-r1", {}, True),
+    ("made-up", {}, True),
+    ("made-up", OFF, False),
+    # streaming-only models, thinking or not (vendor's Streaming page)
+    ("qwq-plus", {}, True),
+    ("qvq-max", {}, True),
+    ("qwen-omni-turbo", {}, True),
+    ("qwen3-omni-flash", OFF, True),
+    # the caller's explicit wish
+    ("qwen3.7-max", {"streaming": False}, False),
+    ("qwen3.7-max", ON | {"streaming": False}, False),
+    ("deepseek-r1", {"streaming": False}, False),
+    ("made-up", {"streaming": False}, False),
+    ("qwq-plus", {"streaming": False}, True),
+    ("qwen-omni-turbo", {"streaming": False}, True),
+    ("qwen-max", {"streaming": True}, True),
+    ("qwen-plus", OFF | {"streaming": True}, True),
+    # what was decided for the request counts, not the model's default
+    ("qwen3.7-max", JSON, False),
+    ("qwen3.7-max", one(THE_F), False),
+    ("qwen3.7-max", {"tools": (F,)}, True),
+    ("MiniMax/MiniMax-M3", OFF, False),
+    ("MiniMax/MiniMax-M3", DISABLED, False),
+    ("MiniMax/MiniMax-M3", {}, True),
+]
+
+
+@pytest.mark.parametrize(("model", "given", "streams"), STREAMS)
+def test_whether_the_wire_streams(model: str, given: dict[str, Any], streams: bool) -> None:
+    """A whole answer is streamed on the wire where the model must stream or may think, unless the caller said no."""
+    assert planned(model, given)[1].stream is streams
+
+
+@pytest.mark.parametrize(("model", "given", "streams"), STREAMS)
+def test_a_caller_who_streams_always_does(model: str, given: dict[str, Any], streams: bool) -> None:
+    """For a caller who consumes a stream the wire streams, whatever else was said."""
+    assert planned(model, given, stream=True)[1].stream is True
+
+
+# ---------------------------------------------------------------- what is sent
+
+SENT: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
+    # where the caller says nothing, enable_thinking is not sent
+    ("default on", "qwen3.7-max", {}, {}, ""),
+    ("default off", "qwen-plus", {}, {}, ""),
+    ("always", "qwq-plus", {}, {}, ""),
+    ("never", "qwen-max", {}, {}, ""),
+    ("unknown", "made-up", {}, {}, ""),
+    # what the caller says is sent
+    ("on", "qwen-plus", ON | {"thinking_budget": 9}, {}, ""),
+    ("off", "qwen3.7-max", OFF, {}, ""),
+    ("off, unknown model", "made-up", OFF, {}, ""),
+    ("on, a model without thinking: the service may say no", "qwen-max", ON, {}, ""),
+    ("effort and preserving", "qwen3.8-max", {"reasoning_effort": "low", "preserve_thinking": False}, {}, ""),
+    ("on is not sent to a thinking-only model", "qwq-plus", ON, NONE, ""),
+    ("nor to one that streams or not", "kimi/kimi-k3", ON, NONE, ""),
+    # MiniMax-M3 has an object for a switch (vendor's chat reference)
+    ("its switch, off", "MiniMax/MiniMax-M3", OFF, NONE | DISABLED, ""),
+    (
+        "its switch, on",
+        "MiniMax/MiniMax-M3",
+        ON | {"parameters": {"top_p": 1}},
+        NONE | {"parameters": ADAPTIVE["parameters"] | {"top_p": 1}},
+        "",
+    ),
+    ("its switch, untouched", "MiniMax/MiniMax-M3", {}, {}, ""),
+    ("its switch, set by the caller", "MiniMax/MiniMax-M3", DISABLED, {}, ""),
+    ("its switch, set twice: the wire's own name wins", "MiniMax/MiniMax-M3", OFF | ADAPTIVE, NONE, ""),
+    ("another model's switch is sent as it is", "qwen3.7-max", DISABLED, {}, ""),
+    # cumulative streams (qwen-mt)
+    ("each event repeats the text", "qwen-mt-plus", {}, {"cumulative_stream": True}, ""),
+    ("so does this one", "qwen-mt-turbo", {}, {"cumulative_stream": True}, ""),
+    # GLM brings tool calls in a stream only if asked to (vendor's Function calling page)
+    ("tool_stream", "glm-5.1", {"tools": (F,)}, {"parameters": {"tool_stream": True}}, ""),
+    (
+        "tool_stream, beside others",
+        "glm-5.1",
+        {"tools": (F,), **SEED},
+        {"parameters": {"tool_stream": True, "seed": 1}},
+        "",
+    ),
+    ("tool_stream, set by the caller", "glm-5.1", {"tools": (F,), "parameters": {"tool_stream": False}}, {}, ""),
+    ("no tools, no tool_stream", "glm-5.1", {}, {}, ""),
+    ("no stream, no tool_stream", "glm-5.1", {"tools": (F,), **OFF}, {}, ""),
+    # tool choices that every model takes
+    ("auto", "qwen3.7-max", two("auto"), {}, ""),
+    ("none", "qwen3.7-max", two("none"), {}, ""),
+    ("unsaid", "qwen3.7-max", {"tools": (F, G)}, {}, ""),
+    ("a choice without tools is not sent", "qwen-plus", {"tool_choice": "required"}, {"tool_choice": None}, ""),
+    ("nor auto", "qwen-plus", {"tool_choice": "auto"}, {"tool_choice": None}, ""),
+    # a forced choice while thinking may be on is a 400: 'one of the strings that should be ["none", "auto"]'
+    ("named, default on: off for this request", "qwen3.7-max", two(THE_F), OFF, ""),
+    ("named, default off: certainty", "qwen-plus", two(THE_F), OFF, ""),
+    (
+        "its budget goes with it",
+        "qwen3.7-max",
+        one(THE_F) | {"thinking_budget": 9},
+        OFF | {"thinking_budget": None},
+        "",
+    ),
+    ("named, off by the caller", "qwen3.7-max", two(THE_F) | OFF, {}, ""),
+    ("named, on by the caller", "qwen3.7-max", two(THE_F) | ON, AUTO, "think"),
+    ("named, on by the caller, default off", "qwen-plus", one(THE_F) | ON, AUTO, "think"),
+    ("named, always thinks", "qwq-plus", two(THE_F), AUTO, "think"),
+    ("named, never thinks", "qwen-max", two(THE_F), {}, ""),
+    ("named, unknown", "made-up", two(THE_F), AUTO, "think"),
+    ("named, unknown, off by the caller", "made-up", one(THE_F) | OFF, {}, ""),
+    ("named, switch of its own", "MiniMax/MiniMax-M3", one(THE_F), DISABLED, ""),
+    ("named, its own switch off by the caller", "MiniMax/MiniMax-M3", one(THE_F) | DISABLED, {}, ""),
+    ("named, its own switch on by the caller", "MiniMax/MiniMax-M3", one(THE_F) | ADAPTIVE, AUTO, "think"),
+    # "required" is no choice of Qwen's (vendor's Function calling page)
+    ("any, one tool: its name", "qwen3.7-max", one("any"), OFF | {"tool_choice": THE_F}, ""),
+    ("required, one tool: its name", "qwen-max", one("required"), {"tool_choice": THE_F}, ""),
+    ("required, one tool, always thinks", "qwq-plus", one("required"), AUTO, "think"),
+    ("required, several: auto", "qwen-max", two("required"), AUTO, "2 tools"),
+    ("any, several: auto, thinking as it was", "qwen3.7-max", two("any"), AUTO, "2 tools"),
+    ("required, several, kimi-k3 of Moonshot takes it", "kimi/kimi-k3", two("required"), {}, ""),
+    ("any is its required", "kimi/kimi-k3", two("any"), {"tool_choice": "required"}, ""),
+    ("the name of its one tool", "kimi/kimi-k3", one(THE_F), {"tool_choice": "required"}, ""),
+    ("a name among several, it always thinks", "kimi/kimi-k3", two(THE_F), AUTO, "think"),
+    ("the other kimi-k3 does not take required", "kimi-k3", two("required"), AUTO, "2 tools"),
+    # JSON mode: 'must contain the word json'; "not supported when enable_thinking is true"
+    ("JSON mode, default on", "qwen3.7-max", JSON | {"messages": (Message("user", "As JSON, please"),)}, OFF, ""),
+    ("JSON mode, default off: certainty", "qwen-plus", JSON | {"messages": (Message("user", "json"),)}, OFF, ""),
+    ("JSON mode, on by the caller", "qwen-plus", JSON | ON | {"messages": (Message("user", "json"),)}, {}, ""),
+    ("JSON mode, always thinks", "qwq-plus", JSON | {"messages": (Message("user", "json"),)}, {}, ""),
+    ("JSON mode, never thinks", "qwen-max", JSON | {"messages": (Message("user", "json"),)}, {}, ""),
+    ("JSON mode, unknown", "made-up", JSON | {"messages": (Message("user", "json"),)}, {}, ""),
+    ("json_schema is sent as asked", "qwen3.7-max", SCHEMA, {}, ""),
+    ("text is sent as asked", "qwen3.7-max", {"response_format": {"type": "text"}}, {}, ""),
+    # n
+    ("n without tools", "qwen-plus", {"n": 4}, {}, ""),
+    ("n=1 with tools", "qwen-plus", {"n": 1, "tools": (F,)}, {}, ""),
+]
+
+
+@pytest.mark.parametrize(("model", "given", "sent", "notice"), [c[1:] for c in SENT], ids=[c[0] for c in SENT])
+def test_what_is_sent(model: str, given: dict[str, Any], sent: dict[str, Any], notice: str) -> None:
+    """What goes out is the caller's request but for these fields; a decision against the caller is told."""
+    request, result = planned(model, given)
+    assert result.request == replace(request, **sent)
+    assert len(result.notices) == bool(notice)
+    if notice:
+        assert notice in result.notices[0]
+        assert model in result.notices[0]
+
+
+REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
+    ("thinking off where it cannot be", "qwq-plus", OFF, "enable_thinking=False"),
+    ("the same, not streaming-only", "deepseek-r1", OFF, "enable_thinking=False"),
+    ("the same, Moonshot's", "kimi/kimi-k3", OFF, "enable_thinking=False"),
+    ("n > 1 with tools", "qwen-plus", {"n": 2, "tools": (F,)}, "n=2"),
+]
+
+
+@pytest.mark.parametrize(("model", "given", "named"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
+def test_what_the_vendor_refuses_in_words(model: str, given: dict[str, Any], named: str) -> None:
+    """Only what the pages call an error is refused, before anything is sent."""
+    with pytest.raises(ConfigurationError, match=named):
+        planned(model, given)
+
+
+OVERRIDES: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
+    ({"thinking": "none"}, {}, False),
+    ({"thinking": "hybrid-default-off"}, {}, False),
+    ({"thinking": "only"}, {}, True),
+    ({"thinking": "none", "streaming_only": True}, {}, True),
+    ({"thinking": "hybrid-default-on"}, {"reasoning_effort": "none"}, False),
+    ({"thinking": "only"}, {"reasoning_effort": "none"}, True),
+]
+
+
+@pytest.mark.parametrize(("facts", "given", "thinks"), OVERRIDES)
+def test_a_capability_the_caller_overrides_decides(facts: dict[str, Any], given: dict[str, Any], thinks: bool) -> None:
+    """The policy asks the model's facts, which the caller can set, and never its name."""
+    request = ChatRequest("made-up", (USER,), **given)
+    model = model_info("made-up", facts)
+    assert plan(request, model, stream=False).stream is thinks
+    assert may_think(request, model) is (thinks and "streaming_only" not in facts)
+
+
+# ---------------------------------------------------------------- the word "json"
+
+WORD: list[tuple[str, tuple[Message, ...], tuple[Message, ...] | None]] = [
+    ("in the user's text", (Message("user", "give me JSON"),), None),
+    ("in the system's text", (Message("system", "Use Json."), USER), None),
+    ("in a part", (Message("user", (ImagePart("x"), TextPart("as json"))),), None),
+    ("in an earlier turn", (Message("user", "json"), Message("assistant", "{}"), USER), None),
+    ("missing, no system message", (USER,), (Message("system", JSON_INSTRUCTION), USER)),
+    (
+        "missing, a system message",
+        (Message("system", "Be brief."), USER),
+        (Message("system", f"Be brief.\n\n{JSON_INSTRUCTION}"), USER),
+    ),
+    ("missing, an empty system message", (Message("system", ""), USER), (Message("system", JSON_INSTRUCTION), USER)),
+    (
+        "missing, a system message in parts",
+        (Message("system", (TextPart("Be brief."),)), USER),
+        (Message("system", (TextPart("Be brief."), TextPart(JSON_INSTRUCTION))), USER),
+    ),
+    (
+        "only the assistant and a tool said it",
+        (USER, Message("assistant", "json"), Message("tool", "json", tool_call_id="c"), USER),
+        (
+            Message("system", JSON_INSTRUCTION),
+            USER,
+            Message("assistant", "json"),
+            Message("tool", "json", tool_call_id="c"),
+            USER,
+        ),
+    ),
+    (
+        "only an image's address says it",
+        (Message("user", (ImagePart("https://a/json.png"),)),),
+        (Message("system", JSON_INSTRUCTION), Message("user", (ImagePart("https://a/json.png"),))),
+    ),
+]
+
+
+@pytest.mark.parametrize(("messages", "sent"), [c[1:] for c in WORD], ids=[c[0] for c in WORD])
+def test_json_mode_needs_its_word(messages: tuple[Message, ...], sent: tuple[Message, ...] | None) -> None:
+    """Where no system or user text says "json", in any case, an instruction is added that does; else nothing is."""
+    assert "json" in JSON_INSTRUCTION.lower()
+    _, result = planned("qwen-plus", {"messages": messages, **JSON})
+    assert result.request.messages == (sent or messages)
+    _, without = planned("qwen-plus", {"messages": messages, **SCHEMA})
+    assert without.request.messages == messages
+
+
+# ---------------------------------------------------------------- sending reasoning back
+
+FIRST, LAST = "an earlier turn", "this turn"
+HISTORY = (
+    Message("user", "one"),
+    Message("assistant", "1", reasoning_content=FIRST),
+    Message("user", "two"),
+    Message("assistant", "", reasoning_content=LAST),
+    Message("tool", "2", tool_call_id="c"),
+)
+REPLAYED: list[tuple[str, str, dict[str, Any], list[str]]] = [
+    # after the last user message always, in a tool loop (vendor: "pass it back"); earlier ones by policy
+    ("Qwen by default", "qwen-plus", {}, [LAST]),
+    ("preserve_thinking, default off", "qwen3.6-plus", {}, [LAST]),
+    ("preserve_thinking, asked for", "qwen3.6-plus", {"preserve_thinking": True}, [FIRST, LAST]),
+    ("preserve_thinking, default on", "qwen3.8-max", {}, [FIRST, LAST]),
+    ("preserve_thinking, default on, switched off", "qwen3.8-max", {"preserve_thinking": False}, [LAST]),
+    ("GLM reads all", "glm-5.2", {}, [FIRST, LAST]),
+    ("glm-5.3 drops it by default", "glm-5.3", {}, [LAST]),
+    ("Moonshot's kimi must keep all", "kimi/kimi-k2.6", {}, [FIRST, LAST]),
+    ("the service's own kimi", "kimi-k2.6", {}, [LAST]),
+    ("DeepSeek", "deepseek-v4-pro", {}, [LAST]),
+    ("unknown", "made-up", {}, [LAST]),
+    ("always", "qwen-plus", {"reasoning_replay": "always"}, [FIRST, LAST]),
+    (
+        "always, though not preserved",
+        "qwen3.8-max",
+        {"reasoning_replay": "always", "preserve_thinking": False},
+        [FIRST, LAST],
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "given", "kept"), [c[1:] for c in REPLAYED], ids=[c[0] for c in REPLAYED])
+def test_which_reasoning_goes_back(model: str, given: dict[str, Any], kept: list[str]) -> None:
+    """The reasoning of this turn goes back always, that of earlier turns by policy; nothing else of them changes."""
+    _, result = planned(model, {"messages": HISTORY, **given})
+    sent = result.request.messages
+    assert [message.reasoning_content for message in sent if message.reasoning_content] == kept
+    assert [replace(m, reasoning_content=None) for m in sent] == [replace(m, reasoning_content=None) for m in HISTORY]
+
+
+def test_never_sends_no_earlier_reasoning() -> None:
+    """reasoning_replay="never" beats a model's policy to read all turns."""
+    _, result = planned("qwen3.8-max", {"messages": HISTORY, "reasoning_replay": "never"})
+    assert FIRST not in [message.reasoning_content for message in result.request.messages]
+
+
+def test_reasoning_without_any_user_message() -> None:
+    """Where no user message stands, all turns are this turn."""
+    _, result = planned("qwen-plus", {"messages": HISTORY[3:]})
+    assert result.request.messages == HISTORY[3:]
+
+
+# ---------------------------------------------------------------- asked to stream after all
+
+ASKED: list[tuple[int | None, str, bool]] = [
+    (400, "parameter.enable_thinking must be set to false for non-streaming calls", True),
+    (400, "<400> InternalError.Algo.InvalidParameter: parameter.enable_thinking only support stream call", True),
+    (400, "This model only support stream mode, please enable the stream parameter to access the model.", True),
+    (400, "parameter.enable_thinking must be a boolean", False),
+    (500, "parameter.enable_thinking must be set to false for non-streaming calls", False),
+    (None, "parameter.enable_thinking must be set to false for non-streaming calls", False),
+]
+
+
+@pytest.mark.parametrize(("status", "message", "asks"), ASKED)
+def test_which_error_asks_for_a_stream(status: int | None, message: str, asks: bool) -> None:
+    """Only the 400 whose words say that the call had to stream does."""
+    error: ModelStudioError = BadRequestError(message, status_code=status)
+    assert asks_for_stream(error) is asks
