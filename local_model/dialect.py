@@ -72,6 +72,8 @@ def to_llama(body: Mapping[str, Any], options: Options) -> dict[str, Any]:
     kwargs["enable_thinking"] = thinks
     kwargs.setdefault("preserve_thinking", body.get("preserve_thinking") is True)
     schema = _response_format(made, options)
+    if schema and not thinks:
+        kwargs["no_thought"] = True  # else llama.cpp's grammar allows a thought before the JSON
     if thinks:
         made["thinking_budget_tokens"] = budget
         if not forced and _is_count(made.get("max_tokens")):

@@ -197,6 +197,12 @@ def test_partial_mode_continues_the_last_message() -> None:
     assert made["chat_template_kwargs"]["enable_thinking"] is False
 
 
+@pytest.mark.parametrize("thinks", [False, True])
+def test_json_without_thinking_opens_after_an_empty_thought(thinks: bool) -> None:
+    made = rewritten({"enable_thinking": thinks, "response_format": {"type": "json_object"}})
+    assert ("no_thought" in made["chat_template_kwargs"]) is not thinks
+
+
 def test_a_thought_is_asked_for_before_a_forced_call() -> None:
     asked = {"tools": [tool("a")], "tool_choice": "required", "enable_thinking": True, "thinking_budget": 9}
     call = rewritten({**asked, "stream": True, "max_tokens": 50})

@@ -148,12 +148,14 @@ def test_after_a_tools_result_comes_an_answer(client: httpx.Client, thinking: bo
 
 
 @pytest.mark.parametrize("thinking", [False, True])
-def test_json_schema_holds(client: httpx.Client, thinking: bool) -> None:
+@pytest.mark.parametrize("said", ["What is the weather in Paris?", "Hangzhou has 12 million inhabitants."])
+def test_json_schema_holds(client: httpx.Client, said: str, thinking: bool) -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     asked_format = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}
-    fields = {"response_format": asked_format, "enable_thinking": thinking, "max_tokens": 120}
-    message = whole(client, **fields)["choices"][0]["message"]
+    fields = {"response_format": asked_format, "enable_thinking": thinking, "max_tokens": 120, "temperature": 0}
+    message = whole(client, messages=[{"role": "user", "content": said}], **fields)["choices"][0]["message"]
     assert list(json.loads(message["content"])) == ["city"]
+    assert bool(message.get("reasoning_content")) is thinking
 
 
 def test_partial_mode_gives_the_continuation_only(client: httpx.Client) -> None:
