@@ -8,7 +8,7 @@ been added it is wrong. This chunk is strict from then on, by the core's own rul
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall, ToolCallChunk
 from langchain_core.messages.tool import invalid_tool_call, tool_call
@@ -73,9 +73,15 @@ def finished_calls(chunks: list[ToolCallChunk], finish_reason: str | None) -> li
 def _with_finished_blocks(
     content: list[str | dict[Any, Any]], finished: list[ToolCall | InvalidToolCall]
 ) -> list[str | dict[Any, Any]]:
-    """v1 content with each tool block in its finished form: langchain-core finishes them leniently, and only some."""
+    """v1 content with each tool block in its finished form: langchain-core finishes them leniently, and only some.
+
+    There are more blocks than calls where sums were added whose right one was finished already: the rest is dropped.
+    """
     rest = iter(finished)
-    return [
-        dict(next(rest, cast("Any", block))) if isinstance(block, dict) and block.get("type") in _TOOL_BLOCKS else block
-        for block in content
-    ]
+    blocks: list[str | dict[Any, Any]] = []
+    for block in content:
+        if not isinstance(block, dict) or block.get("type") not in _TOOL_BLOCKS:
+            blocks.append(block)
+        elif (call := next(rest, None)) is not None:
+            blocks.append(dict(call))
+    return blocks

@@ -53,7 +53,8 @@ _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "u
 _REASONING_BLOCKS = ("reasoning", "thinking")
 # what an assistant turn may hold that is said elsewhere in the message (tool_calls), or is another provider's own
 _DROPPED_FROM_ASSISTANT = ("tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "function_call",
-                           "redacted_thinking", "non_standard", *_REASONING_BLOCKS)  # fmt: skip
+                           "redacted_thinking", "non_standard", "server_tool_call", "server_tool_call_chunk",
+                           "server_tool_result", *_REASONING_BLOCKS)  # fmt: skip
 
 
 # ---------------------------------------------------------------- to the core

@@ -10,6 +10,7 @@ from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.output_parsers.transform import BaseCumulativeTransformOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
@@ -80,10 +81,13 @@ class RequiredPydanticToolCall(_CallRequired, PydanticToolsParser):
     """The arguments of the one call that was asked for, as the pydantic object."""
 
 
-class _JsonRequired(_WholeAnswer):
-    """A parser of JSON that does not repair what was cut off."""
+class RequiredJson(_WholeAnswer, BaseCumulativeTransformOutputParser[Any]):
+    """The JSON of the answer as `parser` gives it, unless it was cut off: that one would repair it."""
+
+    parser: Any
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """The object; of a part of the answer (`partial`) what is there, or None."""
         generation = result[0]
         message = generation.message if isinstance(generation, ChatGeneration) else None
         if message is not None and not partial and message.response_metadata.get("finish_reason") == "length":
@@ -94,15 +98,11 @@ class _JsonRequired(_WholeAnswer):
                     "the answer was cut off inside its JSON: raise max_tokens, or max_completion_tokens",
                     llm_output=generation.text,
                 ) from error
-        return super().parse_result(result, partial=partial)  # type: ignore[misc]  # the parser it is mixed into
+        return self.parser.parse_result(result, partial=partial)
 
-
-class RequiredJson(_JsonRequired, JsonOutputParser):
-    """The JSON of the answer, as it is."""
-
-
-class RequiredPydanticJson(_JsonRequired, PydanticOutputParser):  # type: ignore[type-arg]  # the schema, not known here
-    """The JSON of the answer, as the pydantic object."""
+    def parse(self, text: str) -> Any:
+        """The object that is in `text`."""
+        return self.parser.parse(text)
 
 
 def _no_call(message: BaseMessage | None) -> OutputParserException:
@@ -128,8 +128,8 @@ def tool_parser(schema: Any, name: str) -> BaseOutputParser[Any]:
 def json_parser(schema: Any) -> BaseOutputParser[Any]:
     """The parser for JSON in the answer's text."""
     if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return RequiredPydanticJson(pydantic_object=schema)
-    return RequiredJson()
+        return RequiredJson(parser=PydanticOutputParser(pydantic_object=schema))
+    return RequiredJson(parser=JsonOutputParser())
 
 
 def with_parsing_error(parser: BaseOutputParser[Any]) -> Runnable[Any, dict[str, Any]]:
@@ -160,9 +160,11 @@ def response_format(schema: Any, strict: bool | None) -> dict[str, Any]:
 def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
     """Tools of any form that LangChain knows, as the service takes them. Refuses by name what is no function."""
     wire = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
-    for tool in wire:
-        name = (tool.get("function") or {}).get("name")
-        if tool.get("type") != "function" or not name:
+    for position, tool in enumerate(wire):
+        function = tool.get("function") or {}
+        if strict is not None and "strict" not in function:  # of a tool that has this form already
+            wire[position] = {**tool, "function": {**function, "strict": strict}}
+        if tool.get("type") != "function" or not function.get("name"):
             raise ConfigurationError(
                 f"the tool {str(tool)[:120]} is no function: the chat service takes tools of type 'function' with a "
                 "name; for its own web search use enable_search=True"

@@ -1,0 +1,257 @@
+"""The policies of the core, seen from LangChain: what a model object makes of a call, and that it stays as it was.
+
+Each policy alone is tested in tests/core/test_thinking.py; here is what crosses the adapter. Rows L5, L9 and L39 of
+peers.md and its complaints 2, 3, 5, 10 and 30.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.tools import tool
+
+from langchain_modelstudio import ChatModelStudio
+from langchain_modelstudio.errors import BadRequestError, ConfigurationError
+from tests.langchain.service import WAYS, Answer, Call, call, chat, sent
+from tests.loopback import Exchange, Loopback, reply_json
+
+HELLO = Answer(reasoning=["hm"], text=["hel", "lo"])
+WHOLE = ("invoke", "ainvoke")
+
+# ---------------------------------------------------------------- whether the wire streams
+
+STREAMS: list[tuple[str, dict[str, Any], bool]] = [
+    ("thinking asked for", {"model": "qwen-plus", "enable_thinking": True}, True),
+    ("thinking by default", {"model": "qwen3.7-max"}, True),
+    ("thinking always", {"model": "qwq-plus"}, True),
+    ("thinking only by default, switched off", {"model": "qwen3.7-max", "enable_thinking": False}, False),
+    ("not thinking by default", {"model": "qwen-plus"}, False),
+    ("never thinking", {"model": "qwen-max"}, False),
+    ("unknown, so it may think", {"model": "made-up"}, True),
+    ("unknown, told not to", {"model": "made-up", "enable_thinking": False}, False),
+    ("streaming only", {"model": "qwen3-omni-flash"}, True),
+    ("an explicit no is respected", {"model": "qwen3.7-max", "streaming": False}, False),
+    ("with thinking asked for, too", {"model": "qwen-plus", "enable_thinking": True, "streaming": False}, False),
+    ("but not where the model must stream", {"model": "qwq-plus", "streaming": False}, True),
+    ("an explicit yes", {"model": "qwen-max", "streaming": True}, True),
+]
+
+
+@pytest.mark.parametrize(("settings", "streams"), [case[1:] for case in STREAMS], ids=[case[0] for case in STREAMS])
+@pytest.mark.parametrize("way", WHOLE)
+async def test_invoke_streams_where_the_model_may_think(way: str, settings: dict[str, Any], streams: bool) -> None:
+    """A thinking model refuses a call that does not stream, so `invoke` streams on the wire there (L9, complaint 5)."""
+    with Loopback(HELLO) as server:
+        message = await call(chat(server, **settings), way)
+        assert bool(sent(server).get("stream")) == streams
+        assert ("stream_options" in sent(server)) == streams
+    assert (message.text, message.additional_kwargs) == ("hello", {"reasoning_content": "hm"})
+
+
+HOSTS = (
+    "https://dashscope.aliyuncs.com/compatible-mode/v1",
+    "https://ws-1.eu-central-1.maas.aliyuncs.com",
+    "https://proxy.example.com/v1",
+)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("way", WHOLE)
+async def test_the_host_s_name_decides_nothing(way: str, host: str) -> None:
+    """The wire streams for what the model is, not for where it is (peers.md L9 note 7)."""
+    asked: list[httpx.Request] = []
+    body = "".join(f"data: {_json(event)}\n\n" for event in HELLO.events()) + "data: [DONE]\n\n"
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, text=body)
+
+    mock = httpx.MockTransport(handle)
+    with httpx.Client(transport=mock) as client:
+        async with httpx.AsyncClient(transport=mock) as aclient:
+            llm = ChatModelStudio(
+                model="qwen-plus",
+                api_key="sk-x",
+                base_url=host,
+                enable_thinking=True,
+                http_client=client,
+                http_async_client=aclient,
+            )
+            assert (await call(llm, way)).text == "hello"
+    assert asked[0].url.host in host
+    assert b'"stream":true' in asked[0].content.replace(b" ", b"")
+
+
+def _json(value: Any) -> str:
+    return httpx.Response(200, json=value).text
+
+
+REFUSALS = (
+    "parameter.enable_thinking must be set to false for non-streaming calls",
+    "parameter.enable_thinking only support stream call",
+    "This model only support stream mode, please enable the stream parameter to access the model. ",
+)
+
+
+@pytest.mark.parametrize("message", REFUSALS)
+@pytest.mark.parametrize("way", WHOLE)
+async def test_the_exact_refusal_is_answered_by_a_stream(way: str, message: str) -> None:
+    """Where the service turns out to want a stream, the call is made once more, streaming, without any retries left."""
+    refused = reply_json(400, {"error": {"message": message, "code": "invalid_parameter_error"}})
+    with Loopback([refused, HELLO]) as server:
+        assert (await call(chat(server), way)).text == "hello"
+        assert [bool(sent(server, at).get("stream")) for at in range(2)] == [False, True]
+    with Loopback(refused) as server:
+        with pytest.raises(BadRequestError):
+            await call(chat(server), way)
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_another_refusal_is_not(way: str) -> None:
+    """Any other 400 is raised at once."""
+    refused = reply_json(400, {"error": {"message": "enable_thinking must be a bool", "code": "x"}})
+    with Loopback([refused, HELLO]) as server:
+        with pytest.raises(BadRequestError):
+            await call(chat(server), way)
+        assert len(server.requests) == 1
+
+
+async def test_a_gateway_that_does_as_it_likes() -> None:
+    """What came decides how it is read: a stream answered whole, and a whole request answered by a stream."""
+
+    def contrary(exchange: Exchange) -> None:
+        body = exchange.request.json()
+        body["stream"] = not body.get("stream")
+        Answer.__call__(HELLO, _Pretended(exchange, body))
+
+    with Loopback(contrary) as server:
+        for way in WAYS:
+            assert (await call(chat(server), way)).text == "hello"
+
+
+class _Pretended:
+    """An exchange whose request has another body."""
+
+    def __init__(self, exchange: Exchange, body: Any) -> None:
+        self._exchange = exchange
+        self.request = self
+        self._body = body
+
+    def json(self) -> Any:
+        return self._body
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exchange, name)
+
+
+# ---------------------------------------------------------------- thinking, on and off
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_thinking_off_on_a_model_that_always_thinks(way: str) -> None:
+    """The vendor refuses it in words, so it is an error before anything is sent."""
+    with Loopback(HELLO) as server:
+        with pytest.raises(ConfigurationError, match="always thinks"):
+            await call(chat(server, model="qwq-plus"), way, enable_thinking=False)
+        assert server.requests == []
+        await call(chat(server, model="qwq-plus", enable_thinking=True), way)
+        assert "enable_thinking" not in sent(server)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_switch_of_another_vendor_s_model(way: str) -> None:
+    """MiniMax-M3 is switched by an object, which `enable_thinking` becomes."""
+    with Loopback(HELLO) as server:
+        await call(chat(server, model="MiniMax/MiniMax-M3", enable_thinking=False), way)
+        assert sent(server)["thinking"] == {"type": "disabled"}
+        assert "enable_thinking" not in sent(server)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_json_mode_of_a_hybrid(way: str) -> None:
+    """JSON mode adds the word where it is missing, and thinking is off for the request unless it was asked for."""
+    form = {"type": "json_object"}
+    with Loopback(Answer(text=["{}"])) as server:
+        llm = chat(server, model="qwen3.7-max", response_format=form, thinking_budget=9)
+        await call(llm, way)
+        assert sent(server)["messages"][0] == {"role": "system", "content": "Answer with a JSON object."}
+        assert sent(server)["enable_thinking"] is False
+        assert "thinking_budget" not in sent(server)
+        await call(llm, way, [HumanMessage("in JSON, please")], enable_thinking=True)
+        assert [message["role"] for message in sent(server)["messages"]] == ["user"]
+        assert (sent(server)["enable_thinking"], sent(server)["thinking_budget"]) == (True, 9)
+        assert (llm.enable_thinking, llm.thinking_budget, llm.response_format) == (None, 9, form)
+
+
+# ---------------------------------------------------------------- a whole loop with a tool
+
+
+@tool
+def get_temperature(city: str) -> str:
+    """The temperature of a city."""
+    return f"21 in {city}"
+
+
+@pytest.mark.parametrize("version", [None, "v1"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_reasoning_goes_back_in_a_tool_loop(way: str, version: str | None) -> None:
+    """What the model thought before its call goes back with the tool's result, whether it streamed or not, and is not
+    sent any more after the next question (L5, complaint 2: 400 where it is missing)."""
+    asks = Answer(reasoning=["which ", "city"], calls=[Call("call_1", "get_temperature", ['{"city": ', '"上海"}'])])
+    tells = Answer(reasoning=["so"], text=["21 ", "degrees"])
+    with Loopback([asks, tells]) as server:
+        llm = chat(server, enable_thinking=True, output_version=version).bind_tools([get_temperature])
+        messages: list[Any] = [HumanMessage("how warm is it?")]
+        messages.append(await call(llm, way, messages))
+        messages.append(get_temperature.invoke(messages[-1].tool_calls[0]))
+        assert isinstance(messages[-1], ToolMessage)
+        messages.append(await call(llm, way, messages))
+        assert messages[-1].text == "21 degrees"
+        messages.append(HumanMessage("thanks"))
+        await call(llm, way, messages)
+    call_sent = {
+        "id": "call_1",
+        "type": "function",
+        "index": 0,
+        "function": {"name": "get_temperature", "arguments": '{"city": "上海"}'},
+    }
+    user = {"role": "user", "content": "how warm is it?"}
+    asked = {"role": "assistant", "content": "", "tool_calls": [call_sent]}
+    result = {"role": "tool", "content": "21 in 上海", "tool_call_id": "call_1"}
+    assert sent(server, 1)["messages"] == [user, {**asked, "reasoning_content": "which city"}, result]
+    told = {"role": "assistant", "content": "21 degrees"}
+    assert sent(server, 2)["messages"] == [user, asked, result, told, {"role": "user", "content": "thanks"}]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_cut_call_can_be_answered(way: str) -> None:
+    """An agent that answers a call that was cut off gets it back on the wire, as it was."""
+    cut = Answer(calls=[Call("call_1", "get_temperature", ['{"city": "Sh'])], finish="length")
+    with Loopback([cut, HELLO]) as server:
+        llm = chat(server).bind_tools([get_temperature])
+        messages: list[Any] = [HumanMessage("how warm is it?")]
+        messages.append(await call(llm, way, messages))
+        [invalid] = messages[-1].invalid_tool_calls
+        messages.append(ToolMessage("your call was cut off", tool_call_id=invalid["id"], status="error"))
+        await call(llm, way, messages)
+        assert sent(server)["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"city": "Sh'
+
+
+async def test_no_policy_changes_the_model_object() -> None:
+    """After every kind of call the object is as it was built, and so is what it sends next (L39)."""
+    with Loopback(Answer(text=["{}"], calls=[Call("call_1", "get_temperature", ['{"city": "x"}'])])) as server:
+        llm = chat(server, model="qwen3.7-max", temperature=0.5, extra_body={"a": 1}, thinking_budget=9)
+        before, fields = llm.model_dump(), set(llm.model_fields_set)
+        for way in WAYS:
+            await call(llm, way)
+            plain = sent(server)
+            await call(llm.bind_tools([get_temperature], tool_choice="any"), way)
+            await call(llm.with_structured_output(method="json_mode"), way)
+            await call(llm, way, enable_thinking=False, model="qwen-max", extra_body={"b": 1}, stop=["x"])
+            await call(llm, way)
+            assert sent(server) == plain
+        assert (llm.model_dump(), set(llm.model_fields_set)) == (before, fields)

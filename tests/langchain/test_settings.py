@@ -1,0 +1,592 @@
+"""Settings: each reaches the wire under the service's name, the nearest word wins, and a secret is shown nowhere.
+
+Rows L7, L8, L24, L28, L29, L35 and L46-L47 of peers.md, its checklist C1 and the traps D2, D16, D18, D19 and D21.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import httpx
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.language_models.model_profile import ModelProfile
+from langchain_core.load import dumpd, dumps, load
+from langchain_core.messages import HumanMessage
+from langchain_core.rate_limiters import BaseRateLimiter
+from langchain_core.runnables import ConfigurableField
+from pydantic import SecretStr, ValidationError
+
+from langchain_modelstudio import ChatModelStudio
+from langchain_modelstudio.errors import ConfigurationError, RateLimitError
+from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS
+from tests.langchain.service import USAGE, WAYS, Answer, call, chat, pieces_of, sent
+from tests.loopback import Exchange, Loopback, reply_json, sse_body
+
+KEY = "sk-marked-key-for-tests"
+HELLO = Answer(text=["hel", "lo"], usage=USAGE)
+BUSY = reply_json(429, {"error": {"message": "slow down", "code": "Throttling.RateQuota"}})
+
+# ---------------------------------------------------------------- parameters
+
+# each parameter of the service, and two values of it
+VALUES: dict[str, tuple[Any, Any]] = {
+    "enable_thinking": (True, False),
+    "thinking_budget": (50, 60),
+    "preserve_thinking": (True, False),
+    "reasoning_effort": ("low", "high"),
+    "n": (1, 2),
+    "response_format": ({"type": "text"}, {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}),
+    "temperature": (0, 1.5),
+    "top_p": (0.25, 0.5),
+    "top_k": (1, 20),
+    "presence_penalty": (-1.5, 1.5),
+    "repetition_penalty": (1.25, 1.5),
+    "max_tokens": (10, 20),
+    "max_completion_tokens": (10, 20),
+    "seed": (0, 7),
+    "stop": (["a"], "b"),
+    "logprobs": (True, False),
+    "top_logprobs": (0, 5),
+    "clear_thinking": (True, False),
+    "thinking": ({"type": "adaptive"}, {"type": "disabled"}),
+    "tool_stream": (True, False),
+    "enable_search": (True, False),
+    "search_options": ({"forced_search": True}, {"forced_search": False}),
+    "enable_code_interpreter": (True, False),
+    "modalities": (["text"], ["text", "audio"]),
+    "audio": ({"voice": "Cherry"}, {"voice": "Ethan"}),
+    "vl_high_resolution_images": (True, False),
+    "translation_options": ({"target_lang": "English"}, {"target_lang": "Chinese"}),
+    "ocr_options": ({"task": "text_recognition"}, {"task": "table_parsing"}),
+    "skill": ([{"type": "ppt"}], "x"),
+}
+ELSEWHERE = {"tools", "tool_choice", "parallel_tool_calls"}  # these three are tested in test_tools.py
+PARAMETERS = list(VALUES)
+
+
+def test_no_parameter_is_forgotten() -> None:
+    """The table here has each parameter that the core knows."""
+    assert VALUES.keys() | ELSEWHERE == {*POLICY_PARAMETERS, *PLAIN_PARAMETERS}
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("name", PARAMETERS)
+async def test_a_parameter_reaches_the_wire(name: str, which: int) -> None:
+    """As a field, bound, and per call a parameter goes out under its own name, falsy ones too (L7, L8, trap D18)."""
+    value, other = VALUES[name][which], VALUES[name][1 - which]
+    with Loopback(HELLO) as server:
+        await call(chat(server, **{name: value}), "invoke")
+        await call(chat(server).bind(**{name: value}), "invoke")
+        await call(chat(server), "invoke", **{name: value})
+        assert [sent(server, at)[name] for at in range(3)] == [value] * 3
+        # the nearest word wins: the call's, then the bound, then the object's
+        await call(chat(server, **{name: other}).bind(**{name: value}), "invoke")
+        await call(chat(server, **{name: other}).bind(**{name: other}), "invoke", **{name: value})
+        assert [sent(server, at)[name] for at in (3, 4)] == [value] * 2
+        # and None takes back what was said; but `stop` is an argument of LangChain's own, whose None says nothing
+        await call(chat(server, **{name: value}), "invoke", **{name: None})
+        assert (name in sent(server)) == (name == "stop")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_parameters_in_all_ways(way: str) -> None:
+    """The four ways send the same parameters, and nothing that was not said."""
+    with Loopback(HELLO) as server:
+        await call(chat(server, temperature=0.5, max_tokens=10), way, top_p=0.25)
+        await call(chat(server), way)
+        first, second = sent(server, 0), sent(server, 1)
+    stream = {"stream": True, "stream_options": {"include_usage": True}} if "stream" in way else {}
+    bare = {"model": "qwen-plus", "messages": [{"role": "user", "content": "hello"}], **stream}
+    assert first == bare | {"temperature": 0.5, "max_tokens": 10, "top_p": 0.25}
+    assert second == bare
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_stop(way: str) -> None:
+    """`stop` of a call beats the object's; an empty list takes it back."""
+    with Loopback(HELLO) as server:
+        llm = chat(server, stop=["a"])
+        await call(llm, way)
+        await call(llm, way, stop=["b"])
+        await call(llm, way, stop=[])
+        assert [sent(server, at).get("stop") for at in range(3)] == [["a"], ["b"], None]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_extra_body_is_merged(way: str) -> None:
+    """What has no name here goes out through `extra_body`; that of a call is added to the object's and wins."""
+    with Loopback(HELLO) as server:
+        llm = chat(server, extra_body={"new": 1, "newer": {"a": 1}})
+        await call(llm, way, extra_body={"new": 2, "newest": [3]})
+        body = sent(server)
+        assert (body["new"], body["newer"], body["newest"]) == (2, {"a": 1}, [3])
+        assert llm.extra_body == {"new": 1, "newer": {"a": 1}}
+        await call(llm, way)
+        assert sent(server)["new"] == 1
+        assert "extra_body" not in sent(server)
+        with pytest.raises(ConfigurationError, match="extra_body may not set model"):
+            await call(llm, way, extra_body={"model": "x"})
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_another_model_for_one_call(way: str) -> None:
+    """`model` of a call is sent, and decides by its own facts (C1, supports_model_override)."""
+    with Loopback(HELLO) as server:
+        llm = chat(server, model="qwq-plus")  # which must stream
+        await call(llm, way, model="qwen-max")
+        assert sent(server)["model"] == "qwen-max"
+        assert bool(sent(server).get("stream")) == ("stream" in way)
+        await call(chat(server, model="qwen-max"), way, model="qwq-plus")
+        assert sent(server)["stream"] is True
+        assert llm.model == "qwq-plus"
+    assert llm._get_ls_params(model="qwen-max")["ls_model_name"] == "qwen-max"
+    assert llm._get_ls_params()["ls_model_name"] == "qwq-plus"
+
+
+UNKNOWN: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"enable_thinkin": True}, ("enable_thinkin", "did you mean enable_thinking", "extra_body")),
+    ({"temprature": 1}, ("temprature", "did you mean temperature")),
+    ({"brand_new": 1}, ("brand_new", "extra_body")),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), UNKNOWN, ids=str)
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_unknown_parameter_is_refused(way: str, options: dict[str, Any], words: tuple[str, ...]) -> None:
+    """A misspelt parameter of a call is an error that says which was meant, and nothing is sent (L7)."""
+    with Loopback(HELLO) as server:
+        with pytest.raises(ConfigurationError) as raised:
+            await call(chat(server), way, **options)
+        assert all(word in str(raised.value) for word in words)
+        assert server.requests == []
+
+
+def test_an_unknown_argument_is_refused() -> None:
+    """A misspelt argument of the constructor is an error that names it; peers swallow it silently (L7)."""
+    with pytest.raises(ValidationError) as raised:
+        ChatModelStudio(model="qwen-plus", api_key=KEY, temprature=1)  # type: ignore[call-arg]
+    assert "unknown argument temprature" in str(raised.value)
+    assert "extra_body" in str(raised.value)
+    assert KEY not in str(raised.value)
+
+
+def test_what_a_field_cannot_hold_is_refused() -> None:
+    """A value of the wrong type is an error when the object is built."""
+    for wrong in ({"temperature": "hot"}, {"reasoning_replay": "sometimes"}, {"extra_body": 1}, {"protocol": "soap"}):
+        with pytest.raises(ValidationError):
+            ChatModelStudio(**{"model": "qwen-plus", "api_key": KEY, **wrong})
+
+
+def test_model_name_is_the_same_as_model() -> None:
+    """Both names are taken and both are there, as with other chat models."""
+    llm = ChatModelStudio(model_name="qwen-max", api_key=KEY)  # type: ignore[call-arg]
+    assert (llm.model, llm.model_name) == ("qwen-max", "qwen-max")
+
+
+# ---------------------------------------------------------------- streaming, or not
+
+
+# (settings, options of a call, whether the wire streams under invoke, and under stream, and how many pieces come)
+STREAMING: list[tuple[dict[str, Any], dict[str, Any], bool, bool, int]] = [
+    ({}, {}, False, True, 3),
+    ({"streaming": True}, {}, True, True, 3),
+    ({"streaming": False}, {}, False, False, 1),
+    ({"streaming": None}, {}, False, True, 3),
+    ({"enable_thinking": True}, {}, True, True, 3),
+    ({"enable_thinking": True, "streaming": False}, {}, False, False, 1),
+    ({"model": "qwq-plus"}, {}, True, True, 3),
+    ({"model": "qwq-plus", "streaming": False}, {}, True, True, 1),
+    ({"disable_streaming": True}, {}, False, False, 1),
+    ({"disable_streaming": True, "enable_thinking": True}, {}, True, True, 1),
+    ({}, {"stream": True}, True, True, 3),
+    ({}, {"streaming": True}, True, True, 3),
+    ({"streaming": False}, {"streaming": True}, True, True, 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "invoked", "streamed", "pieces"),
+    STREAMING,
+    ids=[f"{case[0]} {case[1]}" for case in STREAMING],
+)
+@pytest.mark.parametrize("a", ["", "a"], ids=["sync", "async"])
+async def test_whether_the_wire_streams(
+    settings: dict[str, Any], options: dict[str, Any], invoked: bool, streamed: bool, pieces: int, a: str
+) -> None:
+    """`streaming` unset leaves `stream()` alone, False makes it one whole answer, True streams always (L35, D2)."""
+    with Loopback(HELLO) as server:
+        llm = chat(server, **settings)
+        assert (await call(llm, f"{a}invoke", **options)).text == "hello"
+        assert bool(sent(server).get("stream")) == invoked
+        came = await pieces_of(llm, f"{a}stream", **options)
+        assert bool(sent(server).get("stream")) == streamed
+    assert (len(came), "".join(piece.text for piece in came)) == (pieces, "hello")
+    assert sum((piece.usage_metadata or {}).get("total_tokens", 0) for piece in came) == 30
+
+
+# ---------------------------------------------------------------- several answers
+
+
+async def test_several_answers_are_generations() -> None:
+    """n > 1 gives as many generations; the usage, which is the response's, is with the first only."""
+    with Loopback(Answer(text=["one"], others=["two", "three"], usage=USAGE)) as server:
+        llm = chat(server, n=3)
+        for result in (llm.generate([[HumanMessage("x")]]), await llm.agenerate([[HumanMessage("x")]])):
+            found = result.generations[0]
+            assert [generation.text for generation in found] == ["one", "two", "three"]
+            usages = [generation.message.usage_metadata for generation in found]  # type: ignore[union-attr]
+            assert [usage and usage["total_tokens"] for usage in usages] == [30, None, None]
+        assert llm.invoke("x").text == "one"
+        assert sent(server)["n"] == 3
+
+
+async def test_several_answers_of_a_thinking_model() -> None:
+    """Answers that come in turns on one streamed wire are kept apart."""
+
+    def script(exchange: Exchange) -> None:
+        said = [(0, "o"), (1, "t"), (0, "ne"), (1, "wo")]
+        events = [{"choices": [{"index": index, "delta": {"content": text}}]} for index, text in said]
+        events += [{"choices": [{"index": index, "delta": {}, "finish_reason": "stop"}]} for index in (1, 0)]
+        exchange.send_head(200, {"Content-Type": "text/event-stream"})
+        for event in sse_body(*events):
+            exchange.send_chunk(event)
+
+    with Loopback(script) as server:
+        result = chat(server, n=2, enable_thinking=True).generate([[HumanMessage("x")]])
+        assert [generation.text for generation in result.generations[0]] == ["one", "two"]
+        assert sent(server)["stream"] is True
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_several_answers_are_not_streamed(way: str) -> None:
+    """LangChain's stream has one answer, so n > 1 is refused there, before anything is sent."""
+    with Loopback(HELLO) as server:
+        for llm, options in ((chat(server, n=2), {}), (chat(server), {"n": 2})):
+            with pytest.raises(ConfigurationError, match="n=2 cannot be streamed"):
+                await call(llm, way, **options)
+        assert server.requests == []
+        assert (await call(chat(server, n=1), way)).text == "hello"
+
+
+async def test_a_batch_adds_up_its_tokens() -> None:
+    """`generate` over several prompts gives the sum of their tokens (C1, `_combine_llm_outputs`)."""
+    with Loopback(HELLO) as server:
+        result = chat(server).generate([[HumanMessage("x")], [HumanMessage("y")]])
+        assert result.llm_output == {
+            "token_usage": {"prompt_tokens": 40, "completion_tokens": 20, "total_tokens": 60},
+            "model_name": "qwen-plus",
+        }
+        assert [message.text for message in chat(server).batch(["x", "y"])] == ["hello"] * 2
+        assert [message.text for message in await chat(server).abatch(["x", "y"])] == ["hello"] * 2
+
+
+def test_nothing_adds_up_to_nothing() -> None:
+    """Outputs without usage, such as those of a cache, do not disturb the sum."""
+    llm = ChatModelStudio(model="qwen-plus", api_key=KEY)
+    one = {"token_usage": {"total_tokens": 3}, "model_name": "qwen-plus"}
+    assert llm._combine_llm_outputs([None, {}, one, {"token_usage": None}])["token_usage"] == {"total_tokens": 3}
+
+
+# ---------------------------------------------------------------- what is known of the model
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "qwen-plus": {
+        "max_input_tokens": 997952,
+        "max_output_tokens": 32768,
+        "image_inputs": False,
+        "reasoning_output": True,
+        "tool_calling": True,
+        "tool_choice": True,
+        "structured_output": False,
+    },
+    "qwen3.7-max": {"structured_output": True, "reasoning_output": True, "tool_choice": True},
+    "qwen-max": {"reasoning_output": False, "max_input_tokens": 30720, "max_output_tokens": 8192},
+    "qwq-plus": {"reasoning_output": True, "tool_calling": True, "tool_choice": False},
+    "kimi/kimi-k3": {
+        "tool_choice": True,
+        "reasoning_output": True,
+        "reasoning_effort_levels": ["max"],
+        "reasoning_effort_default": "max",
+    },
+    "qwen3-vl-plus": {"image_inputs": True, "image_url_inputs": True, "video_inputs": True, "audio_inputs": False},
+    "qwen3-omni-flash": {"audio_inputs": True, "audio_outputs": True},
+    "qwen3.8-max": {"reasoning_effort_levels": ["low", "medium", "xhigh"], "reasoning_effort_default": "xhigh"},
+}
+
+
+@pytest.mark.parametrize("model", PROFILES)
+def test_a_profile_says_what_the_model_can_do(model: str) -> None:
+    """The profile is the catalogue's, by langchain-core's names only, which it would warn of otherwise (L29)."""
+    profile: Any = ChatModelStudio(model=model, api_key=KEY).profile
+    assert {name: profile.get(name) for name in PROFILES[model]} == PROFILES[model]
+    assert profile.keys() <= ModelProfile.__annotations__.keys()
+    assert (profile["text_inputs"], profile["pdf_inputs"]) == (True, False)
+
+
+def test_a_profile_does_not_follow_the_instance() -> None:
+    """What one instance asks for, such as thinking off, is not what the model can do."""
+    plain = ChatModelStudio(model="qwen3.7-max", api_key=KEY)
+    asked = ChatModelStudio(model="qwen3.7-max", api_key=KEY, enable_thinking=False, max_tokens=10, streaming=True)
+    assert plain.profile == asked.profile
+
+
+def test_of_an_unknown_model_nothing_is_said() -> None:
+    """A profile invents nothing: of a model without a source only what the chat service gives any model."""
+    assert ChatModelStudio(model="made-up", api_key=KEY).profile == {
+        "text_inputs": True,
+        "text_outputs": True,
+        "pdf_inputs": False,
+    }
+
+
+async def test_capabilities_override_the_catalogue() -> None:
+    """The caller knows better: each fact can be set, and is acted on and shown."""
+    with Loopback(HELLO) as server:
+        llm = chat(server, model="made-up", capabilities={"thinking": "none", "max_input": 5, "json_schema": True})
+        assert llm.profile is not None
+        assert (llm.profile["max_input_tokens"], llm.profile["reasoning_output"]) == (5, False)
+        llm.invoke("hello")
+        assert "stream" not in sent(server)
+        chat(server, model="qwen-max", capabilities={"streaming_only": True}).invoke("hello")
+        assert sent(server)["stream"] is True
+        with pytest.raises(ConfigurationError, match=r"capabilities.*'colour'"):
+            chat(server, capabilities={"colour": "red"})
+        with pytest.raises(ConfigurationError, match=r"capabilities.*'thinking'"):
+            chat(server, capabilities={"thinking": "often"})
+
+
+def test_a_profile_of_the_caller_s_own() -> None:
+    """A profile given as an argument is kept."""
+    own: Any = {"max_input_tokens": 7}
+    assert ChatModelStudio(model="qwen-plus", api_key=KEY, profile=own).profile == own
+
+
+# ---------------------------------------------------------------- the key
+
+
+def test_a_key_is_needed() -> None:
+    """Without a key the object is not built, and the error says where it is looked for."""
+    with pytest.raises(ConfigurationError, match="DASHSCOPE_API_KEY"):
+        ChatModelStudio(model="qwen-plus")
+
+
+async def test_the_key_goes_on_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of argument and environment, the argument; beside the headers that the caller wants."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-environment")
+    with Loopback(HELLO) as server:
+        for way in WAYS:
+            await call(chat(server, api_key=KEY, default_headers={"X-Mine": "1"}), way)
+            await call(chat(server, api_key=SecretStr(KEY)), way)
+            await call(chat(server), way)
+        keys = [request.headers["authorization"] for request in server.requests]
+        assert keys == [f"Bearer {KEY}", f"Bearer {KEY}", "Bearer sk-environment"] * 4
+        assert [request.headers.get("x-mine") for request in server.requests] == ["1", None, None] * 4
+
+
+async def test_the_key_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No way to print, dump, trace or cache a model shows its key, wherever it came from (L47, trap D19)."""
+    cache = InMemoryCache()
+    monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
+    with Loopback(HELLO) as server:
+        for settings in ({"api_key": KEY}, {}, {"http_client": httpx.Client()}):
+            llm = chat(server, cache=cache, temperature=0.5, **settings)
+            llm.invoke("hello")
+            shown = [
+                repr(llm),
+                str(llm),
+                str(llm.model_dump()),
+                llm.model_dump_json(),
+                dumps(llm),
+                str(dumpd(llm)),
+                llm._get_llm_string(stop=["x"], top_p=0.5),
+                str(llm._identifying_params),
+                str(llm.asdict()),
+                str(llm._get_ls_params()),
+                str(llm._get_invocation_params()),
+                str(cache._cache),
+                str(llm.bind_tools([]) | str),
+            ]
+            assert KEY not in "".join(shown)
+            assert "sk-marked" not in "".join(shown)
+            llm.http_client and llm.http_client.close()
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")  # `load` is in beta
+def test_a_model_is_serialised_and_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model comes back from its serialised form with all that was set, and its key from the environment (L47)."""
+    settings: dict[str, Any] = {
+        "enable_thinking": False,
+        "streaming": False,
+        "temperature": 0,
+        "max_retries": 0,
+        "extra_body": {"a": [1]},
+        "capabilities": {"thinking": "none"},
+        "stop": ["x"],
+        "base_url": "https://example.com/compatible-mode/v1",
+    }
+    llm = ChatModelStudio(model="qwen-plus", api_key=KEY, **settings)
+    assert ChatModelStudio.is_lc_serializable()
+    assert llm.lc_secrets == {"api_key": "DASHSCOPE_API_KEY"}
+    text = dumps(llm)
+    assert json.loads(text)["id"] == ["langchain_modelstudio", "chat_models", "ChatModelStudio"]
+    allowed: Any = {"allowed_objects": "all", "valid_namespaces": ["langchain_modelstudio"]}
+    loaded = load(json.loads(text), secrets_map={"DASHSCOPE_API_KEY": KEY}, **allowed)
+    assert isinstance(loaded, ChatModelStudio)
+    assert (dumps(loaded), loaded.api_key) == (text, SecretStr(KEY))
+    assert {name: getattr(loaded, name) for name in settings} == settings
+    monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
+    assert load(json.loads(text), secrets_from_env=True, **allowed).api_key == SecretStr(KEY)
+
+
+async def test_a_model_is_pickled_and_copied() -> None:
+    """Pickles and copies of a model that has been used work, as workers and checkpoints need."""
+    with Loopback(HELLO) as server:
+        llm = chat(server, temperature=0.5)
+        llm.invoke("hello")
+        for again in (pickle.loads(pickle.dumps(llm)), llm.model_copy(), llm.model_copy(deep=True)):
+            assert dumps(again) == dumps(llm)
+            for way in WAYS:
+                assert (await call(again, way)).text == "hello"
+        other = llm.model_copy(update={"temperature": 0.75})
+        other.invoke("hello")
+        assert (sent(server)["temperature"], llm.temperature) == (0.75, 0.5)
+
+
+# ---------------------------------------------------------------- LangChain around it
+
+
+async def test_a_cache_tells_answers_apart() -> None:
+    """The cache's key has what changes an answer, set on the object or in the call (C1, `_get_llm_string`)."""
+    cache = InMemoryCache()
+    different: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({}, {}),
+        ({"model": "qwen-max"}, {}),
+        ({}, {"model": "qwen-max"}),
+        ({"enable_thinking": True}, {}),
+        ({"enable_thinking": False}, {}),
+        ({}, {"enable_thinking": True}),
+        ({"temperature": 0}, {}),
+        ({"stop": ["x"]}, {}),
+        ({}, {"stop": ["y"]}),
+        ({"extra_body": {"a": 1}}, {}),
+        ({"capabilities": {"thinking": "none"}}, {}),
+        ({"reasoning_replay": "never"}, {}),
+        ({"response_format": {"type": "json_object"}}, {}),
+    ]
+    with Loopback(HELLO) as server:
+        for count, (settings, options) in enumerate(different, start=1):
+            for way in ("invoke", "ainvoke"):
+                message = await call(chat(server, cache=cache, **settings), way, **options)
+                assert message.text == "hello"
+            assert len(server.requests) == count
+        await call(chat(server, cache=cache, max_retries=1, api_key=KEY), "invoke")
+
+
+class Limiter(BaseRateLimiter):
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        self.asked.append("sync")
+        return True
+
+    async def aacquire(self, *, blocking: bool = True) -> bool:
+        self.asked.append("async")
+        return True
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_rate_limiter_is_asked(way: str) -> None:
+    """LangChain's own rate limiter is asked once a call."""
+    limiter = Limiter()
+    with Loopback(HELLO) as server:
+        await call(chat(server, rate_limiter=limiter), way)
+    assert limiter.asked == ["async" if way.startswith("a") else "sync"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_with_retry(way: str) -> None:
+    """`with_retry` sees our errors by LangChain's classes; a stream is not tried again, which is LangChain's way."""
+    with Loopback([BUSY, HELLO]) as server:
+        llm = chat(server).with_retry(
+            retry_if_exception_type=(RateLimitError,), wait_exponential_jitter=False, stop_after_attempt=2
+        )
+        if "stream" in way:
+            with pytest.raises(RateLimitError):
+                await call(llm, way)
+        assert (await call(llm, way)).text == "hello"
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_with_fallbacks(way: str) -> None:
+    """`with_fallbacks` goes on to the next model."""
+    with Loopback(BUSY) as busy, Loopback(HELLO) as server:
+        llm = chat(busy).with_fallbacks([chat(server)])
+        assert (await call(llm, way)).text == "hello"
+        assert (len(busy.requests), len(server.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_configurable_fields(way: str) -> None:
+    """A field set by configuration goes out, and `stream()` goes on streaming: LangChain builds the object anew with
+    all fields given, defaults too (D2)."""
+    with Loopback(HELLO) as server:
+        fields = {name: ConfigurableField(id=name) for name in ("temperature", "model", "enable_thinking")}
+        llm = chat(server, top_p=0.5).configurable_fields(**fields)
+        configured = llm.with_config(configurable={"temperature": 0.25, "model": "qwen-max"})
+        await call(configured, way)
+        assert (sent(server)["temperature"], sent(server)["top_p"], sent(server)["model"]) == (0.25, 0.5, "qwen-max")
+        assert bool(sent(server).get("stream")) == ("stream" in way)
+        await call(llm, way)
+        assert ("temperature" in sent(server), sent(server)["model"]) == (False, "qwen-plus")
+        if "stream" in way:
+            assert len(await pieces_of(configured, way)) == 3
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_configurable_alternatives(way: str) -> None:
+    """One of several models is chosen by configuration."""
+    with Loopback(HELLO) as server:
+        llm = chat(server).configurable_alternatives(ConfigurableField(id="which"), big=chat(server, model="qwen-max"))
+        await call(llm.with_config(configurable={"which": "big"}), way)
+        assert sent(server)["model"] == "qwen-max"
+
+
+async def test_an_injected_client_is_used_and_not_closed() -> None:
+    """`http_client` and `http_async_client` carry the calls, stay open, and are no part of what is dumped."""
+    with Loopback(HELLO) as server, httpx.Client(headers={"x-client": "sync"}) as client:
+        async with httpx.AsyncClient(headers={"x-client": "async"}) as aclient:
+            llm = chat(server, http_client=client, http_async_client=aclient)
+            for way in WAYS:
+                assert (await call(llm, way)).text == "hello"
+            assert [request.headers["x-client"] for request in server.requests] == ["sync", "async"] * 2
+            llm.close()
+            await llm.aclose()
+            assert not client.is_closed
+            assert not aclient.is_closed
+            assert "http_client" not in dumps(llm) + str(llm.model_dump()) + repr(llm)
+
+
+async def test_a_model_closes_with_its_block() -> None:
+    """The context managers close what is the object's own; it opens anew if it is used again."""
+    with Loopback(HELLO) as server:
+        with chat(server) as llm:
+            assert llm.invoke("hello").text == "hello"
+        async with chat(server) as llm:
+            assert (await llm.ainvoke("hello")).text == "hello"
+        assert llm.invoke("hello").text == "hello"
+        assert (await llm.ainvoke("hello")).text == "hello"
+        llm.close()
+        await llm.aclose()
+
+
+def test_versions_are_known_to_traces() -> None:
+    """LangSmith is told which version of this package made a run, beside LangChain's own."""
+    llm = ChatModelStudio(model="qwen-plus", api_key=KEY)
+    assert llm.metadata is not None
+    assert llm.metadata["lc_versions"].keys() >= {"modelstudio-integrations"}
+    assert llm._llm_type == "modelstudio-chat"

@@ -1,0 +1,438 @@
+"""Structured output: three methods, four kinds of schema, and an answer that is not what was asked for.
+
+Rows L37-L40 of peers.md, its complaints 3, 8, 10 and 30, and design.md, section 5.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Annotated, Any
+
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.v1 import BaseModel as BaseModelV1
+from typing_extensions import TypedDict
+
+from langchain_modelstudio.errors import ConfigurationError, RateLimitError
+from tests.langchain.service import WAYS, Answer, Call, call, chat, pieces_of, sent
+from tests.loopback import Loopback, reply_json
+
+METHODS: tuple[Any, ...] = ("json_schema", "function_calling", "json_mode")
+STREAMS = ("stream", "astream")
+
+
+class City(BaseModel):
+    """A city."""
+
+    name: str = Field(description="Its name.")
+    people: int = 0
+
+
+class OldCity(BaseModelV1):
+    """A city."""
+
+    name: str
+    people: int = 0
+
+
+class TypedCity(TypedDict):
+    """A city."""
+
+    name: Annotated[str, ..., "Its name."]
+    people: Annotated[int, 0, "How many."]
+
+
+SCHEMA = {
+    "title": "CitySchema",
+    "description": "A city.",
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "people": {"type": "integer"}},
+    "required": ["name"],
+}
+FUNCTION = {"name": "city_function", "description": "A city.", "parameters": {**SCHEMA, "title": "x"}}
+ROME: dict[str, Any] = {"name": "Rome", "people": 3}
+SCHEMAS: dict[str, tuple[Any, str, Any]] = {
+    "pydantic": (City, "City", City(name="Rome", people=3)),
+    "pydantic v1": (OldCity, "OldCity", OldCity(name="Rome", people=3)),
+    "TypedDict": (TypedCity, "TypedCity", ROME),
+    "JSON schema": (SCHEMA, "CitySchema", ROME),
+    "OpenAI function": (FUNCTION, "city_function", ROME),
+}
+
+
+def answer(method: str, name: str, *pieces: str, **more: Any) -> Answer:
+    """The answer by this method whose JSON is in `pieces`."""
+    pieces = pieces or ('{"name": "Ro', 'me", "peo', 'ple": 3}')
+    if method == "function_calling":
+        return Answer(calls=[Call("call_1", name, pieces)], **more)
+    return Answer(text=pieces, **more)
+
+
+# ---------------------------------------------------------------- what comes out, and what was asked
+
+
+# how it is asked matters to what comes out, strict to what goes out: not each with each
+ASKED = [(way, raw, None) for way in WAYS for raw in (False, True)] + [("invoke", False, True), ("stream", True, False)]
+
+
+@pytest.mark.parametrize(("way", "include_raw", "strict"), ASKED)
+@pytest.mark.parametrize("kind", SCHEMAS)
+@pytest.mark.parametrize("method", METHODS)
+async def test_every_schema_by_every_method(
+    method: Any, kind: str, include_raw: bool, strict: bool | None, way: str
+) -> None:
+    """An explicit method is sent as asked, and the answer comes out in the schema's own form (L38)."""
+    schema, name, expected = SCHEMAS[kind]
+    with Loopback(answer(method, name)) as server:
+        llm = chat(server)
+        before = llm.model_dump()
+        structured = llm.with_structured_output(schema, method=method, include_raw=include_raw, strict=strict)
+        found = (
+            (await pieces_of(structured, way, "json"))[-1] if "stream" in way else await call(structured, way, "json")
+        )
+        assert llm.model_dump() == before
+        body = sent(server)
+    if include_raw:
+        raw = found.pop("raw")
+        assert isinstance(raw, AIMessage)
+        assert raw.response_metadata["model_name"] == "qwen-plus"
+        assert found == {"parsed": expected, "parsing_error": None}
+    else:
+        assert found == expected
+    if method == "function_calling":
+        [wired] = body["tools"]
+        assert wired["function"]["name"] == name
+        assert wired["function"].get("strict") == strict
+        assert wired["function"]["parameters"]["properties"].keys() == ROME.keys()
+        assert body["tool_choice"] == {"type": "function", "function": {"name": name}}
+        assert body["parallel_tool_calls"] is False
+        assert "response_format" not in body
+    elif method == "json_schema":
+        form = body["response_format"]
+        assert (form["type"], form["json_schema"]["name"]) == ("json_schema", name)
+        assert form["json_schema"]["description"] == "A city."
+        assert form["json_schema"]["schema"]["properties"].keys() == ROME.keys()
+        assert form["json_schema"].get("strict") == strict
+        assert "tools" not in body
+    else:
+        assert body["response_format"] == {"type": "json_object"}
+        assert "tools" not in body
+
+
+@pytest.mark.parametrize(
+    ("settings", "method"),
+    [
+        ({"model": "qwen3.7-max"}, "json_schema"),
+        ({"model": "qwen3.7-plus"}, "json_schema"),
+        ({"model": "qwen-plus"}, "function_calling"),
+        ({"model": "qwen-max"}, "function_calling"),
+        ({"model": "made-up"}, "function_calling"),
+        ({"model": "made-up", "capabilities": {"json_schema": True}}, "json_schema"),
+        ({"model": "qwen3.7-max", "capabilities": {"json_schema": False}}, "function_calling"),
+    ],
+)
+async def test_the_catalogue_chooses_the_default_method(settings: dict[str, Any], method: str) -> None:
+    """json_schema where the model is listed for it, else function_calling (section 5)."""
+    with Loopback(answer(method, "City")) as server:
+        found = chat(server, enable_thinking=False, **settings).with_structured_output(City).invoke("hello")
+        assert found == City(name="Rome", people=3)
+        assert ("response_format" in sent(server)) == (method == "json_schema")
+        assert ("tools" in sent(server)) == (method == "function_calling")
+
+
+async def test_a_model_that_answers_by_schema_may_think() -> None:
+    """json_schema needs no forced call, so thinking stays as the caller has it (section 5)."""
+    with Loopback(answer("json_schema", "City", reasoning=["hm"])) as server:
+        llm = chat(server, model="qwen3.7-max", enable_thinking=True)
+        assert llm.with_structured_output(City).invoke("hello") == City(name="Rome", people=3)
+        assert sent(server)["enable_thinking"] is True
+
+
+@pytest.mark.parametrize("method", ["function_calling", "json_mode"])
+async def test_thinking_is_off_for_the_request_only(method: Any) -> None:
+    """What needs certainty switches a hybrid's thinking off, and the model object thinks on (L39, complaint 10)."""
+    with Loopback(answer(method, "City")) as server:
+        llm = chat(server, model="qwen3.7-max")
+        assert llm.with_structured_output(City, method=method).invoke("json") == City(name="Rome", people=3)
+        assert sent(server)["enable_thinking"] is False
+        llm.invoke("hello")
+        assert "enable_thinking" not in sent(server)
+        assert llm.enable_thinking is None
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_json_mode_says_json(way: str) -> None:
+    """The service wants the word in the messages: it is added where it is missing (complaint 30)."""
+    with Loopback(answer("json_mode", "City")) as server:
+        structured = chat(server).with_structured_output(City, method="json_mode")
+        await pieces_of(structured, way) if "stream" in way else await call(structured, way)
+        [system, user] = sent(server)["messages"]
+        assert system == {"role": "system", "content": "Answer with a JSON object."}
+        assert user == {"role": "user", "content": "hello"}
+
+
+async def test_json_mode_needs_no_schema() -> None:
+    """Without a schema JSON mode gives the object; the other methods have nothing to ask for."""
+    with Loopback(answer("json_mode", "City")) as server:
+        assert chat(server).with_structured_output(method="json_mode").invoke("json") == ROME
+        for method in ("json_schema", "function_calling", None):
+            with pytest.raises(ValueError, match="needs a schema"):
+                chat(server).with_structured_output(method=method)  # type: ignore[arg-type]
+
+
+def test_a_method_that_does_not_exist_is_refused() -> None:
+    """An unknown method is an error that names the known ones."""
+    with Loopback(Answer()) as server, pytest.raises(ValueError, match="json_schema, function_calling, json_mode"):
+        chat(server).with_structured_output(City, method="xml")  # type: ignore[arg-type]
+
+
+async def test_a_ready_response_format_is_sent_as_it_is() -> None:
+    """A caller's own `response_format` object is not wrapped again, and a long name is cut to what is allowed."""
+    ready = {"type": "json_schema", "json_schema": {"name": "mine", "schema": {"type": "object"}, "strict": True}}
+    with Loopback(answer("json_schema", "City")) as server:
+        chat(server).with_structured_output(ready, method="json_schema").invoke("hello")
+        assert sent(server)["response_format"] == ready
+        long = {**SCHEMA, "title": "x" * 80}
+        chat(server).with_structured_output(long, method="json_schema").invoke("hello")
+        assert sent(server)["response_format"]["json_schema"]["name"] == "x" * 64
+
+
+async def test_other_parameters_are_bound_as_well() -> None:
+    """What else is given is a parameter of the call."""
+    with Loopback(answer("json_mode", "City")) as server:
+        for method in METHODS[::2]:
+            chat(server).with_structured_output(City, method=method, temperature=0.5).invoke("json")
+            assert sent(server)["temperature"] == 0.5
+
+
+class Street(BaseModel):
+    city: City
+    next: list[Street] = []
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_nested_schemas(method: Any) -> None:
+    """A schema of schemas, and one that names itself, keeps what it refers to, and comes back as objects."""
+    told = json.dumps({"city": ROME, "next": [{"city": ROME}]})
+    with Loopback(answer(method, "Street", told[:9], told[9:])) as server:
+        found = chat(server).with_structured_output(Street, method=method).invoke("json")
+        body = sent(server)
+    assert isinstance(found, Street)
+    assert found.next[0].city == City(name="Rome", people=3)
+    wired = body.get("tools") or body["response_format"]
+    if method != "json_mode":
+        assert '"$ref"' not in json.dumps(wired) or '"$defs"' in json.dumps(wired)
+        assert "Its name." in json.dumps(wired)
+
+
+class Traced(BaseCallbackHandler):
+    def __init__(self) -> None:
+        self.options: list[Any] = []
+
+    def on_chat_model_start(self, *_: Any, **kwargs: Any) -> None:
+        self.options.append(kwargs["options"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("way", WAYS)
+async def test_traces_know_the_schema(way: str, method: Any) -> None:
+    """LangSmith is told the method and schema; the service is not (trap D18)."""
+    handler = Traced()
+    with Loopback(answer(method, "City")) as server:
+        structured = chat(server, callbacks=[handler]).with_structured_output(City, method=method)
+        await pieces_of(structured, way, "json") if "stream" in way else await call(structured, way, "json")
+        assert not any(name.startswith("ls_") for name in sent(server))
+    traced = handler.options[0]["ls_structured_output_format"]
+    assert traced["kwargs"]["method"] == method
+    assert traced["schema"]["title"] == "City"
+
+
+# ---------------------------------------------------------------- streaming
+
+
+@pytest.mark.parametrize("way", STREAMS)
+@pytest.mark.parametrize("method", METHODS)
+async def test_partial_objects_are_streamed(method: Any, way: str) -> None:
+    """A dict grows with the answer (L40)."""
+    with Loopback(answer(method, "CitySchema", usage=None)) as server:
+        structured = chat(server).with_structured_output(SCHEMA, method=method)
+        grown = await pieces_of(structured, way, "json")
+    assert [piece for piece in grown if piece] == [{"name": "Ro"}, {"name": "Rome"}, ROME]
+
+
+@pytest.mark.parametrize("way", STREAMS)
+@pytest.mark.parametrize("method", METHODS)
+async def test_whole_objects_are_streamed(method: Any, way: str) -> None:
+    """A pydantic object is given whenever what is there makes one, and at the end as it is."""
+    with Loopback(answer(method, "City")) as server:
+        grown = await pieces_of(chat(server).with_structured_output(City, method=method), way, "json")
+    assert grown == [City(name="Ro"), City(name="Rome"), City(name="Rome", people=3)]
+
+
+@pytest.mark.parametrize("way", STREAMS)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("include_raw", [False, True])
+async def test_a_stream_that_does_not_stream(include_raw: bool, method: Any, way: str) -> None:
+    """With streaming=False a stream is one piece, which is parsed all the same."""
+    with Loopback(answer(method, "City")) as server:
+        llm = chat(server, streaming=False)
+        [piece] = await pieces_of(llm.with_structured_output(City, method=method, include_raw=include_raw), way, "json")
+        assert "stream" not in sent(server)
+    assert (piece["parsed"] if include_raw else piece) == City(name="Rome", people=3)
+
+
+# ---------------------------------------------------------------- answers that are not what was asked for
+
+ADVICE = ("did not call the function", "enable_thinking=False", "json_schema", "json_mode")
+WRONG: list[tuple[str, str, Answer, Any, tuple[str, ...]]] = [
+    ("no call", "function_calling", Answer(text=["I ", "won't"]), City, (*ADVICE, 'It said: "I won\'t"')),
+    ("no call, as a dict", "function_calling", Answer(text=["I won't"]), SCHEMA, ADVICE),
+    ("no answer at all", "function_calling", Answer(), City, ADVICE),
+    (
+        "a call cut off",
+        "function_calling",
+        answer("function_calling", "City", '{"name": "Ro', finish="length"),
+        City,
+        ("cut off inside the arguments",),
+    ),
+    (
+        "a call cut off, as a dict",
+        "function_calling",
+        answer("function_calling", "CitySchema", '{"name": "Ro', finish="length"),
+        SCHEMA,
+        ("cut off inside the arguments",),
+    ),
+    (
+        "a call that does not fit",
+        "function_calling",
+        answer("function_calling", "City", '{"name": "Rome", "people": "many"}'),
+        City,
+        ("does not fit the schema", "people"),
+    ),
+    (
+        "a call that does not fit, pydantic v1",
+        "function_calling",
+        answer("function_calling", "OldCity", '{"people": "many"}'),
+        OldCity,
+        ("does not fit the schema", "people", "name"),
+    ),
+    ("another function", "function_calling", answer("function_calling", "Town", "{}"), City, ("Town",)),
+    ("another function, as a dict", "function_calling", answer("function_calling", "Town", "{}"), SCHEMA, ADVICE[:1]),
+    *(
+        case
+        for method in ("json_schema", "json_mode")
+        for case in (
+            ("cut off", method, Answer(text=['{"name": "Ro'], finish="length"), City, ("cut off", "max_tokens")),
+            ("cut, as a dict", method, Answer(text=['{"name": "Ro'], finish="length"), SCHEMA, ("cut off",)),
+            ("cut before it began", method, Answer(finish="length"), SCHEMA, ("cut off", "max_tokens")),
+            ("not JSON", method, Answer(text=["I ", "won't"]), City, ("I won't",)),
+            ("not JSON, as a dict", method, Answer(text=["I ", "won't"]), SCHEMA, ("I won't",)),
+            ("no fit", method, Answer(text=['{"name": "R", "people": ', '"many"}']), City, ("people",)),
+            ("no fit, pydantic v1", method, Answer(text=['{"people": "many"}']), OldCity, ("people",)),
+        )
+    ),
+]
+IDS = [f"{case[1]}: {case[0]}" for case in WRONG]
+
+
+@pytest.mark.parametrize(("method", "wrong", "schema", "words"), [case[1:] for case in WRONG], ids=IDS)
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_wrong_answer_is_an_error(
+    method: Any, wrong: Answer, schema: Any, words: tuple[str, ...], way: str
+) -> None:
+    """What is not a whole object of the schema raises OutputParserException saying why, at a stream's end too."""
+    with Loopback(wrong) as server:
+        structured = chat(server).with_structured_output(schema, method=method)
+        with pytest.raises(OutputParserException) as raised:
+            await pieces_of(structured, way, "json") if "stream" in way else await call(structured, way, "json")
+    assert all(word in str(raised.value) for word in words)
+
+
+@pytest.mark.parametrize(("method", "wrong", "schema", "words"), [case[1:] for case in WRONG], ids=IDS)
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_wrong_answer_is_given_beside_the_raw_one(
+    method: Any, wrong: Answer, schema: Any, words: tuple[str, ...], way: str
+) -> None:
+    """With include_raw the same error is given, and the message, and nothing is raised."""
+    with Loopback(wrong) as server:
+        structured = chat(server).with_structured_output(schema, method=method, include_raw=True)
+        found = (
+            (await pieces_of(structured, way, "json"))[-1] if "stream" in way else await call(structured, way, "json")
+        )
+    assert found["parsed"] is None
+    assert isinstance(found["parsing_error"], OutputParserException)
+    assert all(word in str(found["parsing_error"]) for word in words)
+    assert found["raw"].text == "".join(wrong.text)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_whole_object_is_an_answer_whatever_stopped_it(method: Any) -> None:
+    """An answer that was complete when its tokens ran out is complete."""
+    with Loopback(answer(method, "City", json.dumps(ROME), finish="length")) as server:
+        for way in ("invoke", "stream"):
+            structured = chat(server).with_structured_output(City, method=method)
+            found = (await pieces_of(structured, way, "json"))[-1] if way == "stream" else structured.invoke("json")
+            assert found == City(name="Rome", people=3)
+
+
+async def test_the_schema_s_own_error_is_the_cause() -> None:
+    """What pydantic says is on the error's cause, and the answer on `llm_output`."""
+    wrong = answer("function_calling", "City", '{"name": "Rome", "people": "many"}')
+    with Loopback(wrong) as server, pytest.raises(OutputParserException) as raised:
+        chat(server).with_structured_output(City).invoke("hello")
+    assert isinstance(raised.value.__cause__, ValidationError)
+    assert "many" in str(raised.value.llm_output)
+
+
+@pytest.mark.parametrize("include_raw", [False, True])
+async def test_a_service_s_error_is_no_parsing_error(include_raw: bool) -> None:
+    """An error of the call itself is raised, with include_raw too."""
+    refused = reply_json(429, {"error": {"message": "slow down", "code": "Throttling"}})
+    with Loopback(refused) as server:
+        structured = chat(server).with_structured_output(City, include_raw=include_raw)
+        for way in WAYS:
+            with pytest.raises(RateLimitError):
+                await call(structured, way)
+
+
+# ---------------------------------------------------------------- while the model thinks
+
+THINKERS: list[dict[str, Any]] = [
+    {"model": "qwen-plus", "enable_thinking": True},
+    {"model": "qwq-plus"},
+    {"model": "made-up"},
+]
+
+
+@pytest.mark.parametrize("settings", THINKERS, ids=lambda settings: settings["model"])
+async def test_a_thinking_model_is_asked_without_force(
+    settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a forced call is not taken, the choice goes out as auto, with a word in the log; a call then counts, and
+    none is an error that says what to do (complaint 3)."""
+    with Loopback([answer("function_calling", "City", reasoning=["hm"]), Answer(text=["Rome"])]) as server:
+        structured = chat(server, **settings).with_structured_output(City, method="function_calling")
+        with caplog.at_level(logging.WARNING, "modelstudio_core"):
+            assert structured.invoke("hello") == City(name="Rome", people=3)
+        assert sent(server)["tool_choice"] == "auto"
+        assert len(caplog.records) == 1
+        with pytest.raises(OutputParserException, match="enable_thinking=False"):
+            structured.invoke("hello")
+
+
+async def test_kimi_k3_is_forced_by_required() -> None:
+    """The one thinking model that takes a forced call gets it in its own form."""
+    with Loopback(answer("function_calling", "City")) as server:
+        llm = chat(server, model="kimi/kimi-k3")
+        assert llm.with_structured_output(City, method="function_calling").invoke("x") == City(name="Rome", people=3)
+        assert sent(server)["tool_choice"] == "required"
+
+
+def test_a_schema_without_a_name_is_refused() -> None:
+    """A schema that makes no function is an error when it is given, not when it is called."""
+    with Loopback(Answer()) as server, pytest.raises((ConfigurationError, ValueError)):
+        chat(server).with_structured_output({"type": "object"}, method="function_calling")
