@@ -17,7 +17,6 @@ import pytest
 
 import local_model
 
-
 QUESTION = [{"role": "user", "content": "What is the weather in Paris?"}]
 WEATHER = {
     "type": "function",
