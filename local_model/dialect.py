@@ -12,9 +12,8 @@ from typing import Any
 from local_model.options import Options
 from local_model.schemas import bounded
 
-# SmolLM2 is not trained to think: left alone it ends its turn inside the thought. The grammar holds it to a
-# thought, the end mark, and an answer that is not empty.
-THOUGHT_THEN_ANSWER = 'root ::= [^<]+ "</think>\\n\\n" [^< \\n] [^<]*'
+_CHARACTERS_A_TOKEN = 4
+_LONGEST_THOUGHT = 2000  # characters; longer repetitions make llama.cpp's grammars slow
 THOUGHT_ONLY = "root ::= [^<]+"
 _NOT_FOR_A_THOUGHT = frozenset(
     (
@@ -79,9 +78,20 @@ def to_llama(body: Mapping[str, Any], options: Options) -> dict[str, Any]:
         if not forced and _is_count(made.get("max_tokens")):
             made["max_tokens"] += budget + _END_OF_THOUGHT  # max_tokens counts the answer, not the thought
         if not schema and not forced and (not made.get("tools") or made.get("tool_choice") == "none"):
-            made.setdefault("grammar", THOUGHT_THEN_ANSWER)
+            made.setdefault("grammar", thought_then_answer(budget))
+            made["thinking_budget_tokens"] = -1
     made["chat_template_kwargs"] = kwargs
     return made
+
+
+def thought_then_answer(budget: int) -> str:
+    """The grammar of a thought of about `budget` tokens, the end mark, and an answer that is not empty.
+
+    SmolLM2 is not trained to think: left alone it ends its turn inside the thought. The bound is the grammar's own,
+    since llama.cpp's budget writes the end mark itself, past the grammar, which then fails where the two disagree.
+    """
+    longest = min(budget * _CHARACTERS_A_TOKEN, _LONGEST_THOUGHT)
+    return rf'root ::= [^<]{{1,{longest}}} "</think>\n\n" [^< \n] [^<]*'
 
 
 def thought_request(call: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -33,6 +33,7 @@ ErrorT = TypeVar("ErrorT", bound="ModelStudioError")
 
 _KEPT_BODY = 64 * 1024  # characters of an error's body that are kept
 _REDACTED = "[redacted]"
+_SHORTEST_SECRET = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,8 @@ class ModelStudioError(Exception):
         return _restore, (type(self), self.__dict__.copy())
 
     def redact(self, secret: str) -> None:
-        """Take `secret` out of everything that this error shows."""
-        if not secret:
+        """Take `secret` out of everything that this error shows. What is too short to be a key is left."""
+        if len(secret) < _SHORTEST_SECRET:
             return
         self.message = self.message.replace(secret, _REDACTED)
         self.args = (self.message,)

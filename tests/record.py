@@ -46,7 +46,10 @@ def _from_model_studio(scenarios: Sequence[Scenario]) -> Iterator[bool]:
     if not key:
         _say(f"Model Studio: {config.API_KEY} is not set, so nothing is recorded from it")
         return
-    region = config.resolve().region or "at an address of its own"
+    region = config.resolve().region
+    if region is None:
+        _say(f"Model Studio: {config.BASE_URL} is none of its hosts, so nothing is recorded from it")
+        return
     for scenario in scenarios:
         if scenario.provoked:
             source = f"Model Studio ({region}), {scenario.chat_model().model}"

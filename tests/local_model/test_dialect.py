@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local_model import Options
-from local_model.dialect import THOUGHT_THEN_ANSWER, thought_request, to_llama, with_thought
+from local_model.dialect import thought_request, thought_then_answer, to_llama, with_thought
 
 USER = {"role": "user", "content": "Weather in Paris?"}
 TOOL_RESULT = {"role": "tool", "tool_call_id": "1", "content": "sunny"}
@@ -105,19 +105,19 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (
         "a thought is held to its grammar and budget",
         {"enable_thinking": True, "thinking_budget": 7},
-        {"grammar": THOUGHT_THEN_ANSWER, "thinking_budget_tokens": 7, "thinking_budget": ABSENT},
+        {"grammar": thought_then_answer(7), "thinking_budget_tokens": -1, "thinking_budget": ABSENT},
     ),
     (
         "a thought is never longer than the option",
         {"enable_thinking": True, "thinking_budget": 9000, "max_tokens": 9},
-        {"thinking_budget_tokens": 32, "max_tokens": 9 + 32 + 5},
+        {"grammar": thought_then_answer(32), "max_tokens": 9 + 32 + 5},
     ),
     ("the caller's grammar wins", {"enable_thinking": True, "grammar": "g"}, {"grammar": "g"}),
     ("no grammar beside tools", {"enable_thinking": True, "tools": [tool("a")]}, {"grammar": ABSENT}),
     (
         "a grammar where tools are not to be called",
         {"enable_thinking": True, "tools": [tool("a")], "tool_choice": "none"},
-        {"grammar": THOUGHT_THEN_ANSWER},
+        {"grammar": thought_then_answer(32)},
     ),
     (
         "no grammar beside a schema",

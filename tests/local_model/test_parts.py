@@ -118,5 +118,5 @@ def test_an_answer_passes_unchanged_but_for_its_connection_header(rest: bytes, s
 
 def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "find_spec", lambda name: None)
-    with pytest.raises(LocalModelError, match=r"xllamacpp.*make local-model.*pip install"), running():
+    with pytest.raises(LocalModelError, match=r"xllamacpp.*make demo.*pip install"), running():
         raise AssertionError("must not start")
