@@ -405,7 +405,7 @@ def _chat_result(result: core.ChatResult) -> ChatResult:
             ChatGeneration(message=message, generation_info={k: v for k, v in info.items() if v is not None})
         )
     usage = result.usage
-    output: dict[str, Any] = {"model_name": result.response.model}
+    output: dict[str, Any] = {"model_name": result.response.model} if result.response.model else {}
     if usage is not None:
         output["token_usage"] = {
             "prompt_tokens": usage.input_tokens,

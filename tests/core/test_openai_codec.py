@@ -336,7 +336,7 @@ TEXTS = [
         [
             chunk({"audio": {"transcript": "Hel"}}),
             chunk({"audio": {"data": "AAAA", "id": "audio_1", "expires_at": 7}}),
-            chunk({"audio": {"data": "", "transcript": None}}),
+            chunk({"audio": {"data": "", "transcript": None, "expires_at": "soon"}}),
             chunk({"audio": {"transcript": "lo", "data": "BB=="}}),
             STOP,
         ],
@@ -406,6 +406,12 @@ TOOLS = [
         "the name on every fragment",
         [FIRST, *(tool(a, index=0, id="call_1", name="f") for a in ('{"q": ', '"x"}')), CALLED],
         ONE_CALL,
+    ),
+    Answer(
+        "id, name and arguments one by one",
+        [tool(index=0, id="call_1"), tool(index=0, name="f"), *TAIL, CALLED],
+        [ToolCallDelta(0, "call_1"), ToolCallDelta(0, None, "f"), *ARGUMENTS, CALL_END],
+        ONE_WHOLE,
     ),
     Answer(
         "the id after the name",
@@ -576,6 +582,12 @@ USAGES = [
         whole({"content": "AB"}, usage={"prompt_tokens": 13, "completion_tokens": 20, "total_tokens": None}),
     ),
     Answer(
+        "a count that is null",
+        [*text("A", "B"), STOP, chunk(usage={"prompt_tokens": None, "completion_tokens": 20})],
+        [*LETTERS, UsageDelta(Usage(0, 20, 20))],
+        whole({"content": "AB"}, usage={"prompt_tokens": None, "completion_tokens": 20}),
+    ),
+    Answer(
         "details null or {}",
         [*text("A", "B"), STOP, chunk(usage=USAGE | {"prompt_tokens_details": None, "completion_tokens_details": {}})],
         [*LETTERS, USED],
@@ -705,6 +717,11 @@ ENDINGS = [
         body_of([*text("A", "B"), STOP]) + event(chunk({"content": "C"})) + b"data: no JSON\n\n",
         LETTERS,
     ),
+    Answer(
+        "an error after [DONE] is not read, ended or not",
+        body_of([*text("A", "B"), STOP]) + b'data: {"error":"late"}\n\ndata: {"error":"later"}',
+        LETTERS,
+    ),
 ]
 
 ANSWERS = [*TEXTS, *TOOLS, *USAGES, *CUMULATIVE, *ENDINGS]
@@ -721,6 +738,7 @@ def test_a_stream_is_read_however_it_is_torn(answer: Answer, size: int | None) -
     assert deltas == [ANSWERED, *answer.deltas]
     assert reader.failure is None
     assert reader.ended
+    assert reader.finish() == []
     assert reader.feed(event(chunk({"content": "more"}))) == []
     assert reader.finish() == []
     assert reader.failure is None
@@ -974,6 +992,17 @@ ERROR_EVENTS = [
         True,
     ),
     Failure(
+        "the first error counts",
+        BEGUN + event(LIMITED) + event({"error": "second"}) + b'data: {"error": "third, not ended"}',
+        RateLimitError,
+        A,
+        "Slow",
+        None,
+        "limit_requests",
+        "req-1",
+        True,
+    ),
+    Failure(
         "an error after the finish",
         BEGUN + event(STOP) + event(LIMITED),
         RateLimitError,
@@ -1107,6 +1136,13 @@ def test_too_much_after_done_is_no_failure() -> None:
     reader.feed(body_of([*text("A"), STOP]) + b"x" * (2 * LIMIT))
     assert reader.ended
     assert reader.failure is None
+
+
+def test_too_much_after_an_error_does_not_hide_it() -> None:
+    """What follows an error event in the same read does not take its place."""
+    reader = decoder()
+    reader.feed(BEGUN + event(LIMITED) + b"x" * (2 * LIMIT))
+    assert type(reader.failure) is RateLimitError
 
 
 def test_half_an_emoji_escaped() -> None:

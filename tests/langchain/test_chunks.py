@@ -237,6 +237,12 @@ def test_adding_changes_no_addend() -> None:
         assert chunks == before
 
 
+def test_content_is_of_one_kind_through_a_stream() -> None:
+    """Content is a string in v0 and a list in v1, on the last chunk too (D12)."""
+    assert {type(chunk.content) for chunk in stream("{}")} == {str}
+    assert {type(chunk.content) for chunk in stream("{}", v1=True)} == {list}
+
+
 def test_only_chunks_are_added() -> None:
     """Something that is no chunk on the left is refused as ever."""
     [chunk, _] = made(TextDelta("x"))

@@ -203,6 +203,9 @@ STREAMING: list[tuple[dict[str, Any], dict[str, Any], bool, bool, int]] = [
     ({"disable_streaming": True, "enable_thinking": True}, {}, True, True, 1),
     ({}, {"stream": True}, True, True, 3),
     ({}, {"streaming": True}, True, True, 3),
+    # `stream=False` of a call is about the wire under invoke; LangChain's stream() goes on streaming
+    ({"enable_thinking": True}, {"stream": False}, False, True, 3),
+    ({"model": "qwq-plus"}, {"stream": False}, True, True, 3),
     ({"streaming": False}, {"streaming": True}, True, True, 1),
 ]
 
@@ -237,6 +240,8 @@ async def test_several_answers_are_generations() -> None:
         for result in (llm.generate([[HumanMessage("x")]]), await llm.agenerate([[HumanMessage("x")]])):
             found = result.generations[0]
             assert [generation.text for generation in found] == ["one", "two", "three"]
+            infos = [generation.generation_info for generation in found]
+            assert infos == [{"finish_reason": "stop"}] * 3
             usages = [generation.message.usage_metadata for generation in found]  # type: ignore[union-attr]
             assert [usage and usage["total_tokens"] for usage in usages] == [30, None, None]
         assert llm.invoke("x").text == "one"
@@ -358,6 +363,27 @@ async def test_capabilities_override_the_catalogue() -> None:
             chat(server, capabilities={"thinking": "often"})
 
 
+FACTS = {
+    "max_output": "max_output_tokens",
+    "input_image": "image_inputs",
+    "input_video": "video_inputs",
+    "input_audio": "audio_inputs",
+    "output_audio": "audio_outputs",
+    "tools": "tool_calling",
+    "json_schema": "structured_output",
+}
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_each_fact_is_shown_by_its_own_name(fact: str) -> None:
+    """One fact alone makes its own entry of the profile, and what follows from it, and no other."""
+    given = 7 if fact.startswith("max") else True
+    profile: Any = ChatModelStudio(model="made-up", api_key=KEY, capabilities={fact: given}).profile
+    nothing: Any = ChatModelStudio(model="made-up", api_key=KEY).profile
+    follows = {"image_inputs": {"image_url_inputs": True}, "tool_calling": {"tool_choice": True}}
+    assert profile == nothing | {FACTS[fact]: given} | follows.get(FACTS[fact], {})
+
+
 def test_a_profile_of_the_caller_s_own() -> None:
     """A profile given as an argument is kept."""
     own: Any = {"max_input_tokens": 7}
@@ -453,6 +479,21 @@ async def test_a_model_is_pickled_and_copied() -> None:
         other = llm.model_copy(update={"temperature": 0.75})
         other.invoke("hello")
         assert (sent(server)["temperature"], llm.temperature) == (0.75, 0.5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_changed_setting_counts(way: str) -> None:
+    """An object whose key or address is changed, or a copy of it, sends there and with that from then on."""
+    with Loopback(HELLO) as one, Loopback(HELLO) as other:
+        llm = chat(one, api_key="sk-one")
+        await call(llm, way)
+        copied = llm.model_copy(update={"base_url": other.url, "api_key": SecretStr("sk-other")})
+        await call(copied, way)
+        await call(llm, way)
+        llm.base_url = other.url
+        await call(llm, way)
+        assert [request.headers["authorization"] for request in one.requests] == ["Bearer sk-one"] * 2
+        assert [request.headers["authorization"] for request in other.requests] == ["Bearer sk-other", "Bearer sk-one"]
 
 
 # ---------------------------------------------------------------- LangChain around it
@@ -590,3 +631,18 @@ def test_versions_are_known_to_traces() -> None:
     assert llm.metadata is not None
     assert llm.metadata["lc_versions"].keys() >= {"modelstudio-integrations"}
     assert llm._llm_type == "modelstudio-chat"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_is_for_langsmith_is_not_sent(way: str) -> None:
+    """Options that start with ls_ are for traces: they are neither sent nor refused (trap D18)."""
+    with Loopback(HELLO) as server:
+        await call(chat(server), way, ls_structured_output_format={"kwargs": {}, "schema": None}, ls_other=1)
+        assert not [name for name in sent(server) if name.startswith("ls_")]
+
+
+def test_what_identifies_a_model() -> None:
+    """Callbacks are told the model, where it is, and what was set, under the service's names."""
+    llm = ChatModelStudio(model="qwen-plus", api_key=KEY, region="beijing", temperature=0.5, enable_thinking=False)
+    told = {"model": "qwen-plus", "base_url": "https://dashscope.aliyuncs.com/compatible-mode/v1"}
+    assert llm._identifying_params.items() >= {**told, "temperature": 0.5, "enable_thinking": False}.items()

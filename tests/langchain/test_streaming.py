@@ -22,6 +22,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.tracers._streaming import _V2StreamingCallbackHandler
+from pydantic import SecretStr
 
 from langchain_modelstudio import ChatModelStudio
 from tests.langchain.service import (
@@ -393,6 +394,10 @@ async def test_v3_events(way: str, version: str | None) -> None:
     finished = {event["index"]: event["content"] for event in between if event["event"] == "content-block-finish"}
     assert types([finished[index] for index in range(4)]) == ["reasoning", "text", "tool_call", "tool_call"]
     assert finished[2] == {"type": "tool_call", "id": "call_1", "name": "get", "args": {"city": "New York"}}
+    opened = [(event["event"], event["index"]) for event in between if event["event"] != "content-block-delta"]
+    began, ended = "content-block-start", "content-block-finish"
+    # text is finished where something else begins, calls at the end: only then is known whether they are whole
+    assert opened == [(began, 0), (ended, 0), (began, 1), (ended, 1), (began, 2), (began, 3), (ended, 2), (ended, 3)]
     assert finish["event"] == "message-finish"
     assert finish["usage"] == USAGE_METADATA
     assert finish["metadata"] == METADATA
@@ -465,6 +470,22 @@ async def test_a_spoken_answer_is_joined(way: str, version: str | None) -> None:
     assert message.additional_kwargs == {"audio": JOINED}
 
 
+@pytest.mark.parametrize("way", ALL_WAYS)
+async def test_audio_of_which_little_is_known(way: str) -> None:
+    """What the service did not say of an audio is not there."""
+    with Loopback(Answer(audio=[{"data": "AAAA"}])) as server:
+        message = await by(way, chat(server, model="qwen3-omni-flash"))
+    assert message.additional_kwargs == {"audio": {"data": "AAAA"}}
+
+
+@pytest.mark.parametrize("way", ALL_WAYS)
+async def test_a_service_that_does_not_name_its_model(way: str) -> None:
+    """Where the answer names no model, none is made up, and its key is not there."""
+    with Loopback(Answer(text=["hi"], model="")) as server:
+        message = await by(way, chat(server))
+    assert "model_name" not in message.response_metadata
+
+
 # ---------------------------------------------------------------- callbacks
 
 
@@ -506,6 +527,18 @@ async def test_each_chunk_is_one_token_call(way: str) -> None:
     [end] = handler.ends
     assert tool_calls(end.generations[0][0].message) == CALLS
     assert end.generations[0][0].message.usage_metadata == USAGE_METADATA
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+async def test_a_handler_hears_of_the_whole(way: str) -> None:
+    """Under invoke a handler gets the model and the tokens in `llm_output`, where older ones look for them."""
+    handler = Tokens()
+    with Loopback(FULL) as server:
+        await call(chat(server, enable_thinking=True), way, config={"callbacks": [handler]})
+    [end] = handler.ends
+    tokens = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}
+    assert end.llm_output == {"model_name": "qwen-plus", "token_usage": tokens}
+    assert handler.tokens == []  # the wire streamed, but nobody asked LangChain for a stream
 
 
 def test_a_run_manager_hears_each_token() -> None:
@@ -563,6 +596,15 @@ async def test_the_provider_is_who_langsmith_is_told_of(way: str) -> None:
         llm = chat(server)
         message = await by(way, llm)
         assert message.response_metadata["model_provider"] == llm._get_ls_params()["ls_provider"] == "modelstudio"
+
+
+def test_the_provider_of_a_subclass_is_the_same() -> None:
+    """A class of the user's own, whatever its name, is of the same provider; core would make one up from the name."""
+
+    class ChatOfMine(ChatModelStudio):
+        pass
+
+    assert ChatOfMine(model="qwen-plus", api_key=SecretStr("sk-x"))._get_ls_params()["ls_provider"] == "modelstudio"
 
 
 # ---------------------------------------------------------------- leaving early
