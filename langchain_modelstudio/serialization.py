@@ -1,4 +1,6 @@
-"""Lets `langchain_core.load.load(..., allowed_objects="all")` load a serialised ChatModelStudio.
+"""Lets langchain-core load a serialised ChatModelStudio.
+
+    load(dumpd(llm), allowed_objects="all", valid_namespaces=["langchain_modelstudio"], secrets_from_env=True)
 
 langchain-core loads classes outside itself only if its table of partner classes lists them, and there is no call to
 enter one. Importing this package is the user's word that it is trusted; so it enters itself, and nothing else.

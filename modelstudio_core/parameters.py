@@ -51,8 +51,22 @@ PLAIN_PARAMETERS = (
     "ocr_options",
     "skill",
 )
+# where a call goes, and how patiently: set on the model object, not per call
+CONNECTION_SETTINGS = (
+    "api_key",
+    "base_url",
+    "region",
+    "workspace",
+    "protocol",
+    "timeout",
+    "max_retries",
+    "default_headers",
+    "allow_insecure",
+    "max_event_bytes",
+)
 # not on the wire: how this package makes the request
 LOCAL_PARAMETERS = ("streaming", "reasoning_replay", "extra_body")
+_OF_THE_OBJECT = frozenset((*CONNECTION_SETTINGS, "http_client", "http_async_client", "capabilities"))
 _KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS)
 
 
@@ -83,6 +97,8 @@ def chat_request(model: str, messages: Sequence[Message], values: Mapping[str, A
 
 
 def _unknown(name: str) -> str:
+    if name in _OF_THE_OBJECT:
+        return f"{name} is set on the model object, not per call: make another object with it."
     close = get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
     hint = f" did you mean {close[0]}?" if close else ""
     return f"{name} is no parameter of the service that this package knows;{hint} what is new goes in extra_body."

@@ -16,22 +16,10 @@ from modelstudio_core import config
 from modelstudio_core.client import Client
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.models import ModelInfo, model_info
-from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request
+from modelstudio_core.parameters import CONNECTION_SETTINGS, PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request
 from modelstudio_core.transport import Transport
 from modelstudio_core.types import ChatRequest, Message
 
-_CONNECTION = (
-    "api_key",
-    "base_url",
-    "region",
-    "workspace",
-    "protocol",
-    "timeout",
-    "max_retries",
-    "default_headers",
-    "allow_insecure",
-    "max_event_bytes",
-)
 _OWN = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "reasoning_replay")
 
 
@@ -171,7 +159,7 @@ class ChatSettings(BaseModel):
 
     def core_client(self) -> Client:
         """The client of these connection settings; a new one where a field was changed. Raises ConfigurationError."""
-        settings = {name: getattr(self, name) for name in _CONNECTION}
+        settings = {name: getattr(self, name) for name in CONNECTION_SETTINGS}
         key = (settings, self.http_client, self.http_async_client)
         if self._client is None or self._client[0] != key:
             resolved = config.resolve(**settings)

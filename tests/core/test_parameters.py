@@ -117,3 +117,10 @@ def test_nothing_given_is_changed() -> None:
     assert values == before
     assert request.tools == TOOLS
     assert request.messages == (USER, USER)
+
+
+@pytest.mark.parametrize("name", ["timeout", "api_key", "http_client", "capabilities"])
+def test_what_belongs_to_the_object_is_not_taken_for_a_new_parameter(name: str) -> None:
+    """The error says where it is set, instead of sending the caller to extra_body."""
+    with pytest.raises(ConfigurationError, match=f"{name} is set on the model object"):
+        chat_request("qwen-plus", [Message("user", "hi")], {name: 1})
