@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, BaseRunManager, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -19,7 +19,7 @@ from langchain_protocol.protocol import MessagesData
 from pydantic import BaseModel, model_validator
 from typing_extensions import Self
 
-from langchain_modelstudio.errors import langchain_errors
+from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from langchain_modelstudio.events import EventWriter
 from langchain_modelstudio.messages import (
     PROVIDER,
@@ -41,8 +41,8 @@ from langchain_modelstudio.structured import (
     with_parsing_error,
 )
 from modelstudio_core import __version__, config
+from modelstudio_core import errors as core_errors
 from modelstudio_core import types as core
-from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.models import ModelInfo
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tokens import count_message_tokens, count_tokens, token_ids
@@ -69,6 +69,8 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
     """
 
     # ---------------------------------------------------------------- what LangChain asks of a model
+
+    configuration_error: ClassVar[type[core_errors.ConfigurationError]] = ConfigurationError
 
     @model_validator(mode="after")
     def _check_modelstudio_settings(self) -> Self:
@@ -318,9 +320,9 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         """
         chosen = method or ("json_schema" if self.core_model().supports_json_schema else "function_calling")
         if chosen not in METHODS:
-            raise ValueError(f"method={method!r} is unknown: {', '.join(METHODS)}")
+            raise ConfigurationError(f"method={method!r} is unknown: {', '.join(METHODS)}")
         if schema is None and chosen != "json_mode":
-            raise ValueError(f"method={chosen!r} needs a schema")
+            raise ConfigurationError(f"method={chosen!r} needs a schema")
         traced = {"kwargs": {"method": chosen, "strict": strict}, "schema": schema}
         if chosen == "function_calling":
             name = function_name(schema)
@@ -351,6 +353,21 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         # what starts with ls_ is for LangSmith's traces
         call = {name: value for name, value in kwargs.items() if not name.startswith("ls_")}
         return self.core_request(to_core_messages(messages), stop, call)
+
+    def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
+        # several answers cannot be streamed, so an invoke that somebody watches is not turned into a stream for them;
+        # stream() itself asks without a run manager, and is refused
+        if run_manager is not None and self._several(kwargs):
+            return False
+        return super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
+
+    def _should_use_protocol_streaming(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
+        if self._several(kwargs):
+            return False
+        return super()._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
+
+    def _several(self, kwargs: Mapping[str, Any]) -> bool:
+        return (kwargs.get("n") or self.n or 1) > 1
 
     def _stream_request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]

@@ -6,6 +6,7 @@ so a history from another provider comes across whole. What the service cannot t
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,6 +49,7 @@ from modelstudio_core.types import (
 )
 
 PROVIDER = "modelstudio"
+_ADDRESSES = ("data:", "http://", "https://", "oss://")
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
                            "assistant": "assistant", "ai": "assistant", "tool": "tool"}  # fmt: skip
 _REASONING_BLOCKS = ("reasoning", "thinking")
@@ -92,10 +94,7 @@ def _to_core_message(message: BaseMessage, answered: set[str]) -> list[Message]:
 def _assistant(message: AIMessage, answered: set[str]) -> Message:
     """An assistant turn. A call that was cut off goes back only if it was answered, since the service wants an answer
     to each call."""
-    calls = [
-        FunctionCall(call["id"], call["name"], json.dumps(call["args"], ensure_ascii=False))
-        for call in message.tool_calls
-    ]
+    calls = [FunctionCall(call["id"], call["name"], _arguments(call)) for call in message.tool_calls]
     calls += [
         FunctionCall(call["id"], call["name"] or "", call["args"] or "")
         for call in message.invalid_tool_calls
@@ -118,6 +117,13 @@ def _assistant(message: AIMessage, answered: set[str]) -> Message:
         reasoning_content=reasoning or None,
         partial=bool(message.additional_kwargs.get("partial")),
     )
+
+
+def _arguments(call: ToolCall) -> str:
+    try:
+        return json.dumps(call["args"], ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"the arguments of the call of {call['name']} are not JSON: {error}") from None
 
 
 def _reasoning(block: str | dict[Any, Any]) -> str:
@@ -160,7 +166,7 @@ def to_core_part(block: Mapping[str, Any]) -> Part:
     kind = block.get("type")
     mark = _hint(block, "cache_control")
     if kind in ("text", "text-plain"):
-        return TextPart(str(block.get("text") or ""), mark)
+        return TextPart(_text(block), mark)
     pixels = {name: _hint(block, name) for name in ("min_pixels", "max_pixels")}
     if kind in ("image", "image_url"):
         inner = block.get("image_url")
@@ -179,6 +185,19 @@ def to_core_part(block: Mapping[str, Any]) -> Part:
     )
 
 
+def _text(block: Mapping[str, Any]) -> str:
+    text, data = block.get("text"), block.get("base64")
+    if isinstance(text, str):
+        return text
+    if isinstance(data, str):
+        return base64.b64decode(data).decode("utf-8")
+    if block.get("url") or block.get("file_id"):
+        raise ConfigurationError(
+            f"text by url or file_id cannot be sent: read it and give text, in {block.get('type')!r}"
+        )
+    return ""
+
+
 def _audio_part(block: Mapping[str, Any], mark: Any) -> AudioPart:
     inner = block.get("input_audio")
     inner = inner if isinstance(inner, Mapping) else {}
@@ -192,19 +211,27 @@ def _address(block: Mapping[str, Any], kind: str, mime: str) -> str:
     """The URL or data URI of a media block, in any of the three forms."""
     inner = block.get(f"{kind}_url", block.get("source"))
     if isinstance(inner, str):
-        return inner
+        return _checked(inner)
     holder = inner if isinstance(inner, Mapping) else block
     url = holder.get("url")
     if isinstance(url, str) and url:
-        return url
+        return _checked(url)
     data = holder.get("base64") or holder.get("data") or block.get(kind)
     if isinstance(data, str) and data:
-        if data.startswith(("data:", "http://", "https://", "oss://")):
+        if data.startswith(_ADDRESSES):
             return data
         return f"data:{holder.get('mime_type') or holder.get('media_type') or mime};base64,{data}"
     if holder.get("file_id"):
         raise ConfigurationError(f"{kind} by file_id cannot be sent to the chat service: give url or base64")
-    raise ConfigurationError(f"a block of type {kind!r} has neither url nor base64")
+    if isinstance(data, bytes):
+        raise ConfigurationError(f"{kind} data is bytes: give base64 as text, base64.b64encode(data).decode()")
+    raise ConfigurationError(f"a block of type {kind!r} has neither url nor base64, but {', '.join(map(str, block))}")
+
+
+def _checked(url: str) -> str:
+    if not url.startswith(_ADDRESSES):
+        raise ConfigurationError(f"url={url[:80]!r} is no http(s), data or oss address: read the file and give base64")
+    return url
 
 
 def _hint(block: Mapping[str, Any], name: str) -> Any:

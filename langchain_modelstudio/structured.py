@@ -82,7 +82,7 @@ class RequiredPydanticToolCall(_CallRequired, PydanticToolsParser):
 
 
 class RequiredJson(_WholeAnswer, BaseCumulativeTransformOutputParser[Any]):
-    """The JSON of the answer as `parser` gives it, unless it was cut off: that one would repair it."""
+    """The JSON object of the answer as `parser` gives it, where it is one: what is none, that one would repair."""
 
     parser: Any
 
@@ -90,14 +90,18 @@ class RequiredJson(_WholeAnswer, BaseCumulativeTransformOutputParser[Any]):
         """The object; of a part of the answer (`partial`) what is there, or None."""
         generation = result[0]
         message = generation.message if isinstance(generation, ChatGeneration) else None
-        if message is not None and not partial and message.response_metadata.get("finish_reason") == "length":
+        if not partial:
             try:
-                parse_json_markdown(generation.text, parser=json.loads)
+                value = parse_json_markdown(generation.text.strip(), parser=json.loads)
             except ValueError as error:
+                cut = message is not None and _was_cut(message)
                 raise OutputParserException(
-                    "the answer was cut off inside its JSON: raise max_tokens, or max_completion_tokens",
-                    llm_output=generation.text,
+                    _CUT if cut else f"the answer is not JSON: {generation.text[:200]!r}", llm_output=generation.text
                 ) from error
+            if not isinstance(value, dict):
+                raise OutputParserException(
+                    f"the answer is JSON but not an object: {generation.text[:200]!r}", llm_output=generation.text
+                )
         return self.parser.parse_result(result, partial=partial)
 
     def parse(self, text: str) -> Any:
@@ -105,15 +109,25 @@ class RequiredJson(_WholeAnswer, BaseCumulativeTransformOutputParser[Any]):
         return self.parser.parse(text)
 
 
+_CUT = "the answer was cut off inside the structured output: raise max_tokens, or max_completion_tokens"
+
+
+def _was_cut(message: BaseMessage) -> bool:
+    return message.response_metadata.get("finish_reason") == "length"
+
+
 def _no_call(message: BaseMessage | None) -> OutputParserException:
     """Why structured output by function calling has nothing to parse, and what to do."""
+    if message is not None and _was_cut(message):
+        return OutputParserException(_CUT, llm_output=message.text)
     said = ""
     if isinstance(message, AIMessage):
         invalid = message.invalid_tool_calls
-        said = f" Its call was invalid: {invalid[0]['error']}." if invalid else f" It said: {message.text[:200]!r}."
+        said = f" It said: {message.text[:200]!r}." if message.text else " It said nothing."
+        said = f" Its call was invalid: {invalid[0]['error']}." if invalid else said
     return OutputParserException(
-        f"the model did not call the function that holds the structured output.{said} While a model may think, the "
-        "service does not take a forced call: set enable_thinking=False, or use method='json_schema' or 'json_mode'",
+        f"the model did not call the function that holds the structured output.{said} If it may think, the service "
+        "does not take a forced call: set enable_thinking=False, or use method='json_schema' or 'json_mode'",
         llm_output=message.text if message is not None else None,
     )
 
@@ -159,17 +173,30 @@ def response_format(schema: Any, strict: bool | None) -> dict[str, Any]:
 
 def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
     """Tools of any form that LangChain knows, as the service takes them. Refuses by name what is no function."""
-    wire = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+    if isinstance(tools, str | Mapping):
+        raise ConfigurationError("tools= takes a list of tools")
+    wire = [_openai_tool(tool, strict) for tool in tools]
     for position, tool in enumerate(wire):
         function = tool.get("function") or {}
         if strict is not None and "strict" not in function:  # of a tool that has this form already
             wire[position] = {**tool, "function": {**function, "strict": strict}}
         if tool.get("type") != "function" or not function.get("name"):
-            raise ConfigurationError(
-                f"the tool {str(tool)[:120]} is no function: the chat service takes tools of type 'function' with a "
-                "name; for its own web search use enable_search=True"
-            )
+            raise _no_function(tool)
     return wire
+
+
+def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
+    try:
+        return convert_to_openai_tool(tool, strict=strict)
+    except (ValueError, TypeError) as error:
+        raise _no_function(tool) from error
+
+
+def _no_function(tool: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"the tool {str(tool)[:120]} is no function: the chat service takes tools of type 'function' with a name; for "
+        "its own web search use enable_search=True"
+    )
 
 
 def tool_choice(choice: Any, tools: list[dict[str, Any]]) -> Any:

@@ -10,14 +10,24 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import AsyncIterator, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from modelstudio_core import __version__
 from modelstudio_core.accumulate import Accumulator, fold
-from modelstudio_core.config import REGIONS, Config
-from modelstudio_core.errors import AuthenticationError, ConfigurationError, ModelStudioError
+from modelstudio_core.config import API_KEY, REGIONS, Config
+from modelstudio_core.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ContextLengthError,
+    ModelStudioError,
+    NotFoundError,
+    PermissionDeniedError,
+    QuotaError,
+    RateLimitError,
+    ServerError,
+)
 from modelstudio_core.models import ModelInfo
 from modelstudio_core.retry import retry_delay
 from modelstudio_core.thinking import Plan, asks_for_stream, plan
@@ -30,6 +40,16 @@ logger = logging.getLogger("modelstudio_core")
 
 CODECS: dict[str, Codec] = {"openai": OpenAICodec()}
 _MAX_ERROR_BYTES = 1024 * 1024
+_ADVICE: dict[type[ModelStudioError], str] = {
+    NotFoundError: "Asked at {where}: ids are case-sensitive, each region has its own models; is base_url= right?",
+    PermissionDeniedError: "Asked at {where}: the console opens models and workspaces to an account and a key.",
+    QuotaError: "The console shows what is unpaid or used up; asking again does not help.",
+    ContextLengthError: "Send fewer or shorter messages, or choose a model with a longer context.",
+    RateLimitError: "Send less at once, or ask again later; max_retries= does so by itself.",
+    ServerError: "Asked at {where}; it may succeed later.",
+}
+_BEGINS_EVENTS = (b"data:", b"event:", b"id:", b":")
+_BEGINS_WHOLE = (b"{", b"[", b"<")
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
 
 
@@ -41,7 +61,7 @@ class Open:
     """Send the request; the answer is the response's head."""
 
     url: str
-    headers: dict[str, str]
+    headers: dict[str, str] = field(repr=False)  # they hold the key; nowhere is it a local of its own
     body: bytes
 
 
@@ -97,6 +117,7 @@ class Client:
             )
         self.config = config
         self.transport = transport
+        self._told: set[str] = set()  # each decision against the caller's wish is a warning once
 
     def complete(self, request: ChatRequest, model: ModelInfo) -> ChatResult:
         """The whole answer. The wire streams where the model asks for it. Raises ModelStudioError."""
@@ -213,7 +234,8 @@ class Client:
     def _flow(self, request: ChatRequest, model: ModelInfo, *, stream: bool) -> Flow:
         planned = plan(request, model, stream=stream)
         for notice in planned.notices:
-            logger.warning(notice)
+            logger.log(logging.DEBUG if notice in self._told else logging.WARNING, "Model Studio: %s", notice)
+            self._told.add(notice)
         attempt = 0
         while True:
             seen: list[Delta] = []
@@ -225,7 +247,7 @@ class Client:
                 if seen:
                     raise
                 if asks_for_stream(error) and not planned.stream:
-                    planned = Plan(planned.request, stream=True)
+                    planned = plan(request, model, stream=True)
                     delay = 0.0
                 else:
                     wait = retry_delay(
@@ -241,25 +263,33 @@ class Client:
     def _attempt(self, planned: Plan, seen: list[Delta]) -> Flow:
         request, codec = planned.request, CODECS[self.config.protocol]
         call = codec.encode(request, stream=planned.stream)
-        headers = {**self._headers, **call.headers, **self.config.headers}
-        head: ResponseHead = yield Open(self.config.base_url + call.path, headers, call.body)
+        head: ResponseHead = yield Open(
+            self.config.base_url + call.path, {**self._headers, **call.headers, **self.config.headers}, call.body
+        )
         if not 200 <= head.status < 300:
             try:
                 body: bytes = yield ReadAll(_MAX_ERROR_BYTES)
             except ModelStudioError:  # the status says enough
                 body = b""
             raise codec.error(head, body)
-        if not _is_stream(head, planned.stream):
-            deltas = codec.decode(request, head, (yield ReadAll(self.config.max_event_bytes)))
+        # what comes decides how it is read: a gateway may answer a stream whole, a whole request by a stream, and
+        # call either by the other's name
+        streamed = _is_stream(head, planned.stream)
+        data: bytes | None = (yield Read([])) if streamed else (yield ReadAll(self.config.max_event_bytes))
+        begins = (data or b"").lstrip()
+        if begins.startswith(_BEGINS_WHOLE) if streamed else not begins.startswith(_BEGINS_EVENTS):
+            rest: bytes = (yield ReadAll(self.config.max_event_bytes)) if streamed else b""
+            deltas = codec.decode(request, head, (data or b"") + rest)
             seen += deltas
             yield Hand(deltas)
             return
         decoder = codec.stream(request, head, max_event_bytes=self.config.max_event_bytes)
-        deltas = []
-        while decoder.failure is None and not decoder.ended:
-            data: bytes | None = yield Read(deltas)
+        while True:
             deltas = decoder.finish() if data is None else decoder.feed(data)
             seen += deltas
+            if decoder.failure is not None or decoder.ended:
+                break
+            data = yield Read(deltas)
         yield Hand(deltas)
         if decoder.failure is not None:
             raise decoder.failure
@@ -272,16 +302,22 @@ class Client:
             headers["authorization"] = f"Bearer {self.config.api_key.get_secret_value()}"
         return headers
 
+    def _about_the_key(self) -> str:
+        if self.config.api_key is None:
+            return f"No key was sent to {self.config.where}: give api_key=, or set {API_KEY}"
+        others = ", ".join(name for name in REGIONS if name != self.config.region)
+        return (
+            f"The key was sent to {self.config.where}. A key works in its own region only: if it is from another "
+            f"({others}), set region= or base_url= to that one"
+        )
+
     def _explain(self, error: ModelStudioError, seen: list[Delta]) -> None:
         """Add what only the client knows: what had arrived, where the key was sent; and take the key out."""
         if error.partial is None and any(not isinstance(delta, ResponseDelta) for delta in seen):
             error.partial = fold(seen)
-        if isinstance(error, AuthenticationError):
-            others = ", ".join(name for name in REGIONS if name != self.config.region)
-            error.message = (
-                f"{error.message.rstrip()} The key was sent to {self.config.where}. A key works in its own region "
-                f"only: if it is from another ({others}), set region= or base_url= to that one"
-            )
+        advice = self._about_the_key() if isinstance(error, AuthenticationError) else _ADVICE.get(type(error), "")
+        if advice:
+            error.message = f"{error.message.rstrip()} {advice.format(where=self.config.where)}"
             error.args = (error.message,)
         if self.config.api_key is not None:
             error.redact(self.config.api_key.get_secret_value())

@@ -7,6 +7,7 @@ of the vendor's region pages and its "OpenAI compatible - Chat" reference (state
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -31,6 +32,7 @@ DEFAULT_TIMEOUT = 300.0
 DEFAULT_MAX_RETRIES = 2
 _PATHS: dict[str, str] = {"openai": "/compatible-mode/v1", "dashscope": "/api/v1"}
 _KNOWN_SUFFIXES = ("/chat/completions", *_PATHS.values(), "/compatible-mode", "/compatible-api/v1", "/apps/anthropic")
+_WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _WORKSPACE_HEADER = "x-dashscope-workspace"
 
 
@@ -97,6 +99,8 @@ def resolve(
     if base_url and region:
         raise ConfigurationError("give region or base_url, not both: a base_url already says where the call goes")
     workspace = workspace or environ.get(WORKSPACE) or None
+    if workspace and not _WORKSPACE_ID.fullmatch(workspace):
+        raise ConfigurationError(f"workspace={workspace!r} is no workspace id: letters, digits, - and _, 64 at most")
     if not base_url and not region:
         base_url, region = environ.get(BASE_URL) or None, environ.get(REGION) or None
     if base_url:
@@ -114,6 +118,8 @@ def resolve(
     retries = DEFAULT_MAX_RETRIES if max_retries is None else max_retries
     if retries < 0:
         raise ConfigurationError(f"max_retries={retries} is negative: 0 sends one request")
+    if max_event_bytes is not None and max_event_bytes <= 0:
+        raise ConfigurationError(f"max_event_bytes={max_event_bytes} leaves no room for an answer")
     return Config(
         base_url=address,
         api_key=key,

@@ -61,7 +61,8 @@ class ModelStudioError(Exception):
         body: the decoded error object, or the text where it was no JSON.
         response: status, headers and text of the HTTP response.
         partial: the `ChatResult` of what had arrived before the error; None where nothing had.
-        is_retryable: whether the same call may succeed later.
+        is_retryable: whether this package makes the call again by itself, while nothing of an answer has been handed
+            on. Where it is False, only the caller can know whether asking again is right.
     """
 
     is_retryable = False
@@ -111,6 +112,12 @@ class ModelStudioError(Exception):
         if self.response is not None:
             headers = {name: value.replace(secret, _REDACTED) for name, value in self.response.headers.items()}
             self.response = replace(self.response, headers=headers, text=self.response.text.replace(secret, _REDACTED))
+        if self.request_id is not None:
+            self.request_id = self.request_id.replace(secret, _REDACTED)
+        cause = self.__cause__ or self.__context__
+        while cause is not None:
+            cause.args = tuple(_redacted(argument, secret) for argument in cause.args)
+            cause = cause.__cause__ or cause.__context__
 
     def recast(self, cls: type[ErrorT]) -> ErrorT:
         """This error as one of `cls`, a subclass of its own class: same fields, cause and traceback."""

@@ -7,10 +7,11 @@ model's facts and a request. It knows no framework.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from modelstudio_core import config
 from modelstudio_core.client import Client
@@ -23,6 +24,26 @@ from modelstudio_core.types import ChatRequest, Message
 _OWN = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "reasoning_replay")
 
 
+# what other integrations call it
+_ELSEWHERE = {
+    "dashscope_api_key": "api_key",
+    "openai_api_key": "api_key",
+    "api_base": "base_url",
+    "openai_api_base": "base_url",
+    "request_timeout": "timeout",
+    "model_kwargs": "extra_body",
+}
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    """What to do about an argument that is none."""
+    meant = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, known, n=1, cutoff=0.8)), None)
+    hint = (
+        f"did you mean {meant}?" if meant else "a parameter of the service that has no field here goes in extra_body."
+    )
+    return f"unknown argument {name}: {hint}"
+
+
 def _key_from_environment() -> SecretStr | None:
     key = os.environ.get(config.API_KEY)
     return SecretStr(key) if key else None
@@ -32,14 +53,15 @@ class ChatSettings(BaseModel):
     """The fields. Every one below `streaming` may also be given per call; None means: not sent, the service's default
     holds. Defaults and ranges are the vendor's, by model ("OpenAI compatible - Chat" and "Deep thinking" pages)."""
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    # hide_input: an error of pydantic's would show the key among the arguments
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     model: str
     """Model id, such as "qwen-plus"; case-sensitive. Also taken as `model_name`."""
 
     # ---------------------------------------------------------------- the connection
 
-    api_key: SecretStr | None = Field(default_factory=_key_from_environment)
+    api_key: SecretStr | str | None = Field(default_factory=_key_from_environment)
     """The API key; default: DASHSCOPE_API_KEY. A key works in its own region only."""
     base_url: str | None = None
     """Where to send to, instead of a region's host; default: DASHSCOPE_BASE_URL. A bare origin gets the protocol's
@@ -140,6 +162,9 @@ class ChatSettings(BaseModel):
     capabilities: dict[str, Any] | None = None
     """Facts on the model that override the catalogue, by the names of `modelstudio_core.models.ModelInfo`."""
 
+    configuration_error: ClassVar[type[ConfigurationError]] = ConfigurationError
+    """What is raised for an unknown argument; an adapter has its own."""
+
     _client: tuple[Any, Client] | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
@@ -151,11 +176,13 @@ class ChatSettings(BaseModel):
             values = {"model": values["model_name"], **values}
             del values["model_name"]
         if unknown := sorted(values.keys() - cls.model_fields):
-            raise ValueError(
-                f"unknown argument{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}: a parameter of the service "
-                "that has no field here goes in extra_body={...}"
-            )
+            raise cls.configuration_error(" ".join(_unknown(name, cls.model_fields) for name in unknown))
         return values
+
+    @field_validator("api_key", mode="after")
+    @classmethod
+    def _keep_the_key_secret(cls, key: SecretStr | str | None) -> SecretStr | None:
+        return SecretStr(key) if isinstance(key, str) else key
 
     def core_client(self) -> Client:
         """The client of these connection settings; a new one where a field was changed. Raises ConfigurationError."""

@@ -24,6 +24,7 @@ _ASKS_FOR_STREAM = (
     "must be set to false for non-streaming calls",
     "enable_thinking only support stream call",
     "only support stream mode",
+    "does not support http call",
 )
 
 
@@ -50,8 +51,10 @@ def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
     _refuse(request, model)
     notices: list[str] = []
     request = _heard(request, model)
-    request = _json_mode(request, model)
+    request = _json_mode(request, model, notices)
     request = _tool_choice(request, model, notices)
+    if request.messages[-1].partial and _can_be_quiet(request, model):
+        request = _without_thinking(request, model, notices)  # partial mode is for answers without thought
     stream = wire_streams(request, model, stream=stream)
     request = _switch(request, model)
     if stream and request.tools and model.needs_tool_stream:
@@ -94,6 +97,8 @@ def asks_for_stream(error: ModelStudioError) -> bool:
 
 
 def _refuse(request: ChatRequest, model: ModelInfo) -> None:
+    if not isinstance(request.response_format, Mapping | None):
+        raise ConfigurationError('response_format is an object, such as {"type": "json_object"}')
     if model.thinking_only and request.enable_thinking is False:
         raise ConfigurationError(
             f"{request.model} always thinks: enable_thinking=False is refused by the service. Leave it out, or choose "
@@ -111,13 +116,13 @@ def _heard(request: ChatRequest, model: ModelInfo) -> ChatRequest:
     return replace(request, enable_thinking=thinking.get("type") != "disabled")
 
 
-def _json_mode(request: ChatRequest, model: ModelInfo) -> ChatRequest:
+def _json_mode(request: ChatRequest, model: ModelInfo, notices: list[str]) -> ChatRequest:
     """JSON mode needs the word "json" in the messages, and thinking off where the caller did not ask for it."""
     if (request.response_format or {}).get("type") != "json_object":
         return request
     if not any(_says_json(message) for message in request.messages if message.role in ("system", "user")):
         request = replace(request, messages=_instructed(request.messages))
-    return _without_thinking(request) if _can_be_quiet(request, model) else request
+    return _without_thinking(request, model, notices) if _can_be_quiet(request, model) else request
 
 
 def _says_json(message: Message) -> bool:
@@ -159,7 +164,7 @@ def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[str]) -> 
             return replace(request, tool_choice="auto")
         choice = {"type": "function", "function": {"name": _name(request.tools[0])}}
     if _can_be_quiet(request, model):
-        return replace(_without_thinking(request), tool_choice=choice)
+        return replace(_without_thinking(request, model, notices), tool_choice=choice)
     if may_think(request, model):
         notices.append(
             f'a forced tool_choice is sent as "auto", since {request.model} may think on this request and the service '
@@ -175,10 +180,15 @@ def _name(tool: Mapping[str, Any]) -> Any:
 
 def _can_be_quiet(request: ChatRequest, model: ModelInfo) -> bool:
     """Whether thinking can be switched off for one request without going against what the caller said."""
-    return model.is_hybrid and request.enable_thinking is None
+    return model.is_hybrid and request.enable_thinking is None and request.reasoning_effort in (None, "none")
 
 
-def _without_thinking(request: ChatRequest) -> ChatRequest:
+def _without_thinking(request: ChatRequest, model: ModelInfo, notices: list[str]) -> ChatRequest:
+    if may_think(request, model):
+        notices.append(
+            f"{request.model} does not think on this request: forced tool choices, JSON mode and partial mode need "
+            "thinking off. enable_thinking=True asks for thinking all the same"
+        )
     return replace(request, enable_thinking=False, thinking_budget=None, reasoning_effort=None)
 
 
@@ -198,6 +208,8 @@ def _replayed(request: ChatRequest, model: ModelInfo) -> tuple[Message, ...]:
     """Reasoning of the turns after the last user message always goes back; that of earlier ones by policy."""
     last_user = max((i for i, message in enumerate(request.messages) if message.role == "user"), default=-1)
     policy, whole = request.reasoning_replay, request.preserve_thinking
+    if whole is None and isinstance(request.parameters.get("clear_thinking"), bool):
+        whole = not request.parameters["clear_thinking"]  # GLM's own word for it
     if whole is None:
         whole = model.preserve_thinking == "default-on" or model.replay_reasoning == "all"
     every = policy == "always" or (policy == "auto" and whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Protocol
 
 from pydantic_core import from_json
@@ -10,6 +11,7 @@ from pydantic_core import from_json
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
 from modelstudio_core.types import ChatRequest, Delta, ResponseHead, WireCall
 
+_SURROGATES = re.compile("[\ud800-\udfff]")  # half of a character, which no text may hold
 _SHOWN = 200  # characters of a body that an error message shows
 
 
@@ -56,7 +58,7 @@ def read_json(data: bytes) -> Any:
         pass  # what a stricter or shallower parser refuses may still be JSON: half an emoji escaped, deep nesting
     try:
         text = json.dumps(json.loads(data), ensure_ascii=False)
-        return json.loads(text.encode("utf-8", "replace"))
+        return json.loads(_SURROGATES.sub("\ufffd", text))
     except (ValueError, RecursionError):
         raise ProtocolError(f"the service sent what is not JSON: {shown(data)}") from None
 

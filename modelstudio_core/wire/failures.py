@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from modelstudio_core.errors import APIStatusError, ErrorResponse, ProtocolError, status_error
+from modelstudio_core.sse import EventDecoder
 from modelstudio_core.types import ResponseHead
 from modelstudio_core.wire.codec import read_json, shown
 
@@ -20,12 +21,13 @@ _UNSAFE_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authorization
 def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
     """The typed error for a response whose status is not 2xx."""
     response = ErrorResponse(head.status, safe_headers(head), body.decode("utf-8", "replace"))
-    try:
-        value = read_json(body)
-    except ProtocolError:
-        value = None
-    if isinstance(value, dict) and says_error(value):
-        return error_of_object(value, head.status, head, response)
+    for data in (body, *(event.data for event in EventDecoder().feed(body + b"\n\n"))):  # it may come as an event
+        try:
+            value = read_json(data)
+        except ProtocolError:
+            continue
+        if isinstance(value, dict) and says_error(value):
+            return error_of_object(value, head.status, head, response)
     if 300 <= head.status < 400:
         target = head.headers.get("location", "nowhere")
         message = f"the server redirects to {target}; redirects are not followed, so set base_url to the right address"

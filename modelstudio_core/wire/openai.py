@@ -114,8 +114,10 @@ class OpenAIStreamDecoder:
         return self._writer.take()
 
     def _event(self, event: ServerSentEvent) -> None:
-        if event.data.startswith(b"[DONE]"):
+        if event.data.strip().startswith(b"[DONE]"):
             self._end()
+            return
+        if not event.data or event.data.isspace():  # a heartbeat
             return
         try:
             chunk = _object(event.data)
@@ -160,17 +162,20 @@ def _read(writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead, fie
         if choices is not None:
             raise ProtocolError(f"choices is not a list but {choices!r:.100}")
         return
-    for choice in choices:
-        _read_choice(writer, choice, field)
+    for position, choice in enumerate(choices):
+        _read_choice(writer, choice, field, position)
 
 
-def _read_choice(writer: DeltaWriter, choice: Any, field: str) -> None:
+def _read_choice(writer: DeltaWriter, choice: Any, field: str, position: int) -> None:
     if not isinstance(choice, dict):
         raise ProtocolError(f"a choice is not an object but {choice!r:.100}")
-    index = choice.get("index") or 0
-    said = choice.get(field) or {}
-    if not isinstance(index, int) or not isinstance(said, dict):
+    index = choice.get("index")
+    other = "delta" if field == "message" else "message"  # some servers end a stream with the whole message
+    said = choice.get(field, choice.get(other)) or {}
+    if not isinstance(index, int | None) or not isinstance(said, dict):
         raise ProtocolError(f"a choice without index or {field}: {choice!r:.100}")
+    if index is None or index < 0:  # given by order
+        index = position
     if not writer.begin(index):
         return
     for name in _REASONING_FIELDS:
@@ -180,7 +185,7 @@ def _read_choice(writer: DeltaWriter, choice: Any, field: str) -> None:
     if content := said.get("content"):
         writer.text(index, content)
     if calls := said.get("tool_calls"):
-        writer.tool_calls(index, calls, whole=field == "message")
+        writer.tool_calls(index, calls, whole="message" in choice)
     if audio := said.get("audio"):
         writer.audio(index, audio)
     if logprobs := choice.get("logprobs"):
@@ -193,21 +198,30 @@ def read_usage(usage: Any) -> Usage:
     if not isinstance(usage, Mapping):
         raise ProtocolError(f"usage is not an object but {usage!r:.100}")
     given, taken = _details(usage, "prompt_tokens_details"), _details(usage, "completion_tokens_details")
-    input_tokens, output_tokens = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+    input_tokens, output_tokens = _count(usage, "prompt_tokens") or 0, _count(usage, "completion_tokens") or 0
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        total_tokens=usage.get("total_tokens") or input_tokens + output_tokens,
-        reasoning_tokens=taken.get("reasoning_tokens"),
-        cached_tokens=given.get("cached_tokens"),
-        cache_creation_tokens=given.get("cache_creation_input_tokens"),
-        input_text_tokens=given.get("text_tokens"),
-        input_image_tokens=given.get("image_tokens"),
-        input_video_tokens=given.get("video_tokens"),
-        input_audio_tokens=given.get("audio_tokens"),
-        output_text_tokens=taken.get("text_tokens"),
-        output_audio_tokens=taken.get("audio_tokens"),
+        total_tokens=_count(usage, "total_tokens") or input_tokens + output_tokens,
+        reasoning_tokens=_count(taken, "reasoning_tokens"),
+        cached_tokens=_count(given, "cached_tokens"),
+        cache_creation_tokens=_count(given, "cache_creation_input_tokens"),
+        input_text_tokens=_count(given, "text_tokens"),
+        input_image_tokens=_count(given, "image_tokens"),
+        input_video_tokens=_count(given, "video_tokens"),
+        input_audio_tokens=_count(given, "audio_tokens"),
+        output_text_tokens=_count(taken, "text_tokens"),
+        output_audio_tokens=_count(taken, "audio_tokens"),
     )
+
+
+def _count(holder: Mapping[str, Any], name: str) -> int | None:
+    value = holder.get(name)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    raise ProtocolError(f"usage.{name} is no number of tokens but {value!r:.100}")
 
 
 def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:

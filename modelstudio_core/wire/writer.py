@@ -187,6 +187,8 @@ class DeltaWriter:
     def logprobs(self, choice: int, logprobs: Any) -> None:
         content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
         if isinstance(content, list) and content:
+            if not all(isinstance(item, Mapping) for item in content):
+                raise ProtocolError(f"logprobs.content holds what is no object: {content!r:.100}")
             self.out.append(LogprobsDelta(tuple(content), choice))
 
     def finish(self, choice: int, reason: Any) -> None:

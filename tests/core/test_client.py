@@ -428,12 +428,13 @@ KINDS: list[tuple[str, str | None, tuple[Any, ...], type[ModelStudioError] | Non
     ("events, in any case", "Text/Event-Stream; Charset=UTF-8", EVENTS, None, None),
     ("an object", "application/json", OBJECT, None, None),
     ("an object, with a charset", "application/json;charset=utf-8", OBJECT, None, None),
-    ("events without a content type", None, EVENTS, ProtocolError, None),
-    ("an object without a content type", None, OBJECT, None, StreamTruncatedError),
-    ("events as plain text", "text/plain", EVENTS, ProtocolError, None),
+    ("events without a content type", None, EVENTS, None, None),
+    ("an object without a content type", None, OBJECT, None, None),
+    ("events as plain text", "text/plain", EVENTS, None, None),
+    ("an object that says it is events", "text/event-stream", OBJECT, None, None),
     ("a page", "text/html", HTML, ProtocolError, ProtocolError),
     ("a page that says it is JSON", "application/json", HTML, ProtocolError, ProtocolError),
-    ("events that say they are JSON", "application/json", EVENTS, ProtocolError, ProtocolError),
+    ("events that say they are JSON", "application/json", EVENTS, None, None),
 ]
 
 

@@ -102,6 +102,7 @@ def test_a_caller_who_streams_always_does(model: str, given: dict[str, Any], str
 
 # ---------------------------------------------------------------- what is sent
 
+PARTIAL = {"messages": (Message("user", "hi"), Message("assistant", "Well, ", partial=True))}
 SENT: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
     # where the caller says nothing, enable_thinking is not sent
     ("default on", "qwen3.7-max", {}, {}, ""),
@@ -152,15 +153,24 @@ SENT: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
     ("a choice without tools is not sent", "qwen-plus", {"tool_choice": "required"}, {"tool_choice": None}, ""),
     ("nor auto", "qwen-plus", {"tool_choice": "auto"}, {"tool_choice": None}, ""),
     # a forced choice while thinking may be on is a 400: 'one of the strings that should be ["none", "auto"]'
-    ("named, default on: off for this request", "qwen3.7-max", two(THE_F), OFF, ""),
+    ("named, default on: off for this request", "qwen3.7-max", two(THE_F), OFF, "does not think"),
     ("named, default off: certainty", "qwen-plus", two(THE_F), OFF, ""),
     (
         "its budget goes with it",
         "qwen3.7-max",
         one(THE_F) | {"thinking_budget": 9},
         OFF | {"thinking_budget": None},
-        "",
+        "does not think",
     ),
+    (
+        "an effort asks for thinking",
+        "qwen3.8-max",
+        one(THE_F) | {"reasoning_effort": "xhigh"},
+        AUTO,
+        "think",
+    ),
+    ("partial mode, default on", "qwen3.7-max", PARTIAL, OFF, "does not think"),
+    ("partial mode, on by the caller", "qwen3.7-max", PARTIAL | ON, {}, ""),
     ("named, off by the caller", "qwen3.7-max", two(THE_F) | OFF, {}, ""),
     ("named, on by the caller", "qwen3.7-max", two(THE_F) | ON, AUTO, "think"),
     ("named, on by the caller, default off", "qwen-plus", one(THE_F) | ON, AUTO, "think"),
@@ -168,11 +178,11 @@ SENT: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
     ("named, never thinks", "qwen-max", two(THE_F), {}, ""),
     ("named, unknown", "made-up", two(THE_F), AUTO, "think"),
     ("named, unknown, off by the caller", "made-up", one(THE_F) | OFF, {}, ""),
-    ("named, switch of its own", "MiniMax/MiniMax-M3", one(THE_F), DISABLED, ""),
+    ("named, switch of its own", "MiniMax/MiniMax-M3", one(THE_F), DISABLED, "does not think"),
     ("named, its own switch off by the caller", "MiniMax/MiniMax-M3", one(THE_F) | DISABLED, {}, ""),
     ("named, its own switch on by the caller", "MiniMax/MiniMax-M3", one(THE_F) | ADAPTIVE, AUTO, "think"),
     # "required" is no choice of Qwen's (vendor's Function calling page)
-    ("any, one tool: its name", "qwen3.7-max", one("any"), OFF | {"tool_choice": THE_F}, ""),
+    ("any, one tool: its name", "qwen3.7-max", one("any"), OFF | {"tool_choice": THE_F}, "does not think"),
     ("required, one tool: its name", "qwen-max", one("required"), {"tool_choice": THE_F}, ""),
     ("required, one tool, always thinks", "qwq-plus", one("required"), AUTO, "think"),
     ("required, several: auto", "qwen-max", two("required"), AUTO, "2 tools"),
@@ -183,7 +193,7 @@ SENT: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
     ("a name among several, it always thinks", "kimi/kimi-k3", two(THE_F), AUTO, "think"),
     ("the other kimi-k3 does not take required", "kimi-k3", two("required"), AUTO, "2 tools"),
     # JSON mode: 'must contain the word json'; "not supported when enable_thinking is true"
-    ("JSON mode, default on", "qwen3.7-max", JSON | {"messages": (Message("user", "As JSON, please"),)}, OFF, ""),
+    ("JSON mode, default on", "qwen3.7-max", JSON | {"messages": (Message("user", "As JSON"),)}, OFF, "does not think"),
     ("JSON mode, default off: certainty", "qwen-plus", JSON | {"messages": (Message("user", "json"),)}, OFF, ""),
     ("JSON mode, on by the caller", "qwen-plus", JSON | ON | {"messages": (Message("user", "json"),)}, {}, ""),
     ("JSON mode, always thinks", "qwq-plus", JSON | {"messages": (Message("user", "json"),)}, {}, ""),

@@ -166,11 +166,24 @@ async def test_an_unknown_parameter_is_refused(way: str, options: dict[str, Any]
 
 def test_an_unknown_argument_is_refused() -> None:
     """A misspelt argument of the constructor is an error that names it; peers swallow it silently (L7)."""
+    hints = {"temprature": "temperature", "openai_api_key": "api_key", "brand_new": "extra_body"}
+    for name, hint in hints.items():
+        with pytest.raises(ConfigurationError, match=f"unknown argument {name}: .*{hint}") as raised:
+            ChatModelStudio(model="qwen-plus", api_key=KEY, **{name: 1})
+        assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"model": 1}, {"model": "m", "temperature": "x"}, {"model": "m", "protocol": "x"}], ids=str
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_wrong_argument_shows_no_part_of_the_key(wrong: dict[str, Any], first: bool) -> None:
+    """Errors of the constructor show no input, which would be the key as well."""
+    key = {"api_key": "sk-0123456789abcdef"}
     with pytest.raises(ValidationError) as raised:
-        ChatModelStudio(model="qwen-plus", api_key=KEY, temprature=1)  # type: ignore[call-arg]
-    assert "unknown argument temprature" in str(raised.value)
-    assert "extra_body" in str(raised.value)
-    assert KEY not in str(raised.value)
+        ChatModelStudio(**({**key, **wrong} if first else {**wrong, **key}))
+    assert "0123" not in str(raised.value)
+    assert "cdef" not in str(raised.value)
 
 
 def test_what_a_field_cannot_hold_is_refused() -> None:
