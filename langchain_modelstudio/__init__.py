@@ -5,6 +5,11 @@ from langchain_modelstudio import ChatModelStudio
 llm = ChatModelStudio(model="qwen-plus", enable_thinking=True)
 """
 
+try:
+    import langchain_core  # noqa: F401
+except ImportError as error:
+    raise ImportError("langchain_modelstudio needs: pip install 'modelstudio-integrations[langchain]'") from error
+
 from langchain_modelstudio.chat_models import ChatModelStudio
 from langchain_modelstudio.serialization import register
 from modelstudio_core import __version__

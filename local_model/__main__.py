@@ -24,7 +24,13 @@ def main(arguments: list[str] | None = None) -> int:
     options, began = from_arguments(parsed), time.monotonic()
     try:
         front = Front(options)
+        interrupted = signal.getsignal(signal.SIGINT)
+        if interrupted is signal.default_int_handler:
+            # llama.cpp holds this thread while it loads, so that no Python handler would run
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        print("local_model: loading ...", file=sys.stderr, flush=True)
         backends, _kept = start(options)
+        signal.signal(signal.SIGINT, interrupted)
         front.open(backends)
     except (LocalModelError, OSError) as error:
         print(f"local_model: {error}", file=sys.stderr)

@@ -54,6 +54,12 @@ REGIONS: dict[str, Region] = {
 }
 
 
+_ALSO_CALLED = {
+    "intl": "singapore", "international": "singapore", "us": "virginia", "cn": "beijing", "china": "beijing",
+    "germany": "frankfurt", "eu": "frankfurt", "japan": "tokyo", "hong kong": "hongkong",
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """One model object's connection settings, resolved. `headers` go on each request, the key as well."""
@@ -101,12 +107,13 @@ def resolve(
     workspace = workspace or environ.get(WORKSPACE) or None
     if workspace and not _WORKSPACE_ID.fullmatch(workspace):
         raise ConfigurationError(f"workspace={workspace!r} is no workspace id: letters, digits, - and _, 64 at most")
+    given = bool(region)
     if not base_url and not region:
         base_url, region = environ.get(BASE_URL) or None, environ.get(REGION) or None
     if base_url:
         address, name = _address(base_url, protocol), _region_of(base_url)
     else:
-        name = _region_name(region or DEFAULT_REGION)
+        name = _region_name(region or DEFAULT_REGION, "region" if given else REGION)
         address = f"https://{_host(name, workspace)}{_PATHS[protocol]}"
     headers = _headers(default_headers or {}, workspace, address)
     key = _key(api_key, environ, address)
@@ -143,15 +150,16 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _region_name(region: str) -> str:
+def _region_name(region: str, said: str) -> str:
     folded = region.strip().lower()
     for name, known in REGIONS.items():
         if folded in (name, known.id):
             return name
-    close = get_close_matches(folded, [*REGIONS, *(r.id for r in REGIONS.values())], n=1)
+    close = [_ALSO_CALLED[folded]] if folded in _ALSO_CALLED else []
+    close = close or get_close_matches(folded, [*REGIONS, *(r.id for r in REGIONS.values())], n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     known_names = ", ".join(f"{name} ({r.id})" for name, r in REGIONS.items())
-    raise ConfigurationError(f"region={region!r} is unknown.{hint} Known: {known_names}; any other by base_url=")
+    raise ConfigurationError(f"{said}={region!r} is unknown.{hint} Known: {known_names}; any other by base_url=")
 
 
 def _host(name: str, workspace: str | None) -> str:

@@ -32,6 +32,8 @@ _ELSEWHERE = {
     "openai_api_base": "base_url",
     "request_timeout": "timeout",
     "model_kwargs": "extra_body",
+    "stop_sequences": "stop",
+    "openai_proxy": "http_client",
 }
 
 

@@ -1,0 +1,80 @@
+"""An agent that thinks and has two tools, streamed in both of the ways that LangGraph has.
+
+python -m examples.agent
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain_core._api import suppress_langchain_beta_warning
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.tools import tool
+
+from examples.model import a_model
+from examples.terminal import Speech, calls, result, title
+
+QUESTION = "What is the weather in Hangzhou, and what time is it there?"
+
+
+@tool
+def weather(city: str) -> str:
+    """Tell the weather in a city."""
+    return f"It is sunny in {city}, 24 degrees."
+
+
+@tool
+def local_time(city: str) -> str:
+    """Tell the time in a city."""
+    return f"It is {datetime.now(timezone.utc):%H:%M} UTC in {city}."
+
+
+def an_agent(llm: BaseChatModel) -> Any:
+    """It calls tools until it can answer. What `llm` thought before a call goes back to it with the call's result."""
+    return create_agent(llm, [weather, local_time], system_prompt="Use the tools, then answer in one sentence.")
+
+
+def streamed(llm: BaseChatModel, question: str = QUESTION) -> list[BaseMessage]:
+    """By `.stream`: chunks of messages as they come, and after each step its whole messages, which are returned."""
+    messages: list[BaseMessage] = []
+    speech, given = Speech(), {"messages": [HumanMessage(question)]}
+    for mode, part in an_agent(llm).stream(given, stream_mode=["messages", "updates"]):
+        if mode == "updates":
+            for message in (message for update in part.values() for message in update["messages"]):
+                calls(message) if isinstance(message, AIMessage) else result(message.text)
+                messages.append(message)
+        elif isinstance(part[0], AIMessageChunk):
+            speech.add_chunk(part[0])
+    return messages
+
+
+def streamed_v3(llm: BaseChatModel, question: str = QUESTION) -> list[BaseMessage]:
+    """By `.stream_events(version="v3")`: each message is a stream of its own, and so is each tool's run."""
+    with suppress_langchain_beta_warning():  # version 3 is in beta
+        run = an_agent(llm).stream_events({"messages": [HumanMessage(question)]}, version="v3")
+    for kind, item in run.interleave("messages", "tool_calls"):
+        if kind == "messages":
+            speech = Speech()
+            for event in item:
+                if event["event"] == "content-block-delta":
+                    speech.add(event["delta"].get("reasoning", ""), event["delta"].get("text", ""))
+            calls(item.output)
+        else:
+            list(item)  # a tool may stream while it runs; these two do not
+            result(item.output or item.error)
+    return list(run.output["messages"][1:])
+
+
+def main() -> None:
+    """The same question in both ways."""
+    with a_model(enable_thinking=True, thinking_budget=512) as llm:
+        for way in (streamed, streamed_v3):
+            title(f"{way.__name__}: {QUESTION}")
+            way(llm)
+
+
+if __name__ == "__main__":
+    main()

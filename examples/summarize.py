@@ -1,0 +1,76 @@
+"""A conversation that never outgrows its model: at a fraction of the context, LangChain's middleware summarizes it.
+
+The middleware takes the size from `llm.profile`, which comes with the model, and the tokens from the usage that the
+service counted; it trusts that count only where the messages come from the model it watches.
+
+python -m examples.summarize
+"""
+
+from __future__ import annotations
+
+from textwrap import shorten
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain.agents.middleware import SummarizationMiddleware
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+
+from examples.model import a_model, console
+from examples.terminal import asked, title
+
+SMALL = {"max_input": 600}
+"""Pretend that the model takes 600 tokens, so that a few turns are enough. qwen-plus really takes far more."""
+QUESTIONS = (
+    "I keep bees near a lake. Give me one piece of advice.",
+    "One more, for the winter.",
+    "And one for the summer.",
+    "What did I say that I keep, and where?",
+)
+
+
+def an_agent(llm: BaseChatModel, fraction: float = 0.5) -> Any:
+    """An agent whose history is summarized once it fills `fraction` of what the model takes; the last turn stays."""
+    summaries = SummarizationMiddleware(llm, trigger=("fraction", fraction), keep=("messages", 2))
+    return create_agent(llm, middleware=[summaries], checkpointer=InMemorySaver())
+
+
+def is_summary(message: BaseMessage) -> bool:
+    """Whether the middleware wrote this message, in place of the turns that it stands for."""
+    return message.additional_kwargs.get("lc_source") == "summarization"
+
+
+def talk(llm: BaseChatModel, questions: tuple[str, ...] = QUESTIONS, fraction: float = 0.5) -> list[list[BaseMessage]]:
+    """The history after each question."""
+    agent, histories = an_agent(llm, fraction), []
+    config: RunnableConfig = {"configurable": {"thread_id": "bees"}}
+    for question in questions:
+        asked(question)
+        messages = agent.invoke({"messages": [HumanMessage(question)]}, config)["messages"]
+        histories.append(messages)
+        show(messages, llm)
+    return histories
+
+
+def show(messages: list[BaseMessage], llm: BaseChatModel) -> None:
+    """The answer, and how full the context is."""
+    for message in filter(is_summary, messages):
+        console.print(shorten(message.text, 300), style="yellow", markup=False)
+    answer = messages[-1]
+    console.print(shorten(answer.text, 300), markup=False)
+    if isinstance(answer, AIMessage) and answer.usage_metadata and llm.profile:
+        used, limit = answer.usage_metadata["total_tokens"], llm.profile["max_input_tokens"]
+        console.print(f"{len(messages)} messages, {used} of {limit} tokens\n", style="dim")
+
+
+def main() -> None:
+    """Four turns with a model that is told to be small."""
+    with a_model(capabilities=SMALL) as llm:
+        title(f"A context of {SMALL['max_input']} tokens, summarized from half of it on")
+        talk(llm)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""How the examples look: thinking dim, answers plain, calls and their results in colour."""
+
+from __future__ import annotations
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+
+from examples.model import console
+
+THINKING = "dim italic"
+TOOL = "cyan"
+
+
+def title(text: str) -> None:
+    """A line that says what comes."""
+    console.print()
+    console.rule(text, align="left")
+
+
+def asked(question: str) -> None:
+    """What the user asks."""
+    console.print(f"> {question}\n", style="bold", markup=False)
+
+
+def write(text: str, style: str = "") -> None:
+    """A piece of text, where the last one ended."""
+    console.print(text, style=style, end="", markup=False, soft_wrap=True)
+
+
+class Speech:
+    """An answer as it comes: what is thought is dim, and each of the two has a line that says which it is."""
+
+    def __init__(self) -> None:
+        self._thinks = False
+
+    def add(self, reasoning: str, text: str) -> None:
+        """The next piece: of the thought, or of the answer."""
+        if reasoning:
+            if not self._thinks:
+                console.print("thinking", style="dim underline")
+                reasoning = reasoning.lstrip("\n")
+            self._thinks = True
+            write(reasoning, THINKING)
+        if text and self._thinks:
+            self._thinks = False
+            console.print("\n\nanswer", style="underline")
+            text = text.lstrip("\n")
+        write(text)
+
+    def add_chunk(self, chunk: AIMessageChunk) -> None:
+        """The next chunk of a message."""
+        self.add(chunk.additional_kwargs.get("reasoning_content", ""), chunk.text)
+
+
+def calls(message: AIMessage) -> None:
+    """The end of an answer, and the tool calls that it makes."""
+    console.print()
+    for call in message.tool_calls:
+        console.print(f"calls  {call['name']}({call['args']})", style=TOOL, markup=False)
+
+
+def result(text: str) -> None:
+    """What a tool gave back."""
+    console.print(f"result {text}\n", style=TOOL, markup=False)

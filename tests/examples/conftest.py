@@ -1,0 +1,28 @@
+"""The real local model for the examples, which is told to answer in few words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import local_model
+from langchain_modelstudio import ChatModelStudio
+
+
+@pytest.fixture(scope="session")
+def examples_model_url() -> Iterator[str]:
+    """The base URL of a model that calls a tool after a user turn, and answers after a result."""
+    with local_model.running(force_auto=True, budget=16, max_tokens=48) as server:
+        yield server.base_url
+
+
+@pytest.fixture
+def a_local_model(examples_model_url: str) -> Callable[..., ChatModelStudio]:
+    """Makes a model object that talks to it."""
+
+    def make(**settings: Any) -> ChatModelStudio:
+        return ChatModelStudio(model="qwen-plus", base_url=examples_model_url, temperature=0, **settings)
+
+    return make

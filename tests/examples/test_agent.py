@@ -1,0 +1,141 @@
+"""The agent that thinks and has two tools: streamed v1 and v3 to its end, sync and async."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+
+from examples import agent as example
+from langchain_modelstudio import ChatModelStudio
+from tests.langchain.service import USAGE, USAGE_METADATA, Answer, Call, chat, sent
+from tests.loopback import Loopback
+
+# version 3 is in beta, which langchain-core and langgraph say at each use
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+
+MakeModel = Callable[..., ChatModelStudio]
+TOOLS = {"weather": example.weather, "local_time": example.local_time}
+WAYS = ("stream", "astream", "stream v3", "astream v3", "invoke", "ainvoke")
+# two calls at once, later fragments with `"id": ""` (tests/langchain/service.py), then the answer
+TWO_CALLS = [
+    Answer(
+        reasoning=["Both ", "tools."],
+        calls=[
+            Call("call_1", "weather", ['{"city"', ': "Hang', 'zhou"}']),
+            Call("call_2", "local_time", ['{"city": "Hang', 'zhou"}']),
+        ],
+        usage=USAGE,
+    ),
+    Answer(reasoning=["Good."], text=["Sunny", " at noon."], usage=USAGE),
+]
+
+
+async def by(way: str, llm: ChatModelStudio) -> list[BaseMessage]:
+    """The messages that the agent adds to the question, in each way to run it."""
+    given: dict[str, Any] = {"messages": [HumanMessage(example.QUESTION)]}
+    if way == "stream":
+        return example.streamed(llm)
+    if way == "stream v3":
+        return example.streamed_v3(llm)
+    agent = example.an_agent(llm)
+    messages: list[BaseMessage] = []
+    if way == "astream":
+        async for mode, part in agent.astream(given, stream_mode=["messages", "updates"]):
+            if mode == "updates":
+                messages += [message for update in part.values() for message in update["messages"]]
+        return messages
+    if way == "astream v3":
+        run = await agent.astream_events(given, version="v3")
+        messages += [await message async for message in run.messages]
+        answers, messages = messages, (await run.output())["messages"][1:]
+        assert answers == [message for message in messages if isinstance(message, AIMessage)]
+        return messages
+    state = agent.invoke(given) if way == "invoke" else await agent.ainvoke(given)
+    messages = state["messages"][1:]
+    return messages
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_with_the_local_model(way: str, a_local_model: MakeModel) -> None:
+    """It thinks, calls a tool that really runs, thinks again and answers."""
+    called, *results, answer = await by(way, a_local_model(enable_thinking=True))
+    assert isinstance(called, AIMessage)
+    assert isinstance(answer, AIMessage)
+    assert called.tool_calls
+    for call, result in zip(called.tool_calls, results, strict=True):
+        assert isinstance(result, ToolMessage)
+        assert call["id"] == result.tool_call_id
+        assert call["name"] == result.name
+        assert call["args"]["city"] in result.text
+    assert answer.text
+    assert not answer.tool_calls
+    for message in (called, answer):
+        assert message.additional_kwargs["reasoning_content"]
+        assert message.usage_metadata
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_two_calls_at_once(way: str) -> None:
+    """Both tools run under their own ids and names, and the second request tells of both, with the reasoning."""
+    with Loopback(TWO_CALLS) as server:
+        called, *ran, answer = await by(way, chat(server, enable_thinking=True))
+        assert len(server.requests) == 2
+        body = sent(server)
+    assert isinstance(called, AIMessage)
+    assert [(call["id"], call["name"], call["args"]) for call in called.tool_calls] == [
+        ("call_1", "weather", {"city": "Hangzhou"}),
+        ("call_2", "local_time", {"city": "Hangzhou"}),
+    ]
+    assert called.usage_metadata == USAGE_METADATA
+    texts = {message.tool_call_id: message.text for message in ran if isinstance(message, ToolMessage)}
+    assert texts["call_1"] == "It is sunny in Hangzhou, 24 degrees."
+    assert texts["call_2"].endswith("UTC in Hangzhou.")
+    assert answer.text == "Sunny at noon."
+    assert answer.additional_kwargs["reasoning_content"] == "Good."
+
+    system, question, turn, *results = body["messages"]
+    assert [message["role"] for message in (system, question, turn)] == ["system", "user", "assistant"]
+    assert turn["reasoning_content"] == "Both tools."
+    assert [(call["id"], call["function"]["name"]) for call in turn["tool_calls"]] == [
+        ("call_1", "weather"),
+        ("call_2", "local_time"),
+    ]
+    assert [message["role"] for message in results] == ["tool", "tool"]
+    assert {message["tool_call_id"]: message["content"] for message in results} == texts
+    assert {tool["function"]["name"] for tool in body["tools"]} == set(TOOLS)
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_the_chunks_add_up(way: str) -> None:
+    """The chunks of each message that `stream_mode="messages"` gives, added up, are that message."""
+    given: dict[str, Any] = {"messages": [HumanMessage("?")]}
+    with Loopback(TWO_CALLS) as server:
+        agent = example.an_agent(chat(server, enable_thinking=True))
+        if way == "stream":
+            parts = list(agent.stream(given, stream_mode="messages"))
+        else:
+            parts = [part async for part in agent.astream(given, stream_mode="messages")]
+    sums: dict[str | None, AIMessageChunk] = {}
+    for chunk, _ in parts:
+        if isinstance(chunk, AIMessageChunk):
+            sums[chunk.id] = sums[chunk.id] + chunk if chunk.id in sums else chunk
+    called, answer = sums.values()
+    assert [call["id"] for call in called.tool_calls] == ["call_1", "call_2"]
+    assert [call["args"] for call in called.tool_calls] == [{"city": "Hangzhou"}] * 2
+    assert called.additional_kwargs == {"reasoning_content": "Both tools."}
+    assert answer.text == "Sunny at noon."
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_call_that_was_cut_off_does_not_run(way: str) -> None:
+    """Arguments cut by `length` run no tool, in no way of running the agent."""
+    cut = Answer(calls=[Call("call_1", "weather", ['{"city": "Hang'])], finish="length")
+    with Loopback(cut) as server:
+        messages = await by(way, chat(server))
+    [message] = messages
+    assert isinstance(message, AIMessage)
+    assert not message.tool_calls
+    assert message.invalid_tool_calls[0]["args"] == '{"city": "Hang'

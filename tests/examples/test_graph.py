@@ -1,0 +1,88 @@
+"""The graph: a node streams, a checkpointer keeps, reasoning and all, and the conversation goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+
+from examples import graph as example
+from langchain_modelstudio import ChatModelStudio
+from tests.langchain.service import USAGE, USAGE_METADATA, Answer, chat, sent
+from tests.loopback import Loopback
+
+MakeModel = Callable[..., ChatModelStudio]
+ANSWERS = [
+    Answer(reasoning=["The long ", "one."], text=["The ", "Yangtze."], usage=USAGE),
+    Answer(reasoning=["6300", " km."], text=["6300 ", "km."], usage=USAGE),
+]
+
+
+async def ask(way: str, graph: Any, question: str) -> list[AIMessageChunk]:
+    """The chunks of an answer in the one conversation of a test."""
+    if way == "stream":
+        return example.ask(graph, question, "a thread")
+    config = {"configurable": {"thread_id": "a thread"}}
+    given = {"messages": [HumanMessage(question)]}
+    return [chunk async for chunk, _ in graph.astream(given, config, stream_mode="messages")]
+
+
+def added(chunks: list[AIMessageChunk]) -> AIMessageChunk:
+    """The chunks as one."""
+    whole = chunks[0]
+    for chunk in chunks[1:]:
+        whole = whole + chunk
+    return whole
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_with_the_local_model(way: str, a_local_model: MakeModel) -> None:
+    """Two turns stream, and what is kept of each is what was streamed."""
+    graph = example.a_graph(a_local_model(enable_thinking=True))
+    answers = [added(await ask(way, graph, question)) for question in example.QUESTIONS]
+    kept = example.kept(graph, "a thread")
+    assert [message.type for message in kept] == ["human", "ai", "human", "ai"]
+    for message, streamed in zip(kept[1::2], answers, strict=True):
+        assert isinstance(message, AIMessage)
+        assert message.text == streamed.text != ""
+        assert message.additional_kwargs["reasoning_content"] == streamed.additional_kwargs["reasoning_content"] != ""
+        assert message.id == streamed.id
+        assert message.usage_metadata == streamed.usage_metadata
+        assert message.response_metadata["finish_reason"] in ("stop", "length")
+
+
+@pytest.mark.parametrize("version", ["v0", "v1"])
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_what_is_kept(way: str, version: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Messages come back from the checkpointer as langchain-core's own class, whole, and nothing warns."""
+    with Loopback(ANSWERS) as server:
+        graph = example.a_graph(chat(server, enable_thinking=True, output_version=version))
+        chunks = await ask(way, graph, "Which river?")
+        _, kept = example.kept(graph, "a thread")
+        assert [chunk.text for chunk in chunks if chunk.text] == ["The ", "Yangtze."]
+        assert type(kept) is AIMessage
+        assert kept.text == "The Yangtze."
+        assert kept.additional_kwargs == {"reasoning_content": "The long one."}
+        assert [block["type"] for block in kept.content_blocks] == ["reasoning", "text"]
+        assert kept.usage_metadata == USAGE_METADATA
+        await ask(way, graph, "How long?")
+        turns = sent(server)["messages"]
+    assert [(turn["role"], turn["content"]) for turn in turns] == [
+        ("user", "Which river?"),
+        ("assistant", "The Yangtze."),
+        ("user", "How long?"),
+    ]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("replay", ["auto", "always"])
+async def test_reasoning_that_was_kept_goes_back_where_it_is_wanted(replay: str) -> None:
+    """What the checkpointer gave back is enough to send the reasoning of an earlier turn, if it is to be sent."""
+    with Loopback(ANSWERS) as server:
+        graph = example.a_graph(chat(server, enable_thinking=True, reasoning_replay=replay))
+        for question in ("Which river?", "How long?"):
+            await ask("stream", graph, question)
+        turn = sent(server)["messages"][1]
+    assert turn.get("reasoning_content") == ("The long one." if replay == "always" else None)

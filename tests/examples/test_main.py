@@ -1,0 +1,50 @@
+"""Each example runs from the command line's point of view, and says what it shows."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import examples
+import local_model
+
+EXAMPLES = sorted({path.stem for path in Path(examples.__path__[0]).glob("*.py")} - {"__init__", "model", "terminal"})
+SHOWN = {
+    "agent": ["streamed: ", "calls  ", "result It is", "streamed_v3: "],
+    "chain": ["> What is a compass good for?", "tea: ", "silk: "],
+    "demo": ["usage_metadata", "result It is"],
+    "graph": ["ai: ", "thought: "],
+    "rag": ["found: Guests park behind the mill"],
+    "summarize": ["Here is a summary of the conversation", "of 380 tokens"],
+}
+
+
+def test_each_example_is_tested() -> None:
+    """None is there without saying here what it shows."""
+    assert set(EXAMPLES) == set(SHOWN)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs(
+    name: str, examples_model_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it does for a user without a key, except that the model on this machine is one that runs already."""
+    running = SimpleNamespace(base_url=examples_model_url, version="the one of these tests")
+    monkeypatch.setattr(local_model, "running", lambda **_: nullcontext(running))
+    monkeypatch.setattr("examples.summarize.SMALL", {"max_input": 380})  # for the answers here are short
+    assert not importlib.import_module(f"examples.{name}").main()
+    printed = capsys.readouterr().out
+    for text in SHOWN[name]:
+        assert text in printed
+
+
+@pytest.mark.parametrize("name", sorted({*EXAMPLES} - {"demo"}))
+def test_an_example_is_short(name: str) -> None:
+    """An example can be read top to bottom, and says how it is started."""
+    text = Path(examples.__path__[0], f"{name}.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 80
+    assert f"python -m examples.{name}" in text

@@ -1,0 +1,65 @@
+"""Python snippets of the documentation, run as they stand against a server that answers as the service does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.loopback import Exchange, Loopback, Received, reply_json, sse
+
+ROOT = Path(__file__).parent.parent
+USAGE = {"prompt_tokens": 9, "completion_tokens": 8, "total_tokens": 17}
+TEXT, THOUGHT, CITY = "Scattered light.", "Light scatters.", "Hangzhou"
+
+
+def snippets(page: str) -> list[str]:
+    """The Python snippets of a page, by its path in the project, in order."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch) -> list[Received]:
+    """Run a snippet; the requests that it made. It finds the address and a key in the environment."""
+    with Loopback(answer) as server:
+        monkeypatch.setenv("DASHSCOPE_BASE_URL", server.url)
+        monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-for-the-snippets")
+        exec(compile(snippet, page, "exec"), {"__name__": "snippet"})
+        return server.requests
+
+
+def answer(exchange: Exchange) -> None:
+    """A call of the first tool after a user turn, JSON where it is asked for, else text; thinking where asked for."""
+    request = exchange.request.json()
+    message: dict[str, Any] = {"role": "assistant", "content": TEXT}
+    finish = "stop"
+    asked = request.get("response_format") or {}
+    if "json_schema" in asked:
+        message["content"] = filled(asked["json_schema"]["schema"])
+    if request.get("tools") and request["messages"][-1]["role"] == "user":
+        function = request["tools"][0]["function"]
+        call = {"index": 0, "id": "call_1", "type": "function"}
+        call["function"] = {"name": function["name"], "arguments": filled(function["parameters"])}
+        message = {"role": "assistant", "content": "", "tool_calls": [call]}
+        finish = "tool_calls"
+    if request.get("enable_thinking"):
+        message["reasoning_content"] = THOUGHT
+    head = {"id": "chatcmpl-1", "model": request["model"]}
+    if request.get("stream"):
+        said = {"index": 0, "delta": message, "finish_reason": None}
+        ended = {"index": 0, "delta": {}, "finish_reason": finish}
+        sse(
+            {**head, "choices": [said], "usage": None},
+            {**head, "choices": [ended], "usage": None},
+            {**head, "choices": [], "usage": USAGE},
+        )(exchange)
+    else:
+        reply_json(
+            200, {**head, "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": USAGE}
+        )(exchange)
+
+
+def filled(schema: dict[str, Any]) -> str:
+    """An object of the schema, all of whose fields are strings."""
+    return "{" + ", ".join(f'"{name}": "{CITY}"' for name in schema["properties"]) + "}"

@@ -1,0 +1,126 @@
+"""What docs/migrating.md says of the way here from other packages is so."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+
+from langchain_modelstudio import ChatModelStudio
+from langchain_modelstudio.errors import ConfigurationError
+from modelstudio_core.config import REGIONS
+from tests.langchain.service import Answer, chat, sent
+from tests.loopback import Loopback
+from tests.snippets import CITY, ROOT, TEXT, THOUGHT, run, snippets
+
+PAGE = "docs/migrating.md"
+ERRORS, TONGYI, QWEN, OPENAI = SNIPPETS = snippets(PAGE)
+TEXT_OF_PAGE = (ROOT / PAGE).read_text(encoding="utf-8")
+TABLES = re.findall(r"^\| (.+) \| (.+) \|$", TEXT_OF_PAGE, re.MULTILINE)
+OF_A_CALL = {"method", "strict"}
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=["errors", "tongyi", "qwen", "openai"])
+def test_a_snippet_runs(snippet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It runs to its end and prints an answer."""
+    assert run(snippet, PAGE, monkeypatch)
+    printed = capsys.readouterr().out
+    assert TEXT in printed or CITY in printed
+
+
+def test_from_tongyi(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The stream has the thought, the call and the usage; what was set is what is sent."""
+    [request] = run(TONGYI, PAGE, monkeypatch)
+    body = request.json()
+    printed = capsys.readouterr().out
+    for text in (THOUGHT, f"'args': {{'city': '{CITY}'}}", "'total_tokens': 17"):
+        assert text in printed
+    assert body["top_p"] == 0.8
+    assert body["stream"] is body["enable_thinking"] is body["parallel_tool_calls"] is True
+    assert body["tools"][0]["function"]["name"] == "weather"
+
+
+def test_from_qwen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Thinking of one object, off for one call, and structured output of a model that thinks by default."""
+    thinks, quiet, structured = (request.json() for request in run(QWEN, PAGE, monkeypatch))
+    printed = capsys.readouterr().out
+    assert f"{THOUGHT} {TEXT}" in printed
+    assert f"name='{CITY}'" in printed
+    assert (thinks["enable_thinking"], thinks["thinking_budget"], thinks["stream"]) == (True, 100, True)
+    assert quiet["enable_thinking"] is False
+    assert structured["enable_thinking"] is False
+    assert structured["tool_choice"] == {"type": "function", "function": {"name": "City"}}
+
+
+def test_from_openai(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each parameter is sent under the name it was given, `extra_body` beside them."""
+    [request] = run(OPENAI, PAGE, monkeypatch)
+    body = request.json()
+    assert THOUGHT in capsys.readouterr().out
+    given = {"enable_thinking": True, "thinking_budget": 1024, "max_completion_tokens": 4096, "frequency_penalty": 0.2}
+    assert {name: body.get(name) for name in given} == given
+    assert "max_tokens" not in body
+    assert body["stream_options"] == {"include_usage": True}
+
+
+def test_the_tables_name_what_is_there() -> None:
+    """Each argument in the right column of a table is one that ChatModelStudio, or the call meant, takes."""
+    named = {name for _, new in TABLES for name in re.findall(r"`(\w+)=", new)}
+    assert len(named) > 30
+    assert named - set(ChatModelStudio.model_fields) <= OF_A_CALL
+
+
+LEFT_OVER = [
+    ("dashscope_api_key", "api_key"),
+    ("model_kwargs", "extra_body"),
+    ("frequency_penalty", "extra_body"),
+    ("api_base", "base_url"),
+    ("request_timeout", "timeout"),
+    ("stream_usage", ""),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), LEFT_OVER, ids=[case[0] for case in LEFT_OVER])
+def test_what_is_left_over_is_an_error(old: str, new: str) -> None:
+    """An argument of the other packages that is not known here is refused by name, with the way there is; no key is
+    in what is said."""
+    assert old in TEXT_OF_PAGE
+    settings: dict[str, Any] = {old: "sk-secret", "model": "qwen-plus", "api_key": "sk-secret"}
+    with pytest.raises(ConfigurationError, match=rf"unknown argument {old}.*{new}") as error:
+        ChatModelStudio(**settings)
+    assert "sk-secret" not in str(error.value)
+
+
+def test_names_that_are_taken_as_they_are() -> None:
+    """`model_name` is `model`, and the regions are those that the pages' readers know."""
+    llm: Any = ChatModelStudio
+    assert llm(model_name="qwen-plus", api_key="sk-1", region="beijing").model == "qwen-plus"
+    assert {"singapore", "beijing"} <= set(REGIONS)
+
+
+def test_tongyi_s_partial_mode() -> None:
+    """An answer that is to be continued is marked as it was there."""
+    with Loopback(Answer(text=["return n"])) as server:
+        chat(server).invoke([HumanMessage("Go on."), AIMessage("def fib(n):", additional_kwargs={"partial": True})])
+        assert sent(server)["messages"][-1] == {"role": "assistant", "content": "def fib(n):", "partial": True}
+
+
+def test_tongyi_s_image_parts() -> None:
+    """The old form, which says no type, is refused with the place it is in; the new one is sent."""
+    with Loopback(Answer(text=["A lake."])) as server:
+        old: Any = [{"image": "https://example.com/lake.png"}, {"text": "What is it?"}]
+        with pytest.raises(ConfigurationError, match=r"messages\[0\] \(human\)"):
+            chat(server).invoke([HumanMessage(old)])
+        new: Any = [{"type": "image", "url": "https://example.com/lake.png"}, {"type": "text", "text": "What is it?"}]
+        chat(server).invoke([HumanMessage(new)])
+        assert [part["type"] for part in sent(server)["messages"][0]["content"]] == ["image_url", "text"]
+
+
+def test_the_cache_mark_in_place_of_qwq_s_middleware() -> None:
+    """`cache_control` goes out on the block that it was put on."""
+    with Loopback(Answer(text=["Yes."])) as server:
+        block: Any = {"type": "text", "text": "Long.", "cache_control": {"type": "ephemeral"}}
+        chat(server).invoke([HumanMessage([block])])
+        assert sent(server)["messages"][0]["content"] == [block]

@@ -1,0 +1,45 @@
+"""What is installed is what is meant to be: the built wheel's contents and metadata."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, built as a package index would get it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    """Both packages with their types and data; no tests, examples or local model."""
+    names = wheel.namelist()
+    assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {
+        "modelstudio_core",
+        "langchain_modelstudio",
+    }
+    for needed in ("modelstudio_core/py.typed", "langchain_modelstudio/py.typed", "modelstudio_core/catalogue.json"):
+        assert needed in names
+    sources = {str(path.relative_to(ROOT)) for path in ROOT.glob("modelstudio_core/**/*.py")}
+    assert sources <= set(names)
+
+
+def test_the_base_install_is_httpx_and_pydantic_alone(wheel: zipfile.ZipFile) -> None:
+    """No SDK, no framework: those are extras."""
+    name = next(name for name in wheel.namelist() if name.endswith("METADATA"))
+    required = message_from_bytes(wheel.read(name)).get_all("Requires-Dist") or []
+    base = sorted(line.partition("<")[0].partition(">")[0] for line in required if "extra ==" not in line)
+    assert base == ["httpx", "pydantic"]
+    extras = message_from_bytes(wheel.read(name)).get_all("Provides-Extra") or []
+    assert {"langchain", "llama-index", "tokenizer", "local", "dev"} <= set(extras)
