@@ -11,6 +11,7 @@ from typing import Any
 
 from modelstudio_core.accumulate import fold
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
+from modelstudio_core.parameters import POLICY_PARAMETERS
 from modelstudio_core.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.types import (
     AudioPart,
@@ -45,11 +46,9 @@ class OpenAICodec:
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         body |= request.parameters
-        if request.tools:
-            body["tools"] = list(request.tools)
-        for name in _NAMED:
+        for name in POLICY_PARAMETERS:
             value = getattr(request, name)
-            if value is not None:
+            if value is not None and value != ():
                 body[name] = value
         if taken := _OURS & request.extra_body.keys():
             raise ConfigurationError(f"extra_body may not set {', '.join(sorted(taken))}: use the argument")
@@ -62,8 +61,12 @@ class OpenAICodec:
         if says_error(value):
             raise error_of_object(value, None, head)
         writer = DeltaWriter(request.n or 1)
-        _read(writer, value, head, "message")
-        failure = writer.end()
+        failure: ModelStudioError | None = None
+        try:
+            _read(writer, value, head, "message")
+        except ProtocolError as error:
+            failure = error
+        failure = failure or writer.end()
         deltas = writer.take()
         if failure is not None:
             failure.partial = fold(deltas)
@@ -156,14 +159,12 @@ def _read(writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead, fie
             value.get("created"),
             value.get("system_fingerprint"),
         )
-    if usage:  # before the choices: it may come on a chunk whose choices are empty
-        writer.usage(read_usage(usage))
-    if not isinstance(choices, list):
-        if choices is not None:
-            raise ProtocolError(f"choices is not a list but {choices!r:.100}")
-        return
-    for position, choice in enumerate(choices):
+    if not isinstance(choices, list | None):
+        raise ProtocolError(f"choices is not a list but {choices!r:.100}")
+    for position, choice in enumerate(choices or ()):
         _read_choice(writer, choice, field, position)
+    if usage:  # whatever the choices are: it mostly comes on a chunk that has none
+        writer.usage(read_usage(usage))
 
 
 def _read_choice(writer: DeltaWriter, choice: Any, field: str, position: int) -> None:
@@ -230,16 +231,6 @@ def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 # ---------------------------------------------------------------- writing
-
-_NAMED = (
-    "tool_choice",
-    "response_format",
-    "enable_thinking",
-    "thinking_budget",
-    "preserve_thinking",
-    "reasoning_effort",
-    "n",
-)
 
 
 def _headers(request: ChatRequest, stream: bool) -> dict[str, str]:

@@ -41,15 +41,14 @@ class _Call:
 
 
 class _Choice:
-    __slots__ = ("by_id", "by_index", "calls", "finish", "reasoning_seen", "text_seen")
+    __slots__ = ("by_id", "by_index", "calls", "finish", "seen")
 
     def __init__(self) -> None:
         self.calls: list[_Call] = []
         self.by_index: dict[int, _Call] = {}
         self.by_id: dict[str, _Call] = {}
         self.finish: str | None = None
-        self.text_seen = 0
-        self.reasoning_seen = 0
+        self.seen: dict[type, int] = {}  # how much of the text that each event repeats was handed on, by kind
 
     def call(self, index: Any, id: str | None, name: str | None) -> _Call:
         """The call that a fragment belongs to, a new one where it begins one."""
@@ -126,20 +125,19 @@ class DeltaWriter:
         return True
 
     def reasoning(self, choice: int, text: Any) -> None:
-        text = _string(text, "reasoning_content")
-        if self.cumulative and text:
-            state = self._choices[choice]
-            text, state.reasoning_seen = text[state.reasoning_seen :], max(state.reasoning_seen, len(text))
-        if text:
-            self.out.append(ReasoningDelta(text, choice))
+        """More of the chain of thought."""
+        self._say(ReasoningDelta, choice, _string(text, "reasoning_content"))
 
     def text(self, choice: int, text: Any) -> None:
-        text = _string(text, "content")
-        if self.cumulative and text:
-            state = self._choices[choice]
-            text, state.text_seen = text[state.text_seen :], max(state.text_seen, len(text))
+        """More of the answer."""
+        self._say(TextDelta, choice, _string(text, "content"))
+
+    def _say(self, kind: type[ReasoningDelta] | type[TextDelta], choice: int, text: str) -> None:
+        if self.cumulative:
+            seen = self._choices[choice].seen
+            text, seen[kind] = text[seen.get(kind, 0) :], max(seen.get(kind, 0), len(text))
         if text:
-            self.out.append(TextDelta(text, choice))
+            self.out.append(kind(text, choice))
 
     def tool_calls(self, choice: int, fragments: Any, *, whole: bool = False) -> None:
         """Tool-call fragments as the wire has them; `whole`: each is a call of its own."""
