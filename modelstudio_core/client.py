@@ -48,7 +48,7 @@ _ADVICE: dict[type[ModelStudioError], str] = {
     RateLimitError: "Send less at once, or ask again later; max_retries= does so by itself.",
     ServerError: "Asked at {where}; it may succeed later.",
 }
-_BEGINS_EVENTS = (b"data:", b"event:", b"id:", b":")
+_BEGINS_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _BEGINS_WHOLE = (b"{", b"[", b"<")
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
 

@@ -114,10 +114,14 @@ class ModelStudioError(Exception):
             self.response = replace(self.response, headers=headers, text=self.response.text.replace(secret, _REDACTED))
         if self.request_id is not None:
             self.request_id = self.request_id.replace(secret, _REDACTED)
-        cause = self.__cause__ or self.__context__
-        while cause is not None:
-            cause.args = tuple(_redacted(argument, secret) for argument in cause.args)
-            cause = cause.__cause__ or cause.__context__
+        behind: list[BaseException | None] = [self.__cause__, self.__context__]
+        known: set[int] = {id(self)}
+        while behind:
+            cause = behind.pop()
+            if cause is not None and id(cause) not in known:
+                known.add(id(cause))
+                cause.args = tuple(_redacted(argument, secret) for argument in cause.args)
+                behind += (cause.__cause__, cause.__context__)
 
     def recast(self, cls: type[ErrorT]) -> ErrorT:
         """This error as one of `cls`, a subclass of its own class: same fields, cause and traceback."""

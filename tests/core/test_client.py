@@ -30,11 +30,14 @@ from modelstudio_core.errors import (
     AuthenticationError,
     BadRequestError,
     ConfigurationError,
+    ContextLengthError,
     ModelStudioError,
+    NotFoundError,
     PermissionDeniedError,
     ProtocolError,
     QuotaError,
     RateLimitError,
+    ServerError,
     StreamTruncatedError,
 )
 from modelstudio_core.models import model_info
@@ -368,6 +371,13 @@ ASKED_AGAIN: list[tuple[str, list[Reply | None], int, list[bool], bool]] = [
     ("retries go on streaming", [ASKS, LIMITED, LIMITED, OK], 2, [False, True, True, True], True),
     ("and are counted apart", [LIMITED, ASKS, LIMITED, LIMITED], 2, [False, False, True, True], False),
     (
+        "once more, in the words of models that only stream",
+        [error(400, "InvalidParameter", "current user api does not support http call."), OK],
+        0,
+        [False, True],
+        True,
+    ),
+    (
         "another 400 is not asked again",
         [error(400, "InvalidParameter", "enable_thinking must be a boolean")],
         2,
@@ -396,6 +406,20 @@ def test_a_call_that_had_to_stream(
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+
+
+@whole_ways
+@pytest.mark.parametrize("said", ["current user api does not support http call.", "only support stream mode"])
+@pytest.mark.parametrize(("model", "tool_stream"), [("glm-5.1", True), ("qwen-max", None)])
+def test_what_is_asked_again_is_planned_again(model: str, tool_stream: bool | None, said: str, way: Way) -> None:
+    """GLM brings the calls of a stream only if told to, also where the stream was not planned."""
+    tools = ({"type": "function", "function": {"name": "f"}},)
+    transport = FakeTransport(error(400, "InvalidParameter", said), OK)
+    result, _ = run(way, transport, replace(REQUEST, model=model, tools=tools, enable_thinking=False))
+    assert result is not None
+    assert streamed(transport) == [False, True]
+    assert [body.get("tool_stream") for _, _, body in transport.sent] == [None, tool_stream]
+    assert [body["enable_thinking"] for _, _, body in transport.sent] == [False, False]
 
 
 @streaming_ways
@@ -435,6 +459,22 @@ KINDS: list[tuple[str, str | None, tuple[Any, ...], type[ModelStudioError] | Non
     ("a page", "text/html", HTML, ProtocolError, ProtocolError),
     ("a page that says it is JSON", "application/json", HTML, ProtocolError, ProtocolError),
     ("events that say they are JSON", "application/json", EVENTS, None, None),
+    ("the same, in one read", "application/json;charset=utf-8", (b"".join(EVENTS),), None, None),
+    ("the same, after an empty line", "application/json", (b"\n" + b"".join(EVENTS),), None, None),
+    ("the same, after a comment", "application/json", (b": ping\n\n" + b"".join(EVENTS),), None, None),
+    ("the same, with ids and names", "application/json", (b"id:1\nevent:result\n" + b"".join(EVENTS),), None, None),
+    ("the same, with a name first", "application/json", (b"event: x\n" + b"".join(EVENTS),), None, None),
+    ("events that say they are a page", "text/html", EVENTS, None, None),
+    (
+        "an object in pieces that says it is events",
+        "text/event-stream",
+        (b"\n{", OBJECT[0][1:9], OBJECT[0][9:]),
+        None,
+        None,
+    ),
+    ("an object as plain text", "text/plain", OBJECT, None, None),
+    ("a page that says it is events", "text/event-stream", HTML, ProtocolError, ProtocolError),
+    ("a list that says it is events", "text/event-stream", (b"[", b"]"), ProtocolError, ProtocolError),
 ]
 
 
@@ -457,6 +497,116 @@ def test_the_content_type_decides_how_it_is_read(
     if expected is None:
         assert result is not None
         assert (result.choices[0].text, result.usage) == ("AB", Usage(1, 2, 3))
+
+
+ERROR_BODIES: list[tuple[str, str, Any, type[ModelStudioError], str, str | None, int]] = [
+    # content type, body -> class, code, request id, how often it is asked
+    (
+        "throttled, an object that says it is events",
+        "text/event-stream",
+        {"error": {"message": "Slow down.", "code": "limit_requests"}, "request_id": "r-1"},
+        RateLimitError,
+        "limit_requests",
+        "r-1",
+        3,
+    ),
+    (
+        "native, an object that says it is events",
+        "text/event-stream",
+        {"message": "Slow down.", "code": "Throttling.RateQuota", "request_id": "r-1"},
+        RateLimitError,
+        "Throttling.RateQuota",
+        "r-1",
+        3,
+    ),
+    (
+        "a wrong key, an object that says it is events",
+        "text/event-stream",
+        {"error": {"message": "No.", "code": "invalid_api_key"}, "request_id": "r-1"},
+        AuthenticationError,
+        "invalid_api_key",
+        "r-1",
+        1,
+    ),
+    (
+        "throttled, an event that says it is JSON",
+        "application/json",
+        LIMITED_EVENT,
+        RateLimitError,
+        "limit_requests",
+        None,
+        3,
+    ),
+]
+
+
+@every_way
+@pytest.mark.parametrize("cut", [1, 9, 1000])
+@pytest.mark.parametrize(
+    ("kind", "body", "cls", "code", "request_id", "tries"),
+    [c[1:] for c in ERROR_BODIES],
+    ids=[c[0] for c in ERROR_BODIES],
+)
+def test_an_error_under_a_wrong_label(
+    kind: str, body: Any, cls: type[ModelStudioError], code: str, request_id: str | None, tries: int, cut: int, way: Way
+) -> None:
+    """With status 200 and the other's content type an error is typed, keeps its code, and is retried if it may be."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    reply = Reply(200, {"content-type": kind}, tuple(part for part in (raw[:cut], raw[cut:]) if part))
+    transport = FakeTransport(*[reply] * tries)
+    _, caught = run(way, transport)
+    assert type(caught) is cls
+    assert (caught.code, caught.request_id) == (code, request_id)
+    assert transport.script == []
+
+
+@every_way
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+def test_an_error_status_with_an_event_for_a_body(kind: str, way: Way) -> None:
+    """A 400 whose body is framed as an event keeps the code and the request id."""
+    said = {"error": {"message": "No.", "code": "InvalidParameter"}, "request_id": "r-1"}
+    framed = b"id:1\nevent:error\n:HTTP_STATUS/400\n" + event(said)
+    _, caught = run(way, FakeTransport(Reply(400, {"content-type": kind}, (framed[:20], framed[20:]))))
+    assert isinstance(caught, BadRequestError)
+    assert (caught.code, caught.request_id, caught.status_code) == ("InvalidParameter", "r-1", 400)
+
+
+BAD_COUNTS: list[Any] = ["2", 2.5, {"n": 2}]
+BAD_LOGPROBS = {"content": ["A"]}
+
+
+BAD_ENDS: dict[str, dict[str, Any]] = {
+    **{f"a count {count!r}": {"usage": COUNTS | {"completion_tokens": count}} for count in BAD_COUNTS},
+    "logprobs": {"choices": [CHOICE | {"logprobs": BAD_LOGPROBS}]},
+}
+
+
+@every_way
+@pytest.mark.parametrize("bad", BAD_ENDS.values(), ids=BAD_ENDS)
+def test_what_is_no_count_comes_after_the_text(bad: dict[str, Any], way: Way) -> None:
+    """Counts that are no numbers, or logprobs that are no objects, end a stream with its text as the partial."""
+    ending = {"choices": [], **bad}
+    ending["choices"] = [{**choice, "delta": {}} for choice in ending["choices"]]
+    for choice in ending["choices"]:
+        del choice["message"]
+    transport = FakeTransport(Reply(200, SSE, (ROLE + A, B, event(ending), STOP + DONE)))
+    _, caught = run(way, transport)
+    assert type(caught) is ProtocolError
+    assert caught.partial is not None
+    assert caught.partial.choices[0].text == "AB"
+    assert transport.log.count("open") == 1
+
+
+@every_way
+@pytest.mark.parametrize("bad", BAD_ENDS.values(), ids=BAD_ENDS)
+def test_what_is_no_count_of_a_whole_answer(bad: dict[str, Any], way: Way) -> None:
+    """The same in a whole answer is a ProtocolError with the text too."""
+    transport = FakeTransport(Reply(200, WHOLE, (json.dumps(SAID | bad).encode(),)))
+    _, caught = run(way, transport)
+    assert type(caught) is ProtocolError
+    assert caught.partial is not None
+    assert caught.partial.choices[0].text == "AB"
+    assert transport.log.count("open") == 1
 
 
 @every_way
@@ -749,6 +899,61 @@ def test_a_401_says_where_the_key_was_sent(base_url: str, region: str | None, na
     assert set(listed.split(", ")) == others
 
 
+HOST = "dashscope-intl.aliyuncs.com"
+ADVISED: list[tuple[str, Reply, type[ModelStudioError], tuple[str, ...]]] = [
+    ("404", error(404, "model_not_found"), NotFoundError, ("case-sensitive", "each region", "base_url", HOST)),
+    ("404 by a proxy", Reply(404, {"content-type": "text/html"}, HTML), NotFoundError, ("base_url", HOST)),
+    ("403", error(403, "AccessDenied"), PermissionDeniedError, ("console", "workspace", HOST)),
+    ("unpaid", error(400, "Arrearage"), QuotaError, ("console", "unpaid")),
+    ("spent", error(403, "AllocationQuota.FreeTierOnly"), QuotaError, ("console", "used up")),
+    (
+        "too long",
+        error(400, "InvalidParameter", "Range of input length should be [1, 30720]"),
+        ContextLengthError,
+        ("messages", "longer context"),
+    ),
+    ("throttled", error(429, "Throttling"), RateLimitError, ("later", "max_retries")),
+    ("5xx", error(500, "InternalError"), ServerError, ("later", HOST)),
+    ("5xx by a proxy", Reply(502, {"content-type": "text/html"}, HTML), ServerError, ("later", HOST)),
+    ("in an event", Reply(200, SSE, (ROLE + A, LIMITED_EVENT)), RateLimitError, ("later", "max_retries")),
+]
+
+
+@every_way
+@pytest.mark.parametrize(("reply", "cls", "words"), [c[1:] for c in ADVISED], ids=[c[0] for c in ADVISED])
+def test_an_error_says_what_to_do(reply: Reply, cls: type[ModelStudioError], words: tuple[str, ...], way: Way) -> None:
+    """The service's words come first, then what helps, once, and where it was asked, where that may be the reason."""
+    retries = 1 if cls.is_retryable and reply.headers is not SSE else 0
+    transport = FakeTransport(*[reply] * (retries + 1))
+    _, caught = run(way, transport, config=replace(CONFIG, max_retries=retries))
+    assert type(caught) is cls
+    assert all(caught.message.count(word) == 1 for word in words)
+    assert caught.args == (caught.message,)
+    if reply.headers.get("content-type") == "application/json":
+        said = json.loads(reply.reads[0] or b"")["error"]["message"]  # type: ignore[arg-type]
+        assert caught.message.startswith(said)
+        assert len(caught.message) > len(said) + 20
+
+
+@every_way
+def test_without_a_key_the_advice_is_to_give_one(way: Way) -> None:
+    """A 401 to a call that sent no key does not speak of the key's region but of the missing key."""
+    reply = error(401, "invalid_api_key", "You gave no API key.")
+    _, caught = run(way, FakeTransport(reply), config=replace(CONFIG, api_key=None))
+    assert caught is not None
+    assert "No key was sent" in caught.message
+    assert "DASHSCOPE_API_KEY" in caught.message
+    assert "own region" not in caught.message
+
+
+@every_way
+def test_a_bad_request_gets_no_advice(way: Way) -> None:
+    """Where nothing is known to help, the service's words stand alone."""
+    _, caught = run(way, FakeTransport(error(400, "InvalidParameter", "Role?")))
+    assert caught is not None
+    assert caught.message == "Role?"
+
+
 @every_way
 def test_what_cannot_be_sent_opens_nothing(way: Way) -> None:
     """A refused request, by the policies or by the codec, never reaches the transport and is not tried again."""
@@ -780,6 +985,41 @@ def test_log_lines_tell_no_secret(way: Way, caplog: pytest.LogCaptureFixture) ->
     assert "2 tools" in records[0].getMessage()
     assert "RateLimitError, 429" in records[1].getMessage()
     assert "secret" not in caplog.text
+
+
+TWO = tuple({"type": "function", "function": {"name": name}} for name in "fg")
+DECIDED: list[tuple[str, dict[str, Any], str]] = [
+    ("several tools, one demanded", {"tools": TWO, "tool_choice": "any"}, "2 tools"),
+    ("a forced call, always thinks", {"model": "qwq-plus", "tools": TWO[:1], "tool_choice": "any"}, "may think"),
+    ("JSON mode, thinks", {"model": "qwen3.7-max", "response_format": {"type": "json_object"}}, "does not think"),
+]
+
+
+@every_way
+@pytest.mark.parametrize(("given", "words"), [case[1:] for case in DECIDED], ids=[case[0] for case in DECIDED])
+def test_a_decision_is_a_warning_once(
+    given: dict[str, Any], words: str, way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was decided against the caller's wish is told with our name, loudly once for each object, then at debug."""
+    request = replace(REQUEST, **given)
+    with caplog.at_level(logging.DEBUG, "modelstudio_core"):
+        for client in (Client(CONFIG, FakeTransport(OK, OK, OK)), Client(CONFIG, FakeTransport(OK))):
+            for _ in range(len(client.transport.script)):  # type: ignore[attr-defined]
+                way(client, request)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "DEBUG", "WARNING"]
+    for record in caplog.records:
+        assert record.name == "modelstudio_core"
+        assert record.getMessage().startswith("Model Studio: ")
+        assert words in record.getMessage()
+
+
+def test_another_decision_is_a_warning_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    """That one decision was told does not silence another."""
+    client = Client(CONFIG, FakeTransport(*[OK] * len(DECIDED)))
+    with caplog.at_level(logging.DEBUG, "modelstudio_core"):
+        for _, given, _ in DECIDED:
+            complete(client, replace(REQUEST, **given))
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * len(DECIDED)
 
 
 def test_closing_is_the_transports() -> None:

@@ -201,6 +201,13 @@ def test_workspace(given: dict[str, Any], environ: dict[str, str], headers: dict
     assert resolved(environ, **given).headers == headers
 
 
+@pytest.mark.parametrize("id", ["ws-1", "llm_A9", "0", "w" * 64])
+def test_a_workspace_id_is_taken(id: str) -> None:
+    """Letters, digits, - and _, up to 64 of them, are an id: part of a host's name, or a header."""
+    assert resolved(region="frankfurt", workspace=id).base_url.startswith(f"https://{id}.eu-central-1.")
+    assert resolved({"DASHSCOPE_WORKSPACE": id}).headers == {WORKSPACE: id}
+
+
 def test_default_headers_are_taken_in_lower_case_and_not_changed() -> None:
     """The caller's headers go out under lower-case names; the caller's mapping stays as it was."""
     given = {"X-Team": "search", "User-Agent": "mine"}
@@ -239,6 +246,17 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ("the key among the headers", {"default_headers": {"authorization": "Bearer x"}}, {}, "api_key"),
     ("in any case", {"default_headers": {"AUTHORIZATION": "Bearer x"}}, {}, "api_key"),
     ("negative retries", {"max_retries": -1}, {}, "max_retries=-1"),
+    *(
+        case
+        for bad in ("attacker.example/x?", "ws.1", "ws 1", "a@b", "-ws", "ws/..", "ws\n", "w" * 65, "ws\r\nx: y", "wsé")
+        for case in (
+            (f"workspace {bad!r:.24}", {"workspace": bad, "region": "frankfurt"}, {}, "no workspace id"),
+            (f"workspace {bad!r:.24}, shared host", {"workspace": bad}, {}, "no workspace id"),
+            (f"workspace {bad!r:.24} from the environment", {}, {"DASHSCOPE_WORKSPACE": bad}, "no workspace id"),
+        )
+    ),
+    ("no room for an answer", {"max_event_bytes": 0}, {}, "max_event_bytes=0"),
+    ("less than none", {"max_event_bytes": -1}, {}, "max_event_bytes=-1"),
     ("plain http", {"base_url": "http://host/v1"}, {}, "plain http"),
     ("plain http to a look-alike", {"base_url": "http://localhost.example.com/v1"}, {}, "plain http"),
     ("plain http in this network", {"base_url": "http://192.168.0.7/v1"}, {}, "plain http"),

@@ -323,6 +323,61 @@ def test_redact_takes_the_key_out_of_everything() -> None:
     assert error.request_id == "r-1"
 
 
+def test_redact_takes_the_key_out_of_the_request_id() -> None:
+    """A gateway that repeats the key as its request id does not get it into a log."""
+    error = ServerError("It failed.", request_id=f"r-{KEY}")
+    error.redact(KEY)
+    assert error.request_id == "r-[redacted]"
+    assert KEY not in str(error)
+
+
+def chained(*links: tuple[Exception, bool]) -> ServerError:
+    """An error with these behind it, each the cause of the one before, or (False) only its context."""
+    error: Exception = ServerError("It failed.")
+    last = error
+    for link, is_cause in links:
+        if is_cause:
+            last.__cause__ = link
+        else:
+            last.__context__ = link
+        last = link
+    assert isinstance(error, ServerError)
+    return error
+
+
+CHAINS: list[tuple[str, list[tuple[Exception, bool]]]] = [
+    ("a cause", [(ValueError(f"bad {KEY}"), True)]),
+    ("a context", [(ValueError(f"bad {KEY}"), False)]),
+    ("a cause of a cause", [(ValueError("x"), True), (RuntimeError(f"bad {KEY}", [KEY]), True)]),
+    ("a context of a context", [(ValueError("x"), False), (KeyError({KEY: KEY}), False)]),
+    ("a context of a cause", [(ValueError(1, KEY), True), (KeyError(f"bad {KEY}"), False)]),
+]
+
+
+@pytest.mark.parametrize("links", [case[1] for case in CHAINS], ids=[case[0] for case in CHAINS])
+def test_redact_takes_the_key_out_of_the_whole_chain(links: list[tuple[Exception, bool]]) -> None:
+    """What other libraries raised on the way holds no key either, however far behind, and keeps what is none."""
+    error = chained(*links)
+    error.redact(KEY)
+    for link, _ in links:
+        assert KEY not in repr(link.args)
+        assert link.args == ("x",) or "[redacted]" in repr(link.args)
+    assert KEY not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(("secret", "gone"), [("x", False), ("es", False), ("request", False), ("requests", True)])
+def test_a_short_secret_is_left_alone(secret: str, gone: bool) -> None:
+    """A placeholder for a key, shorter than 8 characters, does not garble what an error says."""
+    said = "Two requests, an extra text."
+    error = ServerError(said, code=said, request_id=said, body={"message": said}, response=ErrorResponse(500, {}, said))
+    error.__cause__ = ValueError(said)
+    error.redact(secret)
+    kept = said.replace(secret, "[redacted]") if gone else said
+    assert error.response is not None
+    assert [error.message, error.code, error.request_id, error.response.text] == [kept] * 4
+    assert (error.body, error.__cause__.args) == ({"message": kept}, (kept,))
+
+
 def test_redact_leaves_what_holds_no_key() -> None:
     """Text bodies are redacted too; an empty secret, or one that is nowhere, changes nothing."""
     error = ServerError("It failed.", body=f"<html>{KEY}</html>")

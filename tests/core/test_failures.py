@@ -201,6 +201,35 @@ def test_bodies(
     assert str(OpenAICodec().error(ResponseHead(status, HEADERS), raw)) == str(error)
 
 
+FRAMED: list[tuple[str, bytes]] = [
+    ("one event", b"data: %b\n\n"),
+    ("no blank", b"data:%b\n\n"),
+    ("not ended", b"data: %b"),
+    ("with its name and id", b"id:1\nevent:error\n:HTTP_STATUS/400\ndata:%b\n\n"),
+    ("line ends of Windows", b"event: error\r\ndata: %b\r\n\r\n"),
+    ("then the end", b"data: %b\n\ndata: [DONE]\n\n"),
+    ("after a heartbeat", b": ping\n\ndata: {}\n\ndata: %b\n\n"),
+]
+ERRORS: list[tuple[dict[str, Any], type[ModelStudioError], str]] = [
+    ({"error": FLAGGED, "request_id": "r-1"}, ContentFilterError, MODERATED),
+    ({"code": "InvalidParameter", "message": "Role?", "request_id": "r-1"}, BadRequestError, "InvalidParameter"),
+]
+
+
+@pytest.mark.parametrize(("value", "cls", "code"), ERRORS, ids=["compatible", "native"])
+@pytest.mark.parametrize("frame", [case[1] for case in FRAMED], ids=[case[0] for case in FRAMED])
+def test_an_error_body_may_come_as_an_event(
+    frame: bytes, value: dict[str, Any], cls: type[ModelStudioError], code: str
+) -> None:
+    """To a call that streams, an error status may come with an event for its body: class, code and id are kept."""
+    error = error_of_response(
+        ResponseHead(400, {"content-type": "text/event-stream"}), frame % json.dumps(value).encode()
+    )
+    assert type(error) is cls
+    assert (error.status_code, error.code, error.request_id) == (400, code, "r-1")
+    assert error.body == value
+
+
 def test_what_a_body_begins_with_is_shown_and_no_more() -> None:
     """A page of HTML shows its beginning and its content type in the message, not all of itself."""
     head = ResponseHead(502, {"content-type": "text/html"})

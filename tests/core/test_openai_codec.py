@@ -1130,6 +1130,156 @@ def test_an_event_over_the_limit_is_a_protocol_error(size: int | None) -> None:
     assert str(LIMIT) in reader.failure.message
 
 
+NO_COUNTS: list[Any] = ["12", "", 1.5, {"n": 1}, [3], True, float("inf")]
+COUNT_NAMES = [
+    ("prompt_tokens", None),
+    ("completion_tokens", None),
+    ("total_tokens", None),
+    ("reasoning_tokens", "completion_tokens_details"),
+    ("text_tokens", "completion_tokens_details"),
+    ("audio_tokens", "completion_tokens_details"),
+    ("cached_tokens", "prompt_tokens_details"),
+    ("cache_creation_input_tokens", "prompt_tokens_details"),
+    ("text_tokens", "prompt_tokens_details"),
+    ("image_tokens", "prompt_tokens_details"),
+    ("video_tokens", "prompt_tokens_details"),
+    ("audio_tokens", "prompt_tokens_details"),
+]
+
+
+def counted(name: str, holder: str | None, value: Any) -> dict[str, Any]:
+    """A usage that says `value` for this count."""
+    return USAGE | ({holder: {name: value}} if holder else {name: value})
+
+
+@pytest.mark.parametrize("value", NO_COUNTS, ids=repr)
+@pytest.mark.parametrize(("name", "holder"), COUNT_NAMES)
+def test_a_count_that_is_no_number_of_tokens(name: str, holder: str | None, value: Any) -> None:
+    """It is a ProtocolError that names it, after the text was handed on."""
+    usage = counted(name, holder, value)
+    reader = decoder()
+    deltas = read(reader, body_of([*text("A"), STOP, chunk(usage=usage)]))
+    assert TextDelta("A") in deltas
+    assert not any(isinstance(delta, UsageDelta) for delta in deltas)
+    assert type(reader.failure) is ProtocolError
+    assert f"usage.{name}" in reader.failure.message
+    with pytest.raises(ProtocolError, match=f"usage.{name}"):
+        CODEC.decode(REQUEST, HEAD, json.dumps(whole({"content": "A"}, usage=usage)).encode())
+
+
+@pytest.mark.parametrize(("name", "holder"), COUNT_NAMES)
+def test_a_whole_float_is_a_count(name: str, holder: str | None) -> None:
+    """3.0, as some servers write integers, is 3, and an int; null is not given."""
+    assert read_usage(counted(name, holder, 3.0)) == read_usage(counted(name, holder, 3))
+    assert "3.0" not in repr(read_usage(counted(name, holder, 3.0)))
+    unsaid = read_usage({key: value for key, value in USAGE.items() if key != name})
+    assert read_usage(counted(name, holder, None)) == unsaid
+
+
+@pytest.mark.parametrize("item", ["A", 1, None, ["A"]], ids=repr)
+def test_logprobs_that_hold_no_objects(item: Any) -> None:
+    """What is no object among `logprobs.content` is a ProtocolError, after the text of the same event."""
+    logprobs = {"content": [{"token": "A", "logprob": -0.5}, item]}
+    reader = decoder()
+    deltas = read(reader, body_of([chunk({"content": "A"}, logprobs=logprobs), STOP]))
+    assert TextDelta("A") in deltas
+    assert type(reader.failure) is ProtocolError
+    assert "logprobs.content" in reader.failure.message
+    with pytest.raises(ProtocolError, match=r"logprobs\.content"):
+        CODEC.decode(REQUEST, HEAD, json.dumps(whole({"content": "A"}, logprobs=logprobs)).encode())
+
+
+WHOLE_EVENTS: list[tuple[str, list[Any], list[Delta]]] = [
+    (
+        "text, all in one event",
+        [ID | {"choices": [{"index": 0, "message": {"content": "AB"}, "finish_reason": "stop"}]}],
+        [TextDelta("AB"), FinishDelta("stop")],
+    ),
+    (
+        "reasoning and text, the end by a delta",
+        [ID | {"choices": [{"index": 0, "message": {"content": "A", "reasoning_content": "hm"}}]}, STOP],
+        [ReasoningDelta("hm"), TextDelta("A"), FinishDelta("stop")],
+    ),
+    (
+        "tool calls, without indices of their own",
+        [
+            ID
+            | {
+                "choices": [
+                    {
+                        "index": 0,
+                        "message": {
+                            "content": "",
+                            "tool_calls": [
+                                {"id": f"call_{n}", "type": "function", "function": {"name": n, "arguments": "{}"}}
+                                for n in "fg"
+                            ],
+                        },
+                        "finish_reason": "tool_calls",
+                    }
+                ]
+            }
+        ],
+        [ToolCallDelta(0, "call_f", "f", "{}"), ToolCallDelta(1, "call_g", "g", "{}"), FinishDelta("tool_calls")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("events", "expected"), [c[1:] for c in WHOLE_EVENTS], ids=[c[0] for c in WHOLE_EVENTS])
+def test_a_streamed_choice_may_hold_a_message(events: list[Any], expected: list[Delta]) -> None:
+    """Some servers stream a whole `message` where a `delta` should be: its text and its calls are read."""
+    reader = decoder()
+    assert read(reader, body_of(events)) == [ANSWERED, *expected]
+    assert reader.failure is None
+
+
+def test_each_call_of_a_streamed_message_is_a_call() -> None:
+    """Calls of a message are whole, so two of them without an id or index are two, not one in pieces."""
+    calls = [{"type": "function", "function": {"arguments": arguments}} for arguments in ('{"a": 1}', '{"a": 2}')]
+    message = {"content": "", "tool_calls": calls}
+    reader = decoder()
+    deltas = read(reader, body_of([ID | {"choices": [{"message": message, "finish_reason": "tool_calls"}]}]))
+    found = [(delta.index, delta.arguments) for delta in deltas if isinstance(delta, ToolCallDelta)]
+    assert found == [(0, '{"a": 1}'), (1, '{"a": 2}')]
+
+
+HEARTBEATS = [b"data:\n\n", b"data: \n\n", b"data:   \n\n", b"data: \t \n\n", b"event: ping\ndata:\n\n", b": ping\n\n"]
+
+
+@pytest.mark.parametrize("size", [None, 1], ids=["whole", "by 1"])
+@pytest.mark.parametrize("beat", HEARTBEATS, ids=repr)
+def test_a_heartbeat_is_skipped(beat: bytes, size: int | None) -> None:
+    """An event without content says nothing, wherever it stands."""
+    reader = decoder()
+    body = beat + event(text("A")[0]) + beat + b"".join(map(event, [*text("A")[1:], STOP])) + beat + DONE
+    assert [d for d in read(reader, body, size) if isinstance(d, TextDelta | FinishDelta)] == [
+        TextDelta("A"),
+        FinishDelta("stop"),
+    ]
+    assert reader.failure is None
+
+
+@pytest.mark.parametrize("done", [b"data:[DONE]", b"data: [DONE]", b"data:  [DONE]", b"data: \t[DONE] "], ids=repr)
+def test_done_may_have_blanks_around(done: bytes) -> None:
+    """The end of the stream is its word, whatever blanks stand around it."""
+    reader = decoder()
+    read(reader, b"".join(map(event, [*text("A"), STOP])) + done + b"\n\n")
+    assert reader.ended
+    assert reader.failure is None
+
+
+@pytest.mark.parametrize("places", [(None, None), (OMITTED, OMITTED), (-1, -1)], ids=["null", "omitted", "-1"])
+def test_choices_without_indices_are_counted(places: tuple[Any, Any]) -> None:
+    """A whole answer of n=2 that numbers nothing gives two choices, in their order."""
+    choices = [
+        {"index": place, "message": {"content": said}, "finish_reason": "stop"}
+        for place, said in zip(places, "AB", strict=True)
+    ]
+    body = ID | {"choices": [{k: v for k, v in choice.items() if v is not OMITTED} for choice in choices]}
+    result = fold(CODEC.decode(ChatRequest("qwen-plus", (USER,), n=2), HEAD, json.dumps(body).encode()))
+    assert [(choice.text, choice.finish_reason) for choice in result.choices] == [("A", "stop"), ("B", "stop")]
+
+
 def test_too_much_after_done_is_no_failure() -> None:
     """What follows [DONE] in the same read cannot spoil the answer."""
     reader = decoder()
@@ -1151,8 +1301,9 @@ def test_half_an_emoji_escaped() -> None:
         data = b'{"choices":[{"index":0,"delta":{"content":"a%sb"},"finish_reason":"stop"}]}' % half
         (_, delta, _) = decoder().feed(event(data))
         assert isinstance(delta, TextDelta)
-        assert (delta.text[0], len(delta.text), delta.text[-1]) == ("a", 3, "b")
-        assert delta.text.encode()
+        assert delta.text == "a\ufffdb"
+    data = json.dumps(whole({"content": "x \ud83d y \U0001f680 \udc00"})).encode()
+    assert TextDelta("x \ufffd y \U0001f680 \ufffd") in CODEC.decode(REQUEST, HEAD, data)
 
 
 def test_deep_but_readable_nesting() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import socket
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -253,6 +254,42 @@ def test_a_throttled_call_is_made_again(call: Call) -> None:
     with Loopback([throttled, throttled, answer]) as server, model(server.url, max_retries=None) as llm:
         assert call(llm) == "hello"
         assert len(server.requests) == 3
+
+
+def page(exchange: Exchange) -> None:
+    """What a proxy's login page looks like to a caller."""
+    exchange.send_head(200, {"Content-Type": "text/html"})
+    exchange.send_chunk(b"<html>Log in</html>")
+
+
+PLAIN_401 = compatible_error(401, "invalid_api_key", "Incorrect API key provided.")
+BROKEN: list[Any] = [
+    # script (None: nobody listens), whether the wire streams in any case, the error
+    pytest.param(PLAIN_401, False, ours.AuthenticationError, id="401"),
+    pytest.param(UNKNOWN_MODEL, False, ours.NotFoundError, id="404"),
+    pytest.param(None, False, ours.APIConnectionError, id="refused connection"),
+    pytest.param(cut_stream, True, ours.StreamTruncatedError, id="cut stream"),
+    pytest.param(reset_stream, True, ours.APIConnectionError, id="reset stream"),
+    pytest.param(page, False, ours.ProtocolError, id="not JSON"),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("script", "streaming", "expected"), BROKEN)
+def test_a_traceback_with_its_locals_shows_no_key(
+    call: Call, script: Any, streaming: bool, expected: type[core.ModelStudioError]
+) -> None:
+    """Loggers that show the locals of each frame, and plain ones with all causes, show no piece of the key."""
+    with Loopback(script or answer) as server:
+        if script is None:
+            server.stop()
+        with model(server.url, streaming=streaming or None) as llm, pytest.raises(expected) as caught:
+            call(llm)
+    with_locals = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    shown = "".join(with_locals.format()) + "".join(traceback.format_exception(caught.value))
+    assert "_attempt" in shown
+    for at in range(len(KEY) - 8):
+        assert KEY[at : at + 8] not in shown
 
 
 # ---------------------------------------------------------------- leaving early

@@ -405,6 +405,18 @@ RAW: list[tuple[str, Any, Any]] = [
     ("an audio without one", {"type": "audio", "base64": WAV}, AudioPart(f"data:audio/wav;base64,{WAV}")),
     ("an image as its own field", {"type": "image", "image": URL}, ImagePart(URL)),
     ("null for text", {"type": "text", "text": None}, TextPart("")),
+    ("plain text", {"type": "text-plain", "text": "上海"}, TextPart("上海")),
+    ("plain text in base64", {"type": "text-plain", "base64": "5LiK5rW3", "mime_type": "text/plain"}, TextPart("上海")),
+    (
+        "plain text in base64, marked",
+        {"type": "text-plain", "base64": "aGk=", "cache_control": EPHEMERAL},
+        TextPart("hi", EPHEMERAL),
+    ),
+    (
+        "plain text beside base64 and a URL",
+        {"type": "text-plain", "text": "a", "base64": "Yg==", "url": URL},
+        TextPart("a"),
+    ),
 ]
 
 
@@ -438,6 +450,31 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
     ("an audio without content", user({"type": "audio", "mime_type": "audio/wav"}), ("messages[0]", "audio")),
     ("a block of no type", user({"text": "hi"}), ("messages[0]", "None")),
     (
+        "text by URL",
+        user({"type": "text-plain", "url": URL}),
+        ("messages[0] (human)", "url", "'text-plain'", "give text"),
+    ),
+    ("text by id", user({"type": "text-plain", "file_id": "f1"}), ("messages[0]", "file_id", "'text-plain'")),
+    *(
+        (
+            f"a local path, {form}: {path}",
+            user(block(path)),
+            ("messages[0] (human)", repr(path), "read the file", "base64"),
+        )
+        for path in ("/home/me/it.png", "it.png", "C:\\it.png", "file:///home/me/it.png", "~/it.png")
+        for form, block in (
+            ("v1", lambda path: {"type": "image", "url": path}),
+            ("OpenAI's form", lambda path: image(path)),
+            ("a bare string", lambda path: {"type": "image_url", "image_url": path}),
+            ("a video", lambda path: {"type": "video", "url": path}),
+        )
+    ),
+    *(
+        (f"bytes as {field} of {kind}", user({"type": kind, field: b"\x89PNG", "mime_type": "x/y"}), words)
+        for kind, field in (("image", "base64"), ("video", "base64"), ("audio", "base64"), ("image", "data"))
+        for words in [("messages[0] (human)", kind, "bytes", "base64.b64encode")]
+    ),
+    (
         "in the content of a tool's result",
         [ToolMessage([{"type": "file", "base64": "x"}], tool_call_id="c")],
         ("messages[0] (tool)", "'file'"),
@@ -463,6 +500,31 @@ async def test_what_cannot_be_sent_is_refused_by_name(messages: Any, words: tupl
         with pytest.raises(ConfigurationError) as raised:
             await call(chat(server), way, messages)
         assert all(word in str(raised.value) for word in words)
+        assert server.requests == []
+
+
+NOT_JSON: dict[str, Any] = {
+    "nan": {"x": float("nan")},
+    "inf, deep": {"x": [{"y": float("-inf")}]},
+    "a set": {"x": {1, 2}},
+    "bytes": {"x": b"y"},
+    "an object": {"x": [object()]},
+}
+
+
+@pytest.mark.parametrize("args", NOT_JSON.values(), ids=NOT_JSON)
+@pytest.mark.parametrize("way", WAYS)
+async def test_arguments_that_are_not_json_are_refused(way: str, args: dict[str, Any]) -> None:
+    """A call in the history whose arguments cannot be written names its message and its tool, and is not sent."""
+    history = [
+        HumanMessage("a"),
+        AIMessage("", tool_calls=[CALL, {**CALL, "id": "call_2", "name": "put", "args": args}]),
+    ]
+    with Loopback(OK) as server:
+        with pytest.raises(ConfigurationError) as raised:
+            await call(chat(server), way, history)
+        assert all(word in str(raised.value) for word in ("messages[1] (ai)", "put", "JSON"))
+        assert "get" not in str(raised.value)
         assert server.requests == []
 
 

@@ -6,11 +6,12 @@ peers.md and its complaints 2, 3, 5, 10 and 30.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import httpx
 import pytest
-from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
 from langchain_modelstudio import ChatModelStudio
@@ -90,6 +91,7 @@ def _json(value: Any) -> str:
 
 
 REFUSALS = (
+    "current user api does not support http call.",
     "parameter.enable_thinking must be set to false for non-streaming calls",
     "parameter.enable_thinking only support stream call",
     "This model only support stream mode, please enable the stream parameter to access the model. ",
@@ -185,6 +187,57 @@ async def test_json_mode_of_a_hybrid(way: str) -> None:
         assert [message["role"] for message in sent(server)["messages"]] == ["user"]
         assert (sent(server)["enable_thinking"], sent(server)["thinking_budget"]) == (True, 9)
         assert (llm.enable_thinking, llm.thinking_budget, llm.response_format) == (None, 9, form)
+
+
+PARTIALS: list[tuple[str, dict[str, Any], Any]] = [
+    ("a hybrid, default on", {"model": "qwen3.7-max"}, False),
+    ("a hybrid, default off", {"model": "qwen-plus"}, False),
+    ("default on, asked to think", {"model": "qwen3.7-max", "enable_thinking": True}, True),
+    ("default off, asked to think", {"model": "qwen-plus", "enable_thinking": True}, True),
+    ("always thinks", {"model": "qwq-plus"}, None),
+    ("never thinks", {"model": "qwen-max"}, None),
+]
+
+
+@pytest.mark.parametrize(("settings", "thinks"), [case[1:] for case in PARTIALS], ids=[case[0] for case in PARTIALS])
+@pytest.mark.parametrize("way", WAYS)
+async def test_partial_mode_is_without_thought(way: str, settings: dict[str, Any], thinks: bool | None) -> None:
+    """A turn to be continued switches a hybrid's thinking off for the request, unless it was asked for."""
+    turns = [HumanMessage("a poem"), AIMessage("Roses ", additional_kwargs={"partial": True})]
+    with Loopback(HELLO) as server:
+        llm = chat(server, **settings)
+        await call(llm, way, turns)
+        assert sent(server)["messages"][-1] == {"role": "assistant", "content": "Roses ", "partial": True}
+        assert sent(server).get("enable_thinking") is thinks
+        await call(llm, way, turns[:1])
+        assert sent(server).get("enable_thinking") is settings.get("enable_thinking")
+
+
+@pytest.mark.parametrize("model", ["glm-5.3", "glm-4.6"])
+@pytest.mark.parametrize("clear", [True, False])
+async def test_glm_s_own_word_decides_the_replay(clear: bool, model: str) -> None:
+    """clear_thinking=False sends the reasoning of earlier turns back, True does not, as a field or per call."""
+    thought = AIMessage("1", additional_kwargs={"reasoning_content": "hm"})
+    turns = [HumanMessage("one"), thought, HumanMessage("two")]
+    with Loopback(HELLO) as server:
+        await call(chat(server, model=model, clear_thinking=clear), "invoke", turns)
+        await call(chat(server, model=model), "invoke", turns, clear_thinking=clear)
+        for at in range(2):
+            assert sent(server, at)["clear_thinking"] is clear
+            assert sent(server, at)["messages"][1].get("reasoning_content") == (None if clear else "hm")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_decision_is_a_warning_once(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What goes against the caller's wish is told with our name, as a warning once for each object, then at debug."""
+    form = {"type": "json_object"}
+    with Loopback(Answer(text=["{}"])) as server, caplog.at_level(logging.DEBUG, "modelstudio_core"):
+        for llm in (chat(server, model="qwen3.7-max"), chat(server, model="qwen3.7-max")):
+            for _ in range(3):
+                await call(llm, way, "json", response_format=form)
+    told = [record for record in caplog.records if record.name == "modelstudio_core"]
+    assert [record.levelname for record in told] == ["WARNING", "DEBUG", "DEBUG"] * 2
+    assert all(record.getMessage().startswith("Model Studio: qwen3.7-max does not think") for record in told)
 
 
 # ---------------------------------------------------------------- a whole loop with a tool

@@ -16,7 +16,7 @@ from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.load import dumpd, dumps, load
 from langchain_core.messages import HumanMessage
 from langchain_core.rate_limiters import BaseRateLimiter
-from langchain_core.runnables import ConfigurableField
+from langchain_core.runnables import ConfigurableField, RunnableLambda
 from pydantic import SecretStr, ValidationError
 
 from langchain_modelstudio import ChatModelStudio
@@ -164,13 +164,51 @@ async def test_an_unknown_parameter_is_refused(way: str, options: dict[str, Any]
         assert server.requests == []
 
 
-def test_an_unknown_argument_is_refused() -> None:
-    """A misspelt argument of the constructor is an error that names it; peers swallow it silently (L7)."""
-    hints = {"temprature": "temperature", "openai_api_key": "api_key", "brand_new": "extra_body"}
-    for name, hint in hints.items():
-        with pytest.raises(ConfigurationError, match=f"unknown argument {name}: .*{hint}") as raised:
-            ChatModelStudio(model="qwen-plus", api_key=KEY, **{name: 1})
-        assert KEY not in str(raised.value)
+MEANT = {
+    "temprature": "did you mean temperature?",
+    "enable_thinkng": "did you mean enable_thinking?",
+    "base_ur": "did you mean base_url?",
+    # what other integrations call it
+    "api_base": "did you mean base_url?",
+    "openai_api_base": "did you mean base_url?",
+    "request_timeout": "did you mean timeout?",
+    "openai_api_key": "did you mean api_key?",
+    "dashscope_api_key": "did you mean api_key?",
+    "model_kwargs": "did you mean extra_body?",
+    "brand_new": "extra_body",
+}
+
+
+@pytest.mark.parametrize(("name", "hint"), MEANT.items())
+def test_an_unknown_argument_is_refused(name: str, hint: str) -> None:
+    """A misspelt argument of the constructor is an error that says which was meant; peers swallow it silently (L7)."""
+    with pytest.raises(ConfigurationError) as raised:
+        ChatModelStudio(model="qwen-plus", api_key=KEY, **{name: KEY})
+    assert f"unknown argument {name}: " in str(raised.value)
+    assert hint in str(raised.value)
+    assert ("did you mean" in str(raised.value)) == ("did you mean" in hint)
+    assert KEY not in str(raised.value)
+
+
+def test_each_unknown_argument_is_named() -> None:
+    """Of several each is told apart."""
+    with pytest.raises(ConfigurationError) as raised:
+        ChatModelStudio(model="qwen-plus", api_key=KEY, api_base="x", brand_new=1)  # type: ignore[call-arg]
+    assert "unknown argument api_base: did you mean base_url?" in str(raised.value)
+    assert "unknown argument brand_new: " in str(raised.value)
+
+
+@pytest.mark.parametrize("key", [KEY, SecretStr(KEY)], ids=["str", "SecretStr"])
+async def test_a_key_is_secret_however_it_is_given(key: Any) -> None:
+    """A text and a SecretStr both end as a SecretStr, which no repr shows, and go on the wire."""
+    with Loopback(HELLO) as server:
+        for llm in (chat(server, api_key=key), ChatModelStudio(**{**chat(server).model_dump(), "api_key": key})):
+            assert type(llm.api_key) is SecretStr
+            assert llm.api_key == SecretStr(KEY)
+            assert KEY not in repr(llm) + str(llm) + str(llm.model_dump()) + llm.model_dump_json()
+            llm.invoke("hello")
+            assert server.requests[-1].headers["authorization"] == f"Bearer {KEY}"
+    assert chat(server, api_key=None).api_key is None
 
 
 @pytest.mark.parametrize(
@@ -287,6 +325,69 @@ async def test_several_answers_are_not_streamed(way: str) -> None:
                 await call(llm, way, **options)
         assert server.requests == []
         assert (await call(chat(server, n=1), way)).text == "hello"
+
+
+TWO = Answer(text=["one"], others=["two"])
+
+
+async def test_several_answers_of_an_object_that_streams() -> None:
+    """With streaming=True, n > 1 still gives its generations: only what has one answer is streamed to LangChain."""
+    with Loopback(several) as server:
+        for settings, options in (({"n": 2}, {}), ({}, {"n": 2})):
+            llm = chat(server, streaming=True, **settings)
+            for result in (
+                llm.generate([[HumanMessage("x")]], **options),
+                await llm.agenerate([[HumanMessage("x")]], **options),
+            ):
+                assert [generation.text for generation in result.generations[0]] == ["one", "two"]
+            assert llm.invoke("x", **options).text == "one"
+            assert (await llm.ainvoke("x", **options)).text == "one"
+            assert sent(server)["n"] == 2
+
+
+def several(exchange: Exchange) -> None:
+    """Two answers, whole or in turns on a stream."""
+    if not exchange.request.json().get("stream"):
+        TWO(exchange)
+        return
+    said = [(0, "o"), (1, "t"), (0, "ne"), (1, "wo")]
+    events = [{"choices": [{"index": index, "delta": {"content": text}}]} for index, text in said]
+    events += [{"choices": [{"index": index, "delta": {}, "finish_reason": "stop"}]} for index in (1, 0)]
+    exchange.send_head(200, {"Content-Type": "text/event-stream"})
+    for event in sse_body(*events):
+        exchange.send_chunk(event)
+
+
+@pytest.mark.parametrize("streaming", [None, True])
+@pytest.mark.parametrize("per_call", [False, True])
+async def test_several_answers_that_somebody_watches(per_call: bool, streaming: bool | None) -> None:
+    """Under `astream_events` an invoke with n > 1 is not turned into a stream, which would be refused."""
+    with Loopback(several) as server:
+        llm = chat(server, streaming=streaming, **({} if per_call else {"n": 2}))
+        asked = llm.bind(n=2) if per_call else llm
+
+        async def ainvoked(_: Any) -> str:
+            return str((await asked.ainvoke("x")).text)
+
+        def invoked(_: Any) -> str:
+            return str(asked.invoke("x").text)
+
+        for step in (ainvoked, invoked):
+            events = [event async for event in RunnableLambda(step).astream_events("x", version="v2")]
+            [end] = [event for event in events if event["event"] == "on_chat_model_end"]
+            assert end["data"]["output"].text == "one"
+            assert events[-1]["data"]["output"] == "one"
+            assert not [event for event in events if event["event"] == "on_chat_model_stream"]
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_a_stream_of_several_answers_is_refused_though_streaming(way: str) -> None:
+    """What asks for a stream of n > 1 is refused as before, with streaming=True too, and beside a chain."""
+    with Loopback(several) as server:
+        for llm in (chat(server, n=2, streaming=True), chat(server).bind(n=2), RunnableLambda(str) | chat(server, n=2)):
+            with pytest.raises(ConfigurationError, match="n=2 cannot be streamed"):
+                await call(llm, way)
+        assert server.requests == []
 
 
 async def test_a_batch_adds_up_its_tokens() -> None:

@@ -372,6 +372,36 @@ async def test_a_wrong_answer_is_given_beside_the_raw_one(
     assert found["raw"].text == "".join(wrong.text)
 
 
+NOT_WHOLE = {
+    "an object without its end": '{"name": "Hang", "people": 3',
+    "a text without its end": '{"name": "Hang',
+    "a name without its value": '{"name": "Hang", "people":',
+    "a half of JSON in a fence": '```json\n{"name": "Hang", "people": 3\n```',
+    "a comma too many": '{"name": "Hang",}',
+    "no JSON at all": "Hang, 3 people",
+    "a list": '[{"name": "Hang", "people": 3}]',
+    "an empty list": "[]",
+    "a number": "3",
+    "null": "null",
+}
+
+
+@pytest.mark.parametrize("text", NOT_WHOLE.values(), ids=NOT_WHOLE)
+@pytest.mark.parametrize("finish", ["stop", "tool_calls"])
+@pytest.mark.parametrize("schema", [City, SCHEMA], ids=["pydantic", "dict"])
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+async def test_json_is_never_repaired(method: Any, schema: Any, finish: str, text: str) -> None:
+    """What is no whole JSON object is an error whatever the finish reason says, in every way, never half a city."""
+    with Loopback(Answer(text=(text[:5], text[5:]), finish=finish)) as server:
+        structured = chat(server).with_structured_output(schema, method=method)
+        for way in WAYS:
+            with pytest.raises(OutputParserException) as raised:
+                await pieces_of(structured, way, "json") if "stream" in way else await call(structured, way, "json")
+            assert raised.value.llm_output == text
+        [beside] = [await call(chat(server).with_structured_output(schema, method=method, include_raw=True), "invoke")]
+        assert (beside["parsed"], type(beside["parsing_error"])) == (None, OutputParserException)
+
+
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_whole_object_is_an_answer_whatever_stopped_it(method: Any) -> None:
     """An answer that was complete when its tokens ran out is complete."""
