@@ -47,7 +47,8 @@ def show_usage(*messages: AIMessageChunk) -> None:
     """What the calls cost together, in tokens, as the service counted them."""
     usage: UsageMetadata | None = None
     for message in messages:
-        usage = add_usage(usage, message.usage_metadata)
+        if message.usage_metadata is not None:
+            usage = add_usage(usage, message.usage_metadata)
     if usage is None:
         console.print("\nThe service sent no usage.")
         return

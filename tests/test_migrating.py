@@ -78,7 +78,7 @@ LEFT_OVER = [
     ("frequency_penalty", "extra_body"),
     ("api_base", "base_url"),
     ("request_timeout", "timeout"),
-    ("stream_usage", ""),
+    ("stream_usage", "extra_body"),
 ]
 
 

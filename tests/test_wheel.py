@@ -31,7 +31,11 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -
     }
     for needed in ("modelstudio_core/py.typed", "langchain_modelstudio/py.typed", "modelstudio_core/catalogue.json"):
         assert needed in names
-    sources = {str(path.relative_to(ROOT)) for path in ROOT.glob("modelstudio_core/**/*.py")}
+    sources = {
+        str(path.relative_to(ROOT))
+        for package in ("modelstudio_core", "langchain_modelstudio")
+        for path in ROOT.glob(f"{package}/**/*.py")
+    }
     assert sources <= set(names)
 
 

@@ -83,3 +83,28 @@ def test_tools_and_calls_count() -> None:
     looped = [*plain, Message("assistant", "", tool_calls=(call,)), Message("tool", "sunny", tool_call_id="call_1")]
     assert with_tool > tokens.count_message_tokens(plain, "qwen-plus") + 72
     assert tokens.count_message_tokens(looped, "qwen-plus", tools=[tool]) > with_tool + 20
+
+
+def count(*messages: Message, **more: Any) -> int:
+    return tokens.count_message_tokens(messages, "qwen-plus", **more)
+
+
+def test_each_part_of_a_conversation_is_counted_once() -> None:
+    """The service writes the tools into a system turn, which it adds where there is none; thoughts count too."""
+    hello = Message("user", "hi")
+    tool = {"type": "function", "function": {"name": "f", "description": "查询天气"}}
+    assert count(hello, tools=[tool]) == count(Message("system", ""), hello, tools=[tool])
+    escaped = {"type": "function", "function": {"name": "f", "description": "\\u67e5\\u8be2\\u5929\\u6c14"}}
+    assert count(hello, tools=[tool]) < count(hello, tools=[escaped])
+    assert tokens._turn(Message("tool", "sunny", tool_call_id="1")) == "user\n<tool_response>\nsunny\n</tool_response>"
+    thought = "<think>\nLight scatters.\n</think>\n\n"
+    said, thinking = Message("assistant", "x"), Message("assistant", "x", reasoning_content="Light scatters.")
+    assert count(hello, thinking) - count(hello, said) == tokens.count_tokens(thought, "qwen-plus")
+
+
+def test_a_hybrid_that_thinks_by_default_has_no_empty_thought() -> None:
+    """What a request says nothing about is as the model's default has it."""
+    hello = [Message("user", "hi")]
+    unsaid = tokens.count_message_tokens(hello, "qwen3.7-max")
+    assert unsaid == tokens.count_message_tokens(hello, "qwen3.7-max", enable_thinking=True)
+    assert unsaid == tokens.count_message_tokens(hello, "qwen3.7-max", enable_thinking=False) - 4

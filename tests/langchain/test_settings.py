@@ -5,23 +5,30 @@ Rows L7, L8, L24, L28, L29, L35 and L46-L47 of peers.md, its checklist C1 and th
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
+import weakref
 from typing import Any
 
 import httpx
 import pytest
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.load import dumpd, dumps, load
 from langchain_core.messages import HumanMessage
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import ConfigurableField, RunnableLambda
+from langchain_core.tracers._streaming import _V2StreamingCallbackHandler
 from pydantic import SecretStr, ValidationError
 
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import ConfigurationError, RateLimitError
+from langchain_modelstudio.messages import to_core_messages
+from modelstudio_core import connections
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS
+from modelstudio_core.tokens import count_message_tokens
 from tests.langchain.service import USAGE, WAYS, Answer, call, chat, pieces_of, sent
 from tests.loopback import Exchange, Loopback, reply_json, sse_body
 
@@ -175,6 +182,8 @@ MEANT = {
     "openai_api_key": "did you mean api_key?",
     "dashscope_api_key": "did you mean api_key?",
     "model_kwargs": "did you mean extra_body?",
+    "stop_sequences": "did you mean stop?",
+    "openai_proxy": "did you mean http_client?",
     "brand_new": "extra_body",
 }
 
@@ -637,7 +646,9 @@ async def test_a_cache_tells_answers_apart() -> None:
                 message = await call(chat(server, cache=cache, **settings), way, **options)
                 assert message.text == "hello"
             assert len(server.requests) == count
-        await call(chat(server, cache=cache, max_retries=1, api_key=KEY), "invoke")
+        # how a call is made, and with which key, changes no answer; yet the key is part of what is serialised by name
+        await call(chat(server, cache=cache), "invoke")
+        assert len(server.requests) == len(different)
 
 
 class Limiter(BaseRateLimiter):
@@ -726,17 +737,28 @@ async def test_an_injected_client_is_used_and_not_closed() -> None:
             assert "http_client" not in dumps(llm) + str(llm.model_dump()) + repr(llm)
 
 
-async def test_a_model_closes_with_its_block() -> None:
+async def test_a_model_closes_with_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """The context managers close what is the object's own; it opens anew if it is used again."""
     with Loopback(HELLO) as server:
+        own = connections.ConnectionStack()  # else idle connections of other tests' objects keep the shared one open
+        monkeypatch.setattr(connections, "_stack", own)
+        monkeypatch.setattr(connections, "_by_loop", weakref.WeakKeyDictionary())
         with chat(server) as llm:
             assert llm.invoke("hello").text == "hello"
+            assert server.open_connections == 1
+        assert await asyncio.to_thread(server.wait_until, nobody)
         async with chat(server) as llm:
             assert (await llm.ainvoke("hello")).text == "hello"
+        assert await asyncio.to_thread(server.wait_until, nobody)
         assert llm.invoke("hello").text == "hello"
         assert (await llm.ainvoke("hello")).text == "hello"
         llm.close()
         await llm.aclose()
+        assert await asyncio.to_thread(server.wait_until, nobody)
+
+
+def nobody(server: Loopback) -> bool:
+    return server.open_connections == 0
 
 
 def test_versions_are_known_to_traces() -> None:
@@ -760,3 +782,67 @@ def test_what_identifies_a_model() -> None:
     llm = ChatModelStudio(model="qwen-plus", api_key=KEY, region="beijing", temperature=0.5, enable_thinking=False)
     told = {"model": "qwen-plus", "base_url": "https://dashscope.aliyuncs.com/compatible-mode/v1"}
     assert llm._identifying_params.items() >= {**told, "temperature": 0.5, "enable_thinking": False}.items()
+
+
+def test_model_wins_over_its_other_name() -> None:
+    """`model_name` is the same thing as `model`, which is what counts where both are given."""
+    assert ChatModelStudio(model="a", model_name="b", api_key=KEY).model == "a"  # type: ignore[call-arg]
+    assert ChatModelStudio(model_name="b", api_key=KEY).model == "b"  # type: ignore[call-arg]
+
+
+async def test_a_changed_http_client_counts() -> None:
+    """A client that is injected after a call is used from then on."""
+    with Loopback(HELLO) as server:
+        llm = chat(server)
+        llm.invoke("x")
+        with httpx.Client(headers={"x-client": "injected"}) as client:
+            llm.http_client = client
+            llm.invoke("x")
+        assert [request.headers.get("x-client") for request in server.requests] == [None, "injected"]
+
+
+class Watcher(BaseCallbackHandler, _V2StreamingCallbackHandler):
+    """What LangGraph attaches to see the v3 events of an invoke."""
+
+
+@pytest.mark.parametrize("answers", [1, 2])
+async def test_several_answers_are_not_made_events(answers: int) -> None:
+    """An invoke that LangGraph watches is streamed to it, unless it has several answers."""
+    with Loopback(several) as server:
+        llm = chat(server, n=answers)
+        result = llm.generate([[HumanMessage("x")]], callbacks=[Watcher()])
+        assert len(result.generations[0]) == answers
+        assert sent(server).get("stream", False) is (answers == 1)
+        result = await llm.agenerate([[HumanMessage("x")]], callbacks=[Watcher()])
+        assert len(result.generations[0]) == answers
+        assert sent(server).get("stream", False) is (answers == 1)
+
+
+# ---------------------------------------------------------------- tokens
+
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+
+
+def test_tokens_of_a_conversation_are_those_of_the_service() -> None:
+    """As billed: 13 for one word to qwen-plus, 9 where it thinks, for then no empty thought is in the input."""
+    llm = ChatModelStudio(model="qwen-plus", api_key=KEY)
+    thinking = ChatModelStudio(model="qwen-plus", api_key=KEY, enable_thinking=True)
+    assert llm.get_num_tokens_from_messages([HumanMessage("hi")]) == 13
+    assert thinking.get_num_tokens_from_messages([HumanMessage("hi")]) == 9
+    assert llm.get_num_tokens("hi") == len(llm.get_token_ids("hi")) == 1
+
+
+def test_tools_are_counted() -> None:
+    """A tool in any form costs what its schema costs."""
+    llm = ChatModelStudio(model="qwen-plus", api_key=KEY)
+    counted = llm.get_num_tokens_from_messages([HumanMessage("hi")], tools=[WEATHER])
+    assert counted == count_message_tokens(to_core_messages([HumanMessage("hi")]), "qwen-plus", tools=[WEATHER])
+    assert counted > 13 + 72
+
+
+def test_a_tokenizer_of_the_callers_own_is_used() -> None:
+    """`custom_get_token_ids` wins, as langchain-core has it."""
+    llm = ChatModelStudio(model="qwen-plus", api_key=KEY, custom_get_token_ids=lambda text: [1, 2, 3])
+    assert llm.get_num_tokens("anything") == 3
+    assert llm.get_token_ids("anything") == [1, 2, 3]
+    assert llm.get_num_tokens_from_messages([HumanMessage("hi")]) == 3

@@ -45,7 +45,13 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("no repetition_penalty, no repeat_penalty", {"repetition_penalty": None}, {"repeat_penalty": ABSENT}),
     ("top_k stays", {"top_k": 20}, {"top_k": 20}),
     ("top_k null disables", {"top_k": None}, {"top_k": 0}),
+    ("top_k of 100 does not", {"top_k": 100}, {"top_k": 100}),
     ("top_k above 100 disables", {"top_k": 101}, {"top_k": 0}),
+    (
+        "a thought's grammar is bounded",
+        {"enable_thinking": True, "thinking_budget": 7},
+        {"grammar": 'root ::= [^<]{1,28} "</think>\\n\\n" [^< \\n] [^<]*'},
+    ),
     ("the service's own fields go", {"enable_search": True, "metadata": {}}, {"enable_search": ABSENT}),
     ("no tools, nothing about tools", {"tools": []}, {"tools": [], "parallel_tool_calls": ABSENT}),
     ("tools null", {"tools": None}, {"tools": None}),
