@@ -11,8 +11,9 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import ConfigurationError
 from modelstudio_core.config import REGIONS
-from tests.langchain.service import Answer, chat, sent
+from tests.langchain.service import chat
 from tests.loopback import Loopback
+from tests.service import Answer, sent
 from tests.snippets import CITY, ROOT, TEXT, THOUGHT, run, snippets
 
 PAGE = "docs/migrating.md"

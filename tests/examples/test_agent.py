@@ -10,8 +10,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 
 from examples import agent as example
 from langchain_modelstudio import ChatModelStudio
-from tests.langchain.service import USAGE, USAGE_METADATA, Answer, Call, chat, sent
+from tests.langchain.service import USAGE_METADATA, chat
 from tests.loopback import Loopback
+from tests.service import USAGE, Answer, Call, sent
 
 # version 3 is in beta, which langchain-core and langgraph say at each use
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBe
 MakeModel = Callable[..., ChatModelStudio]
 TOOLS = {"weather": example.weather, "local_time": example.local_time}
 WAYS = ("stream", "astream", "stream v3", "astream v3", "invoke", "ainvoke")
-# two calls at once, later fragments with `"id": ""` (tests/langchain/service.py), then the answer
+# two calls at once, later fragments with `"id": ""` (tests/service.py), then the answer
 TWO_CALLS = [
     Answer(
         reasoning=["Both ", "tools."],

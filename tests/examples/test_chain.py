@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from examples import chain as example
 from langchain_modelstudio import ChatModelStudio
-from tests.langchain.service import Answer, chat, sent
+from tests.langchain.service import chat
 from tests.loopback import Loopback
+from tests.service import Answer, sent
 
 MakeModel = Callable[..., ChatModelStudio]
 

@@ -10,8 +10,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
 from examples import graph as example
 from langchain_modelstudio import ChatModelStudio
-from tests.langchain.service import USAGE, USAGE_METADATA, Answer, chat, sent
+from tests.langchain.service import USAGE_METADATA, chat
 from tests.loopback import Loopback
+from tests.service import USAGE, Answer, sent
 
 MakeModel = Callable[..., ChatModelStudio]
 ANSWERS = [

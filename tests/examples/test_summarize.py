@@ -12,8 +12,9 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from examples import summarize as example
 from langchain_modelstudio import ChatModelStudio
-from tests.langchain.service import Answer, chat, sent
+from tests.langchain.service import chat
 from tests.loopback import Exchange, Loopback
+from tests.service import Answer, sent
 
 MakeModel = Callable[..., ChatModelStudio]
 SUMMARY = "Keeps bees near a lake."

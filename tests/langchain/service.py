@@ -1,31 +1,17 @@
-"""A service that answers in Model Studio's compatible dialect what a test says, whole or streamed as it is asked.
-
-The bytes are composed here, in the shapes that recorded traffic of the service has (design.md, section 4): the first
-delta of a stream has empty texts, a call's id and name come once and then as "" or not at all, text that is not there
-is null, usage comes last on a chunk with `choices: []`.
-"""
+"""How the tests of ChatModelStudio call it: four ways, through one function."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import Runnable
 
 from langchain_modelstudio import ChatModelStudio
-from tests.loopback import Exchange, Loopback, reply_json, sse
+from tests.loopback import Loopback
 
 WAYS = ("invoke", "ainvoke", "stream", "astream")
 """The four ways to call a model. Each test that is about all of them runs through `call`."""
-USAGE = {
-    "prompt_tokens": 20,
-    "completion_tokens": 10,
-    "total_tokens": 30,
-    "completion_tokens_details": {"reasoning_tokens": 6, "text_tokens": 4},
-    "prompt_tokens_details": {"cached_tokens": 8, "cache_creation_input_tokens": 4, "text_tokens": 20},
-}
 USAGE_METADATA = {
     "input_tokens": 20,
     "output_tokens": 10,
@@ -33,117 +19,6 @@ USAGE_METADATA = {
     "input_token_details": {"cache_creation": 4, "cache_read": 8},
     "output_token_details": {"reasoning": 6},
 }
-ID, REQUEST_ID, CREATED = "chatcmpl-6c0ffee1", "6c0ffee1-0000-9000-8000-000000000001", 1770000000
-
-
-@dataclass(frozen=True)
-class Call:
-    """A tool call; `pieces` are its arguments as they are cut on the wire."""
-
-    id: str
-    name: str
-    pieces: Sequence[str] = ("{}",)
-
-    @property
-    def arguments(self) -> str:
-        return "".join(self.pieces)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the service says. A script for `Loopback`: streamed or whole, as the request has it.
-
-    `reasoning`, `text` and `logprobs` (one for each text) are in the pieces that a stream has. `others` are further
-    choices, for n > 1. `failure` ends a stream in its middle with an error event; `cut` with nothing at all.
-    """
-
-    reasoning: Sequence[str] = ()
-    text: Sequence[str] = ()
-    calls: Sequence[Call] = ()
-    finish: str | None = None
-    usage: Mapping[str, Any] | None = None
-    model: str = "qwen-plus"
-    logprobs: Sequence[Mapping[str, Any]] = ()
-    audio: Sequence[Mapping[str, Any]] = ()
-    others: Sequence[str] = ()
-    failure: Mapping[str, Any] | None = None
-    cut: bool = False
-
-    @property
-    def finish_reason(self) -> str:
-        return self.finish or ("tool_calls" if self.calls else "stop")
-
-    def __call__(self, exchange: Exchange) -> None:
-        headers = {"x-request-id": REQUEST_ID}
-        if exchange.request.json().get("stream"):
-            sse(*self.events(), done=not (self.failure or self.cut), headers=headers)(exchange)
-        else:
-            reply_json(200, self.whole(), headers)(exchange)
-
-    def events(self) -> list[dict[str, Any]]:
-        """The events of a stream."""
-        first = {"content": None if self.reasoning else "", "role": "assistant"}
-        deltas: list[dict[str, Any]] = [first | ({"reasoning_content": ""} if self.reasoning else {})]
-        deltas += [{"content": None, "reasoning_content": text} for text in self.reasoning]
-        deltas += [{"content": text, "reasoning_content": None} for text in self.text]
-        deltas += [{"content": "", "audio": dict(piece)} for piece in self.audio]
-        for index, made in enumerate(self.calls):
-            deltas.append(_fragment(index, id=made.id, function={"name": made.name, "arguments": ""}))
-            for number, piece in enumerate(made.pieces):
-                again = made.id if number == 0 else ""  # the second fragment repeats the id, with an empty name
-                function = {"name": "", "arguments": piece} if number == 0 else {"arguments": piece}
-                deltas.append(_fragment(index, id=again, function=function))
-            deltas.append(_fragment(index, id="", function={"name": None, "arguments": None}))
-        events = [self._event(delta) for delta in deltas]
-        if self.logprobs:
-            at = 1 + len(self.reasoning)
-            for event, item in zip(events[at:], self.logprobs, strict=False):
-                event["choices"][0]["logprobs"] = {"content": [dict(item)]}
-        if self.failure is not None:
-            return [*events, dict(self.failure)]
-        if self.cut:
-            return events
-        events.append(self._event({"content": "", "reasoning_content": None}, self.finish_reason))
-        if self.usage is not None:
-            events.append({**self._event({}), "choices": [], "usage": dict(self.usage)})
-        return events
-
-    def whole(self) -> dict[str, Any]:
-        """The whole answer."""
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(self.text)}
-        if self.reasoning:
-            message["reasoning_content"] = "".join(self.reasoning)
-        if self.calls:
-            message["tool_calls"] = [
-                _call(index, made.id, {"name": made.name, "arguments": made.arguments})
-                for index, made in enumerate(self.calls)
-            ]
-        if self.audio:
-            message["audio"] = {name: value for piece in self.audio for name, value in piece.items()}
-        choice: dict[str, Any] = {"message": message, "finish_reason": self.finish_reason, "index": 0, "logprobs": None}
-        if self.logprobs:
-            choice["logprobs"] = {"content": [dict(item) for item in self.logprobs]}
-        choices = [choice] + [
-            {"message": {"role": "assistant", "content": text}, "finish_reason": "stop", "index": index + 1}
-            for index, text in enumerate(self.others)
-        ]
-        usage = {} if self.usage is None else {"usage": dict(self.usage)}
-        return {**self._top("chat.completion"), "choices": choices, **usage}
-
-    def _top(self, kind: str) -> dict[str, Any]:
-        return {"object": kind, "created": CREATED, "system_fingerprint": None, "model": self.model, "id": ID}
-
-    def _event(self, delta: Mapping[str, Any], finish: str | None = None) -> dict[str, Any]:
-        choice = {"delta": dict(delta), "index": 0, "logprobs": None, "finish_reason": finish}
-        return {"choices": [choice], "usage": None, **self._top("chat.completion.chunk")}
-
-
-def _call(index: int, id: str, function: Mapping[str, Any]) -> dict[str, Any]:
-    return {"index": index, "id": id, "type": "function", "function": dict(function)}
-
-
-def _fragment(index: int, *, id: str, function: Mapping[str, Any]) -> dict[str, Any]:
-    return {"content": None, "tool_calls": [_call(index, id, function)]}
 
 
 def chat(server: Loopback, **settings: Any) -> ChatModelStudio:
@@ -169,12 +44,6 @@ async def pieces_of(llm: Runnable[Any, Any], way: str, given: Any = "hello", **o
     if way == "stream":
         return list(llm.stream(given, **options))
     return [piece async for piece in llm.astream(given, **options)]
-
-
-def sent(server: Loopback, at: int = -1) -> dict[str, Any]:
-    """The body of a request; of the last, if not said which."""
-    body: dict[str, Any] = server.requests[at].json()
-    return body
 
 
 def tool_calls(message: AIMessage | AIMessageChunk) -> list[tuple[str | None, str, dict[str, Any]]]:

@@ -18,8 +18,9 @@ from langchain_core.messages import AIMessageChunk
 from langchain_modelstudio import errors as ours
 from modelstudio_core import errors as core
 from modelstudio_core.types import ChatResult, Choice
-from tests.langchain.service import WAYS, Answer, Call, call, chat
+from tests.langchain.service import WAYS, call, chat
 from tests.loopback import Exchange, Loopback, reply, reply_json, sse_body
+from tests.service import Answer, Call
 
 # `stream_events(version="v3")` is in beta
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")

@@ -16,8 +16,9 @@ from langchain_core.tools import tool
 
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import BadRequestError, ConfigurationError
-from tests.langchain.service import WAYS, Answer, Call, call, chat, sent
+from tests.langchain.service import WAYS, call, chat
 from tests.loopback import Exchange, Loopback, reply_json
+from tests.service import Answer, Call, sent
 
 HELLO = Answer(reasoning=["hm"], text=["hel", "lo"])
 WHOLE = ("invoke", "ainvoke")

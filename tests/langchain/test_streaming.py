@@ -25,22 +25,9 @@ from langchain_core.tracers._streaming import _V2StreamingCallbackHandler
 from pydantic import SecretStr
 
 from langchain_modelstudio import ChatModelStudio
-from tests.langchain.service import (
-    CREATED,
-    ID,
-    REQUEST_ID,
-    USAGE,
-    USAGE_METADATA,
-    WAYS,
-    Answer,
-    Call,
-    call,
-    chat,
-    pieces_of,
-    sent,
-    tool_calls,
-)
+from tests.langchain.service import USAGE_METADATA, WAYS, call, chat, pieces_of, tool_calls
 from tests.loopback import Exchange, Loopback, sse_body
+from tests.service import CREATED, ID, REQUEST_ID, USAGE, Answer, Call, sent
 
 # `stream_events(version="v3")` is in beta
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
