@@ -19,10 +19,10 @@ from langchain_protocol.protocol import MessagesData
 from pydantic import BaseModel, model_validator
 from typing_extensions import Self
 
+from langchain_modelstudio.blocks import PROVIDER
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from langchain_modelstudio.events import EventWriter
 from langchain_modelstudio.messages import (
-    PROVIDER,
     from_core_choice,
     from_core_delta,
     last_chunk,

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall, ToolCallChunk
 from langchain_core.messages.tool import invalid_tool_call, tool_call
-from pydantic import model_validator
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import Self
 
+from langchain_modelstudio.blocks import with_mime_type
 from modelstudio_core.accumulate import parse_arguments
 
 _TOOL_BLOCKS = ("tool_call_chunk", "tool_call", "invalid_tool_call")
@@ -41,7 +42,7 @@ class ModelStudioMessageChunk(_BecomesAIMessage, AIMessageChunk):
     def init_tool_calls(self) -> Self:
         """Replaces langchain-core's validator of this name: the same until the last chunk, strict from then on."""
         AIMessageChunk.init_tool_calls(self)  # type: ignore[operator]  # pydantic leaves the plain function there
-        if self.chunk_position == "last" and self.tool_call_chunks:
+        if self.chunk_position == "last":
             finished = finished_calls(self.tool_call_chunks, self.response_metadata.get("finish_reason"))
             self.tool_calls = [call for call in finished if call["type"] == "tool_call"]
             self.invalid_tool_calls = [call for call in finished if call["type"] == "invalid_tool_call"]
@@ -49,12 +50,43 @@ class ModelStudioMessageChunk(_BecomesAIMessage, AIMessageChunk):
                 self.content = _with_finished_blocks(self.content, finished)
         return self
 
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """What langchain-core's serialisation takes besides the fields, and over them."""
+        return super().lc_attributes | self._not_to_be_repaired()
+
+    @model_serializer(mode="wrap")
+    def _dumped(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return fields | {name: value for name, value in self._not_to_be_repaired().items() if name in fields}
+
+    def _not_to_be_repaired(self) -> dict[str, Any]:
+        """A finished chunk is loaded as a plain one, which would parse the fragments again, leniently. Without them it
+        takes the calls as they are."""
+        return {"tool_call_chunks": []} if self.chunk_position == "last" else {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled under its own name, not the one it goes by (see below)."""
+        return _unpickled, (self.__getstate__(),)
+
     def __radd__(self, other: Any) -> Any:
         """A plain chunk on the left must not make the sum lenient; Python asks the right side, a subclass, first."""
         if isinstance(other, AIMessageChunk):
             fields = {name: value for name, value in other.__dict__.items() if name != "type"}
             return ModelStudioMessageChunk(**fields) + self
         return NotImplemented
+
+
+# LangGraph's checkpoints note an object's class by these two names, and load it without a warning (in strict mode: at
+# all) only where it knows them. A sum of chunks that is kept as state thus comes back as langchain-core's own chunk.
+ModelStudioMessageChunk.__module__ = AIMessageChunk.__module__
+ModelStudioMessageChunk.__name__ = AIMessageChunk.__name__
+
+
+def _unpickled(state: dict[str, Any]) -> ModelStudioMessageChunk:
+    chunk: ModelStudioMessageChunk = ModelStudioMessageChunk.__new__(ModelStudioMessageChunk)
+    chunk.__setstate__(state)
+    return chunk
 
 
 def finished_calls(chunks: list[ToolCallChunk], finish_reason: str | None) -> list[ToolCall | InvalidToolCall]:
@@ -73,14 +105,16 @@ def finished_calls(chunks: list[ToolCallChunk], finish_reason: str | None) -> li
 def _with_finished_blocks(
     content: list[str | dict[Any, Any]], finished: list[ToolCall | InvalidToolCall]
 ) -> list[str | dict[Any, Any]]:
-    """v1 content with each tool block in its finished form: langchain-core finishes them leniently, and only some.
+    """v1 content with each block in its finished form: langchain-core finishes calls leniently, and only some.
 
     There are more blocks than calls where sums were added whose right one was finished already: the rest is dropped.
     """
     rest = iter(finished)
     blocks: list[str | dict[Any, Any]] = []
     for block in content:
-        if not isinstance(block, dict) or block.get("type") not in _TOOL_BLOCKS:
+        if isinstance(block, dict) and block.get("type") == "audio":
+            blocks.append(with_mime_type(block))
+        elif not isinstance(block, dict) or block.get("type") not in _TOOL_BLOCKS:
             blocks.append(block)
         elif (call := next(rest, None)) is not None:
             blocks.append(dict(call))

@@ -12,9 +12,10 @@ from typing import Any, cast
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_protocol.protocol import MessagesData
 
-from langchain_modelstudio.messages import PROVIDER, from_core_choice
+from langchain_modelstudio.blocks import PROVIDER, audio_piece, with_mime_type
+from langchain_modelstudio.messages import from_core_choice
 from modelstudio_core.accumulate import Accumulator
-from modelstudio_core.types import Choice, Delta, ReasoningDelta, ResponseDelta, TextDelta, ToolCallDelta
+from modelstudio_core.types import AudioDelta, Choice, Delta, ReasoningDelta, ResponseDelta, TextDelta, ToolCallDelta
 
 
 class EventWriter:
@@ -30,6 +31,7 @@ class EventWriter:
         self._blocks = 0
         self._open: tuple[str, int, list[str]] | None = None  # kind, index and pieces of the text that is being said
         self._calls: dict[int, int] = {}  # a call's index among the calls -> among the blocks
+        self._audio: int | None = None  # the index of the spoken answer, which goes on beside the others
 
     def of(self, delta: Delta) -> list[MessagesData]:
         """The events of one delta."""
@@ -40,6 +42,8 @@ class EventWriter:
             return self._text("reasoning", delta.text)
         if isinstance(delta, ToolCallDelta):
             return self._tool_call(delta)
+        if isinstance(delta, AudioDelta):
+            return self._speech(delta)
         return [self._start(delta)] if isinstance(delta, ResponseDelta) else []
 
     def end(self) -> list[MessagesData]:
@@ -51,6 +55,9 @@ class EventWriter:
         for position, index in sorted(self._calls.items()):
             events.append(_event("content-block-finish", index=index, content=finished.pop(position)))
         message = from_core_choice(choice, result)
+        if self._audio is not None:
+            audio = with_mime_type(audio_piece(message.additional_kwargs["audio"]))
+            events.append(_event("content-block-finish", index=self._audio, content=audio))
         last: dict[str, Any] = {"metadata": message.response_metadata}
         if message.usage_metadata:
             last["usage"] = message.usage_metadata
@@ -89,6 +96,18 @@ class EventWriter:
         if delta.arguments:
             said = {"type": "tool-call-delta", "args": delta.arguments}
             events.append(_event("content-block-delta", index=index, delta=said))
+        return events
+
+    def _speech(self, delta: AudioDelta) -> list[MessagesData]:
+        """Its data; the transcript, for which the protocol has no delta, comes with the finished block."""
+        events: list[MessagesData] = []
+        if self._audio is None:
+            self._audio = self._next_block()
+            began = audio_piece({"id": delta.id})
+            events.append(_event("content-block-start", index=self._audio, content=began))
+        if delta.data:
+            said = {"type": "data-delta", "data": delta.data, "encoding": "base64"}
+            events.append(_event("content-block-delta", index=self._audio, delta=said))
         return events
 
     def _next_block(self) -> int:

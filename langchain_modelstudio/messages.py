@@ -25,7 +25,9 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
+from langchain_modelstudio.blocks import PROVIDER, audio_piece
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
+from langchain_modelstudio.functions import with_tool_messages
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.types import (
     AudioDelta,
@@ -48,7 +50,6 @@ from modelstudio_core.types import (
     VideoPart,
 )
 
-PROVIDER = "modelstudio"
 _ADDRESSES = ("data:", "http://", "https://", "oss://")
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
                            "assistant": "assistant", "ai": "assistant", "tool": "tool"}  # fmt: skip
@@ -56,7 +57,7 @@ _REASONING_BLOCKS = ("reasoning", "thinking")
 # what an assistant turn may hold that is said elsewhere in the message (tool_calls), or is another provider's own
 _DROPPED_FROM_ASSISTANT = ("tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "function_call",
                            "redacted_thinking", "non_standard", "server_tool_call", "server_tool_call_chunk",
-                           "server_tool_result", *_REASONING_BLOCKS)  # fmt: skip
+                           "server_tool_result", "audio", *_REASONING_BLOCKS)  # fmt: skip
 
 
 # ---------------------------------------------------------------- to the core
@@ -64,6 +65,7 @@ _DROPPED_FROM_ASSISTANT = ("tool_use", "tool_call", "tool_call_chunk", "invalid_
 
 def to_core_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
     """The conversation as the core has it. Raises ConfigurationError naming the message and what is wrong with it."""
+    messages = with_tool_messages(messages)
     answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
     core: list[Message] = []
     for position, message in enumerate(messages):
@@ -107,6 +109,8 @@ def _assistant(message: AIMessage, answered: set[str]) -> Message:
     if isinstance(blocks, list):
         blocks = [b for b in blocks if isinstance(b, str) or b.get("type") not in _DROPPED_FROM_ASSISTANT]
     content = to_core_content(blocks)
+    if not content and isinstance(audio := message.additional_kwargs.get("audio"), Mapping):
+        content = str(audio.get("transcript") or "")  # the service takes no audio of its own back, but what it said
     if not isinstance(content, str) and all(isinstance(p, TextPart) and p.cache_control is None for p in content):
         content = "".join(part.text for part in content if isinstance(part, TextPart))
     return Message(
@@ -319,10 +323,12 @@ def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChun
         blocks = [{"type": "reasoning", "reasoning": delta.text, "index": "lc_reasoning"}]
     elif isinstance(delta, ToolCallDelta):
         fragment = tool_call_chunk(name=delta.name, args=delta.arguments, id=delta.id, index=delta.index)
-        more = {"tool_call_chunks": [fragment]}
+        more = {"tool_call_chunks": [fragment], "response_metadata": {"model_provider": PROVIDER}}
         blocks = [{**fragment, "index": f"lc_tool_call_{delta.index}"}]
     elif isinstance(delta, AudioDelta):
-        more = {"additional_kwargs": {"audio": _audio_fields(delta)}}
+        audio = _audio_fields(delta)
+        more = {"additional_kwargs": {"audio": audio}, "response_metadata": {"model_provider": PROVIDER}}
+        blocks = [{**audio_piece(audio), "index": "lc_audio"}]
     elif isinstance(delta, LogprobsDelta):
         more = {"response_metadata": {"logprobs": {"content": [dict(item) for item in delta.content]}}}
     else:

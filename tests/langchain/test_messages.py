@@ -486,11 +486,98 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
         ("messages[0] (ai)", "'file'"),
     ),
     ("a role that the service lacks", [ChatMessage("x", role="critic")], ("messages[0] (chat)", "role 'critic'")),
-    ("a function message", [FunctionMessage("x", name="f")], ("messages[0] (function)", "FunctionMessage")),
+    (
+        "a function message that answers no call",
+        [FunctionMessage("x", name="f")],
+        ("messages[0] (function)", "FunctionMessage"),
+    ),
     ("a message that removes one", [RemoveMessage(id="1")], ("messages[0] (remove)", "RemoveMessage")),
     ("a tool's result that answers no call", [ChatMessage("x", role="tool")], ("tool_call_id",)),
     ("nothing at all", [], ("no message",)),
 ]
+
+
+def function_call(arguments: str) -> AIMessage:
+    return AIMessage("", additional_kwargs={"function_call": {"name": "get", "arguments": arguments}})
+
+
+def made_call(id: str, name: str, args: dict[str, Any]) -> AIMessage:
+    return AIMessage("", tool_calls=[tool_call(name=name, args=args, id=id)])
+
+
+FUNCTIONS: list[tuple[str, list[BaseMessage], list[tuple[str, str, str]], list[tuple[str, str]]]] = [
+    (
+        "a call of today, answered as before",
+        [made_call("c1", "get", {"a": 1}), FunctionMessage("21", name="get")],
+        [("c1", "get", '{"a": 1}')],
+        [("c1", "21")],
+    ),
+    (
+        "two calls of one name, one answered as today",
+        [
+            made_call("c1", "get", {}),
+            ToolMessage("1", tool_call_id="c1"),
+            made_call("c2", "get", {}),
+            FunctionMessage("2", name="get"),
+        ],
+        [("c1", "get", "{}"), ("c2", "get", "{}")],
+        [("c1", "1"), ("c2", "2")],
+    ),
+    (
+        "two calls as before, each answered",
+        [
+            function_call('{"a": 1}'),
+            FunctionMessage("1", name="get"),
+            function_call(""),
+            FunctionMessage("2", name="get"),
+        ],
+        [("function_call_0", "get", '{"a": 1}'), ("function_call_2", "get", "{}")],
+        [("function_call_0", "1"), ("function_call_2", "2")],
+    ),
+    (
+        "a call as before that was cut off",
+        [function_call('{"a": '), FunctionMessage("no", name="get")],
+        [("function_call_0", "get", '{"a": ')],
+        [("function_call_0", "no")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("messages", "calls", "answers"), [c[1:] for c in FUNCTIONS], ids=[c[0] for c in FUNCTIONS])
+async def test_function_messages_are_tool_messages(
+    messages: list[BaseMessage], calls: list[tuple[str, str, str]], answers: list[tuple[str, str]]
+) -> None:
+    """A result from before there were tools answers the first open call of its name, of the old form or the new."""
+    wired = await wire(messages)
+    assert [
+        (made["id"], made["function"]["name"], made["function"]["arguments"])
+        for message in wired
+        for made in message.get("tool_calls", ())
+    ] == calls
+    assert [(m["tool_call_id"], m["content"]) for m in wired if m["role"] == "tool"] == answers
+
+
+SPOKEN = {"id": "audio_1", "data": "AAAA", "transcript": "It is.", "expires_at": 1770000600}
+
+
+@pytest.mark.parametrize(
+    ("message", "content"),
+    [
+        (AIMessage("", additional_kwargs={"audio": SPOKEN}), "It is."),
+        (AIMessage("So.", additional_kwargs={"audio": SPOKEN}), "So."),
+        (AIMessage([{"type": "audio", "base64": "AAAA"}], additional_kwargs={"audio": SPOKEN}), "It is."),
+        (AIMessage([{"type": "text", "text": "So."}, {"type": "audio", "base64": "AAAA"}]), "So."),
+        (AIMessage("", additional_kwargs={"audio": {"data": "AAAA"}}), ""),
+    ],
+    ids=["transcript only", "text beside it", "v1", "v1 with text", "no transcript"],
+)
+async def test_a_spoken_answer_goes_back_as_what_was_said(message: AIMessage, content: str) -> None:
+    """Audio of an assistant is not sent back: its text is, or the transcript where that is all there is."""
+    assert await wire([HumanMessage("a"), message, HumanMessage("b")]) == [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": content},
+        {"role": "user", "content": "b"},
+    ]
 
 
 @pytest.mark.parametrize(("messages", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])

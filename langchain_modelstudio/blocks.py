@@ -1,0 +1,67 @@
+"""`content_blocks` of this package's messages, which langchain-core asks each provider for by its name.
+
+langchain-core's own guess, for a provider that has entered nothing, knows no spoken answer, and beside text takes a
+fragment of a tool call for a finished call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.block_translators import register_translator
+from langchain_core.messages.content import ContentBlock
+
+PROVIDER = "modelstudio"
+_WAV = "UklGR"  # base64 of "RIFF", with which a WAV file begins
+
+
+def register_blocks() -> None:
+    """Make `content_blocks` of messages whose `model_provider` is ours those of this module."""
+    register_translator(PROVIDER, content_blocks, content_blocks)
+
+
+def content_blocks(message: AIMessage) -> list[ContentBlock]:
+    """The blocks of a message whose content is text: reasoning, text, audio, tool calls, each where there is one.
+
+    Raises NotImplementedError, which leaves the message to langchain-core, where content is a list already.
+    """
+    if not isinstance(message.content, str):
+        raise NotImplementedError
+    blocks: list[Any] = []
+    if isinstance(reasoning := message.additional_kwargs.get("reasoning_content"), str):
+        blocks.append({"type": "reasoning", "reasoning": reasoning})
+    if message.content:
+        blocks.append({"type": "text", "text": message.content})
+    if isinstance(audio := message.additional_kwargs.get("audio"), Mapping):
+        running = isinstance(message, AIMessageChunk) and message.chunk_position != "last"
+        blocks.append(audio_piece(audio) if running else with_mime_type(audio_piece(audio)))
+    blocks += _calls(message)
+    return cast("list[ContentBlock]", blocks)
+
+
+def _calls(message: AIMessage) -> list[dict[str, Any]]:
+    if isinstance(message, AIMessageChunk) and message.chunk_position != "last":
+        return [{name: value for name, value in chunk.items() if name != "index" or value is not None}
+                for chunk in message.tool_call_chunks]  # fmt: skip
+    return [dict(call) for call in message.tool_calls]
+
+
+def audio_piece(audio: Mapping[str, Any]) -> dict[str, Any]:
+    """`additional_kwargs["audio"]`, whole or a piece of it, as an audio block; what has no field there is in `extras`.
+
+    A piece does not say its MIME type, since only the first could know it, and langchain-core joins equal strings.
+    """
+    block: dict[str, Any] = {"type": "audio", "base64": audio.get("data") or ""}
+    if audio.get("id"):
+        block["id"] = audio["id"]
+    if extras := {name: audio[name] for name in ("transcript", "expires_at") if audio.get(name)}:
+        block["extras"] = extras
+    return block
+
+
+def with_mime_type(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole audio block with its type: what says so is WAV, else it is the bare PCM samples that the service streams
+    (16 bit, mono; 24 kHz in the vendor's Omni examples), whatever `audio={"format": "wav"}` asked for."""
+    return {**block, "mime_type": "audio/wav" if block["base64"].startswith(_WAV) else "audio/pcm"}
