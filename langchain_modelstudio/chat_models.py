@@ -36,7 +36,6 @@ from langchain_modelstudio.structured import (
     json_parser,
     openai_tools,
     response_format,
-    tool_choice,
     tool_parser,
     with_parsing_error,
 )
@@ -46,6 +45,7 @@ from modelstudio_core import types as core
 from modelstudio_core.models import ModelInfo
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tokens import count_message_tokens, count_tokens, token_ids
+from modelstudio_core.tools import chosen_tool
 
 
 class ChatModelStudio(ChatSettings, BaseChatModel):
@@ -290,7 +290,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         """
         with langchain_errors():
             wire = openai_tools(tools, strict)
-            bound: dict[str, Any] = {"tools": wire, "tool_choice": _tool_choice(tool_choice, wire)}
+            bound: dict[str, Any] = {"tools": wire, "tool_choice": chosen_tool(tool_choice, wire)}
         bound["parallel_tool_calls"] = parallel_tool_calls
         bound["response_format"] = None if response_format is None else _response_format(response_format, strict)
         return super().bind(**{name: value for name, value in bound.items() if value is not None}, **kwargs)
@@ -378,7 +378,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         return request, model
 
 
-_tool_choice, _response_format = tool_choice, response_format  # under names that the arguments do not hide
+_response_format = response_format  # under a name that the argument does not hide
 
 
 class _Chunks:

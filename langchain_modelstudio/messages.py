@@ -7,7 +7,6 @@ so a history from another provider comes across whole. What the service cannot t
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,8 @@ from langchain_modelstudio.blocks import PROVIDER, audio_piece
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
 from langchain_modelstudio.functions import with_tool_messages
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.media import ADDRESSES, audio_format, checked_address, data_uri
+from modelstudio_core.tools import arguments_text
 from modelstudio_core.types import (
     AudioDelta,
     AudioPart,
@@ -50,7 +51,6 @@ from modelstudio_core.types import (
     VideoPart,
 )
 
-_ADDRESSES = ("data:", "http://", "https://", "oss://")
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
                            "assistant": "assistant", "ai": "assistant", "tool": "tool"}  # fmt: skip
 _REASONING_BLOCKS = ("reasoning", "thinking")
@@ -96,7 +96,10 @@ def _to_core_message(message: BaseMessage, answered: set[str]) -> list[Message]:
 def _assistant(message: AIMessage, answered: set[str]) -> Message:
     """An assistant turn. A call that was cut off goes back only if it was answered, since the service wants an answer
     to each call."""
-    calls = [FunctionCall(call["id"], call["name"], _arguments(call)) for call in message.tool_calls]
+    calls = [
+        FunctionCall(call["id"], call["name"], arguments_text(call["name"], call["args"]))
+        for call in message.tool_calls
+    ]
     calls += [
         FunctionCall(call["id"], call["name"] or "", call["args"] or "")
         for call in message.invalid_tool_calls
@@ -121,13 +124,6 @@ def _assistant(message: AIMessage, answered: set[str]) -> Message:
         reasoning_content=reasoning or None,
         partial=bool(message.additional_kwargs.get("partial")),
     )
-
-
-def _arguments(call: ToolCall) -> str:
-    try:
-        return json.dumps(call["args"], ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"the arguments of the call of {call['name']} are not JSON: {error}") from None
 
 
 def _reasoning(block: str | dict[Any, Any]) -> str:
@@ -206,36 +202,29 @@ def _audio_part(block: Mapping[str, Any], mark: Any) -> AudioPart:
     inner = block.get("input_audio")
     inner = inner if isinstance(inner, Mapping) else {}
     address = _address(block if not inner else {"data": inner.get("data")}, "audio", "audio/wav")
-    mime = str(block.get("mime_type") or "")
-    format = inner.get("format") or _hint(block, "format") or mime.removeprefix("audio/").removeprefix("x-") or None
-    return AudioPart(address, {"mpeg": "mp3"}.get(format or "", format), mark)
+    format = audio_format(inner.get("format") or _hint(block, "format") or block.get("mime_type"))
+    return AudioPart(address, format, mark)
 
 
 def _address(block: Mapping[str, Any], kind: str, mime: str) -> str:
     """The URL or data URI of a media block, in any of the three forms."""
     inner = block.get(f"{kind}_url", block.get("source"))
     if isinstance(inner, str):
-        return _checked(inner)
+        return checked_address(inner)
     holder = inner if isinstance(inner, Mapping) else block
     url = holder.get("url")
     if isinstance(url, str) and url:
-        return _checked(url)
+        return checked_address(url)
     data = holder.get("base64") or holder.get("data") or block.get(kind)
     if isinstance(data, str) and data:
-        if data.startswith(_ADDRESSES):
+        if data.startswith(ADDRESSES):
             return data
-        return f"data:{holder.get('mime_type') or holder.get('media_type') or mime};base64,{data}"
+        return data_uri(holder.get("mime_type") or holder.get("media_type") or mime, data)
     if holder.get("file_id"):
         raise ConfigurationError(f"{kind} by file_id cannot be sent to the chat service: give url or base64")
     if isinstance(data, bytes):
         raise ConfigurationError(f"{kind} data is bytes: give base64 as text, base64.b64encode(data).decode()")
     raise ConfigurationError(f"a block of type {kind!r} has neither url nor base64, but {', '.join(map(str, block))}")
-
-
-def _checked(url: str) -> str:
-    if not url.startswith(_ADDRESSES):
-        raise ConfigurationError(f"url={url[:80]!r} is no http(s), data or oss address: read the file and give base64")
-    return url
 
 
 def _hint(block: Mapping[str, Any], name: str) -> Any:

@@ -21,10 +21,10 @@ from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.tools import checked_tool, json_schema_format, no_function
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 METHODS: tuple[Method, ...] = ("json_schema", "function_calling", "json_mode")
-_MAX_NAME = 64  # of a json_schema; vendor's Structured output page
 
 
 class _WholeAnswer:
@@ -163,64 +163,23 @@ def response_format(schema: Any, strict: bool | None) -> dict[str, Any]:
     if isinstance(schema, Mapping) and (schema.get("type") in ("json_object", "text") or "json_schema" in schema):
         return dict(schema)
     function = convert_to_openai_function(schema, strict=strict)
-    wire = {"name": function["name"][:_MAX_NAME], "schema": function.get("parameters", {})}
-    if function.get("description"):
-        wire["description"] = function["description"]
-    if strict is not None:
-        wire["strict"] = strict
-    return {"type": "json_schema", "json_schema": wire}
+    return json_schema_format(
+        function["name"], function.get("parameters", {}), description=function.get("description"), strict=strict
+    )
 
 
 def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
     """Tools of any form that LangChain knows, as the service takes them. Refuses by name what is no function."""
     if isinstance(tools, str | Mapping):
         raise ConfigurationError("tools= takes a list of tools")
-    wire = [_openai_tool(tool, strict) for tool in tools]
-    for position, tool in enumerate(wire):
-        function = tool.get("function") or {}
-        if strict is not None and "strict" not in function:  # of a tool that has this form already
-            wire[position] = {**tool, "function": {**function, "strict": strict}}
-        if tool.get("type") != "function" or not function.get("name"):
-            raise _no_function(tool)
-    return wire
+    return [checked_tool(_openai_tool(tool, strict), strict) for tool in tools]
 
 
 def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
     try:
         return convert_to_openai_tool(tool, strict=strict)
     except (ValueError, TypeError) as error:
-        raise _no_function(tool) from error
-
-
-def _no_function(tool: Any) -> ConfigurationError:
-    return ConfigurationError(
-        f"the tool {str(tool)[:120]} is no function: the chat service takes tools of type 'function' with a name; for "
-        "its own web search use enable_search=True"
-    )
-
-
-def tool_choice(choice: Any, tools: list[dict[str, Any]]) -> Any:
-    """LangChain's forms of a tool choice as the service's: a name, "any", True, False, "auto", "none" or a dict."""
-    if choice is None or choice is False:
-        return None
-    if choice in ("any", "required") or choice is True:
-        return "required"
-    if choice in ("auto", "none"):
-        return choice
-    name = choice if isinstance(choice, str) else _chosen_name(choice)
-    names = [tool["function"]["name"] for tool in tools]
-    if name not in names:
-        raise ConfigurationError(
-            f"tool_choice names {name!r}, which is none of the tools: {', '.join(names) or 'none'}"
-        )
-    return {"type": "function", "function": {"name": name}}
-
-
-def _chosen_name(choice: Any) -> Any:
-    if isinstance(choice, Mapping):
-        function = choice.get("function")
-        return function.get("name") if isinstance(function, Mapping) else choice.get("name")
-    raise ConfigurationError(f"tool_choice={choice!r}: give a tool's name, 'any', 'auto', 'none' or a dict")
+        raise no_function(tool) from error
 
 
 def function_name(schema: Any) -> str:

@@ -1,0 +1,91 @@
+"""Tools, choices among them and schemas in the form that the service takes; what both adapters make of their own.
+
+Source: the vendor's Function calling and Structured output pages. Nothing here decides what a model can take: that is
+`thinking`, when the call is made.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelstudio_core.errors import ConfigurationError
+
+_MAX_NAME = 64  # of a json_schema; vendor's Structured output page
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+def checked_tool(tool: Mapping[str, Any], strict: bool | None = None) -> dict[str, Any]:
+    """An OpenAI tool with `strict` in its function, where that is set and the tool does not say it itself.
+
+    Raises ConfigurationError for what is no function with a name.
+    """
+    function = tool.get("function")
+    if tool.get("type") != "function" or not isinstance(function, Mapping) or not function.get("name"):
+        raise no_function(tool)
+    if strict is None or "strict" in function:
+        return dict(tool)
+    return {**tool, "function": {**function, "strict": strict}}
+
+
+def no_function(tool: object) -> ConfigurationError:
+    """The error for a tool that the chat service does not take."""
+    return ConfigurationError(
+        f"the tool {str(tool)[:120]} is no function: the chat service takes tools of type 'function' with a name; for "
+        "its own web search use enable_search=True"
+    )
+
+
+def chosen_tool(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | dict[str, Any] | None:
+    """The frameworks' forms of a tool choice as the service's.
+
+    Args:
+        choice: None or False (nothing is sent), "auto", "none", "any", "required" or True (some tool), the name of a
+            tool, or a dict that names one.
+        tools: OpenAI tools.
+
+    Raises:
+        ConfigurationError: for a name that is none of the tools'.
+    """
+    if choice is None or choice is False:
+        return None
+    if choice in ("any", "required") or choice is True:
+        return "required"
+    if choice in ("auto", "none"):
+        return str(choice)
+    name = choice if isinstance(choice, str) else _chosen_name(choice)
+    names = [tool["function"]["name"] for tool in tools]
+    if name not in names:
+        raise ConfigurationError(
+            f"tool_choice names {name!r}, which is none of the tools: {', '.join(names) or 'none'}"
+        )
+    return {"type": "function", "function": {"name": name}}
+
+
+def _chosen_name(choice: Any) -> Any:
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        return function.get("name") if isinstance(function, Mapping) else choice.get("name")
+    raise ConfigurationError(f"tool_choice={choice!r}: give a tool's name, 'any', 'auto', 'none' or a dict")
+
+
+def json_schema_format(
+    name: str, schema: Mapping[str, Any], *, description: str | None = None, strict: bool | None = None
+) -> dict[str, Any]:
+    """The `response_format` that makes the service hold an answer to a schema. `name` becomes one that it takes."""
+    wire: dict[str, Any] = {"name": _NOT_IN_NAMES.sub("_", name)[:_MAX_NAME], "schema": dict(schema)}
+    if description:
+        wire["description"] = description
+    if strict is not None:
+        wire["strict"] = strict
+    return {"type": "json_schema", "json_schema": wire}
+
+
+def arguments_text(name: str, arguments: object) -> str:
+    """The arguments of a call of the history as JSON text, not escaped. Raises ConfigurationError for what is none."""
+    try:
+        return json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"the arguments of the call of {name} are not JSON: {error}") from None

@@ -1,0 +1,70 @@
+"""JSON that is still being written: what is read of it, and that reading it costs time linear in its length."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelstudio_core import growing
+from modelstudio_core.growing import GrowingObject, read_partial
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", {}),
+        ("{", {}),
+        ('{"ci', {}),
+        ('{"city":', {}),
+        ('{"city": "New ', {"city": "New "}),
+        ('{"city": "Hang", "days": [1, 2', {"city": "Hang", "days": [1, 2]}),
+        ('{"city": "Hang", "sunny": tr', {"city": "Hang"}),
+        ('{"a": {"b": "c', {"a": {"b": "c"}}),
+        ("[1, 2]", {}),
+        ("no JSON", {}),
+        ('{"city": "杭', {"city": "杭"}),
+    ],
+)
+def test_what_an_unfinished_text_says(text: str, value: dict[str, object]) -> None:
+    """Strings go as far as they were written; names, literals and what is no object are left out."""
+    assert read_partial(text) == value
+
+
+def test_what_breaks_off_leaves_what_was_read() -> None:
+    """A text that turns out to be no JSON keeps the last object that it said."""
+    object_ = GrowingObject()
+    assert object_.add('{"a": 1')
+    assert not object_.add(", oops")
+    assert object_.value == {"a": 1}
+    assert object_.text == '{"a": 1, oops'
+
+
+def test_a_long_text_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In 20,000 pieces, all that is parsed is less than twenty times the text, and what is shown is near its end."""
+    read = 0
+
+    def counting(text: str, **how: object) -> object:
+        nonlocal read
+        read += len(text)
+        return real(text, **how)  # type: ignore[arg-type]
+
+    real = growing.from_json
+    monkeypatch.setattr(growing, "from_json", counting)
+    object_ = GrowingObject()
+    object_.add('{"text": "')
+    for _ in range(20_000):
+        object_.add("word ")
+    assert read < 20 * len(object_.text) + growing._SHORT**2
+    assert object_.value is not None
+    assert len(object_.value["text"]) > 0.9 * len(object_.text)
+    assert object_.read()
+    assert object_.value["text"] == "word " * 20_000
+
+
+def test_short_texts_are_read_at_each_piece() -> None:
+    """While reading costs nothing, each piece shows."""
+    object_ = GrowingObject()
+    object_.add('{"text": "')
+    for letter in "hello":
+        assert object_.add(letter)
+        assert object_.value is not None
+        assert object_.value["text"].endswith(letter)
