@@ -17,6 +17,7 @@ from modelstudio_core.types import (
     ChatResult,
     Choice,
     Delta,
+    ExtraDelta,
     FinishDelta,
     InvalidToolCall,
     JsonObject,
@@ -63,12 +64,13 @@ def _not_json(name: str) -> NoReturn:
 class Accumulator:
     """Takes deltas one at a time; `result` may be asked for at any time."""
 
-    __slots__ = ("_choices", "_response", "_usage")
+    __slots__ = ("_choices", "_extras", "_response", "_usage")
 
     def __init__(self) -> None:
         self._choices: dict[int, _Choice] = {}
         self._usage: Usage | None = None
         self._response = ResponseDelta()
+        self._extras: dict[str, Any] = {}
 
     def add(self, delta: Delta) -> None:
         """Take one delta."""
@@ -76,6 +78,8 @@ class Accumulator:
             self._usage = delta.usage
         elif isinstance(delta, ResponseDelta):
             self._response = delta
+        elif isinstance(delta, ExtraDelta):
+            self._extras[delta.name] = delta.value
         else:
             choice = self._choices.get(delta.choice)
             if choice is None:
@@ -85,7 +89,7 @@ class Accumulator:
     def result(self) -> ChatResult:
         """The result so far, choices in the order of their indices."""
         choices = tuple(choice.result(index) for index, choice in sorted(self._choices.items()))
-        return ChatResult(choices, self._usage, self._response)
+        return ChatResult(choices, self._usage, self._response, dict(self._extras))
 
 
 class _Call:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import AsyncIterator, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -34,11 +34,12 @@ from modelstudio_core.thinking import Plan, asks_for_stream, plan
 from modelstudio_core.transport import AsyncResponse, Response, Transport
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseDelta, ResponseHead
 from modelstudio_core.wire.codec import Codec
+from modelstudio_core.wire.dashscope import MULTIMODAL, TEXT, DashScopeCodec, endpoint_of
 from modelstudio_core.wire.openai import OpenAICodec
 
 logger = logging.getLogger("modelstudio_core")
 
-CODECS: dict[str, Codec] = {"openai": OpenAICodec()}
+CODECS: dict[str, Codec] = {"openai": OpenAICodec(), "dashscope": DashScopeCodec()}
 _MAX_ERROR_BYTES = 1024 * 1024
 _ADVICE: dict[type[ModelStudioError], str] = {
     NotFoundError: "Asked at {where}: ids are case-sensitive, each region has its own models; is base_url= right?",
@@ -48,6 +49,7 @@ _ADVICE: dict[type[ModelStudioError], str] = {
     RateLimitError: "Send less at once, or ask again later; max_retries= does so by itself.",
     ServerError: "Asked at {where}; it may succeed later.",
 }
+_WRONG_ENDPOINT = "url error, please check url"  # vendor's error-code page
 _BEGINS_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _BEGINS_WHOLE = (b"{", b"[", b"<")
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
@@ -112,9 +114,7 @@ class Client:
 
     def __init__(self, config: Config, transport: Transport) -> None:
         if config.protocol not in CODECS:
-            raise ConfigurationError(
-                f"protocol={config.protocol!r} is not available in this version: use protocol='openai'"
-            )
+            raise ConfigurationError(f"protocol={config.protocol!r} is unknown: {' or '.join(map(repr, CODECS))}")
         self.config = config
         self.transport = transport
         self._told: set[str] = set()  # each decision against the caller's wish is a warning once
@@ -232,6 +232,8 @@ class Client:
     # ---------------------------------------------------------------- the flow
 
     def _flow(self, request: ChatRequest, model: ModelInfo, *, stream: bool) -> Flow:
+        if request.native_endpoint is None:
+            request = replace(request, native_endpoint=model.native_endpoint)
         planned = plan(request, model, stream=stream)
         for notice in planned.notices:
             logger.log(logging.DEBUG if notice in self._told else logging.WARNING, "Model Studio: %s", notice)
@@ -243,7 +245,7 @@ class Client:
                 yield from self._attempt(planned, seen)
                 return
             except ModelStudioError as error:
-                self._explain(error, seen)
+                self._explain(error, seen, request)
                 if seen:
                     raise
                 if asks_for_stream(error) and not planned.stream:
@@ -311,11 +313,17 @@ class Client:
             f"({others}), set region= or base_url= to that one"
         )
 
-    def _explain(self, error: ModelStudioError, seen: list[Delta]) -> None:
-        """Add what only the client knows: what had arrived, where the key was sent; and take the key out."""
+    def _explain(self, error: ModelStudioError, seen: list[Delta], request: ChatRequest) -> None:
+        """Add what only the client knows: what had arrived, where it was sent, with which key; and take the key out."""
         if error.partial is None and any(not isinstance(delta, ResponseDelta) for delta in seen):
             error.partial = fold(seen)
-        advice = self._about_the_key() if isinstance(error, AuthenticationError) else _ADVICE.get(type(error), "")
+        advice = _ADVICE.get(type(error), "")
+        if isinstance(error, AuthenticationError):
+            advice = self._about_the_key()
+        elif self.config.protocol == "dashscope" and _WRONG_ENDPOINT in error.message:
+            asked = endpoint_of(request)
+            other = MULTIMODAL if asked == TEXT else TEXT
+            advice = f'{request.model} was asked for at {asked}: native_endpoint="{other}" asks at the other one.'
         if advice:
             error.message = f"{error.message.rstrip()} {advice.format(where=self.config.where)}"
             error.args = (error.message,)

@@ -31,7 +31,12 @@ DEFAULT_REGION = "singapore"
 DEFAULT_TIMEOUT = 300.0
 DEFAULT_MAX_RETRIES = 2
 _PATHS: dict[str, str] = {"openai": "/compatible-mode/v1", "dashscope": "/api/v1"}
-_KNOWN_SUFFIXES = ("/chat/completions", *_PATHS.values(), "/compatible-mode", "/compatible-api/v1", "/apps/anthropic")
+_ENDPOINTS = (
+    "/chat/completions",
+    "/services/aigc/text-generation/generation",
+    "/services/aigc/multimodal-generation/generation",
+)
+_KNOWN_SUFFIXES = (*_ENDPOINTS, *_PATHS.values(), "/compatible-mode", "/compatible-api/v1", "/apps/anthropic")
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _WORKSPACE_HEADER = "x-dashscope-workspace"
 
@@ -190,7 +195,7 @@ def _address(base_url: str, protocol: str) -> str:
     for suffix in _KNOWN_SUFFIXES:
         if path.endswith(suffix):
             path = path.removesuffix(suffix)
-            known = known or suffix != "/chat/completions" or not path
+            known = known or suffix not in _ENDPOINTS or not path
     return urlunsplit((parts.scheme, parts.netloc, path + _PATHS[protocol] if known else path, "", ""))
 
 

@@ -29,8 +29,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 __all__ = ["ModelInfo", "NativeEndpoint", "ReasoningEffort", "Thinking", "model_info"]
 
-Thinking: TypeAlias = Literal["none", "hybrid-default-on", "hybrid-default-off", "only"]
 NativeEndpoint: TypeAlias = Literal["text-generation", "multimodal-generation"]
+Thinking: TypeAlias = Literal["none", "hybrid-default-on", "hybrid-default-off", "only"]
 PreserveThinking: TypeAlias = Literal["default-on", "default-off"]
 ReplayReasoning: TypeAlias = Literal["all", "current"]
 ThinkingSwitch: TypeAlias = Literal["enable_thinking", "thinking"]

@@ -47,10 +47,14 @@ PLAIN_PARAMETERS = (
     "modalities",
     "audio",
     "vl_high_resolution_images",
+    "vl_enable_image_hw_output",
     "translation_options",
     "ocr_options",
     "skill",
+    "incremental_output",
 )
+# of one protocol only, the last in some of its fields; through `extra_body` they go out with either, as they are
+_OF_ONE_PROTOCOL = frozenset({"modalities", "audio", "vl_enable_image_hw_output", "search_options"})
 # where a call goes, and how patiently: set on the model object, not per call
 CONNECTION_SETTINGS = (
     "api_key",
@@ -65,7 +69,7 @@ CONNECTION_SETTINGS = (
     "max_event_bytes",
 )
 # not on the wire: how this package makes the request
-LOCAL_PARAMETERS = ("streaming", "reasoning_replay", "extra_body")
+LOCAL_PARAMETERS = ("streaming", "reasoning_replay", "native_endpoint", "extra_body")
 _OF_THE_OBJECT = frozenset((*CONNECTION_SETTINGS, "http_client", "http_async_client", "capabilities"))
 _KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS)
 
@@ -73,7 +77,8 @@ _KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS)
 def chat_request(model: str, messages: Sequence[Message], values: Mapping[str, Any]) -> ChatRequest:
     """The request for `messages`, with the parameters in `values` by name; None, or an empty list, means not set.
 
-    A parameter that has a name here counts as such in `extra_body` too, so that the policies see it.
+    A parameter that has a name here counts as such in `extra_body` too, so that the policies see it; but what only one
+    protocol is known to carry stays there, and so gets past the other's refusal.
 
     Raises ConfigurationError for a name the service does not document, saying which was meant, if any, and that
     `extra_body` carries what this package does not know yet.
@@ -84,7 +89,11 @@ def chat_request(model: str, messages: Sequence[Message], values: Mapping[str, A
     if unknown:
         raise ConfigurationError(" ".join(map(_unknown, sorted(unknown))))
     body = dict(values.get("extra_body") or {})
-    lifted = {name: body.pop(name) for name in (*POLICY_PARAMETERS, *PLAIN_PARAMETERS) if name in body}
+    lifted = {
+        name: body.pop(name)
+        for name in (*POLICY_PARAMETERS, *PLAIN_PARAMETERS)
+        if name in body and name not in _OF_ONE_PROTOCOL
+    }
     values = {**values, **lifted, "extra_body": body}
     given = {name: value for name, value in values.items() if value is not None and value != []}
     plain = {name: given[name] for name in PLAIN_PARAMETERS if name in given}

@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field
 from modelstudio_core import config
 from modelstudio_core.client import Client
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.models import ModelInfo, model_info
+from modelstudio_core.models import ModelInfo, NativeEndpoint, model_info
 from modelstudio_core.parameters import CONNECTION_SETTINGS, PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request
 from modelstudio_core.transport import Transport
 from modelstudio_core.types import ChatRequest, Message
 
-_OWN = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "reasoning_replay")
+_OWN = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "native_endpoint", "reasoning_replay")
 
 
 # what other integrations call it
@@ -74,7 +74,7 @@ class ChatSettings(BaseModel):
     workspace: str | None = None
     """Workspace id; default: DASHSCOPE_WORKSPACE. Frankfurt and Tokyo need it."""
     protocol: Literal["openai", "dashscope"] = "openai"
-    """The service's protocol."""
+    """The service's protocol: "openai" (compatible) or "dashscope" (native: returns a search's sources)."""
     timeout: float | Any = None
     """Seconds of silence allowed (default 300) between two reads, or an httpx.Timeout."""
     max_retries: int | None = None
@@ -91,6 +91,13 @@ class ChatSettings(BaseModel):
     """An httpx.AsyncClient to use for async calls; never closed here."""
 
     # ---------------------------------------------------------------- how an answer is made
+
+    native_endpoint: NativeEndpoint | None = None
+    """Native protocol: the service that has the model, "text-generation" or "multimodal-generation"; not set: by the
+    catalogue, text where that does not know the model."""
+    incremental_output: bool | None = None
+    """Native protocol: False has each event of a stream repeat the whole text so far on the wire; what is handed on is
+    the same. Not set: true."""
 
     streaming: bool | None = None
     """Set: whether the wire streams under `invoke`, and, if False, under `stream`. Not set: it streams where the model
@@ -144,7 +151,8 @@ class ChatSettings(BaseModel):
     enable_search: bool | None = None
     """Let the service search the web."""
     search_options: dict[str, Any] | None = None
-    """How to search."""
+    """How to search: forced_search, search_strategy, ...; with the native protocol also enable_source (return the
+    sources), enable_citation, citation_format and prepend_search_result."""
     enable_code_interpreter: bool | None = None
     """Let the service run code while it thinks."""
     modalities: list[str] | None = None
@@ -153,6 +161,8 @@ class ChatSettings(BaseModel):
     """Omni: {"voice": ..., "format": "wav"}."""
     vl_high_resolution_images: bool | None = None
     """More pixels an image."""
+    vl_enable_image_hw_output: bool | None = None
+    """Native protocol: give the height and width that images were scaled to."""
     translation_options: dict[str, Any] | None = None
     """Qwen-MT: source_lang, target_lang, terms, ..."""
     ocr_options: dict[str, Any] | None = None

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from modelstudio_core.models import NativeEndpoint
+
 Role = Literal["system", "user", "assistant", "tool"]
 ReasoningReplay = Literal["auto", "always", "never"]
 JsonObject = dict[str, Any]
@@ -110,6 +112,7 @@ class ChatRequest:
     streaming: bool | None = None
     reasoning_replay: ReasoningReplay = "auto"
     cumulative_stream: bool = False  # set by the policy: each event of the stream repeats the whole text so far
+    native_endpoint: NativeEndpoint | None = None  # of the native protocol; None: the model's, by the catalogue
 
 
 # ---------------------------------------------------------------- what comes out, piece by piece
@@ -205,8 +208,28 @@ class ResponseDelta:
     system_fingerprint: str | None = None
 
 
+@dataclass(slots=True, frozen=True)
+class ExtraDelta:
+    """What only this service has, as it gives it: never empty; again only where it changed, and then the last counts.
+
+    `name` is "search_info" (`search_results`: the sources of a web search), "tool_info" (what the code interpreter
+    ran), "plugins" (what was searched, for the bill), "ocr_result", "image_hw" or "deep_research".
+    """
+
+    name: str
+    value: Any
+
+
 Delta: TypeAlias = (
-    ReasoningDelta | TextDelta | ToolCallDelta | AudioDelta | LogprobsDelta | FinishDelta | UsageDelta | ResponseDelta
+    ReasoningDelta
+    | TextDelta
+    | ToolCallDelta
+    | AudioDelta
+    | LogprobsDelta
+    | FinishDelta
+    | UsageDelta
+    | ResponseDelta
+    | ExtraDelta
 )
 
 # ---------------------------------------------------------------- what comes out, whole
@@ -263,11 +286,15 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ChatResult:
-    """A whole response, or what had arrived of it. `usage` is None when the service sent none."""
+    """A whole response, or what had arrived of it. `usage` is None when the service sent none.
+
+    `extras` are what only this service has, by the names of `ExtraDelta`.
+    """
 
     choices: tuple[Choice, ...] = ()
     usage: Usage | None = None
     response: ResponseDelta = ResponseDelta()
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- what the transport carries

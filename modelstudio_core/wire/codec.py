@@ -35,8 +35,6 @@ class StreamDecoder(Protocol):
 class Codec(Protocol):
     """One protocol. Pure."""
 
-    path: str
-
     def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
         """The HTTP request. Raises ConfigurationError, naming it, for what this protocol cannot carry."""
 
@@ -61,6 +59,14 @@ def read_json(data: bytes) -> Any:
         return json.loads(_SURROGATES.sub("\ufffd", text))
     except (ValueError, RecursionError):
         raise ProtocolError(f"the service sent what is not JSON: {shown(data)}") from None
+
+
+def read_object(data: bytes) -> dict[str, Any]:
+    """The object that `data` says, as JSON. Raises ProtocolError."""
+    value = read_json(data)
+    if not isinstance(value, dict):
+        raise ProtocolError(f"the service sent no JSON object: {shown(data)}")
+    return value
 
 
 def write_json(value: Any) -> bytes:

@@ -7,6 +7,8 @@ The rules, with their evidence in recorded traffic of the service and of servers
 - a tool fragment belongs to the call of its `index`; a missing or negative one (Z.ai sends -1) is given by order; a
   known id with no name continues its call, whatever the index;
 - a choice that was not asked for is not handed on;
+- what the service adds of its own (sources of a search) may be said once, or on every event, and be empty later: what
+  is not empty is handed on when it comes and when it changes;
 - an answer is whole when every choice that began has a finish reason; else it was cut.
 """
 
@@ -20,6 +22,7 @@ from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTrunc
 from modelstudio_core.types import (
     AudioDelta,
     Delta,
+    ExtraDelta,
     FinishDelta,
     LogprobsDelta,
     ReasoningDelta,
@@ -32,10 +35,11 @@ from modelstudio_core.types import (
 
 
 class _Call:
-    __slots__ = ("id", "index", "name")
+    __slots__ = ("id", "index", "name", "seen")
 
     def __init__(self, index: int) -> None:
         self.index = index
+        self.seen = 0  # how much of the arguments that each event repeats was handed on
         self.id: str | None = None
         self.name: str | None = None
 
@@ -48,7 +52,7 @@ class _Choice:
         self.by_index: dict[int, _Call] = {}
         self.by_id: dict[str, _Call] = {}
         self.finish: str | None = None
-        self.seen: dict[type, int] = {}  # how much of the text that each event repeats was handed on, by kind
+        self.seen: dict[type, int] = {}  # how much of what each event repeats was handed on, by kind
 
     def call(self, index: Any, id: str | None, name: str | None) -> _Call:
         """The call that a fragment belongs to, a new one where it begins one."""
@@ -84,16 +88,18 @@ class DeltaWriter:
 
     Args:
         n: how many choices were asked for.
-        cumulative: each event repeats the whole text so far; only what is new, by position, is handed on.
+        cumulative: each event repeats all that was said so far (text, reasoning, arguments, log probabilities); only
+            what is new, by position, is handed on.
     """
 
-    __slots__ = ("_answered", "_choices", "_usage", "cumulative", "n", "out")
+    __slots__ = ("_answered", "_choices", "_extras", "_usage", "cumulative", "n", "out")
 
     def __init__(self, n: int = 1, *, cumulative: bool = False) -> None:
         self.n = n
         self.cumulative = cumulative
         self.out: list[Delta] = []
         self._choices: dict[int, _Choice] = {}
+        self._extras: dict[str, Any] = {}
         self._usage: Usage | None = None
         self._answered = False
 
@@ -155,7 +161,10 @@ class DeltaWriter:
             if isinstance(arguments, Mapping):
                 arguments = json.dumps(arguments, ensure_ascii=False)
             arguments = _string(arguments, "arguments")
-            call = state._open(position) if whole else state.call(fragment.get("index"), id, name)
+            index = fragment.get("index")
+            if index is None and self.cumulative:  # all calls so far, in their order
+                index = position
+            call = state._open(position) if whole else state.call(index, id, name)
             self._fragment(state, call, id, name, arguments, choice)
 
     def _fragment(
@@ -167,6 +176,8 @@ class DeltaWriter:
             call.id = new_id
             state.by_id.setdefault(new_id, call)
         call.name = call.name or new_name
+        if self.cumulative:
+            arguments, call.seen = arguments[call.seen :], max(call.seen, len(arguments))
         if new_id or new_name or arguments:
             self.out.append(ToolCallDelta(call.index, new_id, new_name, arguments, choice))
 
@@ -187,7 +198,21 @@ class DeltaWriter:
         if isinstance(content, list) and content:
             if not all(isinstance(item, Mapping) for item in content):
                 raise ProtocolError(f"logprobs.content holds what is no object: {content!r:.100}")
-            self.out.append(LogprobsDelta(tuple(content), choice))
+            if self.cumulative:
+                seen = self._choices[choice].seen
+                content, seen[LogprobsDelta] = content[seen.get(LogprobsDelta, 0) :], len(content)
+            if content:
+                self.out.append(LogprobsDelta(tuple(content), choice))
+
+    def extra(self, name: str, value: Any) -> None:
+        """Something of the service's own. Within an object, what is empty leaves what was said before as it is."""
+        known = self._extras.get(name)
+        if isinstance(value, Mapping):
+            said = {key: item for key, item in value.items() if item not in (None, "", [], {})}
+            value = {**known, **said} if isinstance(known, Mapping) and said else said
+        if value and value != known:
+            self._extras[name] = value
+            self.out.append(ExtraDelta(name, value))
 
     def finish(self, choice: int, reason: Any) -> None:
         """The choice's finish reason; None, "" and the native protocol's "null" say that it goes on."""

@@ -126,6 +126,12 @@ BASE_URLS: list[tuple[str, str, str]] = [
     ("https://host/compatible-mode/v1/chat/completions", "https://host/compatible-mode/v1", "https://host/api/v1"),
     ("https://host/chat/completions", "https://host/compatible-mode/v1", "https://host/api/v1"),
     ("https://host/proxy/compatible-mode/v1", "https://host/proxy/compatible-mode/v1", "https://host/proxy/api/v1"),
+    (
+        "https://host/api/v1/services/aigc/multimodal-generation/generation",
+        "https://host/compatible-mode/v1",
+        "https://host/api/v1",
+    ),
+    ("https://host/gate/services/aigc/text-generation/generation", "https://host/gate", "https://host/gate"),
     # a path that is not the service's own is left alone
     ("https://host/v1", "https://host/v1", "https://host/v1"),
     ("https://host/v1/", "https://host/v1", "https://host/v1"),

@@ -197,7 +197,7 @@ def test_text_is_sent_unescaped_and_compact() -> None:
 def test_path_and_headers(stream: bool, accept: str) -> None:
     """One path, the body's type, and what answer is wanted; no key, which is the client's business."""
     call = CODEC.encode(REQUEST, stream=stream)
-    assert call.path == CODEC.path == "/chat/completions"
+    assert call.path == "/chat/completions"
     assert call.headers == {"content-type": "application/json", "accept": accept}
 
 

@@ -18,8 +18,8 @@ DOCUMENTED = """
     temperature top_p top_k presence_penalty repetition_penalty max_tokens max_completion_tokens seed stop logprobs
     top_logprobs n tools tool_choice parallel_tool_calls tool_stream response_format enable_thinking thinking_budget
     preserve_thinking reasoning_effort clear_thinking thinking enable_search search_options enable_code_interpreter
-    modalities audio vl_high_resolution_images translation_options ocr_options skill
-    streaming reasoning_replay extra_body"""
+    modalities audio vl_high_resolution_images translation_options ocr_options skill vl_enable_image_hw_output
+    incremental_output streaming reasoning_replay native_endpoint extra_body"""
 TOOLS = ({"type": "function", "function": {"name": "f"}},)
 
 
@@ -53,6 +53,11 @@ LIFTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     ("it wins", {"seed": 1, "extra_body": {"seed": 2}}, {"parameters": {"seed": 2}}),
     ("how the request is made does not", {"extra_body": {"streaming": True}}, {"extra_body": {"streaming": True}}),
+    (
+        "what one protocol only is known to carry stays",
+        {"extra_body": {"modalities": ["text"], "search_options": {"enable_source": True}}},
+        {"extra_body": {"modalities": ["text"], "search_options": {"enable_source": True}}},
+    ),
     ("what is new stays", {"extra_body": {"new": [1]}}, {"extra_body": {"new": [1]}}),
 ]
 

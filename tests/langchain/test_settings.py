@@ -71,7 +71,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "ocr_options": ({"task": "text_recognition"}, {"task": "table_parsing"}),
     "skill": ([{"type": "ppt"}], "x"),
 }
-ELSEWHERE = {"tools", "tool_choice", "parallel_tool_calls"}  # these three are tested in test_tools.py
+ELSEWHERE = {"tools", "tool_choice", "parallel_tool_calls", "incremental_output", "vl_enable_image_hw_output"}
 PARAMETERS = list(VALUES)
 
 

@@ -1,0 +1,276 @@
+"""The native DashScope protocol: `POST {base}/services/aigc/{text-generation|multimodal-generation}/generation`.
+
+Source of the fields: the vendor's DashScope API reference and its Deep thinking, Streaming and Visual reasoning pages;
+of what the service really sends: recorded exchanges. What differs from the compatible protocol:
+- all but the model and the messages is in `parameters`; that the answer streams is said by a header;
+- content is text on the one endpoint and a list of parts on the other;
+- usage counts up on every event, a finish reason that is yet to come is the string "null", no event ends a stream;
+- the sources of a search are on its first event only, and empty from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
+from modelstudio_core.models import NativeEndpoint
+from modelstudio_core.parameters import POLICY_PARAMETERS
+from modelstudio_core.types import (
+    AudioPart,
+    ChatRequest,
+    Delta,
+    ImagePart,
+    Message,
+    Part,
+    ResponseHead,
+    TextPart,
+    Usage,
+    VideoPart,
+    WireCall,
+)
+from modelstudio_core.wire.codec import write_json
+from modelstudio_core.wire.counts import count, counts_of, details
+from modelstudio_core.wire.events import EventStreamDecoder, read_whole
+from modelstudio_core.wire.failures import error_of_response, request_id_of
+from modelstudio_core.wire.requests import added, headers_of, hints_of, message_of, refuse
+from modelstudio_core.wire.writer import DeltaWriter
+
+TEXT: NativeEndpoint = "text-generation"
+MULTIMODAL: NativeEndpoint = "multimodal-generation"
+_OURS = {
+    **dict.fromkeys(("model", "messages", "stream"), "use the argument"),
+    **dict.fromkeys(("input", "parameters"), "what it holds goes into `parameters`, each under its own name"),
+    "stream_options": "this protocol gives usage without being asked",
+}
+# Omni models speak by the compatible protocol only (vendor's Omni page)
+_COMPATIBLE = frozenset({"modalities", "audio"})
+_PART_EXTRAS = ("ocr_result", "image_hw")  # what the service found out about an image, beside the text
+
+
+class DashScopeCodec:
+    """The native codec; see `modelstudio_core.wire.codec.Codec`."""
+
+    def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
+        """The HTTP request. Sends what the caller set, `result_format`, and `incremental_output` where it streams."""
+        refuse(request.parameters, _COMPATIBLE, "openai")
+        endpoint = endpoint_of(request)
+        parameters: dict[str, Any] = {"result_format": "message"}
+        if stream:
+            parameters["incremental_output"] = not request.cumulative_stream
+        parameters |= request.parameters
+        for name in POLICY_PARAMETERS:
+            value = getattr(request, name)
+            if value is not None and value != ():
+                parameters[name] = value
+        headers = headers_of(request, stream)
+        if stream:
+            headers["x-dashscope-sse"] = "enable"
+        else:
+            parameters.pop("incremental_output", None)  # it is about how a stream is cut
+        write = _parts_message if endpoint == MULTIMODAL else _text_message
+        body = {
+            "model": request.model,
+            "input": {"messages": [write(message) for message in request.messages]},
+            "parameters": added(parameters, request.extra_body, _OURS),
+        }
+        return WireCall(f"/services/aigc/{endpoint}/generation", headers, write_json(body))
+
+    def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
+        """A whole response as deltas."""
+        reader = _Reader(request, whole=True)
+        return read_whole(DeltaWriter(request.n or 1), body, head, reader)
+
+    def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> DashScopeStreamDecoder:
+        """A decoder for one streamed response."""
+        return DashScopeStreamDecoder(request, head, max_event_bytes)
+
+    def error(self, head: ResponseHead, body: bytes) -> ModelStudioError:
+        """The typed error for a response whose status is not 2xx."""
+        return error_of_response(head, body)
+
+
+class DashScopeStreamDecoder(EventStreamDecoder):
+    """Reads a stream of events. With `incremental_output` false, each repeats all that was said so far."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, request: ChatRequest, head: ResponseHead, max_event_bytes: int) -> None:
+        cumulative = request.cumulative_stream or request.parameters.get("incremental_output") is False
+        super().__init__(DeltaWriter(request.n or 1, cumulative=cumulative), head, max_event_bytes)
+        self._reader = _Reader(request)
+
+    def read(self, writer: DeltaWriter, value: dict[str, Any], head: ResponseHead) -> None:
+        """Write the deltas of one event."""
+        self._reader(writer, value, head)
+
+
+def endpoint_of(request: ChatRequest) -> NativeEndpoint:
+    """The service that a request goes to: as asked, else the model's by the catalogue, else text."""
+    endpoint = request.native_endpoint or TEXT
+    if endpoint not in (TEXT, MULTIMODAL):
+        raise ConfigurationError(f'native_endpoint={endpoint!r} is unknown: "{TEXT}" or "{MULTIMODAL}"')
+    return endpoint
+
+
+# ---------------------------------------------------------------- reading
+
+
+class _Reader:
+    """Reads one event, or one `whole` answer, in the form of result_format message or text."""
+
+    __slots__ = ("_model", "_whole")
+
+    def __init__(self, request: ChatRequest, *, whole: bool = False) -> None:
+        self._model = request.model  # the service does not say which model answered: the one that was asked
+        self._whole = whole
+
+    def __call__(self, writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead) -> None:
+        output, usage = value.get("output"), value.get("usage")
+        if output is None and usage is None:
+            raise ProtocolError(f"the service sent an object with neither output nor usage nor error: {value!r:.200}")
+        output = {} if output is None else output
+        if not isinstance(output, dict):
+            raise ProtocolError(f"output is not an object but {output!r:.100}")
+        if not writer.answered:
+            writer.response(None, request_id_of(head, value), output.get("model_name") or self._model, None, None)
+        for name in ("search_info", "tool_info"):
+            if extra := output.get(name):
+                writer.extra(name, extra)
+        choices = output.get("choices")
+        if isinstance(choices, list):
+            for position, choice in enumerate(choices):
+                self._choice(writer, choice, position, output)
+        elif choices is not None:
+            raise ProtocolError(f"output.choices is not a list but {choices!r:.100}")
+        elif isinstance(output.get("message"), dict):
+            _read_research(writer, output["message"])
+        elif "text" in output or "finish_reason" in output:  # result_format text
+            writer.begin(0)
+            _read_message(writer, 0, {**output, "content": output.get("text")}, whole=self._whole)
+            writer.finish(0, output.get("finish_reason"))
+        if usage:
+            writer.usage(read_usage(usage))
+            if plugins := usage.get("plugins"):
+                writer.extra("plugins", plugins)
+
+    def _choice(self, writer: DeltaWriter, choice: Any, position: int, output: Mapping[str, Any]) -> None:
+        if not isinstance(choice, dict):
+            raise ProtocolError(f"a choice is not an object but {choice!r:.100}")
+        index, message = choice.get("index"), choice.get("message") or {}
+        if not isinstance(index, int | None) or not isinstance(message, dict):
+            raise ProtocolError(f"a choice without index or message: {choice!r:.100}")
+        if index is None or index < 0:  # given by order
+            index = position
+        if not writer.begin(index):
+            return
+        _read_message(writer, index, message, whole=self._whole)
+        if logprobs := choice.get("logprobs"):
+            writer.logprobs(index, logprobs)
+        writer.finish(index, choice.get("finish_reason") or output.get("finish_reason"))
+
+
+def _read_message(writer: DeltaWriter, index: int, message: Mapping[str, Any], *, whole: bool) -> None:
+    if reasoning := message.get("reasoning_content"):
+        writer.reasoning(index, reasoning)
+    if content := message.get("content"):
+        writer.text(index, content)
+        if isinstance(content, list):
+            for part in content:
+                for name in _PART_EXTRAS:
+                    if extra := part.get(name):
+                        writer.extra(name, extra)
+    if calls := message.get("tool_calls"):
+        writer.tool_calls(index, calls, whole=whole)
+
+
+def _read_research(writer: DeltaWriter, message: Mapping[str, Any]) -> None:
+    """qwen-deep-research: phases of a search, with keep-alives between, then the answer; no choices.
+
+    The answer's phase says that it is over by its status alone: `finish_reason` is misspelt there and stays "null".
+    """
+    writer.begin(0)
+    answers = message.get("phase") == "answer"
+    (writer.text if answers else writer.reasoning)(0, message.get("content"))
+    extra = message.get("extra")
+    if isinstance(extra, Mapping):
+        writer.extra("deep_research", extra.get("deep_research"))
+    if answers and message.get("status") == "finished":
+        writer.finish(0, "stop")
+
+
+def read_usage(usage: Any) -> Usage:
+    """The counts of a native `usage` object; older models have some beside the totals, newer ones nested."""
+    usage = counts_of(usage)
+    given, taken = details(usage, "input_tokens_details"), details(usage, "output_tokens_details")
+    cached = details(usage, "prompt_tokens_details")
+    input_tokens, output_tokens = count(usage, "input_tokens") or 0, count(usage, "output_tokens") or 0
+
+    def either(name: str, *holders: Mapping[str, Any]) -> int | None:
+        return next((found for holder in holders if (found := count(holder, name)) is not None), None)
+
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=count(usage, "total_tokens") or input_tokens + output_tokens,
+        reasoning_tokens=either("reasoning_tokens", taken, usage),
+        cached_tokens=either("cached_tokens", cached, given, usage),
+        cache_creation_tokens=either("cache_creation_input_tokens", cached, given),
+        input_text_tokens=either("text_tokens", given, cached),
+        input_image_tokens=either("image_tokens", given, usage),
+        input_video_tokens=either("video_tokens", given, usage),
+        input_audio_tokens=either("audio_tokens", given, usage),
+        output_text_tokens=count(taken, "text_tokens"),
+        output_audio_tokens=count(taken, "audio_tokens"),
+    )
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _text_message(message: Message) -> dict[str, Any]:
+    """A message for text-generation, which takes content as one string ("input content must be a string.").
+
+    A mark of the explicit context cache stands on a part, so that only marked text goes as parts.
+    """
+    if isinstance(message.content, str):
+        return message_of(message, message.content)
+    for part in message.content:
+        if not isinstance(part, TextPart):
+            kind = type(part).__name__.removesuffix("Part").lower()
+            raise ConfigurationError(
+                f"{kind} cannot be sent to the native endpoint {TEXT}, which takes text only: "
+                f'native_endpoint="{MULTIMODAL}" takes it, if the model is served there, or protocol="openai"'
+            )
+    if any(part.cache_control is not None for part in message.content):
+        return message_of(message, [_part(part) for part in message.content])
+    return message_of(message, "".join(part.text for part in message.content if isinstance(part, TextPart)))
+
+
+def _parts_message(message: Message) -> dict[str, Any]:
+    """A message for multimodal-generation, which takes, and gives, content as a list of parts; no text is an empty one
+    where an assistant called tools."""
+    content = message.content
+    if isinstance(content, str):
+        if not content and message.tool_calls:
+            return message_of(message, [])
+        content = (TextPart(content),)
+    return message_of(message, [_part(part) for part in content])
+
+
+def _part(part: Part) -> dict[str, Any]:
+    """A content part: one key that says what it is, hints beside it. An image's `detail` and the `format` of audio have
+    no place here: a model is told neither."""
+    match part:
+        case TextPart():
+            wire: dict[str, Any] = {"text": part.text}
+        case ImagePart():
+            wire = {"image": part.url} | hints_of(part, "min_pixels", "max_pixels")
+        case VideoPart():
+            source = part.source if isinstance(part.source, str) else list(part.source)
+            wire = {"video": source} | hints_of(part, "fps", "min_pixels", "max_pixels", "total_pixels", "max_frames")
+        case AudioPart():
+            wire = {"audio": part.url}
+    if part.cache_control is not None:
+        wire["cache_control"] = dict(part.cache_control)
+    return wire

@@ -1,0 +1,97 @@
+"""How a response is read, whatever its protocol: as events in their order, or whole; errors after what came first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from modelstudio_core.accumulate import fold
+from modelstudio_core.errors import ModelStudioError, ProtocolError
+from modelstudio_core.sse import EventDecoder, ServerSentEvent
+from modelstudio_core.types import Delta, ResponseHead
+from modelstudio_core.wire.codec import read_object
+from modelstudio_core.wire.failures import error_of_object, says_error
+from modelstudio_core.wire.writer import DeltaWriter
+
+JsonObject: TypeAlias = dict[str, Any]
+Read: TypeAlias = Callable[[DeltaWriter, JsonObject, ResponseHead], None]
+
+
+def read_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read) -> list[Delta]:
+    """The deltas of a whole response, written by `read`.
+
+    Raises the typed error that the body says, ProtocolError or StreamTruncatedError, with what is there as `partial`.
+    """
+    value = read_object(body)
+    if says_error(value):
+        raise error_of_object(value, None, head)
+    failure: ModelStudioError | None = None
+    try:
+        read(writer, value, head)
+    except ProtocolError as error:
+        failure = error
+    failure = failure or writer.end()
+    deltas = writer.take()
+    if failure is not None:
+        failure.partial = fold(deltas)
+        raise failure
+    return deltas
+
+
+class EventStreamDecoder:
+    """Reads a stream of events; see `modelstudio_core.wire.codec.StreamDecoder`. A protocol gives `read`.
+
+    The stream ends at `[DONE]`, where there is one (the native protocol has none), or at the end of the body.
+    """
+
+    __slots__ = ("_events", "_head", "_writer", "ended", "failure")
+
+    def __init__(self, writer: DeltaWriter, head: ResponseHead, max_event_bytes: int) -> None:
+        self.failure: ModelStudioError | None = None
+        self.ended = False
+        self._writer = writer
+        self._head = head
+        self._events = EventDecoder(max_event_bytes)
+
+    def read(self, writer: DeltaWriter, value: JsonObject, head: ResponseHead) -> None:
+        """Write the deltas of one event. Raises ProtocolError."""
+        raise NotImplementedError
+
+    def feed(self, data: bytes) -> list[Delta]:
+        """The deltas that `data` completes."""
+        for event in self._events.feed(data):
+            if self.failure is not None or self.ended:
+                break
+            self._event(event)
+        if self._events.overflowed and self.failure is None and not self.ended:
+            limit = self._events.max_event_bytes
+            self.failure = ProtocolError(f"the service sent an event of more than {limit} bytes (max_event_bytes)")
+        return self._writer.take()
+
+    def finish(self) -> list[Delta]:
+        """The last deltas, at the end of the body."""
+        if self.failure is None and not self.ended and (event := self._events.flush()):
+            self._event(event)
+            if isinstance(self.failure, ProtocolError):  # the body ended inside the event
+                self.failure = None
+        if self.failure is None and not self.ended:
+            self._end()
+        return self._writer.take()
+
+    def _event(self, event: ServerSentEvent) -> None:
+        if event.data.strip().startswith(b"[DONE]"):
+            self._end()
+            return
+        if not event.data or event.data.isspace():  # a heartbeat
+            return
+        try:
+            value = read_object(event.data)
+            if event.name == "error" or says_error(value):
+                raise error_of_object(value, event.status, self._head)
+            self.read(self._writer, value, self._head)
+        except ModelStudioError as failure:
+            self.failure = failure
+
+    def _end(self) -> None:
+        self.ended = True
+        self.failure = self._writer.end()

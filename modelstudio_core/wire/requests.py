@@ -1,0 +1,75 @@
+"""What the requests of both protocols have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.types import AudioPart, ChatRequest, FunctionCall, ImagePart, Message, Part, VideoPart
+
+
+def headers_of(request: ChatRequest, stream: bool) -> dict[str, str]:
+    """The headers of a request; `oss://` addresses must be asked to be resolved (vendor's temporary upload page)."""
+    headers = {"content-type": "application/json", "accept": "text/event-stream" if stream else "application/json"}
+    parts = (part for message in request.messages if not isinstance(message.content, str) for part in message.content)
+    if any(map(_uses_oss, parts)):
+        headers["x-dashscope-ossresourceresolve"] = "enable"
+    return headers
+
+
+def _uses_oss(part: Part) -> bool:
+    match part:
+        case ImagePart(url=url) | AudioPart(url=url):
+            return url.startswith("oss://")
+        case VideoPart(source=source):
+            return any(url.startswith("oss://") for url in ((source,) if isinstance(source, str) else source))
+    return False
+
+
+def message_of(message: Message, content: Any) -> dict[str, Any]:
+    """A message with its content as the protocol has it; all else has the same form in both."""
+    wire: dict[str, Any] = {"role": message.role, "content": content}
+    if message.name is not None and message.role != "tool":
+        wire["name"] = message.name
+    if message.reasoning_content:
+        wire["reasoning_content"] = message.reasoning_content
+    if message.tool_calls:
+        wire["tool_calls"] = [_call(position, call) for position, call in enumerate(message.tool_calls)]
+    if message.role == "tool":
+        if not message.tool_call_id:
+            raise ConfigurationError("a tool message needs the tool_call_id of the call that it answers")
+        wire["tool_call_id"] = message.tool_call_id
+    if message.partial:
+        wire["partial"] = True
+    return wire
+
+
+def _call(position: int, call: FunctionCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id or "", "type": "function", "index": position, "function": function}
+
+
+def hints_of(part: Part, *names: str) -> dict[str, Any]:
+    """Those of a part's hints that are set; they stand beside what they are about (vendor's chat reference)."""
+    return {name: getattr(part, name) for name in names if getattr(part, name) is not None}
+
+
+def added(body: dict[str, Any], extra: Mapping[str, Any], taken: Mapping[str, str]) -> dict[str, Any]:
+    """`body` with the caller's extra_body. It may add to a request, not replace what it is.
+
+    Raises ConfigurationError for a name in `taken`, whose value says what to do instead.
+    """
+    if replaced := sorted(taken.keys() & extra.keys()):
+        advice = ", ".join(dict.fromkeys(taken[name] for name in replaced))
+        raise ConfigurationError(f"extra_body may not set {', '.join(replaced)}: {advice}")
+    return body | dict(extra)
+
+
+def refuse(given: Mapping[str, Any], names: frozenset[str], protocol: str, *, within: str = "") -> None:
+    """Raise ConfigurationError for a parameter that only `protocol` carries."""
+    if foreign := sorted(name for name in names & given.keys() if given[name] is not None):
+        what = ", ".join(f"{within}{name}" for name in foreign)
+        raise ConfigurationError(
+            f"{what}: only protocol={protocol!r} is known to carry this. What is in extra_body is sent all the same"
+        )
