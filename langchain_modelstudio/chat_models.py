@@ -20,6 +20,7 @@ from pydantic import BaseModel, model_validator
 from typing_extensions import Self
 
 from langchain_modelstudio.blocks import PROVIDER
+from langchain_modelstudio.copies import generation_chunk
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from langchain_modelstudio.events import EventWriter
 from langchain_modelstudio.messages import (
@@ -394,7 +395,7 @@ class _Chunks:
         """The chunk of a delta; None where the last chunk says it."""
         message = from_core_delta(delta, v1=self.v1)
         if message is not None:
-            return ChatGenerationChunk(message=message)
+            return generation_chunk(message)
         if isinstance(delta, core.ResponseDelta):
             self.response = delta
         elif isinstance(delta, core.FinishDelta):

@@ -26,6 +26,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call
 
 from langchain_modelstudio.blocks import PROVIDER, audio_piece
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
+from langchain_modelstudio.copies import message_chunk
 from langchain_modelstudio.functions import with_tool_messages
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.media import ADDRESSES, audio_format, checked_address, data_uri
@@ -301,11 +302,11 @@ def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChun
     fragment for a finished call. `v1`: content as typed blocks, whose indices are ours, since langchain-core would
     give the first block and the first tool call the same one and merge them.
     """
-    content: str | list[str | dict[Any, Any]] = ""
+    if not v1 and type(delta) is TextDelta:  # nearly all of them
+        return message_chunk(delta.text)
     blocks: list[str | dict[Any, Any]] = []
     more: dict[str, Any] = {}
     if isinstance(delta, TextDelta):
-        content = delta.text
         blocks = [{"type": "text", "text": delta.text, "index": "lc_text"}]
     elif isinstance(delta, ReasoningDelta):
         more = {"additional_kwargs": {"reasoning_content": delta.text}}
@@ -324,7 +325,7 @@ def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChun
         return None
     if v1:
         more["response_metadata"] = {**more.get("response_metadata", {}), "output_version": "v1"}
-    return ModelStudioMessageChunk(content=blocks if v1 else content, **more)
+    return message_chunk(blocks if v1 else "", **more)
 
 
 def _audio_fields(audio: AudioDelta) -> dict[str, Any]:
