@@ -36,6 +36,10 @@ ReplayReasoning: TypeAlias = Literal["all", "current"]
 ThinkingSwitch: TypeAlias = Literal["enable_thinking", "thinking"]
 
 
+UNKNOWN_WINDOW: Final = 32_768
+"""Tokens of context where nothing is known: the least of the listed models that are not for one special task."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReasoningEffort:
     """What a model takes as `reasoning_effort`; any value outside `values` and `aliases` is an error there.
@@ -134,6 +138,22 @@ class ModelInfo:
     def supports_vision(self) -> bool:
         """Whether a source lists image or video input; unknown is no."""
         return self.input_image is True or self.input_video is True
+
+    def room(self, max_tokens: int | None = None, enable_thinking: bool | None = None) -> tuple[int, int]:
+        """Tokens that input and output may take together, and those of them to be kept for the output.
+
+        The first less the second is never more input than the model takes, and always leaves room for some.
+
+        Args:
+            max_tokens: what the caller allows the output; None: the model's limit, but no more than a quarter.
+            enable_thinking: as on the request.
+        """
+        window = self.context_window or UNKNOWN_WINDOW
+        thinks = self.may_think_by_default if enable_thinking is None else enable_thinking
+        most = (self.max_input_thinking if thinks else None) or self.max_input or window
+        if max_tokens is not None:
+            return min(window, most + max_tokens), max_tokens
+        return window, max(min(self.max_output or window // 4, window // 4), window - most)
 
 
 def model_info(model: str, overrides: Mapping[str, Any] | None = None) -> ModelInfo:

@@ -32,6 +32,7 @@ _ELSEWHERE = {
     "openai_api_base": "base_url",
     "request_timeout": "timeout",
     "model_kwargs": "extra_body",
+    "additional_kwargs": "extra_body",
     "stop_sequences": "stop",
     "openai_proxy": "http_client",
 }
@@ -46,7 +47,8 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     return f"unknown argument {name}: {hint}"
 
 
-def _key_from_environment() -> SecretStr | None:
+def key_from_environment() -> SecretStr | None:
+    """The key that DASHSCOPE_API_KEY holds."""
     key = os.environ.get(config.API_KEY)
     return SecretStr(key) if key else None
 
@@ -63,7 +65,7 @@ class ChatSettings(BaseModel):
 
     # ---------------------------------------------------------------- the connection
 
-    api_key: SecretStr | str | None = Field(default_factory=_key_from_environment)
+    api_key: SecretStr | str | None = Field(default_factory=key_from_environment)
     """The API key; default: DASHSCOPE_API_KEY. A key works in its own region only."""
     base_url: str | None = None
     """Where to send to, instead of a region's host; default: DASHSCOPE_BASE_URL. A bare origin gets the protocol's

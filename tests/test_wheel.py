@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = ("modelstudio_core", "langchain_modelstudio", "llama_index_modelstudio")
 
 
 @pytest.fixture(scope="module")
@@ -23,19 +24,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    """Both packages with their types and data; no tests, examples or local model."""
+    """The packages with their types and data; no tests, examples or local model."""
     names = wheel.namelist()
-    assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {
-        "modelstudio_core",
-        "langchain_modelstudio",
-    }
-    for needed in ("modelstudio_core/py.typed", "langchain_modelstudio/py.typed", "modelstudio_core/catalogue.json"):
+    assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == set(PACKAGES)
+    for needed in (*(f"{package}/py.typed" for package in PACKAGES), "modelstudio_core/catalogue.json"):
         assert needed in names
-    sources = {
-        str(path.relative_to(ROOT))
-        for package in ("modelstudio_core", "langchain_modelstudio")
-        for path in ROOT.glob(f"{package}/**/*.py")
-    }
+    sources = {str(path.relative_to(ROOT)) for package in PACKAGES for path in ROOT.glob(f"{package}/**/*.py")}
     assert sources <= set(names)
 
 

@@ -1,0 +1,235 @@
+"""Core deltas and results to LlamaIndex responses. Translation only.
+
+Each response of a stream holds all that was said up to it, so a block that is finished is one object in all of them,
+and only the block that grows is built anew. Nothing is validated that was made here: the fields are right by type.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    ContentBlock,
+    LogProb,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+
+from modelstudio_core.accumulate import Accumulator
+from modelstudio_core.growing import GrowingObject
+from modelstudio_core.types import (
+    Audio,
+    ChatResult,
+    Choice,
+    Delta,
+    InvalidToolCall,
+    ReasoningDelta,
+    ResponseDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+
+logger = logging.getLogger("llama_index_modelstudio")
+
+
+# ---------------------------------------------------------------- whole answers
+
+
+def from_core_usage(usage: Usage) -> dict[str, int]:
+    """The counts under the names that LlamaIndex reads, with the details that the service gave and no others."""
+    counts = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "cache_creation_tokens": usage.cache_creation_tokens,
+        "image_tokens": usage.input_image_tokens,
+        "video_tokens": usage.input_video_tokens,
+        "audio_tokens": usage.input_audio_tokens,
+        "output_audio_tokens": usage.output_audio_tokens,
+    }
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def from_core_response(response: ResponseDelta) -> dict[str, Any]:
+    """Who answered."""
+    said = {
+        "id": response.id,
+        "request_id": response.request_id,
+        "model": response.model,
+        "created": response.created,
+        "system_fingerprint": response.system_fingerprint,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def from_core_result(result: ChatResult) -> ChatResponse:
+    """A whole answer. Calls that must not run are in `additional_kwargs["invalid_tool_calls"]`, and are logged."""
+    choice = result.choices[0] if result.choices else Choice()
+    usage = from_core_usage(result.usage) if result.usage is not None else {}
+    raw = from_core_response(result.response) | {"finish_reason": choice.finish_reason}
+    extra: dict[str, Any] = {**usage, "finish_reason": choice.finish_reason}
+    if choice.reasoning:
+        extra["reasoning_content"] = choice.reasoning
+    if choice.invalid_tool_calls:
+        extra["invalid_tool_calls"] = [_invalid(call) for call in choice.invalid_tool_calls]
+    return ChatResponse.model_construct(
+        message=from_core_choice(choice, result.usage),
+        raw=raw | ({"usage": usage} if usage else {}),
+        delta=None,
+        logprobs=_logprobs(choice),
+        additional_kwargs=extra,
+    )
+
+
+def from_core_choice(choice: Choice, usage: Usage | None) -> ChatMessage:
+    """The message of a whole answer: what was thought, said and called, in this order."""
+    blocks: list[ContentBlock] = []
+    extra: dict[str, Any] = {}
+    if choice.reasoning:
+        tokens = usage.reasoning_tokens if usage is not None else None
+        blocks.append(ThinkingBlock(content=choice.reasoning, num_tokens=tokens))
+        extra["reasoning_content"] = choice.reasoning
+    if choice.text:
+        blocks.append(TextBlock(text=choice.text))
+    if choice.audio is not None:
+        blocks.append(AudioBlock(audio=choice.audio.data.encode("ascii"), format="wav"))
+        extra["audio"] = _audio(choice.audio)
+    for call in choice.tool_calls:
+        blocks.append(ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.args))
+    if choice.tool_calls:
+        extra["tool_calls"] = [_legacy(call.id, call.name, call.arguments) for call in choice.tool_calls]
+    if choice.invalid_tool_calls:
+        extra["invalid_tool_calls"] = [_invalid(call) for call in choice.invalid_tool_calls]
+    for invalid in choice.invalid_tool_calls:
+        logger.warning("a call of %s must not run: %s", invalid.name or "a function without a name", invalid.error)
+    return ChatMessage.model_construct(role=MessageRole.ASSISTANT, additional_kwargs=extra, blocks=blocks)
+
+
+def _invalid(call: InvalidToolCall) -> dict[str, Any]:
+    return {"id": call.id, "name": call.name, "args": call.arguments, "error": call.error}
+
+
+def _legacy(id: str | None, name: str, arguments: str) -> dict[str, Any]:
+    """A call in OpenAI's form, with its raw arguments: LlamaIndex's own programs look for these beside the blocks."""
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _audio(audio: Audio) -> dict[str, Any]:
+    fields = {"id": audio.id, "transcript": audio.transcript, "expires_at": audio.expires_at}
+    return {name: value for name, value in fields.items() if value}
+
+
+def _logprobs(choice: Choice) -> list[list[LogProb]] | None:
+    """For each token its alternatives, or itself where none were asked for."""
+    if not choice.logprobs:
+        return None
+    return [
+        [
+            LogProb(token=item["token"], logprob=item["logprob"], bytes=item.get("bytes") or [])
+            for item in (token.get("top_logprobs") or [token])
+        ]
+        for token in choice.logprobs
+    ]
+
+
+# ---------------------------------------------------------------- answers as they come
+
+
+class Responses:
+    """The responses of one stream: one for each delta that says something, and one at the end that holds everything."""
+
+    __slots__ = ("_accumulator", "_calls", "_content", "_extra", "_raw", "_reasoning", "_text", "_thought")
+
+    def __init__(self) -> None:
+        self._accumulator = Accumulator()
+        self._reasoning = ""
+        self._text = ""
+        self._thought: ThinkingBlock | None = None
+        self._content: TextBlock | None = None
+        self._calls: dict[int, _Call] = {}
+        self._extra: dict[str, Any] = {}  # of the response; not changed once it was handed on
+        self._raw: dict[str, Any] = {}
+
+    def of(self, delta: Delta) -> ChatResponse | None:
+        """The response of a delta; None where the last response says it."""
+        self._accumulator.add(delta)
+        if isinstance(delta, TextDelta):
+            self._text += delta.text
+            self._content = TextBlock.model_construct(text=self._text)
+            return self._response(delta.text, self._extra)
+        if isinstance(delta, ReasoningDelta):
+            self._reasoning += delta.text
+            self._thought = ThinkingBlock.model_construct(content=self._reasoning)
+            self._extra = {"reasoning_content": self._reasoning}
+            return self._response("", {"thinking_delta": delta.text, **self._extra})
+        if isinstance(delta, ToolCallDelta):
+            call = self._calls.get(delta.index)
+            if call is None:
+                call = self._calls[delta.index] = _Call()
+            call.add(delta)
+            return self._response("", self._extra)
+        if isinstance(delta, ResponseDelta):
+            self._raw = from_core_response(delta)
+        return None
+
+    def last(self) -> ChatResponse:
+        """The response that ends the stream, made like that of a whole answer."""
+        response = from_core_result(self._accumulator.result())
+        response.delta = ""
+        return response
+
+    def _response(self, delta: str, extra: dict[str, Any]) -> ChatResponse:
+        blocks: list[ContentBlock] = []
+        if self._thought is not None:
+            blocks.append(self._thought)
+        if self._content is not None:
+            blocks.append(self._content)
+        kwargs: dict[str, Any] = {"reasoning_content": self._reasoning} if self._reasoning else {}
+        if self._calls:
+            named = [call for _, call in sorted(self._calls.items()) if call.block is not None]
+            blocks += [call.block for call in named if call.block is not None]
+            kwargs["tool_calls"] = [_legacy(call.id, call.name, call.arguments.text) for call in named]
+        message = ChatMessage.model_construct(role=MessageRole.ASSISTANT, additional_kwargs=kwargs, blocks=blocks)
+        return ChatResponse.model_construct(message=message, raw=self._raw, delta=delta, additional_kwargs=extra)
+
+
+class _Call:
+    """A call that is still being written. Its block has its arguments as far as they can be read."""
+
+    __slots__ = ("arguments", "block", "id", "name")
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.name = ""
+        self.arguments = GrowingObject()
+        self.block: ToolCallBlock | None = None
+
+    def add(self, delta: ToolCallDelta) -> None:
+        self.id = delta.id or self.id
+        self.name = delta.name or self.name
+        read = self.arguments.add(delta.arguments) if delta.arguments else self.block is None
+        if self.name and (read or delta.id or delta.name or self.block is None):
+            self.block = ToolCallBlock.model_construct(
+                tool_call_id=self.id, tool_name=self.name, tool_kwargs=self.arguments.value or {}
+            )
+
+
+def to_completion(response: ChatResponse) -> CompletionResponse:
+    """A chat response as the response of a completion."""
+    text = "".join(block.text for block in response.message.blocks if isinstance(block, TextBlock))
+    extra = response.additional_kwargs
+    if calls := response.message.additional_kwargs.get("tool_calls"):
+        extra = {**extra, "tool_calls": calls}
+    return CompletionResponse.model_construct(
+        text=text, additional_kwargs=extra, raw=response.raw, logprobs=response.logprobs, delta=response.delta
+    )

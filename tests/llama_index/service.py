@@ -1,0 +1,91 @@
+"""How the tests of ModelStudio call it: eight ways, through one function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, TextBlock, ThinkingBlock, ToolCallBlock
+from llama_index.core.tools import FunctionTool
+
+from llama_index_modelstudio import ModelStudio
+from tests.loopback import Loopback
+
+WAYS = ("chat", "achat", "stream_chat", "astream_chat")
+STREAMS = ("stream_chat", "astream_chat")
+COMPLETIONS = ("complete", "acomplete", "stream_complete", "astream_complete")
+"""The ways to call a model. Each test that is about all of them runs through `call`."""
+USAGE_COUNTS = {
+    "prompt_tokens": 20,
+    "completion_tokens": 10,
+    "total_tokens": 30,
+    "reasoning_tokens": 6,
+    "cached_tokens": 8,
+    "cache_creation_tokens": 4,
+}
+
+
+def chat(server: Loopback, **settings: Any) -> ModelStudio:
+    """A model object that talks to `server` and asks once."""
+    return ModelStudio(**{"model": "qwen-plus", "base_url": server.url, "max_retries": 0, **settings})
+
+
+async def call(llm: Any, way: str, given: Any = "hello", **options: Any) -> Any:
+    """What `llm` answers to `given`, called in `way`; of a stream, its last response."""
+    return (await responses_of(llm, way, given, **options))[-1]
+
+
+async def responses_of(llm: Any, way: str, given: Any = "hello", **options: Any) -> list[Any]:
+    """All responses; one where nothing is streamed. A method's name may be followed by `_with_tools`."""
+    method, named = getattr(llm, way), way.removesuffix("_with_tools")
+    if way.endswith("_with_tools"):
+        options = {"user_msg": given, **options}
+        arguments: tuple[Any, ...] = ()
+    else:
+        arguments = (conversation(given) if "chat" in way else given,)
+    if named.startswith("astream"):
+        return [response async for response in await method(*arguments, **options)]
+    if named.startswith("stream"):
+        return list(method(*arguments, **options))
+    return [await method(*arguments, **options) if named.startswith("a") else method(*arguments, **options)]
+
+
+def conversation(given: Any) -> list[ChatMessage]:
+    """A text, or a message, as the conversation that it begins."""
+    if isinstance(given, str):
+        return [ChatMessage(role="user", content=given)]
+    return [given] if isinstance(given, ChatMessage) else list(given)
+
+
+def thought(response: ChatResponse) -> str:
+    """What was thought, by the blocks."""
+    return "".join(block.content or "" for block in response.message.blocks if isinstance(block, ThinkingBlock))
+
+
+def said(response: ChatResponse) -> str:
+    """What was said, by the blocks."""
+    return "".join(block.text for block in response.message.blocks if isinstance(block, TextBlock))
+
+
+def made(response: ChatResponse) -> list[tuple[str | None, str, Any]]:
+    """The calls, by the blocks."""
+    return [
+        (block.tool_call_id, block.tool_name, block.tool_kwargs)
+        for block in response.message.blocks
+        if isinstance(block, ToolCallBlock)
+    ]
+
+
+def weather(city: str, days: int = 1) -> str:
+    """Tell the weather in a city."""
+    return f"It is sunny in {city}."
+
+
+def local_time(city: str) -> str:
+    """Tell the time in a city."""
+    return f"It is noon in {city}."
+
+
+def tools(*functions: Any) -> Sequence[FunctionTool]:
+    """The functions as tools; without any, both of the above."""
+    return [FunctionTool.from_defaults(function) for function in functions or (weather, local_time)]
