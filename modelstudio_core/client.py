@@ -35,6 +35,7 @@ from modelstudio_core.transport import AsyncResponse, Response, Transport
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseDelta, ResponseHead
 from modelstudio_core.wire.codec import Codec
 from modelstudio_core.wire.dashscope import MULTIMODAL, TEXT, DashScopeCodec, endpoint_of
+from modelstudio_core.wire.failures import request_id_of
 from modelstudio_core.wire.openai import OpenAICodec
 
 logger = logging.getLogger("modelstudio_core")
@@ -100,7 +101,31 @@ class Wait:
     seconds: float
 
 
-Step: TypeAlias = Open | Read | ReadAll | Hand | Finish | Wait
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Raise `error`; the last step. The frames of the flow hold what the service sent, which may repeat the key, so the
+    error does not come out through them."""
+
+    error: ModelStudioError
+
+
+@dataclass(slots=True)
+class _Arrived:
+    """What one attempt has got so far."""
+
+    head: ResponseHead | None = None
+    deltas: list[Delta] = field(default_factory=list)
+
+    @property
+    def request_id(self) -> str | None:
+        """The request id, of the body or else of the head."""
+        for delta in self.deltas[:1]:
+            if isinstance(delta, ResponseDelta) and delta.request_id:
+                return delta.request_id
+        return None if self.head is None else request_id_of(self.head, {})
+
+
+Step: TypeAlias = Open | Read | ReadAll | Hand | Finish | Wait | Fail
 Flow: TypeAlias = Generator[Step, Any, None]
 
 
@@ -163,6 +188,9 @@ class Client:
             while step is not None:
                 if isinstance(step, Read | Hand):
                     yield from step.deltas
+                elif isinstance(step, Fail):
+                    answer = None
+                    raise step.error
                 try:
                     if isinstance(step, Read):
                         answer = next(chunks, None)
@@ -190,6 +218,9 @@ class Client:
                 if isinstance(step, Read | Hand):
                     for delta in step.deltas:
                         yield delta
+                elif isinstance(step, Fail):
+                    answer = None
+                    raise step.error
                 try:
                     if isinstance(step, Read) and chunks is not None:
                         answer = await anext(chunks, None)
@@ -240,34 +271,39 @@ class Client:
             self._told.add(notice)
         attempt = 0
         while True:
-            seen: list[Delta] = []
+            arrived = _Arrived()
             try:
-                yield from self._attempt(planned, seen)
+                yield from self._attempt(planned, arrived)
+                logger.debug("answered by %s, request id %s", self.config.where, arrived.request_id)
                 return
             except ModelStudioError as error:
-                self._explain(error, seen, request)
-                if seen:
-                    raise
-                if asks_for_stream(error) and not planned.stream:
-                    planned = plan(request, model, stream=True)
-                    delay = 0.0
-                else:
-                    wait = retry_delay(
-                        error, attempt=attempt, max_retries=self.config.max_retries, jitter=random.random()
-                    )
-                    if wait is None:
-                        raise
-                    delay = wait
-                    attempt += 1
-                logger.debug("asking again in %.2f s after %s, %s", delay, type(error).__name__, error.status_code)
+                self._explain(error, arrived, request)
+                failure = error.without_frames()
+            if asks_for_stream(failure) and not planned.stream:
+                planned = plan(request, model, stream=True)
+                delay: float | None = 0.0
+            else:
+                delay = retry_delay(
+                    failure, attempt=attempt, max_retries=self.config.max_retries, jitter=random.random()
+                )
+                attempt += 1
+            logger.debug(
+                "%s: %s, status %s, code %s, request id %s, from %s",
+                "failed" if delay is None or arrived.deltas else f"asking again in {delay:.2f} s",
+                type(failure).__name__, failure.status_code, failure.code, failure.request_id, self.config.where,
+            )  # fmt: skip
+            if delay is None or arrived.deltas:
+                yield Fail(failure)
+                return
             yield Wait(delay)
 
-    def _attempt(self, planned: Plan, seen: list[Delta]) -> Flow:
+    def _attempt(self, planned: Plan, arrived: _Arrived) -> Flow:
         request, codec = planned.request, CODECS[self.config.protocol]
         call = codec.encode(request, stream=planned.stream)
         head: ResponseHead = yield Open(
             self.config.base_url + call.path, {**self._headers, **call.headers, **self.config.headers}, call.body
         )
+        arrived.head = head
         if not 200 <= head.status < 300:
             try:
                 body: bytes = yield ReadAll(_MAX_ERROR_BYTES)
@@ -282,13 +318,13 @@ class Client:
         if begins.startswith(_BEGINS_WHOLE) if streamed else not begins.startswith(_BEGINS_EVENTS):
             rest: bytes = (yield ReadAll(self.config.max_event_bytes)) if streamed else b""
             deltas = codec.decode(request, head, (data or b"") + rest)
-            seen += deltas
+            arrived.deltas += deltas
             yield Hand(deltas)
             return
         decoder = codec.stream(request, head, max_event_bytes=self.config.max_event_bytes)
         while True:
             deltas = decoder.finish() if data is None else decoder.feed(data)
-            seen += deltas
+            arrived.deltas += deltas
             if decoder.failure is not None or decoder.ended:
                 break
             data = yield Read(deltas)
@@ -313,10 +349,11 @@ class Client:
             f"({others}), set region= or base_url= to that one"
         )
 
-    def _explain(self, error: ModelStudioError, seen: list[Delta], request: ChatRequest) -> None:
+    def _explain(self, error: ModelStudioError, arrived: _Arrived, request: ChatRequest) -> None:
         """Add what only the client knows: what had arrived, where it was sent, with which key; and take the key out."""
-        if error.partial is None and any(not isinstance(delta, ResponseDelta) for delta in seen):
-            error.partial = fold(seen)
+        if error.partial is None and any(not isinstance(delta, ResponseDelta) for delta in arrived.deltas):
+            error.partial = fold(arrived.deltas)
+        error.request_id = error.request_id or arrived.request_id
         advice = _ADVICE.get(type(error), "")
         if isinstance(error, AuthenticationError):
             advice = self._about_the_key()

@@ -114,14 +114,14 @@ class ModelStudioError(Exception):
             self.response = replace(self.response, headers=headers, text=self.response.text.replace(secret, _REDACTED))
         if self.request_id is not None:
             self.request_id = self.request_id.replace(secret, _REDACTED)
-        behind: list[BaseException | None] = [self.__cause__, self.__context__]
-        known: set[int] = {id(self)}
-        while behind:
-            cause = behind.pop()
-            if cause is not None and id(cause) not in known:
-                known.add(id(cause))
-                cause.args = tuple(_redacted(argument, secret) for argument in cause.args)
-                behind += (cause.__cause__, cause.__context__)
+        for cause in _behind(self):
+            cause.args = tuple(_redacted(argument, secret) for argument in cause.args)
+
+    def without_frames(self: ErrorT) -> ErrorT:
+        """This error without the frames it came through, and those of its causes."""
+        for cause in _behind(self):
+            cause.__traceback__ = None
+        return self.with_traceback(None)
 
     def recast(self, cls: type[ErrorT]) -> ErrorT:
         """This error as one of `cls`, a subclass of its own class: same fields, cause and traceback."""
@@ -135,6 +135,18 @@ def _restore(cls: type[ErrorT], state: dict[str, Any]) -> ErrorT:
     error.args = (state["message"],)
     error.__dict__.update(state)
     return error
+
+
+def _behind(error: BaseException) -> list[BaseException]:
+    """The causes and contexts of `error`, each once."""
+    found: list[BaseException] = []
+    links = [error.__cause__, error.__context__]
+    while links:
+        link = links.pop()
+        if link is not None and link is not error and not any(link is known for known in found):
+            found.append(link)
+            links += (link.__cause__, link.__context__)
+    return found
 
 
 def _redacted(value: Any, secret: str) -> Any:

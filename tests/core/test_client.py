@@ -972,7 +972,7 @@ def test_an_unknown_protocol_is_refused() -> None:
 
 @every_way
 def test_log_lines_tell_no_secret(way: Way, caplog: pytest.LogCaptureFixture) -> None:
-    """A debug line for each retry and a warning for each decision against the caller; no key, no body."""
+    """A debug line for each retry and each answer, a warning for each decision against the caller; no key, no body."""
     tools = tuple({"type": "function", "function": {"name": name}} for name in "fg")
     with caplog.at_level(logging.DEBUG, "modelstudio_core"):
         run(
@@ -981,9 +981,10 @@ def test_log_lines_tell_no_secret(way: Way, caplog: pytest.LogCaptureFixture) ->
             replace(REQUEST, tools=tools, tool_choice="any"),
         )
     records = [record for record in caplog.records if record.name == "modelstudio_core"]
-    assert [record.levelname for record in records] == ["WARNING", "DEBUG"]
+    assert [record.levelname for record in records] == ["WARNING", "DEBUG", "DEBUG"]
     assert "2 tools" in records[0].getMessage()
-    assert "RateLimitError, 429" in records[1].getMessage()
+    assert "RateLimitError, status 429, code Throttling, request id" in records[1].getMessage()
+    assert f"answered by {CONFIG.where}, request id" in records[2].getMessage()
     assert "secret" not in caplog.text
 
 
@@ -993,6 +994,11 @@ DECIDED: list[tuple[str, dict[str, Any], str]] = [
     ("a forced call, always thinks", {"model": "qwq-plus", "tools": TWO[:1], "tool_choice": "any"}, "may think"),
     ("JSON mode, thinks", {"model": "qwen3.7-max", "response_format": {"type": "json_object"}}, "does not think"),
 ]
+
+
+def decisions(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """The log lines that tell a decision; others tell what was answered."""
+    return [record for record in caplog.records if record.getMessage().startswith("Model Studio: ")]
 
 
 @every_way
@@ -1006,10 +1012,10 @@ def test_a_decision_is_a_warning_once(
         for client in (Client(CONFIG, FakeTransport(OK, OK, OK)), Client(CONFIG, FakeTransport(OK))):
             for _ in range(len(client.transport.script)):  # type: ignore[attr-defined]
                 way(client, request)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "DEBUG", "WARNING"]
-    for record in caplog.records:
+    records = decisions(caplog)
+    assert [record.levelname for record in records] == ["WARNING", "DEBUG", "DEBUG", "WARNING"]
+    for record in records:
         assert record.name == "modelstudio_core"
-        assert record.getMessage().startswith("Model Studio: ")
         assert words in record.getMessage()
 
 
@@ -1019,7 +1025,7 @@ def test_another_decision_is_a_warning_of_its_own(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.DEBUG, "modelstudio_core"):
         for _, given, _ in DECIDED:
             complete(client, replace(REQUEST, **given))
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * len(DECIDED)
+    assert [record.levelname for record in decisions(caplog)] == ["WARNING"] * len(DECIDED)
 
 
 def test_closing_is_the_transports() -> None:

@@ -287,7 +287,7 @@ def test_a_traceback_with_its_locals_shows_no_key(
             call(llm)
     with_locals = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     shown = "".join(with_locals.format()) + "".join(traceback.format_exception(caught.value))
-    assert "_attempt" in shown
+    assert "raise step.error" in shown
     for at in range(len(KEY) - 8):
         assert KEY[at : at + 8] not in shown
 

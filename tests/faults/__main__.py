@@ -1,0 +1,37 @@
+"""Prints how many cells the table of faults has: `python -m tests.faults`. The same stands in docs/reliability.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.faults.dialects import DIALECTS
+from tests.faults.table import TABLE, cells
+from tests.faults.ways import WAYS
+
+
+def lines() -> Iterator[str]:
+    """A Markdown table: a line for each fault, a column for each protocol, in how many ways it was asked."""
+    names = list(DIALECTS)
+    yield "| What the server does | What comes of it | " + " | ".join(names) + " |"
+    yield "|---|---|" + "---:|" * len(names)
+    total: Counter[str] = Counter()
+    for group, faults in TABLE.items():
+        yield f"| **{group}** | |" + " |" * len(names)
+        for fault in faults:
+            counted = Counter(dialect.name for _, dialect, _ in cells([fault]))
+            total += counted
+            outcome = "the answer" if fault.error is None else f"`{fault.error.__name__}`"
+            if fault.partial:
+                outcome += ", with what had come"
+            if fault.requests > 1:
+                outcome += f", after {fault.requests} requests"
+            yield f"| {fault.name} | {outcome} | " + " | ".join(str(counted[name]) for name in names) + " |"
+    yield "| **cells** | | " + " | ".join(f"**{total[name]}**" for name in names) + " |"
+    yield ""
+    ways = ", ".join(way.name for way in WAYS)
+    yield f"{sum(total.values())} cells: {sum(map(len, TABLE.values()))} faults, asked by {ways}."
+
+
+if __name__ == "__main__":
+    print(*lines(), sep="\n")

@@ -1,0 +1,119 @@
+"""The two protocols as bytes: what a server sends for an answer, for a piece of one, and for an error.
+
+Shapes are those of recorded traffic: the compatible protocol ends with `[DONE]`, the native one with the end of the
+body; the native one names a status in a comment of each event, and says the string "null" for no finish reason.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+REQUEST_ID = "7d5c0ffe-e000-9000-8000-00000000fa17"
+PIECES = ("The sky ", "is blue", " ", "because 光 scatters.")
+TEXT = "".join(PIECES)
+PARTIAL = "".join(PIECES[:2])
+"""What has come when a fault strikes in mid-stream."""
+
+
+def written(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+class Dialect(ABC):
+    """One protocol, as its server speaks it. `request_id` is in the bodies of the native protocol alone."""
+
+    name: str
+    done: bytes
+
+    @abstractmethod
+    def chunk(self, text: str = "", *, finish: str | None = None, index: int = 0, usage: bool = False) -> Any:
+        """The object of one event."""
+
+    @abstractmethod
+    def whole(self, text: str, *, finish: str | None = "stop") -> Any:
+        """The object of a whole answer."""
+
+    @abstractmethod
+    def error(self, code: str, message: str, *, request_id: str | None = None) -> Any:
+        """The object of an error."""
+
+    @abstractmethod
+    def event(self, data: bytes, *, status: int = 200) -> bytes:
+        """One event, framed; one that says an error has a status of 400 or more."""
+
+    def said(self, *texts: str) -> bytes:
+        """Events with these texts."""
+        return b"".join(self.event(written(self.chunk(text))) for text in texts)
+
+    @abstractmethod
+    def last(self, *, finish: bool = True, usage: bool = True) -> bytes:
+        """The events that end an answer."""
+
+    def stream(self, *texts: str) -> bytes:
+        """A whole stream."""
+        return self.said(*(texts or PIECES)) + self.last() + self.done
+
+
+class Compatible(Dialect):
+    name = "openai"
+    done = b"data: [DONE]\n\n"
+
+    def _top(self, kind: str) -> dict[str, Any]:
+        return {"object": kind, "created": 1770000000, "model": "qwen-plus", "id": "chatcmpl-fa17"}
+
+    def chunk(self, text: str = "", *, finish: str | None = None, index: int = 0, usage: bool = False) -> Any:
+        choices: Sequence[Any] = (
+            [] if usage else [{"delta": {"content": text}, "index": index, "finish_reason": finish}]
+        )
+        counts = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12} if usage else None
+        return {**self._top("chat.completion.chunk"), "choices": choices, "usage": counts}
+
+    def whole(self, text: str, *, finish: str | None = "stop") -> Any:
+        message = {"role": "assistant", "content": text}
+        usage = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+        choice = {"message": message, "index": 0, "finish_reason": finish}
+        return {**self._top("chat.completion"), "choices": [choice], "usage": usage}
+
+    def error(self, code: str, message: str, *, request_id: str | None = None) -> Any:
+        said: dict[str, Any] = {"error": {"message": message, "type": "invalid_request_error", "code": code}}
+        return said if request_id is None else said | {"request_id": request_id}
+
+    def event(self, data: bytes, *, status: int = 200) -> bytes:
+        return b"data: " + data + b"\n\n"
+
+    def last(self, *, finish: bool = True, usage: bool = True) -> bytes:
+        ends = [self.chunk(finish="stop")] * finish + [self.chunk(usage=True)] * usage
+        return b"".join(self.event(written(end)) for end in ends)
+
+
+class Native(Dialect):
+    name = "dashscope"
+    done = b""
+
+    def chunk(self, text: str = "", *, finish: str | None = None, index: int = 0, usage: bool = False) -> Any:
+        message = {"role": "assistant", "content": text}
+        choice: dict[str, Any] = {"message": message, "finish_reason": finish or "null"}
+        if index:
+            choice["index"] = index
+        usages = {"input_tokens": 5, "output_tokens": 7, "total_tokens": 12}
+        return {"output": {"choices": [choice]}, "usage": usages, "request_id": REQUEST_ID}
+
+    def whole(self, text: str, *, finish: str | None = "stop") -> Any:
+        return self.chunk(text, finish=finish)
+
+    def error(self, code: str, message: str, *, request_id: str | None = None) -> Any:
+        said: Mapping[str, Any] = {"code": code, "message": message}
+        return said if request_id is None else {**said, "request_id": request_id}
+
+    def event(self, data: bytes, *, status: int = 200) -> bytes:
+        name = b"result" if status < 400 else b"error"
+        return b"id:1\nevent:%b\n:HTTP_STATUS/%d\ndata:%b\n\n" % (name, status, data)
+
+    def last(self, *, finish: bool = True, usage: bool = True) -> bytes:
+        return self.event(written(self.chunk(finish="stop"))) if finish else b""
+
+
+DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (Compatible(), Native())}

@@ -1,0 +1,129 @@
+"""The table of faults, cell by cell: the right answer or the right error, at once, and nothing left behind."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import pickle
+import socket
+import traceback
+from typing import Any
+
+import pytest
+
+from modelstudio_core.transport import Transport
+from tests.faults.dialects import REQUEST_ID, TEXT, Dialect
+from tests.faults.steps import KEY, good
+from tests.faults.table import DEADLINE, TABLE, Fault, cells
+from tests.faults.ways import Heard, Way
+from tests.loopback import Exchange, Loopback
+
+CELLS = cells(list(itertools.chain(*TABLE.values())))
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of each wait before a further try; none is waited for."""
+    found: list[float] = []
+
+    async def asleep(_: Transport, seconds: float) -> None:
+        found.append(seconds)
+
+    monkeypatch.setattr(Transport, "sleep", lambda _, seconds: found.append(seconds))
+    monkeypatch.setattr(Transport, "asleep", asleep)
+    return found
+
+
+def scripts(fault: Fault, dialect: Dialect) -> list[Any]:
+    """The server's answers: to each request of the faulty call, then to the good one that follows."""
+
+    def faulty(exchange: Exchange) -> None:
+        for step in fault.steps:
+            step(exchange, dialect)
+
+    def healthy(exchange: Exchange) -> None:
+        good(exchange, dialect)
+
+    last = healthy if fault.then else faulty
+    return [*[faulty] * (fault.requests - 1), last, healthy]
+
+
+@pytest.mark.parametrize(("fault", "dialect", "way"), CELLS, ids=[f"{f.name}-{d.name}-{w.name}" for f, d, w in CELLS])
+async def test_cell(
+    fault: Fault, dialect: Dialect, way: Way, waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer, or the error with all it knows; so many requests; in time; the connection kept or closed; no key."""
+    caplog.set_level(logging.DEBUG)
+    settings: dict[str, Any] = {"model": "qwen-plus", "protocol": dialect.name, "api_key": KEY, **fault.settings}
+    if fault.wire == "stream":
+        settings["streaming"] = True
+    with Loopback(scripts(fault, dialect)) as server:
+        if fault.requests == 0:
+            await refused(fault, way, settings)
+            return
+        model = way.make(base_url=server.url, **settings)
+        heard = await way(model)
+        check(fault, dialect, way, heard)
+        assert len(server.requests) == fault.requests
+        if fault.waits is not None:
+            assert waits == list(fault.waits)
+        assert len(waits) == fault.requests - 1
+        left = 1 if fault.pooled else 0
+        assert server.wait_until(lambda it: it.open_connections == left), server.open_connections
+        opened = server.connections
+        again = await way(model)
+        assert (again.text, again.error) == (TEXT, None)
+        assert server.connections == opened + (not fault.pooled)
+        await model.aclose()
+    shown = caplog.text + "".join(f"{record.args}" for record in caplog.records)
+    assert KEY not in shown
+    assert "because" not in shown  # nor what was said
+
+
+async def refused(fault: Fault, way: Way, settings: dict[str, Any]) -> None:
+    """Nobody listens at an address that is bound and no more."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        model = way.make(base_url=f"http://127.0.0.1:{bound.getsockname()[1]}", **settings)
+        heard = await way(model)
+    assert type(heard.error).__name__ == fault.error.__name__  # type: ignore[union-attr]
+    assert fault.said in str(heard.error)
+    assert heard.seconds < DEADLINE
+
+
+def check(fault: Fault, dialect: Dialect, way: Way, heard: Heard) -> None:
+    """What a call gave against what its row says."""
+    assert heard.seconds < DEADLINE
+    if fault.error is None:
+        assert (heard.text, heard.error) == (fault.text, None)
+        assert heard.request_id == (REQUEST_ID if fault.known else None)
+        return
+    error = heard.error
+    assert error is not None, f"{heard.text!r} was taken for an answer"
+    # the class itself, as the adapter knows it, and no subclass: those say more than is known
+    assert (type(error).__name__, isinstance(error, fault.error)) == (fault.error.__name__, True), repr(error)
+    assert fault.said in error.message
+    if fault.status is not None:
+        assert error.status_code == fault.status
+    if fault.code is not None:
+        assert error.code == fault.code[dialect.name]
+    assert error.request_id == (REQUEST_ID if fault.known else None)
+    partial = error.partial.choices[0].text if error.partial and error.partial.choices else None
+    assert partial == (fault.partial or None)
+    assert heard.text == ((fault.partial or "") if way.streams and fault.handed else "")
+    survives_pickle(error)
+    assert KEY not in "".join(traceback.format_exception(error)) + repr(error.__dict__)
+
+
+def survives_pickle(error: Exception) -> None:
+    """An error comes back from a worker process with all it knows."""
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), again.__dict__) == (str(error), error.__dict__)
+
+
+def test_the_table_is_whole() -> None:
+    """No two rows have one name, and each says either an answer or an error."""
+    rows: list[Fault] = list(itertools.chain(*TABLE.values()))
+    assert len({row.name for row in rows}) == len(rows)
+    assert all((row.text is None) != (row.error is None) for row in rows)

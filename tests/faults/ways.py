@@ -1,0 +1,86 @@
+"""The eight ways of asking, four an adapter, behind one function that tells what was heard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_modelstudio import ChatModelStudio
+from modelstudio_core.errors import ModelStudioError
+
+
+@dataclass
+class Heard:
+    """What came of one call."""
+
+    pieces: list[str] = field(default_factory=list)
+    request_id: str | None = None
+    error: ModelStudioError | None = None
+    seconds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of asking. `streams`: pieces are handed on as they come."""
+
+    name: str
+    streams: bool
+    make: Callable[..., Any]
+    ask: Callable[[Any, Heard], Any]
+
+    async def __call__(self, model: Any) -> Heard:
+        """Ask `model`; whatever it raises but this package's errors comes out."""
+        heard = Heard()
+        began = time.monotonic()
+        try:
+            asked = self.ask(model, heard)
+            if asked is not None:
+                await asked
+        except ModelStudioError as error:
+            heard.error = error
+        heard.seconds = time.monotonic() - began
+        return heard
+
+
+PROMPT = "Why is the sky blue?"
+
+
+def _langchain(message: Any, heard: Heard) -> None:
+    heard.pieces.append(message.text)
+    heard.request_id = message.response_metadata.get("request_id") or heard.request_id
+
+
+def _each(found: Iterable[Any], take: Callable[[Any, Heard], None], heard: Heard) -> None:
+    for item in found:
+        take(item, heard)
+
+
+def _invoke(model: Any, heard: Heard) -> None:
+    _langchain(model.invoke(PROMPT), heard)
+
+
+def _stream(model: Any, heard: Heard) -> None:
+    _each(model.stream(PROMPT), _langchain, heard)
+
+
+async def _ainvoke(model: Any, heard: Heard) -> None:
+    _langchain(await model.ainvoke(PROMPT), heard)
+
+
+async def _astream(model: Any, heard: Heard) -> None:
+    async for chunk in model.astream(PROMPT):
+        _langchain(chunk, heard)
+
+
+WAYS: tuple[Way, ...] = (
+    Way("invoke", False, ChatModelStudio, _invoke),
+    Way("stream", True, ChatModelStudio, _stream),
+    Way("ainvoke", False, ChatModelStudio, _ainvoke),
+    Way("astream", True, ChatModelStudio, _astream),
+)
