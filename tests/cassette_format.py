@@ -80,6 +80,15 @@ def play(name: str) -> Iterator[Cassette]:
 
 
 @contextmanager
+def play_often(name: str) -> Iterator[Cassette]:
+    """Answers every request to a path that `cassettes/{name}.yaml` has as often as it is made, whatever it asks."""
+    with _vcr(CassetteFormat()).use_cassette(
+        str(cassette_path(name)), record_mode="none", match_on=("method", "path"), allow_playback_repeats=True
+    ) as cassette:
+        yield cassette
+
+
+@contextmanager
 def recording(name: str, origin: Origin, *, secrets: Sequence[str] = ()) -> Iterator[None]:
     """Lets requests inside through, and writes them and their answers to `cassettes/{name}.yaml` at the end.
 

@@ -1,12 +1,14 @@
-"""The real local model, started once for all tests of the adapter that talk to it."""
+"""The real local model, started once for all tests of the adapter that talk to it; the standard suite's cassettes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from vcr.cassette import Cassette
 
 import local_model
+from tests.cassette_format import play_often
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +19,13 @@ def local_model_url() -> Iterator[str]:
     """
     with local_model.running(force_auto=True, model_name="qwen-flash") as server:
         yield server.base_url
+
+
+@pytest.fixture(autouse=True)
+def vcr(request: pytest.FixtureRequest) -> Iterator[Cassette | None]:
+    """In place of the plugin's fixture: for a test that is marked "vcr", its class's cassette, in our form."""
+    if request.node.get_closest_marker("vcr") is None:
+        yield None
+        return
+    with play_often(request.cls.cassette) as cassette:
+        yield cassette

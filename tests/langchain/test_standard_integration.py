@@ -1,7 +1,7 @@
 """langchain-tests' own integration suite, unmodified, against the real local model, thinking off and on.
 
-Not run: `test_json_mode`, which a model of 135 million parameters cannot do (JSON mode is tested by cassette). The
-properties say what the local model can take; it reads text only.
+The properties say what a model of 135 million parameters can do: it reads text only, and writes no JSON that it was not
+held to. test_standard_documented.py runs the suite for the rest.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from langchain_modelstudio import ChatModelStudio
@@ -17,6 +18,7 @@ from langchain_modelstudio import ChatModelStudio
 
 class _Integration(ChatModelIntegrationTests):
     base_url = ""
+    cassette = "local/plain_stream"
 
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
@@ -43,6 +45,21 @@ class _Integration(ChatModelIntegrationTests):
     def supports_anthropic_inputs(self) -> bool:
         return True
 
+    @property
+    def enable_vcr_tests(self) -> bool:
+        return True
+
+    @property
+    def supported_usage_metadata_details(self) -> Any:
+        return {"invoke": ["cache_read_input"], "stream": ["cache_read_input"]}
+
+    def invoke_with_cache_read_input(self, *, stream: bool = False) -> AIMessage:
+        llm = ChatModelStudio(**self.chat_model_params, max_tokens=16)
+        if not stream:
+            return llm.invoke("Hello")
+        first, *rest = llm.stream("Hello")
+        return first + rest
+
 
 class TestThinkingOff(_Integration):
     """A hybrid model whose thinking is off by default."""
@@ -50,6 +67,8 @@ class TestThinkingOff(_Integration):
 
 class TestThinkingOn(_Integration):
     """The same, asked to think: invoke streams on the wire, and forced tool choices become auto."""
+
+    cassette = "local/thinking_stream"
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
