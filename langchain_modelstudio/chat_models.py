@@ -5,30 +5,24 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, BaseRunManager, CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableMap
 from langchain_core.tools import BaseTool
-from langchain_core.utils.utils import LC_ID_PREFIX
 from langchain_protocol.protocol import MessagesData
 from pydantic import BaseModel, model_validator
 from typing_extensions import Self
 
+from langchain_modelstudio.answers import Chunks, from_core_result, message_id
 from langchain_modelstudio.blocks import PROVIDER
-from langchain_modelstudio.copies import generation_chunk
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from langchain_modelstudio.events import EventWriter
-from langchain_modelstudio.messages import (
-    from_core_choice,
-    from_core_delta,
-    last_chunk,
-    to_core_messages,
-)
+from langchain_modelstudio.messages import to_core_messages
 from langchain_modelstudio.profiles import model_profile
 from langchain_modelstudio.structured import (
     METHODS,
@@ -135,7 +129,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
     ) -> ChatResult:
         with langchain_errors():
             request, model = self._request(messages, stop, kwargs)
-            return _chat_result(self.core_client().complete(request, model))
+            return from_core_result(self.core_client().complete(request, model))
 
     async def _agenerate(
         self,
@@ -146,7 +140,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
     ) -> ChatResult:
         with langchain_errors():
             request, model = self._request(messages, stop, kwargs)
-            return _chat_result(await self.core_client().acomplete(request, model))
+            return from_core_result(await self.core_client().acomplete(request, model))
 
     def _stream(
         self,
@@ -157,7 +151,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
-            chunks = _Chunks(v1=self.output_version == "v1")
+            chunks = Chunks(v1=self.output_version == "v1")
             for delta in self.core_client().stream(request, model):
                 if (chunk := chunks.of(delta)) is not None:
                     if run_manager:
@@ -177,7 +171,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
-            chunks = _Chunks(v1=self.output_version == "v1")
+            chunks = Chunks(v1=self.output_version == "v1")
             async for delta in self.core_client().astream(request, model):
                 if (chunk := chunks.of(delta)) is not None:
                     if run_manager:
@@ -197,7 +191,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
     ) -> Iterator[MessagesData]:
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
-            events = EventWriter(_message_id(run_manager))
+            events = EventWriter(message_id(run_manager))
             for delta in self.core_client().stream(request, model):
                 yield from events.of(delta)
             yield from events.end()
@@ -211,7 +205,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
     ) -> AsyncIterator[MessagesData]:
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
-            events = EventWriter(_message_id(run_manager))
+            events = EventWriter(message_id(run_manager))
             async for delta in self.core_client().astream(request, model):
                 for event in events.of(delta):
                     yield event
@@ -380,54 +374,3 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
 
 
 _response_format = response_format  # under a name that the argument does not hide
-
-
-class _Chunks:
-    """The chunks of one stream: one for each delta, and one at the end for all that is said once."""
-
-    def __init__(self, *, v1: bool) -> None:
-        self.v1 = v1
-        self.response = core.ResponseDelta()
-        self.finish_reason: str | None = None
-        self.usage: core.Usage | None = None
-
-    def of(self, delta: core.Delta) -> ChatGenerationChunk | None:
-        """The chunk of a delta; None where the last chunk says it."""
-        message = from_core_delta(delta, v1=self.v1)
-        if message is not None:
-            return generation_chunk(message)
-        if isinstance(delta, core.ResponseDelta):
-            self.response = delta
-        elif isinstance(delta, core.FinishDelta):
-            self.finish_reason = delta.reason
-        elif isinstance(delta, core.UsageDelta):
-            self.usage = delta.usage
-        return None
-
-    def last(self) -> ChatGenerationChunk:
-        """The chunk that ends the stream."""
-        return ChatGenerationChunk(message=last_chunk(self.response, self.finish_reason, self.usage, v1=self.v1))
-
-
-def _message_id(run_manager: BaseRunManager | None) -> str:
-    """The id that langchain-core gives a message which has none of its own."""
-    return "" if run_manager is None else f"{LC_ID_PREFIX}-{run_manager.run_id}"
-
-
-def _chat_result(result: core.ChatResult) -> ChatResult:
-    generations = []
-    for choice in result.choices:
-        message = from_core_choice(choice, result)
-        info = {name: message.response_metadata.get(name) for name in ("finish_reason", "logprobs")}
-        generations.append(
-            ChatGeneration(message=message, generation_info={k: v for k, v in info.items() if v is not None})
-        )
-    usage = result.usage
-    output: dict[str, Any] = {"model_name": result.response.model} if result.response.model else {}
-    if usage is not None:
-        output["token_usage"] = {
-            "prompt_tokens": usage.input_tokens,
-            "completion_tokens": usage.output_tokens,
-            "total_tokens": usage.total_tokens,
-        }
-    return ChatResult(generations=generations, llm_output=output)

@@ -12,8 +12,8 @@ from typing import Any, cast
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_protocol.protocol import MessagesData
 
+from langchain_modelstudio.answers import from_core_choice
 from langchain_modelstudio.blocks import PROVIDER, audio_piece, with_mime_type
-from langchain_modelstudio.messages import from_core_choice
 from modelstudio_core.accumulate import Accumulator
 from modelstudio_core.types import AudioDelta, Choice, Delta, ReasoningDelta, ResponseDelta, TextDelta, ToolCallDelta
 

@@ -1,4 +1,4 @@
-"""LangChain messages to core messages, and core deltas and results to LangChain messages. Translation only.
+"""LangChain messages to core messages: translation only. The way back is `answers`.
 
 `AIMessage.tool_calls` is the truth about tool calls, whatever stale copies `additional_kwargs` or content blocks hold;
 so a history from another provider comes across whole. What the service cannot take is refused by name.
@@ -15,40 +15,22 @@ from langchain_core.messages import (
     BaseMessage,
     ChatMessage,
     HumanMessage,
-    InvalidToolCall,
     SystemMessage,
-    ToolCall,
     ToolMessage,
-    UsageMetadata,
 )
-from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails
-from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
-from langchain_modelstudio.blocks import PROVIDER, audio_piece
-from langchain_modelstudio.chunks import ModelStudioMessageChunk
-from langchain_modelstudio.copies import message_chunk
 from langchain_modelstudio.functions import with_tool_messages
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.media import ADDRESSES, audio_format, checked_address, data_uri
 from modelstudio_core.tools import arguments_text
 from modelstudio_core.types import (
-    AudioDelta,
     AudioPart,
-    ChatResult,
-    Choice,
-    Delta,
     FunctionCall,
     ImagePart,
-    LogprobsDelta,
     Message,
     Part,
-    ReasoningDelta,
-    ResponseDelta,
     Role,
-    TextDelta,
     TextPart,
-    ToolCallDelta,
-    Usage,
     VideoPart,
 )
 
@@ -59,9 +41,6 @@ _REASONING_BLOCKS = ("reasoning", "thinking")
 _DROPPED_FROM_ASSISTANT = ("tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "function_call",
                            "redacted_thinking", "non_standard", "server_tool_call", "server_tool_call_chunk",
                            "server_tool_result", "audio", *_REASONING_BLOCKS)  # fmt: skip
-
-
-# ---------------------------------------------------------------- to the core
 
 
 def to_core_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
@@ -231,115 +210,3 @@ def _address(block: Mapping[str, Any], kind: str, mime: str) -> str:
 def _hint(block: Mapping[str, Any], name: str) -> Any:
     extras = block.get("extras")
     return block.get(name, extras.get(name) if isinstance(extras, Mapping) else None)
-
-
-# ---------------------------------------------------------------- from the core
-
-
-def from_core_usage(usage: Usage) -> UsageMetadata:
-    """The counts in LangChain's form, with the details that the service gave and no others."""
-    given = {
-        "audio": usage.input_audio_tokens,
-        "cache_creation": usage.cache_creation_tokens,
-        "cache_read": usage.cached_tokens,
-        "image": usage.input_image_tokens,
-        "video": usage.input_video_tokens,
-    }
-    taken = {"audio": usage.output_audio_tokens, "reasoning": usage.reasoning_tokens}
-    metadata = UsageMetadata(
-        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, total_tokens=usage.total_tokens
-    )
-    if inputs := {name: count for name, count in given.items() if count is not None}:
-        metadata["input_token_details"] = InputTokenDetails(**inputs)  # type: ignore[typeddict-item]
-    if outputs := {name: count for name, count in taken.items() if count is not None}:
-        metadata["output_token_details"] = OutputTokenDetails(**outputs)  # type: ignore[typeddict-item]
-    return metadata
-
-
-def from_core_response(response: ResponseDelta, finish_reason: str | None) -> dict[str, Any]:
-    """The response metadata: who answered, and why it ended."""
-    metadata = {
-        "finish_reason": finish_reason,
-        "model_name": response.model,
-        "id": response.id,
-        "request_id": response.request_id,
-        "created": response.created,
-        "system_fingerprint": response.system_fingerprint,
-    }
-    return {"model_provider": PROVIDER} | {name: value for name, value in metadata.items() if value is not None}
-
-
-def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
-    """One whole answer as a message; usage belongs to the response, so only the first choice has it."""
-    metadata = from_core_response(result.response, choice.finish_reason)
-    if choice.logprobs:
-        metadata["logprobs"] = {"content": [dict(item) for item in choice.logprobs]}
-    kwargs: dict[str, Any] = {}
-    if choice.reasoning:
-        kwargs["reasoning_content"] = choice.reasoning
-    if choice.audio is not None:
-        audio = choice.audio
-        kwargs["audio"] = _audio_fields(AudioDelta(audio.data, audio.transcript, audio.id, audio.expires_at))
-    calls: list[ToolCall] = [tool_call(name=c.name, args=c.args, id=c.id) for c in choice.tool_calls]
-    invalid: list[InvalidToolCall] = [
-        invalid_tool_call(name=c.name, args=c.arguments, id=c.id, error=c.error) for c in choice.invalid_tool_calls
-    ]
-    first = not result.choices or choice is result.choices[0]
-    return AIMessage(
-        content=choice.text,
-        additional_kwargs=kwargs,
-        tool_calls=calls,
-        invalid_tool_calls=invalid,
-        response_metadata=metadata,
-        usage_metadata=from_core_usage(result.usage) if result.usage is not None and first else None,
-    )
-
-
-def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChunk | None:
-    """One delta as a chunk; None for what the last chunk says (`last_chunk`).
-
-    Each delta has a chunk of its own: text and a tool fragment in one chunk would make langchain-core take the
-    fragment for a finished call. `v1`: content as typed blocks, whose indices are ours, since langchain-core would
-    give the first block and the first tool call the same one and merge them.
-    """
-    if not v1 and type(delta) is TextDelta:  # nearly all of them
-        return message_chunk(delta.text)
-    blocks: list[str | dict[Any, Any]] = []
-    more: dict[str, Any] = {}
-    if isinstance(delta, TextDelta):
-        blocks = [{"type": "text", "text": delta.text, "index": "lc_text"}]
-    elif isinstance(delta, ReasoningDelta):
-        more = {"additional_kwargs": {"reasoning_content": delta.text}}
-        blocks = [{"type": "reasoning", "reasoning": delta.text, "index": "lc_reasoning"}]
-    elif isinstance(delta, ToolCallDelta):
-        fragment = tool_call_chunk(name=delta.name, args=delta.arguments, id=delta.id, index=delta.index)
-        more = {"tool_call_chunks": [fragment], "response_metadata": {"model_provider": PROVIDER}}
-        blocks = [{**fragment, "index": f"lc_tool_call_{delta.index}"}]
-    elif isinstance(delta, AudioDelta):
-        audio = _audio_fields(delta)
-        more = {"additional_kwargs": {"audio": audio}, "response_metadata": {"model_provider": PROVIDER}}
-        blocks = [{**audio_piece(audio), "index": "lc_audio"}]
-    elif isinstance(delta, LogprobsDelta):
-        more = {"response_metadata": {"logprobs": {"content": [dict(item) for item in delta.content]}}}
-    else:
-        return None
-    if v1:
-        more["response_metadata"] = {**more.get("response_metadata", {}), "output_version": "v1"}
-    return message_chunk(blocks if v1 else "", **more)
-
-
-def _audio_fields(audio: AudioDelta) -> dict[str, Any]:
-    fields = {"id": audio.id, "data": audio.data, "transcript": audio.transcript, "expires_at": audio.expires_at}
-    return {name: value for name, value in fields.items() if value}
-
-
-def last_chunk(
-    response: ResponseDelta, finish_reason: str | None, usage: Usage | None, *, v1: bool = False
-) -> ModelStudioMessageChunk:
-    """The chunk that ends a stream: all metadata, each key only here, since langchain-core adds what comes twice."""
-    return ModelStudioMessageChunk(
-        content=[] if v1 else "",
-        response_metadata=from_core_response(response, finish_reason) | ({"output_version": "v1"} if v1 else {}),
-        usage_metadata=from_core_usage(usage) if usage is not None else None,
-        chunk_position="last",
-    )

@@ -13,8 +13,8 @@ from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
 from langchain_modelstudio import chunks, copies
+from langchain_modelstudio.answers import from_core_delta
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
-from langchain_modelstudio.messages import from_core_delta
 from modelstudio_core.types import AudioDelta, Delta, LogprobsDelta, ReasoningDelta, TextDelta, ToolCallDelta
 
 DELTAS: list[Delta] = [

@@ -1,0 +1,192 @@
+"""Core deltas and results to LangChain messages and chunks. Translation only; the other way is `messages`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.callbacks import BaseRunManager
+from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall, UsageMetadata
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
+from langchain_core.outputs import ChatResult as LangChainResult
+from langchain_core.utils.utils import LC_ID_PREFIX
+
+from langchain_modelstudio.blocks import PROVIDER, audio_piece
+from langchain_modelstudio.chunks import ModelStudioMessageChunk
+from langchain_modelstudio.copies import generation_chunk, message_chunk
+from modelstudio_core.types import (
+    AudioDelta,
+    ChatResult,
+    Choice,
+    Delta,
+    FinishDelta,
+    LogprobsDelta,
+    ReasoningDelta,
+    ResponseDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+
+
+def from_core_usage(usage: Usage) -> UsageMetadata:
+    """The counts in LangChain's form, with the details that the service gave and no others."""
+    given = {
+        "audio": usage.input_audio_tokens,
+        "cache_creation": usage.cache_creation_tokens,
+        "cache_read": usage.cached_tokens,
+        "image": usage.input_image_tokens,
+        "video": usage.input_video_tokens,
+    }
+    taken = {"audio": usage.output_audio_tokens, "reasoning": usage.reasoning_tokens}
+    metadata = UsageMetadata(
+        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, total_tokens=usage.total_tokens
+    )
+    if inputs := {name: count for name, count in given.items() if count is not None}:
+        metadata["input_token_details"] = InputTokenDetails(**inputs)  # type: ignore[typeddict-item]
+    if outputs := {name: count for name, count in taken.items() if count is not None}:
+        metadata["output_token_details"] = OutputTokenDetails(**outputs)  # type: ignore[typeddict-item]
+    return metadata
+
+
+def from_core_response(response: ResponseDelta, finish_reason: str | None) -> dict[str, Any]:
+    """The response metadata: who answered, and why it ended."""
+    metadata = {
+        "finish_reason": finish_reason,
+        "model_name": response.model,
+        "id": response.id,
+        "request_id": response.request_id,
+        "created": response.created,
+        "system_fingerprint": response.system_fingerprint,
+    }
+    return {"model_provider": PROVIDER} | {name: value for name, value in metadata.items() if value is not None}
+
+
+def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
+    """One whole answer as a message; usage belongs to the response, so only the first choice has it."""
+    metadata = from_core_response(result.response, choice.finish_reason)
+    if choice.logprobs:
+        metadata["logprobs"] = {"content": [dict(item) for item in choice.logprobs]}
+    kwargs: dict[str, Any] = {}
+    if choice.reasoning:
+        kwargs["reasoning_content"] = choice.reasoning
+    if choice.audio is not None:
+        audio = choice.audio
+        kwargs["audio"] = _audio_fields(AudioDelta(audio.data, audio.transcript, audio.id, audio.expires_at))
+    calls: list[ToolCall] = [tool_call(name=c.name, args=c.args, id=c.id) for c in choice.tool_calls]
+    invalid: list[InvalidToolCall] = [
+        invalid_tool_call(name=c.name, args=c.arguments, id=c.id, error=c.error) for c in choice.invalid_tool_calls
+    ]
+    first = not result.choices or choice is result.choices[0]
+    return AIMessage(
+        content=choice.text,
+        additional_kwargs=kwargs,
+        tool_calls=calls,
+        invalid_tool_calls=invalid,
+        response_metadata=metadata,
+        usage_metadata=from_core_usage(result.usage) if result.usage is not None and first else None,
+    )
+
+
+def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChunk | None:
+    """One delta as a chunk; None for what the last chunk says (`last_chunk`).
+
+    Each delta has a chunk of its own: text and a tool fragment in one chunk would make langchain-core take the
+    fragment for a finished call. `v1`: content as typed blocks, whose indices are ours, since langchain-core would
+    give the first block and the first tool call the same one and merge them.
+    """
+    if not v1 and type(delta) is TextDelta:  # nearly all of them
+        return message_chunk(delta.text)
+    blocks: list[str | dict[Any, Any]] = []
+    more: dict[str, Any] = {}
+    if isinstance(delta, TextDelta):
+        blocks = [{"type": "text", "text": delta.text, "index": "lc_text"}]
+    elif isinstance(delta, ReasoningDelta):
+        more = {"additional_kwargs": {"reasoning_content": delta.text}}
+        blocks = [{"type": "reasoning", "reasoning": delta.text, "index": "lc_reasoning"}]
+    elif isinstance(delta, ToolCallDelta):
+        fragment = tool_call_chunk(name=delta.name, args=delta.arguments, id=delta.id, index=delta.index)
+        more = {"tool_call_chunks": [fragment], "response_metadata": {"model_provider": PROVIDER}}
+        blocks = [{**fragment, "index": f"lc_tool_call_{delta.index}"}]
+    elif isinstance(delta, AudioDelta):
+        audio = _audio_fields(delta)
+        more = {"additional_kwargs": {"audio": audio}, "response_metadata": {"model_provider": PROVIDER}}
+        blocks = [{**audio_piece(audio), "index": "lc_audio"}]
+    elif isinstance(delta, LogprobsDelta):
+        more = {"response_metadata": {"logprobs": {"content": [dict(item) for item in delta.content]}}}
+    else:
+        return None
+    if v1:
+        more["response_metadata"] = {**more.get("response_metadata", {}), "output_version": "v1"}
+    return message_chunk(blocks if v1 else "", **more)
+
+
+def _audio_fields(audio: AudioDelta) -> dict[str, Any]:
+    fields = {"id": audio.id, "data": audio.data, "transcript": audio.transcript, "expires_at": audio.expires_at}
+    return {name: value for name, value in fields.items() if value}
+
+
+def last_chunk(
+    response: ResponseDelta, finish_reason: str | None, usage: Usage | None, *, v1: bool = False
+) -> ModelStudioMessageChunk:
+    """The chunk that ends a stream: all metadata, each key only here, since langchain-core adds what comes twice."""
+    return ModelStudioMessageChunk(
+        content=[] if v1 else "",
+        response_metadata=from_core_response(response, finish_reason) | ({"output_version": "v1"} if v1 else {}),
+        usage_metadata=from_core_usage(usage) if usage is not None else None,
+        chunk_position="last",
+    )
+
+
+class Chunks:
+    """The chunks of one stream: one for each delta, and one at the end for all that is said once."""
+
+    def __init__(self, *, v1: bool) -> None:
+        self.v1 = v1
+        self.response = ResponseDelta()
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+
+    def of(self, delta: Delta) -> ChatGenerationChunk | None:
+        """The chunk of a delta; None where the last chunk says it."""
+        message = from_core_delta(delta, v1=self.v1)
+        if message is not None:
+            return generation_chunk(message)
+        if isinstance(delta, ResponseDelta):
+            self.response = delta
+        elif isinstance(delta, FinishDelta):
+            self.finish_reason = delta.reason
+        elif isinstance(delta, UsageDelta):
+            self.usage = delta.usage
+        return None
+
+    def last(self) -> ChatGenerationChunk:
+        """The chunk that ends the stream."""
+        return ChatGenerationChunk(message=last_chunk(self.response, self.finish_reason, self.usage, v1=self.v1))
+
+
+def message_id(run_manager: BaseRunManager | None) -> str:
+    """The id that langchain-core gives a message which has none of its own."""
+    return "" if run_manager is None else f"{LC_ID_PREFIX}-{run_manager.run_id}"
+
+
+def from_core_result(result: ChatResult) -> LangChainResult:
+    """A whole response: a generation for each choice, and the tokens where older callbacks look for them."""
+    generations = []
+    for choice in result.choices:
+        message = from_core_choice(choice, result)
+        info = {name: message.response_metadata.get(name) for name in ("finish_reason", "logprobs")}
+        generations.append(
+            ChatGeneration(message=message, generation_info={k: v for k, v in info.items() if v is not None})
+        )
+    usage = result.usage
+    output: dict[str, Any] = {"model_name": result.response.model} if result.response.model else {}
+    if usage is not None:
+        output["token_usage"] = {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.total_tokens,
+        }
+    return LangChainResult(generations=generations, llm_output=output)
