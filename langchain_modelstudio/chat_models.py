@@ -302,7 +302,8 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         """Answers that follow a schema.
 
         Args:
-            schema: a pydantic class, TypedDict, JSON schema or OpenAI function. May be None for "json_mode" only.
+            schema: a pydantic class, whose objects come out, or a TypedDict, JSON schema or OpenAI function, for which
+                dicts come out as they were given, unchecked. May be None for "json_mode" only.
             method: "json_schema" (the service constrains the answer), "function_calling" (the answer is a forced
                 call) or "json_mode" (any JSON object; say in the prompt which). Default: "json_schema" where the
                 model is listed for it, else "function_calling".

@@ -3,7 +3,8 @@
 langchain-core repairs the arguments of a chunk's tool calls each time chunks are added, the last time too
 (`AIMessageChunk.init_tool_calls` calls `parse_partial_json`; langchain#39275), so a plain chunk turns `{"city": "New `
 into the call `{"city": "New"}`. While a stream runs that is useful: agents show what is there. Once the last chunk has
-been added it is wrong. This chunk is strict from then on, by the core's own rule, with the raw text verbatim.
+been added it is wrong. This chunk is strict from then on, by the core's own rule, with the raw text verbatim. One sum
+remains lenient, which langchain-core makes without asking: a plain chunk, and no stream here has any, plus a list.
 """
 
 from __future__ import annotations

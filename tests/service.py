@@ -1,8 +1,8 @@
 """A service that answers in Model Studio's compatible dialect what a test says, whole or streamed as it is asked.
 
-The bytes are composed here, in the shapes that recorded traffic of the service has (design.md, section 4): the first
-delta of a stream has empty texts, a call's id and name come once and then as "" or not at all, text that is not there
-is null, usage comes last on a chunk with `choices: []`.
+The bytes are composed here, in the shapes that recorded traffic of the service has: the first delta of a stream has
+empty texts, a call's id and name come once and then as "" or not at all, text that is not there is null, usage comes
+last on a chunk with `choices: []`.
 """
 
 from __future__ import annotations

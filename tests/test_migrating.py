@@ -73,6 +73,32 @@ def test_the_tables_name_what_is_there() -> None:
     assert named - set(ChatModelStudio.model_fields) <= OF_A_CALL
 
 
+# the fields of the classes, in the versions that the page names
+FIELDS = {
+    "From ChatTongyi": "client model model_name model_kwargs top_p dashscope_api_key api_key streaming max_retries",
+    "From ChatQwen and ChatQwQ": "model model_name api_key api_base base_url enable_thinking thinking_budget",
+    "From ChatOpenAI with a base_url": """
+        client async_client root_client root_async_client model model_name temperature model_kwargs
+        api_key openai_api_key base_url openai_api_base organization openai_organization openai_proxy
+        timeout request_timeout stream_usage max_retries presence_penalty frequency_penalty seed logprobs
+        top_logprobs logit_bias streaming n top_p max_tokens max_completion_tokens reasoning_effort
+        reasoning verbosity tiktoken_model_name default_headers default_query http_client
+        http_async_client http_socket_options stream_chunk_timeout stop stop_sequences extra_body
+        include_response_headers disabled_params context_management include prompt_cache_options
+        service_tier store truncation use_previous_response_id use_responses_api output_version
+    """,
+}
+
+
+@pytest.mark.parametrize("section", FIELDS)
+def test_the_tables_are_complete(section: str) -> None:
+    """Each field of the class that people come from is in the left column of its table."""
+    [text] = [part for part in TEXT_OF_PAGE.split("\n## ") if part.startswith(section)]
+    left = [row for row, _ in re.findall(r"^\| (.+) \| (.+) \|$", text, re.MULTILINE)]
+    named = set(re.findall(r"`(\w+)", " ".join(left)))
+    assert set(FIELDS[section].split()) <= named
+
+
 LEFT_OVER = [
     ("dashscope_api_key", "api_key"),
     ("model_kwargs", "extra_body"),

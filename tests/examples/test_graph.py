@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
 
 from examples import graph as example
 from langchain_modelstudio import ChatModelStudio
 from tests.langchain.service import USAGE_METADATA, chat
 from tests.loopback import Loopback
-from tests.service import USAGE, Answer, sent
+from tests.service import USAGE, Answer, Call, sent
 
 MakeModel = Callable[..., ChatModelStudio]
 ANSWERS = [
@@ -87,3 +90,28 @@ async def test_reasoning_that_was_kept_goes_back_where_it_is_wanted(replay: str)
             await ask("stream", graph, question)
         turn = sent(server)["messages"][1]
     assert turn.get("reasoning_content") == ("The long one." if replay == "always" else None)
+
+
+class Plain(TypedDict):
+    """A state whose message is no list that `add_messages` keeps, so it is stored as the node gave it."""
+
+    answer: Any
+
+
+async def test_a_sum_of_chunks_can_be_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """A sum of chunks in the state comes back from the checkpointer whole and without a warning, a cut call uncut."""
+    said = Answer(reasoning=["hm"], text=["so"], calls=[Call("call_1", "get", ['{"a": 1,'])], finish="length")
+    with Loopback(said) as server:
+        llm = chat(server)
+        graph = StateGraph(Plain)
+        graph.add_node("say", lambda _: {"answer": added(list(llm.stream("hello")))})
+        graph.add_edge(START, "say")
+        kept = graph.compile(checkpointer=InMemorySaver())
+        config: Any = {"configurable": {"thread_id": "a thread"}}
+        kept.invoke({"answer": None}, config)
+        answer = kept.get_state(config).values["answer"]
+    assert type(answer) is AIMessageChunk
+    assert (answer.text, answer.additional_kwargs) == ("so", {"reasoning_content": "hm"})
+    assert answer.tool_calls == []
+    assert answer.invalid_tool_calls[0]["args"] == '{"a": 1,'
+    assert not caplog.records

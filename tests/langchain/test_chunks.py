@@ -1,7 +1,7 @@
 """The message chunk that stays strict: what langchain-core's own chunk repairs is never a call once it is complete.
 
-langchain#39275 and trap D7 of peers.md: plain chunks take `{"city": "New ` for the call `{"city": "New "}`. Ours may
-not, in whatever way they are added up (design, section 6).
+langchain#39275: plain chunks take `{"city": "New ` for the call `{"city": "New "}`. Ours may
+not, in whatever way they are added up.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def test_a_running_stream_shows_what_is_there(v1: bool) -> None:
 @pytest.mark.parametrize("v1", [False, True], ids=["v0", "v1"])
 @pytest.mark.parametrize("way", WAYS_TO_ADD)
 def test_the_sum_is_one_message(way: str, v1: bool) -> None:
-    """Text, reasoning, metadata and usage of the sum are those of the stream, each said once (D3, D4)."""
+    """Text, reasoning, metadata and usage of the sum are those of the stream, each said once."""
     whole = WAYS_TO_ADD[way](stream("{}", v1=v1))
     assert isinstance(whole, ModelStudioMessageChunk)
     assert whole.text == "so"
@@ -275,7 +275,7 @@ def test_adding_changes_no_addend() -> None:
 
 
 def test_content_is_of_one_kind_through_a_stream() -> None:
-    """Content is a string in v0 and a list in v1, on the last chunk too (D12)."""
+    """Content is a string in v0 and a list in v1, on the last chunk too."""
     assert {type(chunk.content) for chunk in stream("{}")} == {str}
     assert {type(chunk.content) for chunk in stream("{}", v1=True)} == {list}
 

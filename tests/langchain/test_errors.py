@@ -1,7 +1,6 @@
 """Errors: each is at once the core's, this adapter's and langchain-core's, in every way of calling a model.
 
-Rows L26, L30-L31, L33-L34 of peers.md and its complaints 6, 11 and 31; codes and statuses are those of the vendor's
-error-code page.
+L and C numbers are rows of test_peer_matrix.py; codes and statuses are those of the vendor's error-code page.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ def tree(root: type[core.ModelStudioError]) -> set[type[core.ModelStudioError]]:
 
 
 def test_each_error_of_the_core_has_a_namesake() -> None:
-    """The adapter's tree is the core's, class by class, and the table here has all of it (design, section 4)."""
+    """The adapter's tree is the core's, class by class, and the table here has all of it."""
     assert {cls.__name__ for cls in tree(core.ModelStudioError)} == set(NAMESAKES) == set(ours.__all__)
 
 
@@ -188,7 +187,7 @@ async def test_a_retryable_error_is_tried_again(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_wrong_key_is_explained_and_not_shown(way: str) -> None:
-    """A 401 names where the key was sent, without it, even where the service repeats it (complaint 11)."""
+    """A 401 names where the key was sent, without it, even where the service repeats it (C11)."""
     body = {"error": {"message": f"Incorrect API key provided: {KEY}", "code": "invalid_api_key"}}
     with Loopback(reply_json(401, body)) as server:
         with pytest.raises(lc.ModelAuthenticationError) as raised:

@@ -1,7 +1,7 @@
 """What goes in: every form of a message that LangChain knows, as the body that the service gets.
 
-The service's forms are those of the vendor's chat reference; the cases are the rows of peers.md that other adapters
-miss (L5, L41-L45, L51) and its complaints 2, 18, 32 and 35.
+The service's forms are those of the vendor's chat reference; L and C numbers are rows of
+test_peer_matrix.py.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ MESSAGES: list[tuple[str, Any, list[dict[str, Any]]]] = [
     # tool results
     ("a result", [AIMessage("", tool_calls=[CALL]), ToolMessage("21", tool_call_id="call_1")], [CALLED, RESULT]),
     (
-        "an error's content goes, its artifact and name do not (D22)",
+        "an error's content goes, its artifact and name do not",
         [ToolMessage("no", tool_call_id="call_1", name="get", status="error", artifact={"big": 1})],
         [{**RESULT, "content": "no"}],
     ),
@@ -244,7 +244,7 @@ async def test_the_four_ways_send_the_same(way: str) -> None:
 
 
 async def test_non_ascii_is_sent_as_itself() -> None:
-    """Neither text nor the arguments of a call are escaped on the wire (design, section 4)."""
+    """Neither text nor the arguments of a call are escaped on the wire."""
     with Loopback(OK) as server:
         chat(server).invoke([HumanMessage("天气"), AIMessage("", tool_calls=[CALL])])
         assert "天气".encode() in server.requests[0].body
@@ -332,7 +332,7 @@ BLOCKS: list[tuple[str, Any, dict[str, Any]]] = [
         {"type": "video", "url": URL, "min_pixels": 3, "cache_control": EPHEMERAL},
         {"type": "video_url", "video_url": {"url": URL}, "min_pixels": 3, "cache_control": EPHEMERAL},
     ),
-    # audio (L43, complaint 18: the service refuses bare base64)
+    # audio (L43, C18: the service refuses bare base64)
     (
         "v1 audio in base64",
         {"type": "audio", "base64": WAV, "mime_type": "audio/wav"},
@@ -387,7 +387,7 @@ async def test_blocks_keep_their_order() -> None:
 
 
 async def test_oss_content_asks_for_its_resolution() -> None:
-    """A part at oss:// adds the header that the service needs to read it (design, section 4)."""
+    """A part at oss:// adds the header that the service needs to read it."""
     with Loopback(OK) as server:
         chat(server).invoke(user({"type": "image", "url": "oss://bucket/it.png"}))
         chat(server).invoke(user({"type": "image", "url": URL}))
@@ -431,7 +431,7 @@ def test_a_block_that_langchain_did_not_tidy_is_read(block: Any, part: Any) -> N
 
 REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
     (
-        "a PDF (complaint 32)",
+        "a PDF (C32)",
         user({"type": "file", "base64": "JVBERg==", "mime_type": "application/pdf"}),
         ("messages[0] (human)", "'file'", "text block"),
     ),
@@ -442,7 +442,7 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
     ),
     ("Anthropic's document", user({"type": "document", "source": {}}), ("messages[0]", "'document'")),
     (
-        "what is bad in the middle of a history (complaint 35)",
+        "what is bad in the middle of a history (C35)",
         [HumanMessage("a"), AIMessage("b"), *user({"type": "image"}), AIMessage("c")],
         ("messages[2] (human)", "image", "neither url nor base64"),
     ),
@@ -639,7 +639,7 @@ async def test_a_cut_call_without_a_name_is_sent_as_it_came() -> None:
     ]
 
 
-# ---------------------------------------------------------------- reasoning, sent back (L5, L6, complaint 2)
+# ---------------------------------------------------------------- reasoning, sent back (L5, L6, C2)
 
 
 def thought(text: str, reasoning: Any, **more: Any) -> AIMessage:

@@ -1,7 +1,7 @@
 """The policies of the core, seen from LangChain: what a model object makes of a call, and that it stays as it was.
 
-Each policy alone is tested in tests/core/test_thinking.py; here is what crosses the adapter. Rows L5, L9 and L39 of
-peers.md and its complaints 2, 3, 5, 10 and 30.
+Each policy alone is tested in tests/core/test_thinking.py; here is what crosses the adapter. L and C
+numbers are rows of test_peer_matrix.py.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STREAMS: list[tuple[str, dict[str, Any], bool]] = [
 @pytest.mark.parametrize(("settings", "streams"), [case[1:] for case in STREAMS], ids=[case[0] for case in STREAMS])
 @pytest.mark.parametrize("way", WHOLE)
 async def test_invoke_streams_where_the_model_may_think(way: str, settings: dict[str, Any], streams: bool) -> None:
-    """A thinking model refuses a call that does not stream, so `invoke` streams on the wire there (L9, complaint 5)."""
+    """A thinking model refuses a call that does not stream, so `invoke` streams on the wire there (L9, C5)."""
     with Loopback(HELLO) as server:
         message = await call(chat(server, **settings), way)
         assert bool(sent(server).get("stream")) == streams
@@ -63,7 +63,7 @@ HOSTS = (
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("way", WHOLE)
 async def test_the_host_s_name_decides_nothing(way: str, host: str) -> None:
-    """The wire streams for what the model is, not for where it is (peers.md L9 note 7)."""
+    """The wire streams for what the model is, not for where it is (L9)."""
     asked: list[httpx.Request] = []
     body = "".join(f"data: {_json(event)}\n\n" for event in HELLO.events()) + "data: [DONE]\n\n"
 
@@ -254,7 +254,7 @@ def get_temperature(city: str) -> str:
 @pytest.mark.parametrize("way", WAYS)
 async def test_reasoning_goes_back_in_a_tool_loop(way: str, version: str | None) -> None:
     """What the model thought before its call goes back with the tool's result, whether it streamed or not, and is not
-    sent any more after the next question (L5, complaint 2: 400 where it is missing)."""
+    sent any more after the next question (L5, C2: 400 where it is missing)."""
     asks = Answer(reasoning=["which ", "city"], calls=[Call("call_1", "get_temperature", ['{"city": ', '"上海"}'])])
     tells = Answer(reasoning=["so"], text=["21 ", "degrees"])
     with Loopback([asks, tells]) as server:

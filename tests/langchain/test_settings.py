@@ -1,6 +1,6 @@
 """Settings: each reaches the wire under the service's name, the nearest word wins, and a secret is shown nowhere.
 
-Rows L7, L8, L24, L28, L29, L35 and L46-L47 of peers.md, its checklist C1 and the traps D2, D16, D18, D19 and D21.
+L numbers are rows of test_peer_matrix.py.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def test_no_parameter_is_forgotten() -> None:
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("name", PARAMETERS)
 async def test_a_parameter_reaches_the_wire(name: str, which: int) -> None:
-    """As a field, bound, and per call a parameter goes out under its own name, falsy ones too (L7, L8, trap D18)."""
+    """As a field, bound, and per call a parameter goes out under its own name, falsy ones too (L7, L8)."""
     value, other = VALUES[name][which], VALUES[name][1 - which]
     with Loopback(HELLO) as server:
         await call(chat(server, **{name: value}), "invoke")
@@ -141,7 +141,7 @@ async def test_extra_body_is_merged(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_another_model_for_one_call(way: str) -> None:
-    """`model` of a call is sent, and decides by its own facts (C1, supports_model_override)."""
+    """`model` of a call is sent, and decides by its own facts."""
     with Loopback(HELLO) as server:
         llm = chat(server, model="qwq-plus")  # which must stream
         await call(llm, way, model="qwen-max")
@@ -280,7 +280,7 @@ STREAMING: list[tuple[dict[str, Any], dict[str, Any], bool, bool, int]] = [
 async def test_whether_the_wire_streams(
     settings: dict[str, Any], options: dict[str, Any], invoked: bool, streamed: bool, pieces: int, a: str
 ) -> None:
-    """`streaming` unset leaves `stream()` alone, False makes it one whole answer, True streams always (L35, D2)."""
+    """`streaming` unset leaves `stream()` alone, False makes it one whole answer, True streams always (L35)."""
     with Loopback(HELLO) as server:
         llm = chat(server, **settings)
         assert (await call(llm, f"{a}invoke", **options)).text == "hello"
@@ -401,7 +401,7 @@ async def test_a_stream_of_several_answers_is_refused_though_streaming(way: str)
 
 
 async def test_a_batch_adds_up_its_tokens() -> None:
-    """`generate` over several prompts gives the sum of their tokens (C1, `_combine_llm_outputs`)."""
+    """`generate` over several prompts gives the sum of their tokens."""
     with Loopback(HELLO) as server:
         result = chat(server).generate([[HumanMessage("x")], [HumanMessage("y")]])
         assert result.llm_output == {
@@ -537,7 +537,7 @@ async def test_the_key_goes_on_each_request(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_the_key_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No way to print, dump, trace or cache a model shows its key, wherever it came from (L47, trap D19)."""
+    """No way to print, dump, trace or cache a model shows its key, wherever it came from (L47)."""
     cache = InMemoryCache()
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
     with Loopback(HELLO) as server:
@@ -624,7 +624,7 @@ async def test_a_changed_setting_counts(way: str) -> None:
 
 
 async def test_a_cache_tells_answers_apart() -> None:
-    """The cache's key has what changes an answer, set on the object or in the call (C1, `_get_llm_string`)."""
+    """The cache's key has what changes an answer, set on the object or in the call."""
     cache = InMemoryCache()
     different: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({}, {}),
@@ -700,7 +700,7 @@ async def test_with_fallbacks(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_configurable_fields(way: str) -> None:
     """A field set by configuration goes out, and `stream()` goes on streaming: LangChain builds the object anew with
-    all fields given, defaults too (D2)."""
+    all fields given, defaults too."""
     with Loopback(HELLO) as server:
         fields = {name: ConfigurableField(id=name) for name in ("temperature", "model", "enable_thinking")}
         llm = chat(server, top_p=0.5).configurable_fields(**fields)
@@ -772,7 +772,7 @@ def test_versions_are_known_to_traces() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_what_is_for_langsmith_is_not_sent(way: str) -> None:
-    """Options that start with ls_ are for traces: they are neither sent nor refused (trap D18)."""
+    """Options that start with ls_ are for traces: they are neither sent nor refused."""
     with Loopback(HELLO) as server:
         await call(chat(server), way, ls_structured_output_format={"kwargs": {}, "schema": None}, ls_other=1)
         assert not [name for name in sent(server) if name.startswith("ls_")]

@@ -1,7 +1,6 @@
 """What comes out: chunk by chunk, as events of v2 and v3, added up, and whole; the same answer in each of these ways.
 
-The cases are the rows L1-L4, L14-L20, L23-L25, L27, L36 and L49 of peers.md, its complaints 1, 4, 8 and 12, and the
-traps D1-D7, D10-D13, D20 and D29. The wire is composed in the service's dialect (tests/langchain/service.py).
+L and C numbers are rows of test_peer_matrix.py. The wire is composed in the service's dialect (tests/service.py).
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import (
     AsyncCallbackHandler,
     AsyncCallbackManager,
@@ -82,6 +82,37 @@ async def test_the_answer_is_the_same_in_all_ways(way: str, version: str | None,
         assert message.content == "It is  21"
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "invoke in a graph", "ainvoke in a graph"])
+async def test_an_answer_from_the_cache_is_the_same(way: str, version: str | None) -> None:
+    """A cache hit asks nobody and gives the same message, which has cost nothing; a graph gets its events again."""
+    cut = Call("call_3", "get", ['{"city": "Ro'])
+    answer = Answer(FULL.reasoning, FULL.text, [*FULL.calls, cut], finish="length", usage=USAGE)
+    with Loopback(answer) as server:
+        llm = chat(server, cache=InMemoryCache(), output_version=version)
+        first = await by(way.partition(" ")[0], llm)
+        again = await by(way, llm)
+        assert len(server.requests) == 1
+    assert again.usage_metadata == {**USAGE_METADATA, "total_cost": 0}
+    assert again.additional_kwargs == {"reasoning_content": "Let me see"}
+    assert tool_calls(again) == CALLS
+    assert [(call["id"], call["args"]) for call in again.invalid_tool_calls] == [("call_3", '{"city": "Ro')]
+    assert (again.text, again.content_blocks) == (first.text, first.content_blocks)
+    assert again.response_metadata == first.response_metadata
+
+
+@pytest.mark.parametrize("way", ALL_WAYS)
+async def test_the_environment_asks_for_typed_blocks(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LC_OUTPUT_VERSION counts as `output_version`, which wins over it."""
+    monkeypatch.setenv("LC_OUTPUT_VERSION", "v1")
+    with Loopback(Answer(reasoning=["hm"], text=["so"])) as server:
+        message = await by(way, chat(server))
+        assert types(message.content) == ["reasoning", "text"]
+        assert message.response_metadata["output_version"] == "v1"
+        if way in WAYS:
+            assert (await by(way, chat(server, output_version="v0"))).content == "so"
+
+
 CUT: list[tuple[str, tuple[str, ...], str]] = [
     ("in a string", ('{"city"', ': "New '), "length"),
     ("where a prefix could be repaired", ('{"a": 1,',), "length"),
@@ -96,7 +127,7 @@ CUT: list[tuple[str, tuple[str, ...], str]] = [
 @pytest.mark.parametrize("way", ALL_WAYS)
 @pytest.mark.parametrize(("pieces", "finish"), [case[1:] for case in CUT], ids=[case[0] for case in CUT])
 async def test_a_cut_call_is_never_a_call(pieces: tuple[str, ...], finish: str, way: str, version: str | None) -> None:
-    """Arguments cut by `length`, or that are no JSON object, are an invalid call, raw, in every way (L17, D7)."""
+    """Arguments cut by `length`, or that are no JSON object, are an invalid call, raw, in every way (L17)."""
     answer = Answer(calls=[Call("call_1", "get", ['{"a": 1}']), Call("call_2", "put", pieces)], finish=finish)
     with Loopback(answer) as server:
         message = await by(way, chat(server, output_version=version))
@@ -110,7 +141,7 @@ async def test_a_cut_call_is_never_a_call(pieces: tuple[str, ...], finish: str, 
 
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_usage_that_never_came_is_none(way: str) -> None:
-    """No counts are invented where the service gave none (D29)."""
+    """No counts are invented where the service gave none."""
     with Loopback(Answer(text=["hi"])) as server:
         assert (await by(way, chat(server))).usage_metadata is None
 
@@ -163,7 +194,7 @@ async def test_reasoning_and_text_come_piece_by_piece(way: str) -> None:
     assert [piece.content_blocks for piece in pieces[3:6]] == [
         [{"type": "text", "text": text}] for text in ("It ", "is ", " 21")
     ]
-    # an empty reasoning_content, which the service sends first and last, would be a block of nothing (D5)
+    # an empty reasoning_content, which the service sends first and last, would be a block of nothing
     assert all("reasoning_content" not in piece.additional_kwargs for piece in pieces[3:])
     assert all(piece.content == "" for piece in pieces[6:])
 
@@ -171,7 +202,7 @@ async def test_reasoning_and_text_come_piece_by_piece(way: str) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", STREAMS)
 async def test_a_tool_s_fragments(way: str, version: str | None) -> None:
-    """Fragments carry a stable index, id and name once and None after, and arguments verbatim (L14-L16, D10, D11)."""
+    """Fragments carry a stable index, id and name once and None after, and arguments verbatim (L14-L16)."""
     with Loopback(FULL) as server:
         pieces = await pieces_of(chat(server, output_version=version), way)
     fragments = [fragment for piece in pieces for fragment in piece.tool_call_chunks]
@@ -189,7 +220,7 @@ async def test_a_tool_s_fragments(way: str, version: str | None) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", STREAMS)
 async def test_text_and_fragments_are_never_in_one_chunk(way: str, version: str | None) -> None:
-    """Nor reasoning and text: beside text, langchain-core takes a fragment for a finished call (D6)."""
+    """Nor reasoning and text: beside text, langchain-core takes a fragment for a finished call."""
     both = Answer(text=["so"], calls=[Call("call_1", "get", ["{", "}"])], reasoning=["hm"])
     events = both.events()
     # the service may say all in one event: a thought's end, a text and a call's beginning
@@ -306,7 +337,7 @@ async def test_v2_events_of_an_agent_s_invoke() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", STREAMS)
 async def test_v3_events(way: str, version: str | None) -> None:
-    """v3 events open a block for each part of the answer, with ids and names that "" cannot wipe out (L16, D1)."""
+    """v3 events open a block for each part of the answer, with ids and names that "" cannot wipe out (L16)."""
     with Loopback(FULL) as server:
         events, message = await by_v3(chat(server, output_version=version), way)
     start, *between, finish = events
@@ -348,7 +379,7 @@ async def test_v3_projections() -> None:
 
 @pytest.mark.parametrize("way", STREAMS)
 async def test_v3_keeps_the_order_of_thoughts_and_texts(way: str) -> None:
-    """An answer that thinks again after it has spoken has its blocks in that order (D13)."""
+    """An answer that thinks again after it has spoken has its blocks in that order."""
     answer = Answer(reasoning=["one"], text=["two"])
     first, thought, text, finish = answer.events()
 
@@ -374,7 +405,7 @@ LOGPROBS = [
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_logprobs_are_joined(way: str, version: str | None) -> None:
-    """Log probabilities are in the metadata, all of them, floats and all (D3 adds none of them up)."""
+    """Log probabilities are in the metadata, all of them, floats and all."""
     with Loopback(Answer(text=["It ", "is"], logprobs=LOGPROBS)) as server:
         message = await by(way, chat(server, output_version=version, logprobs=True, top_logprobs=1))
         assert (sent(server)["logprobs"], sent(server)["top_logprobs"]) == (True, 1)
@@ -566,7 +597,7 @@ async def test_an_async_run_manager_hears_each_token() -> None:
 
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_a_usage_handler_counts_every_way(way: str) -> None:
-    """`UsageMetadataCallbackHandler` finds the model's name and the usage, once, whatever the way (L23, D20)."""
+    """`UsageMetadataCallbackHandler` finds the model's name and the usage, once, whatever the way (L23)."""
     handler = UsageMetadataCallbackHandler()
     with Loopback(FULL) as server:
         await by(way, chat(server, callbacks=[handler]))
@@ -584,7 +615,7 @@ async def test_usage_is_counted_over_calls() -> None:
 
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_the_provider_is_who_langsmith_is_told_of(way: str) -> None:
-    """`model_provider` of a message equals `ls_provider`, which summarising agents compare (L27, complaint 13)."""
+    """`model_provider` of a message equals `ls_provider`, which summarising agents compare (L27, C13)."""
     with Loopback(FULL) as server:
         llm = chat(server)
         message = await by(way, llm)

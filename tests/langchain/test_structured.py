@@ -1,6 +1,6 @@
 """Structured output: three methods, four kinds of schema, and an answer that is not what was asked for.
 
-Rows L37-L40 of peers.md, its complaints 3, 8, 10 and 30, and design.md, section 5.
+L and C numbers are rows of test_peer_matrix.py.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ async def test_every_schema_by_every_method(
     ],
 )
 async def test_the_catalogue_chooses_the_default_method(settings: dict[str, Any], method: str) -> None:
-    """json_schema where the model is listed for it, else function_calling (section 5)."""
+    """json_schema where the model is listed for it, else function_calling."""
     with Loopback(answer(method, "City")) as server:
         found = chat(server, enable_thinking=False, **settings).with_structured_output(City).invoke("hello")
         assert found == City(name="Rome", people=3)
@@ -146,7 +146,7 @@ async def test_the_catalogue_chooses_the_default_method(settings: dict[str, Any]
 
 
 async def test_a_model_that_answers_by_schema_may_think() -> None:
-    """json_schema needs no forced call, so thinking stays as the caller has it (section 5)."""
+    """json_schema needs no forced call, so thinking stays as the caller has it."""
     with Loopback(answer("json_schema", "City", reasoning=["hm"])) as server:
         llm = chat(server, model="qwen3.7-max", enable_thinking=True)
         assert llm.with_structured_output(City).invoke("hello") == City(name="Rome", people=3)
@@ -155,7 +155,7 @@ async def test_a_model_that_answers_by_schema_may_think() -> None:
 
 @pytest.mark.parametrize("method", ["function_calling", "json_mode"])
 async def test_thinking_is_off_for_the_request_only(method: Any) -> None:
-    """What needs certainty switches a hybrid's thinking off, and the model object thinks on (L39, complaint 10)."""
+    """What needs certainty switches a hybrid's thinking off, and the model object thinks on (L39, C10)."""
     with Loopback(answer(method, "City")) as server:
         llm = chat(server, model="qwen3.7-max")
         assert llm.with_structured_output(City, method=method).invoke("json") == City(name="Rome", people=3)
@@ -167,7 +167,7 @@ async def test_thinking_is_off_for_the_request_only(method: Any) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_json_mode_says_json(way: str) -> None:
-    """The service wants the word in the messages: it is added where it is missing (complaint 30)."""
+    """The service wants the word in the messages: it is added where it is missing (C30)."""
     with Loopback(answer("json_mode", "City")) as server:
         structured = chat(server).with_structured_output(City, method="json_mode")
         await pieces_of(structured, way) if "stream" in way else await call(structured, way)
@@ -244,7 +244,7 @@ class Traced(BaseCallbackHandler):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("way", WAYS)
 async def test_traces_know_the_schema(way: str, method: Any) -> None:
-    """LangSmith is told the method and schema; the service is not (trap D18)."""
+    """LangSmith is told the method and schema; the service is not."""
     handler = Traced()
     with Loopback(answer(method, "City")) as server:
         structured = chat(server, callbacks=[handler]).with_structured_output(City, method=method)
@@ -447,7 +447,7 @@ async def test_a_thinking_model_is_asked_without_force(
     settings: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where a forced call is not taken, the choice goes out as auto, with a word in the log; a call then counts, and
-    none is an error that says what to do (complaint 3)."""
+    none is an error that says what to do (C3)."""
     with Loopback([answer("function_calling", "City", reasoning=["hm"]), Answer(text=["Rome"])]) as server:
         structured = chat(server, **settings).with_structured_output(City, method="function_calling")
         with caplog.at_level(logging.WARNING, "modelstudio_core"):

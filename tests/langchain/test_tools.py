@@ -1,6 +1,6 @@
 """Tools: every form that LangChain knows, and what is sent for a choice that the model may not take while it thinks.
 
-Rows L10-L13 of peers.md, its complaints 3, 23, 33 and 34, and design.md, section 5.
+L and C numbers are rows of test_peer_matrix.py.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ async def test_an_openai_tool_goes_out_as_it_is() -> None:
 
 NO_FUNCTIONS: list[tuple[str, Any]] = [
     ("OpenAI's web search", {"type": "web_search_preview"}),
-    ("a tool of the Responses API (complaint 33)", {"type": "function", "name": "x", "parameters": PARAMETERS}),
+    ("a tool of the Responses API (C33)", {"type": "function", "name": "x", "parameters": PARAMETERS}),
     ("a function without a name", {"type": "function", "function": {"parameters": PARAMETERS}}),
     ("another kind of tool", {"type": "custom", "custom": {"name": "x"}}),
 ]
@@ -132,7 +132,7 @@ def test_a_tool_that_is_no_function_is_refused(form: Any) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_no_tools_are_omitted(way: str) -> None:
-    """`tools: []`, and all that belongs to tools, is not sent (complaint 34)."""
+    """`tools: []`, and all that belongs to tools, is not sent (C34)."""
     with Loopback(Answer()) as server:
         llm = chat(server).bind_tools([], tool_choice="any", parallel_tool_calls=True)
         await call(llm, way)
@@ -159,7 +159,7 @@ async def test_other_parameters_are_bound_as_well(way: str) -> None:
 
 
 async def test_tools_beside_a_response_format() -> None:
-    """An agent may bind tools and a schema for its last answer at once (checklist C1, `create_agent`)."""
+    """An agent may bind tools and a schema for its last answer at once."""
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": PARAMETERS}}
     with Loopback(Answer()) as server:
         await call(chat(server).bind_tools([OPENAI], response_format=form), "invoke")
@@ -263,7 +263,7 @@ async def test_a_forced_choice_of_one_tool(
 async def test_any_of_several_tools(
     settings: dict[str, Any], expected: Any, choice: Choice, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """ "required" goes only to a model known to take it; to others, auto goes out, and the log says so (section 5)."""
+    """ "required" goes only to a model known to take it; to others, auto goes out, and the log says so."""
     with caplog.at_level(logging.WARNING, "modelstudio_core"):
         wired, _, _ = await chosen(choice, TWO, **settings)
     assert wired == expected
