@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import aclosing
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -154,9 +153,8 @@ class ModelStudio(ChatSettings, FunctionCallingLLM):
         responses = self._astream(*self._request(to_core_messages(self._prompt(prompt, formatted)), kwargs))
 
         async def completions() -> CompletionResponseAsyncGen:
-            async with aclosing(responses):
-                async for response in responses:
-                    yield to_completion(response)
+            async for response in responses:
+                yield to_completion(response)
 
         return completions()
 
@@ -315,10 +313,9 @@ class ModelStudio(ChatSettings, FunctionCallingLLM):
 
         async def objects() -> AsyncGenerator[Model | FlexibleModel, None]:
             response = None
-            async with aclosing(responses):
-                async for response in responses:
-                    if (part := answer.part(response)) is not None:
-                        yield part
+            async for response in responses:
+                if (part := answer.part(response)) is not None:
+                    yield part
             if response is not None:
                 yield answer.whole(response)
 
@@ -373,10 +370,9 @@ class ModelStudio(ChatSettings, FunctionCallingLLM):
 
     async def _astream(self, request: ChatRequest, model: ModelInfo) -> ChatResponseAsyncGen:
         responses = Responses()
-        async with aclosing(self.core_client().astream(request, model)) as deltas:
-            async for delta in deltas:
-                if (response := responses.of(delta)) is not None:
-                    yield response
+        async for delta in self.core_client().astream(request, model):
+            if (response := responses.of(delta)) is not None:
+                yield response
         yield responses.last()
 
     def _prompt(self, prompt: str, formatted: bool) -> list[ChatMessage]:

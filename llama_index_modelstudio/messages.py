@@ -22,6 +22,7 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
     VideoBlock,
 )
+from llama_index.core.utils import resolve_binary
 
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.media import audio_format, checked_address, data_uri
@@ -174,15 +175,20 @@ def _address(block: ImageBlock | VideoBlock | AudioBlock, mime_type: str) -> str
     """The URL of a block, which is not fetched, or its data or file inline."""
     if block.url is not None and _data(block) is None:
         return checked_address(str(block.url))
+    data = _data(block)
     kind = type(block).__name__
-    resolve = {ImageBlock: "resolve_image", VideoBlock: "resolve_video", AudioBlock: "resolve_audio"}[type(block)]
-    if _data(block) is None and block.path is None:
+    if data is None and block.path is None:
         raise ConfigurationError(f"a {kind} has neither data nor path nor url")
     try:
-        data = getattr(block, resolve)(as_base64=True).read()
-    except (ValueError, OSError) as error:
+        if isinstance(data, IOBase):  # LlamaIndex's own resolve_* leave buffers as they are
+            data.seek(0)
+            data = data.read()
+        inline = resolve_binary(data, block.path, as_base64=True).read().decode("ascii")
+    except OSError as error:
         raise ConfigurationError(f"a {kind} cannot be read: {error}") from error
-    return data_uri(mime_type, data.decode("ascii"))
+    if not inline:
+        raise ConfigurationError(f"a {kind} is empty")
+    return data_uri(mime_type, inline)
 
 
 def _data(block: ImageBlock | VideoBlock | AudioBlock) -> bytes | IOBase | None:

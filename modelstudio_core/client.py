@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -162,7 +162,7 @@ class Client:
         """The answer as it comes. Closing the iterator closes the response. Raises ModelStudioError."""
         return self._run(self._flow(request, model, stream=True))
 
-    def astream(self, request: ChatRequest, model: ModelInfo) -> AsyncGenerator[Delta, None]:
+    def astream(self, request: ChatRequest, model: ModelInfo) -> AsyncIterator[Delta]:
         """The async twin of `stream`."""
         return self._arun(self._flow(request, model, stream=True))
 
@@ -208,7 +208,7 @@ class Client:
             if response is not None:
                 response.close()
 
-    async def _arun(self, flow: Flow) -> AsyncGenerator[Delta, None]:
+    async def _arun(self, flow: Flow) -> AsyncIterator[Delta]:
         response: AsyncResponse | None = None
         chunks: AsyncIterator[bytes] | None = None
         answer: Any = None

@@ -1,0 +1,292 @@
+"""Answers: blocks, deltas, usage, completions, errors and the end of a stream, in every way of calling a model.
+
+Tests are named by the rows of the table in which integrations were compared; `test_rows.py` has the list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ThinkingBlock, ToolCallBlock
+from llama_index.core.callbacks import CallbackManager, CBEventType, TokenCountingHandler
+from llama_index.core.callbacks.schema import EventPayload
+
+from llama_index_modelstudio import ModelStudio, errors
+from tests.llama_index.service import (
+    COMPLETIONS,
+    STREAMS,
+    USAGE_COUNTS,
+    WAYS,
+    call,
+    chat,
+    made,
+    responses_of,
+    said,
+    thought,
+)
+from tests.loopback import Exchange, Loopback, reply_json, sse_body
+from tests.service import USAGE, Answer, Call, sent
+
+THINKS: dict[str, Any] = {"enable_thinking": True}
+WHOLE = Answer(
+    reasoning=["First ", "this, ", "then that."],
+    text=["Hello ", "there", "."],
+    calls=[Call("call_1", "weather", ['{"city"', ': "New ', 'York"}'])],
+    usage=USAGE,
+)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_i1_i4_i5_blocks(way: str) -> None:
+    """Thought, answer and call are a block each, in this order, and the reasoning is in additional_kwargs too."""
+    with Loopback(WHOLE) as server:
+        response = await call(chat(server, **THINKS), way)
+    assert response.message.role == MessageRole.ASSISTANT
+    assert response.message.blocks == [
+        ThinkingBlock(content="First this, then that.", num_tokens=6),
+        TextBlock(text="Hello there."),
+        ToolCallBlock(tool_call_id="call_1", tool_name="weather", tool_kwargs={"city": "New York"}),
+    ]
+    assert response.message.additional_kwargs["reasoning_content"] == "First this, then that."
+    assert response.additional_kwargs["reasoning_content"] == "First this, then that."
+
+
+@pytest.mark.parametrize("way", STREAMS)
+async def test_i2_a_stream_is_cumulative(way: str) -> None:
+    """Each response holds all up to it; `delta` and `thinking_delta` are what is new in it."""
+    with Loopback(WHOLE) as server:
+        responses = await responses_of(chat(server, **THINKS), way)
+    assert [r.additional_kwargs["thinking_delta"] for r in responses if "thinking_delta" in r.additional_kwargs] == [
+        "First ", "this, ", "then that.",
+    ]  # fmt: skip
+    assert [r.delta for r in responses if r.delta] == ["Hello ", "there", "."]
+    for text, kind in ((said, "delta"), (thought, "thinking_delta")):
+        heard = ""
+        for response in responses[:-1]:
+            heard += (response.delta if kind == "delta" else response.additional_kwargs.get(kind)) or ""
+            assert text(response) == heard
+    assert all(response.message.role == MessageRole.ASSISTANT for response in responses)
+    assert said(responses[-1]) == "Hello there."
+    assert made(responses[-1]) == [("call_1", "weather", {"city": "New York"})]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_i19_i20_usage(way: str) -> None:
+    """Usage with its parts is on the response, streamed or not, and under `raw` too, where the token counter looks."""
+    with Loopback(WHOLE) as server:
+        response = await call(chat(server, **THINKS), way)
+    assert {name: response.additional_kwargs[name] for name in USAGE_COUNTS} == USAGE_COUNTS
+    assert response.raw["usage"] == USAGE_COUNTS
+    assert response.additional_kwargs["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize("way", COMPLETIONS)
+async def test_i33_completions(way: str) -> None:
+    """A completion is a chat of one user message, with the reasoning and usage beside its text."""
+    with Loopback(WHOLE) as server:
+        response = await call(chat(server, **THINKS), way, "Say hello.")
+        assert sent(server)["messages"] == [{"role": "user", "content": "Say hello."}]
+    assert response.text == "Hello there."
+    assert response.additional_kwargs["reasoning_content"] == "First this, then that."
+    assert response.additional_kwargs["prompt_tokens"] == 20
+
+
+def test_the_history_goes_through_json() -> None:
+    """A message survives JSON as it is, thought and calls too."""
+    with Loopback(WHOLE) as server:
+        message = chat(server, **THINKS).chat([ChatMessage("hello")]).message
+    assert ChatMessage.model_validate_json(message.model_dump_json()) == message
+
+
+# ---------------------------------------------------------------- errors
+
+REFUSALS = [
+    (401, {"code": "invalid_api_key", "message": "Incorrect API key"}, errors.AuthenticationError),
+    (403, {"code": "access_denied", "message": "no"}, errors.PermissionDeniedError),
+    (404, {"code": "model_not_found", "message": "no such model"}, errors.NotFoundError),
+    (400, {"code": "invalid_parameter_error", "message": "wrong"}, errors.BadRequestError),
+    (400, {"code": "x", "message": "Range of input length should be [1, 9]"}, errors.ContextLengthError),
+    (400, {"code": "data_inspection_failed", "message": "no"}, errors.ContentFilterError),
+    (429, {"code": "limit_requests", "message": "slow down"}, errors.RateLimitError),
+    (400, {"code": "Arrearage", "message": "pay"}, errors.QuotaError),
+    (500, {"code": "internal_error", "message": "oops"}, errors.ServerError),
+]
+
+
+@pytest.mark.parametrize("way", WAYS + COMPLETIONS)
+@pytest.mark.parametrize(("status", "error", "cls"), REFUSALS, ids=[cls.__name__ for _, _, cls in REFUSALS])
+async def test_i17_errors_raise(
+    way: str, status: int, error: dict[str, str], cls: type[errors.ModelStudioError]
+) -> None:
+    """A refusal is a typed error with its status, code and request id; never an empty message."""
+    with Loopback(reply_json(status, {"error": error, "request_id": "r-1"})) as server, pytest.raises(cls) as caught:
+        await call(chat(server, api_key="sk-a-key-for-tests"), way)
+    assert type(caught.value) is cls
+    assert (caught.value.status_code, caught.value.code, caught.value.request_id) == (status, error["code"], "r-1")
+    assert error["message"] in str(caught.value)
+
+
+@pytest.mark.parametrize("way", STREAMS)
+@pytest.mark.parametrize("ending", ["failure", "cut"])
+async def test_i17_a_stream_that_breaks_off_raises(way: str, ending: str) -> None:
+    """What came is handed on, then the typed error comes, with what had arrived; no response says it is the last."""
+    failure = {"error": {"code": "data_inspection_failed", "message": "stopped"}} if ending == "failure" else None
+    seen: list[Any] = []
+
+    async def listen(llm: ModelStudio) -> None:
+        if way == "stream_chat":
+            for response in llm.stream_chat([ChatMessage("hello")]):
+                seen.append(response)
+        else:
+            async for response in await llm.astream_chat([ChatMessage("hello")]):
+                seen.append(response)
+
+    answer = Answer(text=["Hello ", "there"], failure=failure, cut=ending == "cut")
+    with Loopback(answer) as server, pytest.raises(errors.ModelStudioError) as caught:
+        await listen(chat(server))
+    assert isinstance(caught.value, errors.ContentFilterError if failure else errors.StreamTruncatedError)
+    assert [response.delta for response in seen] == ["Hello ", "there"]
+    assert caught.value.partial is not None
+    assert caught.value.partial.choices[0].text == "Hello there"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_i18_retries(way: str) -> None:
+    """A throttled call is made again, as often as `max_retries` says, and the answer is the second one's."""
+    throttled = reply_json(429, {"error": {"code": "limit_requests", "message": "wait"}}, {"retry-after-ms": "1"})
+    with Loopback([throttled, WHOLE]) as server:
+        assert said(await call(chat(server, max_retries=1), way)) == "Hello there."
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("way", STREAMS)
+async def test_wrong_arguments_are_refused_before_the_stream(way: str) -> None:
+    """What cannot be sent is refused by the call itself, not by the first step of its stream, and nothing is sent."""
+
+    async def begin(llm: ModelStudio, **wrong: Any) -> Any:
+        stream = getattr(llm, way)([ChatMessage("hello")], **wrong)
+        return await stream if way == "astream_chat" else stream
+
+    with Loopback(WHOLE) as server:
+        for wrong in ({"temprature": 1}, {"n": 2}, {"api_key": "sk-another"}):
+            with pytest.raises(errors.ConfigurationError):
+                await begin(chat(server), **wrong)
+        assert not server.requests
+
+
+# ---------------------------------------------------------------- invalid calls
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_cut_call_is_no_call(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Arguments that were cut are under `invalid_tool_calls` as they came, logged, and no call of the last response."""
+    cut = Answer(
+        calls=[Call("call_1", "weather", ['{"city": "Hang', 'zhou"}']), Call("call_2", "weather", ['{"city": "New '])],
+        finish="length",
+    )
+    with Loopback(cut) as server, caplog.at_level(logging.WARNING, "llama_index_modelstudio"):
+        llm = chat(server)
+        responses = await responses_of(llm, way)
+        selected = [llm.get_tool_calls_from_response(r, error_on_no_tool_call=False) for r in responses]
+    last = responses[-1]
+    [invalid] = last.additional_kwargs["invalid_tool_calls"]
+    assert (invalid["id"], invalid["name"], invalid["args"]) == ("call_2", "weather", '{"city": "New ')
+    assert "cut off" in invalid["error"]
+    assert made(last) == [("call_1", "weather", {"city": "Hangzhou"})]
+    assert [call.tool_id for call in selected[-1]] == ["call_1"]
+    assert [call["id"] for call in last.message.additional_kwargs["tool_calls"]] == ["call_1"]
+    assert [record.name for record in caplog.records] == ["llama_index_modelstudio"]
+    assert "New" not in caplog.text
+
+
+# ---------------------------------------------------------------- callbacks and the end of a stream
+
+
+@pytest.mark.parametrize("way", WAYS + COMPLETIONS)
+async def test_callbacks_get_the_last_response_at_the_end(way: str) -> None:
+    """The end event fires once, after the last piece, with the answer; and LlamaIndex's counter has the usage."""
+    counter = TokenCountingHandler(tokenizer=str.split)
+    ended: list[Any] = []
+
+    class Handler(TokenCountingHandler):
+        def on_event_end(self, event_type: CBEventType, payload: Any = None, event_id: str = "", **kwargs: Any) -> None:
+            ended.append(payload)
+
+    manager = CallbackManager([counter, Handler(tokenizer=str.split)])
+    with Loopback(WHOLE) as server:
+        responses = await responses_of(chat(server, callback_manager=manager, **THINKS), way)
+    [payload] = ended
+    assert payload[EventPayload.COMPLETION if way in COMPLETIONS else EventPayload.RESPONSE] is responses[-1]
+    assert counter.prompt_llm_token_count == 20
+    assert counter.completion_llm_token_count == 10
+
+
+@pytest.mark.parametrize("way", STREAMS)
+async def test_leaving_a_stream_closes_it(way: str) -> None:
+    """Who stops listening ends the response at the service at once, which bills what it generated until then."""
+    gone: list[bool] = []
+
+    def unfinished(exchange: Exchange) -> None:
+        exchange.send_head(200, {"Content-Type": "text/event-stream"})
+        [event] = sse_body({"choices": [{"index": 0, "delta": {"content": "on "}}]}, done=False)
+        exchange.send_chunk(event)
+        gone.append(exchange.client_gone(5))
+
+    with Loopback(unfinished) as server:
+        llm = chat(server)
+        if way == "stream_chat":
+            stream = llm.stream_chat([ChatMessage("hello")])
+            assert next(stream).delta == "on "
+            stream.close()
+        else:
+            astream = await llm.astream_chat([ChatMessage("hello")])
+            assert (await anext(astream)).delta == "on "
+            await astream.aclose()
+            del astream  # LlamaIndex's wrapper leaves ours to the event loop, which closes it in its next steps
+            for _ in range(5):
+                await asyncio.sleep(0)
+        assert await asyncio.to_thread(server.wait_until, lambda _: bool(gone), 5)
+    assert gone == [True]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_logprobs(way: str) -> None:
+    """Log probabilities are on the response, for each token its alternatives."""
+    items = [
+        {"token": "Hello ", "logprob": -0.1, "bytes": [72], "top_logprobs": [{"token": "Hi", "logprob": -2.0}]},
+        {"token": "there", "logprob": -0.2, "bytes": None, "top_logprobs": []},
+    ]
+    with Loopback(Answer(text=["Hello ", "there"], logprobs=items)) as server:
+        response = await call(chat(server, logprobs=True), way)
+    assert [[(each.token, each.logprob) for each in token] for token in response.logprobs] == [
+        [("Hi", -2.0)],
+        [("there", -0.2)],
+    ]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_response_without_usage_has_none(way: str) -> None:
+    """Counts that the service did not send are not made up."""
+    with Loopback(Answer(text=["Hello"])) as server:
+        response = await call(chat(server), way)
+    assert not response.additional_kwargs.keys() & USAGE_COUNTS.keys()
+    assert "usage" not in response.raw
+
+
+@pytest.mark.parametrize("way", ["achat", "astream_chat", "acomplete", "astream_complete"])
+async def test_i34_native_async(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An async call hands nothing to a thread."""
+
+    def no_thread(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("a thread")
+
+    with Loopback(WHOLE) as server:
+        llm = chat(server)
+        monkeypatch.setattr(asyncio, "to_thread", no_thread)
+        monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", no_thread)
+        await call(llm, way)
+        assert len(server.requests) == 1
+        await llm.aclose()

@@ -1,0 +1,250 @@
+"""Settings: what the object takes and sends, what LlamaIndex is told of the model, and where the key is not."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from copy import deepcopy
+from typing import Any
+
+import httpx
+import pytest
+from llama_index.core import Settings
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
+from llama_index.core.indices.prompt_helper import PromptHelper
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.structured_llm import StructuredLLM
+from pydantic import BaseModel
+
+from llama_index_modelstudio import ModelStudio, errors
+from modelstudio_core.models import UNKNOWN_WINDOW, model_info
+from tests.llama_index.service import COMPLETIONS, WAYS, call, chat
+from tests.loopback import Loopback
+from tests.service import Answer, sent
+
+KEY = "sk-marked-key-for-tests"
+HELLO = Answer(reasoning=["Hm."], text=["Hello"])
+
+
+def settings(**given: Any) -> ModelStudio:
+    return ModelStudio(**{"model": "qwen-plus", "api_key": KEY, **given})
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_i26_nothing_is_sent_unasked(way: str) -> None:
+    """No max_tokens, no temperature: the model's own defaults hold."""
+    with Loopback(HELLO) as server:
+        await call(chat(server), way)
+        body = sent(server)
+    assert body.pop("stream_options", {"include_usage": True}) == {"include_usage": True}
+    assert body.pop("stream", True) is True
+    assert body == {"model": "qwen-plus", "messages": [{"role": "user", "content": "hello"}]}
+
+
+FIELDS: dict[str, Any] = {
+    "enable_thinking": True, "thinking_budget": 64, "preserve_thinking": True, "temperature": 0.5, "top_p": 0.9,
+    "top_k": 5, "max_tokens": 99, "seed": 7, "stop": ["x"], "presence_penalty": 0.1, "repetition_penalty": 1.1,
+    "enable_search": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS + COMPLETIONS)
+async def test_i27_settings_of_the_object_and_of_a_call(way: str) -> None:
+    """Each parameter is an argument of the object and of each call, which wins; the object stays as it was."""
+    with Loopback(HELLO) as server:
+        llm = chat(server, **FIELDS, extra_body={"new": 1})
+        await call(llm, way)
+        assert {name: sent(server)[name] for name in FIELDS} == FIELDS
+        assert sent(server)["new"] == 1
+        await call(llm, way, temperature=0.1, enable_thinking=False, thinking_budget=None, model="qwen-flash")
+        body = sent(server)
+    assert (body["temperature"], body["enable_thinking"], body["model"]) == (0.1, False, "qwen-flash")
+    assert "thinking_budget" not in body
+    assert (llm.temperature, llm.enable_thinking, llm.model) == (0.5, True, "qwen-plus")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ("temprature", "temperature"),
+        ("api_base", "base_url"),
+        ("additional_kwargs", "extra_body"),
+        ("nonsense", "extra_body"),
+    ],
+)
+def test_i27_unknown_arguments_are_refused(wrong: str, hint: str) -> None:
+    """They are never swallowed; the error names what was meant."""
+    with pytest.raises(errors.ConfigurationError, match=f"{wrong}.*{hint}"):
+        settings(**{wrong: 1})
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_i28_each_object_has_its_own_place(way: str) -> None:
+    """Address, key and headers belong to one object; nothing is global."""
+    with Loopback(HELLO) as one, Loopback(HELLO) as other:
+        first = chat(one, api_key=KEY, default_headers={"x-mine": "1"})
+        second = chat(other, api_key="sk-another-key-for-tests")
+        for llm in (first, second, first):
+            await call(llm, way)
+        assert [len(server.requests) for server in (one, other)] == [2, 1]
+        assert one.requests[0].headers["authorization"] == f"Bearer {KEY}"
+        assert one.requests[0].headers["x-mine"] == "1"
+        assert other.requests[0].headers["authorization"] == "Bearer sk-another-key-for-tests"
+        assert "x-mine" not in other.requests[0].headers
+
+
+async def test_i28_clients_and_timeouts() -> None:
+    """A client that is given is used and not closed; `timeout` is how long the service may be silent."""
+    with Loopback(HELLO) as server, httpx.Client(headers={"x-client": "mine"}) as client:
+        with chat(server, http_client=client) as llm:
+            llm.chat([ChatMessage("hello")])
+        assert server.requests[0].headers["x-client"] == "mine"
+        assert not client.is_closed
+    with Loopback(lambda exchange: exchange.wait(30)) as server:
+        async with chat(server, timeout=0.05) as llm:
+            with pytest.raises(errors.APITimeoutError):
+                await llm.achat([ChatMessage("hello")])
+
+
+def test_a_missing_key_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the object is made, naming the variable; which is read where there is no argument."""
+    with pytest.raises(errors.ConfigurationError, match="DASHSCOPE_API_KEY"):
+        ModelStudio(model="qwen-plus")
+    monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
+    assert "singapore" in ModelStudio(model="qwen-plus").core_client().config.where
+
+
+def test_prompts_of_the_object() -> None:
+    """`system_prompt` and `completion_to_prompt` do what they do for every LLM of LlamaIndex."""
+    with Loopback(HELLO) as server:
+        llm = chat(server, system_prompt="Be brief.", completion_to_prompt=lambda prompt: f"<{prompt}>")
+        llm.complete("hello")
+        assert sent(server)["messages"] == [{"role": "user", "content": "<hello>"}]
+        llm.complete("hello", formatted=True)
+        assert sent(server)["messages"] == [{"role": "user", "content": "hello"}]
+        from llama_index.core.prompts import PromptTemplate
+
+        assert llm.predict(PromptTemplate("Say {what}."), what="hello") == "Hello"
+        assert [message["content"] for message in sent(server)["messages"]] == ["Be brief.", "Say hello."]
+
+
+# ---------------------------------------------------------------- what LlamaIndex is told
+
+
+@pytest.mark.parametrize("model", ["qwen-plus", "qwen-turbo", "qwen-max", "qwen3.7-plus", "qwen-mt-plus", "kimi-k3"])
+def test_i25_the_window_is_the_models(model: str) -> None:
+    """The context window is that of the catalogue, and what is left of it for input is what the model takes."""
+    info, metadata = model_info(model), settings(model=model).metadata
+    assert (metadata.context_window, metadata.model_name, metadata.is_chat_model) == (info.context_window, model, True)
+    assert info.context_window
+    limit = info.max_input_thinking if info.may_think_by_default and info.max_input_thinking else info.max_input
+    assert 0 < metadata.context_window - metadata.num_output <= (limit or info.context_window)
+    helper = PromptHelper.from_llm_metadata(metadata, tokenizer=str.split)
+    assert helper._get_available_context_size(100) > 0
+
+
+def test_i25_windows_that_are_said_or_not_known() -> None:
+    """The caller's word counts first; an unknown model has a window that PromptHelper can work with."""
+    assert settings(context_window=5000).metadata.context_window == 5000
+    metadata = settings(max_tokens=500).metadata
+    info = model_info("qwen-plus")
+    assert metadata.num_output == 500
+    assert metadata.context_window - 500 <= (info.max_input or 0)
+    unknown = settings(model="no-such-model").metadata
+    assert unknown.context_window == UNKNOWN_WINDOW
+    assert 0 < unknown.num_output < UNKNOWN_WINDOW
+    assert settings(capabilities={"context_window": 9000, "max_input": 8000}).metadata.context_window == 9000
+
+
+def test_i35_whether_a_model_takes_tools() -> None:
+    """By the catalogue; what it does not know may; the caller's word counts first."""
+    takes = {model: settings(model=model).metadata.is_function_calling_model for model in
+             ("qwen-plus", "qwen-vl-ocr", "qwen-mt-plus", "no-such-model")}  # fmt: skip
+    assert takes == {"qwen-plus": True, "qwen-vl-ocr": False, "qwen-mt-plus": False, "no-such-model": True}
+    assert settings(model="qwen-mt-plus", is_function_calling_model=True).metadata.is_function_calling_model
+    assert not settings(is_function_calling_model=False).metadata.is_function_calling_model
+    assert not settings(capabilities={"tools": False}).metadata.is_function_calling_model
+
+
+# ---------------------------------------------------------------- the key
+
+
+class Word(BaseModel):
+    """A word."""
+
+    word: str
+
+
+async def test_the_key_is_nowhere() -> None:
+    """Not in a dump, a repr, a payload, an event, a trace, nor in a header that is dumped."""
+    seen: list[Any] = []
+
+    class Events(BaseEventHandler):
+        def handle(self, event: Any, **kwargs: Any) -> None:
+            seen.append(event.model_dump_json() + repr(event))
+
+    debug = LlamaDebugHandler(print_trace_on_end=False)
+    handler, root = Events(), get_dispatcher()
+    root.add_event_handler(handler)
+    try:
+        with Loopback(HELLO) as server:
+            headers = {"x-secret": KEY}
+            llm = chat(server, api_key=KEY, default_headers=headers, callback_manager=CallbackManager([debug]))
+            for way in WAYS + COMPLETIONS:
+                await call(llm, way)
+            structured = StructuredLLM(llm=llm, output_cls=Word)
+    finally:
+        root.event_handlers.remove(handler)
+    assert seen
+    pairs = debug.get_llm_inputs_outputs()
+    assert pairs
+    shown = [
+        *seen,
+        repr(llm),
+        str(llm),
+        llm.to_json(),
+        llm.model_dump_json(),
+        str(llm.model_dump()),
+        str(llm.to_payload()),
+    ]
+    shown += [structured.to_json(), str([event.payload for pair in pairs for event in pair])]
+    assert not [text for text in shown if KEY in text]
+
+
+def test_it_is_made_again_from_its_dump(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All settings come back; the key from the environment."""
+    llm = settings(temperature=0.5, enable_thinking=True, context_window=5000, system_prompt="Be brief.")
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-key-of-the-environment")
+    again = ModelStudio.from_json(llm.to_json())
+    assert again.to_dict() == llm.to_dict()
+    assert isinstance(again.api_key, object)
+    assert json.loads(llm.to_json())["class_name"] == "ModelStudio"
+    assert again.core_client().config.api_key.get_secret_value() == "sk-key-of-the-environment"  # type: ignore[union-attr]
+
+
+def test_it_can_be_copied_and_pickled() -> None:
+    """A copy works; changing it does not change the first."""
+    with Loopback(HELLO) as server:
+        llm = chat(server, temperature=0.5)
+        llm.chat([ChatMessage("hello")])
+        for other in (deepcopy(llm), llm.model_copy(), pickle.loads(pickle.dumps(llm))):
+            other.temperature = 0.1
+            other.chat([ChatMessage("hello")])
+            assert sent(server)["temperature"] == 0.1
+        assert llm.temperature == 0.5
+
+
+def test_it_is_an_llm_of_llamaindex(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be the default of all; its name is its own."""
+    llm = settings()
+    assert isinstance(llm, FunctionCallingLLM)
+    assert llm.class_name() == "ModelStudio"
+    monkeypatch.setattr(Settings, "_llm", None)
+    Settings.llm = llm
+    assert Settings.llm is llm

@@ -1,0 +1,182 @@
+"""Structured answers: by json_schema or by a forced call, whole and streamed, and what is said where none comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.llms.structured_llm import StructuredLLM
+from llama_index.core.program.function_program import FunctionCallingProgram
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.types import PydanticProgramMode
+from pydantic import BaseModel
+
+from llama_index_modelstudio import ModelStudio, errors
+from tests.llama_index.service import WAYS, call, chat
+from tests.loopback import Loopback
+from tests.service import Answer, Call, sent
+
+
+class Street(BaseModel):
+    """A street."""
+
+    name: str
+    number: int
+
+
+class Address(BaseModel):
+    """Where someone lives."""
+
+    city: str
+    street: Street
+    tags: list[str] = []
+
+
+PIECES = ('{"city": "杭州", ', '"street": {"name": ', '"Long Road", "number": 7', '}, "tags": ["a", ', '"b"]}')
+ADDRESS = Address(city="杭州", street=Street(name="Long Road", number=7), tags=["a", "b"])
+BY_SCHEMA = Answer(text=PIECES)
+BY_CALL = Answer(calls=[Call("call_1", "Address", PIECES)])
+PROMPT = PromptTemplate("Where does {who} live?")
+SYSTEM = {"role": "system", "content": "Be brief."}
+USER = {"role": "user", "content": "Where does Ada live?"}
+# a model that is listed for json_schema, one that is not, one that always thinks
+LISTED, UNLISTED, ALWAYS = "qwen3.7-plus", "qwen-plus", "qwq-plus"
+PREDICTIONS = ("structured_predict", "astructured_predict", "stream_structured_predict", "astream_structured_predict")
+
+
+async def predict(llm: ModelStudio, way: str, cls: type[BaseModel] = Address, **options: Any) -> list[Any]:
+    """The objects of a prediction; one where nothing is streamed."""
+    method = getattr(llm, way)
+    if way == "stream_structured_predict":
+        return list(method(cls, PROMPT, who="Ada", **options))
+    if way == "astream_structured_predict":
+        return [part async for part in await method(cls, PROMPT, who="Ada", **options)]
+    return [
+        await method(cls, PROMPT, who="Ada", **options) if way[0] == "a" else method(cls, PROMPT, who="Ada", **options)
+    ]
+
+
+@pytest.mark.parametrize("way", PREDICTIONS)
+async def test_i29_by_json_schema(way: str) -> None:
+    """A model that is listed for it gets the schema as response_format, whole, and no tools; thinking is left alone."""
+    with Loopback(BY_SCHEMA) as server:
+        objects = await predict(chat(server, model=LISTED, system_prompt="Be brief."), way)
+        body = sent(server)
+    assert objects[-1] == ADDRESS
+    assert body["messages"] == [SYSTEM, USER]
+    assert body["response_format"]["type"] == "json_schema"
+    assert body["response_format"]["json_schema"]["name"] == "Address"
+    assert body["response_format"]["json_schema"]["schema"]["$defs"]["Street"]["required"] == ["name", "number"]
+    assert not body.keys() & {"tools", "tool_choice", "enable_thinking"}
+
+
+@pytest.mark.parametrize("way", PREDICTIONS)
+async def test_i29_by_a_forced_call(way: str) -> None:
+    """Any other model is made to call a function with the schema; the prompts of the object count, in async too."""
+    with Loopback(BY_CALL) as server:
+        llm = chat(server, model=UNLISTED, system_prompt="Be brief.")
+        objects = await predict(llm, way, llm_kwargs={"tool_choice": "auto", "temperature": 0.5})
+        body = sent(server)
+    assert objects[-1] == ADDRESS
+    assert body["messages"] == [SYSTEM, USER]
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "Address"}}
+    assert body["tools"][0]["function"]["parameters"]["$defs"]["Street"]["required"] == ["name", "number"]
+    assert body["parallel_tool_calls"] is False
+    assert body["temperature"] == 0.5
+    assert "response_format" not in body
+
+
+@pytest.mark.parametrize("way", PREDICTIONS)
+@pytest.mark.parametrize(("model", "answer"), [(LISTED, BY_SCHEMA), (UNLISTED, BY_CALL)])
+async def test_parts_while_it_is_written(way: str, model: str, answer: Answer) -> None:
+    """A stream gives the object as far as it is there, each time more of it, and at the end the whole one."""
+    with Loopback(answer) as server:
+        parts = await predict(chat(server, model=model), way)
+    if "stream" in way:
+        assert len(parts) > 3
+        assert [part.city for part in parts if part.city] == ["杭州"] * len([part for part in parts if part.city])
+        assert any(getattr(part, "street", None) in (None, {"name": "Long Road"}) for part in parts)
+    assert isinstance(parts[-1], Address)
+
+
+@pytest.mark.parametrize("way", PREDICTIONS)
+async def test_a_forced_call_and_thinking(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A hybrid does not think on the request; a model that always thinks is asked by "auto", which is logged."""
+    with Loopback(BY_CALL) as server:
+        assert (await predict(chat(server, model="qwen3.6-plus"), way))[-1] == ADDRESS
+        assert sent(server)["enable_thinking"] is False
+        assert (await predict(chat(server, model=ALWAYS), way))[-1] == ADDRESS
+        assert sent(server)["tool_choice"] == "auto"
+    assert "forced tool_choice" in caplog.text
+
+
+FAILURES: list[tuple[str, Answer, str]] = [
+    (ALWAYS, Answer(text=["I would rather not."]), "did not call.*rather not.*enable_thinking=False"),
+    (UNLISTED, Answer(calls=[Call("call_1", "Address", ['{"city": "A'])], finish="length"), "cut off.*max_tokens"),
+    (UNLISTED, Answer(calls=[Call("call_1", "Address", ['{"city": "A"}'])]), "no Address.*street"),
+    (LISTED, Answer(text=['{"city": "A", "street": {']), "no Address"),
+    (LISTED, Answer(text=['{"city": "A", "street": {'], finish="length"), "cut off.*max_tokens"),
+    (LISTED, Answer(text=["Sorry."]), "no Address"),
+]
+
+
+@pytest.mark.parametrize("way", PREDICTIONS)
+@pytest.mark.parametrize(("model", "answer", "said"), FAILURES)
+async def test_no_object_is_an_error(way: str, model: str, answer: Answer, said: str) -> None:
+    """An answer that does not hold the object raises, streamed too, and says why and what to do."""
+    with Loopback(answer) as server, pytest.raises(errors.StructuredOutputError, match=f"(?s){said}") as caught:
+        await predict(chat(server, model=model), way)
+    assert isinstance(caught.value, ValueError)
+
+
+# LlamaIndex dumps the parts of a stream by a method that pydantic has deprecated
+@pytest.mark.filterwarnings("ignore:The `json` method is deprecated")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("model", "answer"), [(LISTED, BY_SCHEMA), (UNLISTED, BY_CALL)])
+async def test_i30_a_structured_llm(way: str, model: str, answer: Answer) -> None:
+    """`as_structured_llm` gives nested objects as `raw` and JSON as the message."""
+    with Loopback(answer) as server:
+        structured = chat(server, model=model).as_structured_llm(Address)
+        assert isinstance(structured, StructuredLLM)
+        response = await call(structured, way, temperature=0.5)
+        assert sent(server)["temperature"] == 0.5
+    assert response.raw == ADDRESS
+    assert Address.model_validate_json(response.message.content) == ADDRESS
+
+
+@pytest.mark.parametrize("way", ["__call__", "acall", "stream_call", "astream_call"])
+async def test_llamaindexs_own_program(way: str) -> None:
+    """FunctionCallingProgram, used directly, finds the calls where it looks for them."""
+    with Loopback(BY_CALL) as server:
+        program = FunctionCallingProgram.from_defaults(Address, llm=chat(server), prompt=PROMPT)
+        if way == "__call__":
+            found = program(who="Ada")
+        elif way == "acall":
+            found = await program.acall(who="Ada")
+        elif way == "stream_call":
+            found = list(program.stream_call(who="Ada"))[-1]
+        else:
+            found = [part async for part in await program.astream_call(who="Ada")][-1]
+    assert found == ADDRESS
+
+
+@pytest.mark.parametrize("way", ["structured_predict", "astructured_predict"])
+async def test_a_model_without_tools_answers_in_text(way: str) -> None:
+    """Where a model takes neither, and where the caller says so, LlamaIndex's own program for text does it."""
+    with Loopback(Answer(text=[ADDRESS.model_dump_json()])) as server:
+        for llm in (
+            chat(server, is_function_calling_model=False),
+            chat(server, pydantic_program_mode=PydanticProgramMode.LLM),
+        ):
+            assert (await predict(llm, way))[-1] == ADDRESS
+            assert not sent(server).keys() & {"tools", "response_format"}
+
+
+def test_the_options_stay_the_callers() -> None:
+    """`llm_kwargs` are not changed."""
+    options = {"tool_choice": "auto", "temperature": 0.5}
+    with Loopback(BY_CALL) as server:
+        chat(server).structured_predict(Address, PROMPT, llm_kwargs=options, who="Ada")
+        chat(server).chat([ChatMessage("?")])
+    assert options == {"tool_choice": "auto", "temperature": 0.5}

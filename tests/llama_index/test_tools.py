@@ -1,0 +1,264 @@
+"""Tools: what is offered, what is chosen, and the calls that come back, while they come and at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index.core.tools import FunctionTool, ToolMetadata
+from pydantic import BaseModel, Field
+
+from llama_index_modelstudio import errors
+from modelstudio_core import growing
+from tests.llama_index.service import (
+    STREAMS,
+    WAYS,
+    call,
+    chat,
+    local_time,
+    made,
+    responses_of,
+    tools,
+    weather,
+)
+from tests.loopback import Loopback
+from tests.service import Answer, Call, sent
+
+WITH_TOOLS = tuple(f"{way}_with_tools" for way in WAYS)
+ONE = Answer(calls=[Call("call_1", "weather", ['{"city"', ': "New ', ' York"', "}"])])
+NAMED = {"type": "function", "function": {"name": "weather"}}
+
+
+@pytest.mark.parametrize("way", WITH_TOOLS)
+async def test_i7_i8_calls_come_back_exactly(way: str) -> None:
+    """Each way with tools gives the call, sync streams too, and no space of its arguments is lost."""
+    with Loopback(ONE) as server:
+        llm = chat(server)
+        response = await call(llm, way, tools=tools())
+        [selected] = llm.get_tool_calls_from_response(response)
+    assert made(response) == [("call_1", "weather", {"city": "New  York"})]
+    assert (selected.tool_id, selected.tool_name, selected.tool_kwargs) == ("call_1", "weather", {"city": "New  York"})
+
+
+@pytest.mark.parametrize("way", STREAMS)
+async def test_i9_calls_while_they_are_written(way: str) -> None:
+    """At each step the call is there as far as it can be read; nothing raises on half of a JSON text."""
+    with Loopback(ONE) as server:
+        llm = chat(server)
+        steps = [
+            [call.tool_kwargs for call in llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)]
+            for response in await responses_of(llm, way)
+        ]
+    shown = [step[0] for step in steps if step]
+    assert shown[0] == {}
+    assert {"city": "New "} in shown
+    assert shown[-1] == {"city": "New  York"}
+
+
+@pytest.mark.parametrize("pieces", [[], [""], [None], ["null"], ["[]"], ["{"], ['{"a"'], ["no JSON"]])
+@pytest.mark.parametrize("way", STREAMS)
+async def test_i9_whatever_the_arguments_are(way: str, pieces: list[Any]) -> None:
+    """Null, empty, broken and non-object arguments never raise; at the end they are a call with none, or no call."""
+    with Loopback(Answer(calls=[Call("call_1", "weather", pieces or ())] if None not in pieces else [])) as server:
+        llm = chat(server)
+        for response in await responses_of(llm, way):
+            selected = llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
+    if pieces in ([], [""]):
+        assert [call.tool_kwargs for call in selected] == [{}]
+    else:
+        assert selected == []
+
+
+def test_foreign_blocks_are_read_leniently() -> None:
+    """A block whose arguments are text, as other classes make them, is read as far as it goes."""
+    with Loopback(ONE) as server:
+        llm = chat(server)
+        for text, args in (('{"city": "New ', {"city": "New "}), ("", {}), ("[1]", {})):
+            blocks: Any = [ToolCallBlock(tool_call_id=None, tool_name="weather", tool_kwargs=text)]
+            [selected] = llm.get_tool_calls_from_response(
+                ChatResponse(message=ChatMessage(role="assistant", blocks=blocks))
+            )
+            assert (selected.tool_id, selected.tool_kwargs) == ("", args)
+
+
+def test_no_call_where_one_is_expected() -> None:
+    """It is an error of ours and, as LlamaIndex has it, a ValueError, that says what came instead."""
+    with Loopback(Answer(text=["No, thanks."])) as server:
+        llm = chat(server)
+        response = llm.chat_with_tools(tools(), "hello")
+        with pytest.raises(errors.NoToolCallError, match="No, thanks") as caught:
+            llm.get_tool_calls_from_response(response)
+    assert isinstance(caught.value, ValueError)
+
+
+async def test_selecting_at_each_step_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that asks for the calls at each of 3,000 deltas has less than 20 times their length parsed."""
+    parsed = 0
+    real = growing.from_json
+
+    def counting(text: str, **how: Any) -> Any:
+        nonlocal parsed
+        parsed += len(text)
+        return real(text, **how)
+
+    monkeypatch.setattr(growing, "from_json", counting)
+    long = Call("call_1", "weather", ['{"city": "', *["word "] * 3000, '"}'])
+    with Loopback(Answer(calls=[long])) as server:
+        llm = chat(server)
+        for response in llm.stream_chat([ChatMessage("hello")]):
+            selected = llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
+    assert selected[0].tool_kwargs == {"city": "word " * 3000}
+    assert parsed < 20 * len(long.arguments) + growing._SHORT**2
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+@pytest.mark.parametrize("way", WITH_TOOLS)
+@pytest.mark.parametrize(
+    ("options", "choice"),
+    [
+        ({}, None),
+        ({"tool_choice": None}, None),
+        ({"tool_choice": "auto"}, "auto"),
+        ({"tool_choice": "none"}, "none"),
+        ({"tool_choice": "weather"}, NAMED),
+        ({"tool_choice": NAMED}, NAMED),
+        ({"tool_required": True}, NAMED),
+        ({"tool_choice": "required"}, NAMED),
+        ({"tool_choice": "any"}, NAMED),
+        ({"tool_choice": "none", "tool_required": True}, "none"),
+    ],
+)
+async def test_i11_i13_tool_choice(way: str, options: dict[str, Any], choice: Any) -> None:
+    """`tool_required` and every form of `tool_choice` arrive as the service takes them; None is not sent."""
+    with Loopback(ONE) as server:
+        await call(chat(server), way, tools=tools(weather), **options)
+        assert sent(server).get("tool_choice") == choice
+
+
+def test_i11_required_among_several(caplog: pytest.LogCaptureFixture) -> None:
+    """Among several tools "required" goes as "auto", which is logged, except to a model that takes it."""
+    with Loopback(ONE) as server:
+        chat(server).chat_with_tools(tools(), "hello", tool_required=True)
+        assert sent(server)["tool_choice"] == "auto"
+        assert "required" in caplog.text
+        chat(server, model="kimi/kimi-k3").chat_with_tools(tools(), "hello", tool_required=True)
+        assert sent(server)["tool_choice"] == "required"
+
+
+def test_a_choice_that_is_no_tool_is_refused() -> None:
+    """A name that none of the tools has is an error before anything is sent."""
+    with Loopback(ONE) as server:
+        with pytest.raises(errors.ConfigurationError, match="wether"):
+            chat(server).chat_with_tools(tools(), "hello", tool_choice="wether")
+        assert not server.requests
+
+
+@pytest.mark.parametrize("way", WITH_TOOLS)
+async def test_i12_a_forced_call_and_thinking(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the model may think, thinking goes off for the request; where it was asked for, the choice is auto."""
+    with Loopback(ONE) as server:
+        llm = chat(server, model="qwen3.6-plus")
+        await call(llm, way, tools=tools(weather), tool_required=True)
+        assert (sent(server)["enable_thinking"], sent(server)["tool_choice"]) == (False, NAMED)
+        assert llm.enable_thinking is None
+        with caplog.at_level(logging.WARNING, "modelstudio_core"):
+            await call(chat(server, enable_thinking=True), way, tools=tools(weather), tool_required=True)
+        assert (sent(server)["enable_thinking"], sent(server)["tool_choice"]) == (True, "auto")
+        assert "forced tool_choice" in caplog.text
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+@pytest.mark.parametrize("way", WITH_TOOLS)
+async def test_i14_parallel_calls(way: str, allowed: bool) -> None:
+    """`allow_parallel_tool_calls` reaches the wire."""
+    with Loopback(ONE) as server:
+        await call(chat(server), way, tools=tools(), allow_parallel_tool_calls=allowed)
+        assert sent(server)["parallel_tool_calls"] is allowed
+
+
+@pytest.mark.parametrize("way", ["chat_with_tools", "achat_with_tools"])
+async def test_i14_one_call_where_several_are_not_allowed(way: str) -> None:
+    """A second call that comes all the same is dropped, so that LlamaIndex's own programs can go on."""
+    two = Answer(text=["Both."], calls=[Call("call_1", "weather", ['{"city": "A"}']), Call("call_2", "local_time")])
+    with Loopback(two) as server:
+        response = await call(chat(server), way, tools=tools())
+        both = await call(chat(server), way, tools=tools(), allow_parallel_tool_calls=True)
+    assert [id for id, _, _ in made(response)] == ["call_1"]
+    assert [each["id"] for each in response.message.additional_kwargs["tool_calls"]] == ["call_1"]
+    assert response.message.content == "Both."
+    assert [id for id, _, _ in made(both)] == ["call_1", "call_2"]
+
+
+@pytest.mark.parametrize("way", ["predict_and_call", "apredict_and_call"])
+async def test_a_call_is_made_and_run(way: str) -> None:
+    """`predict_and_call` runs the tool that was called."""
+    with Loopback(ONE) as server:
+        method = getattr(chat(server), way)
+        result = method(tools(), "hello") if way == "predict_and_call" else await method(tools(), "hello")
+    assert str(result) == "It is sunny in New  York."
+
+
+class Street(BaseModel):
+    """A street."""
+
+    name: str
+
+
+class Address(BaseModel):
+    """Where someone lives."""
+
+    street: Street
+    others: list[Street] = Field(default_factory=list, description="further ones")
+
+
+def test_i15_i16_nested_schemas() -> None:
+    """A schema goes out whole: `$defs` that its parts refer to, and `required` inside `parameters`."""
+
+    def deliver(street: Street, others: list[Street]) -> None:
+        """Deliver."""
+
+    tool = FunctionTool(deliver, ToolMetadata("Deliver something.", "deliver", Address))
+    with Loopback(ONE) as server:
+        chat(server).chat_with_tools([tool], "hello", strict=True)
+        [wire] = sent(server)["tools"]
+    parameters = wire["function"]["parameters"]
+    assert parameters["$defs"]["Street"]["properties"]["name"]["type"] == "string"
+    assert parameters["properties"]["street"]["$ref"] == "#/$defs/Street"
+    assert parameters["properties"]["others"]["items"]["$ref"] == "#/$defs/Street"
+    assert parameters["required"] == ["street"]
+    assert wire["function"]["strict"] is True
+    assert wire["function"].keys() == {"name", "description", "parameters", "strict"}
+    assert wire["type"] == "function"
+
+
+def test_strict_is_not_sent_unasked() -> None:
+    """Nor are tools where there are none."""
+    with Loopback(ONE) as server:
+        llm = chat(server)
+        llm.chat_with_tools(tools(local_time), "hello")
+        assert "strict" not in sent(server)["tools"][0]["function"]
+        llm.chat_with_tools([], "hello", tool_required=True)
+        assert not sent(server).keys() & {"tools", "tool_choice", "parallel_tool_calls"}
+
+
+@pytest.mark.parametrize("way", WITH_TOOLS)
+async def test_i31_the_history_stays_as_it_is(way: str) -> None:
+    """The user's turn is added to a copy of the history, not to the history."""
+    history = [ChatMessage("hello"), ChatMessage(role="assistant", content="Hi.")]
+    before = [message.model_copy(deep=True) for message in history]
+    with Loopback(ONE) as server:
+        await call(chat(server), way, ChatMessage("And?"), chat_history=history, tools=tools())
+        assert [message["content"] for message in sent(server)["messages"]] == ["hello", "Hi.", "And?"]
+    assert history == before
+
+
+def test_the_first_response_of_a_call_is_plain_json() -> None:
+    """What is in `additional_kwargs` is JSON at each step, so that memories and contexts can be stored."""
+    with Loopback(ONE) as server:
+        for response in chat(server).stream_chat([ChatMessage("hello")]):
+            json.dumps([response.additional_kwargs, response.message.additional_kwargs, response.raw])
