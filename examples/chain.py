@@ -10,7 +10,8 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable
 
-from examples.model import a_model, console
+from examples.model import a_model
+from examples.place import console
 from examples.terminal import asked, title, write
 
 PROMPT = ChatPromptTemplate.from_messages(

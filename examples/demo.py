@@ -1,4 +1,4 @@
-"""The main job, live in the terminal: a model thinks, answers, is billed for, and calls a tool.
+"""The main job, live in the terminal: a model thinks, answers, is billed for, and calls a tool; by both frameworks.
 
 make demo                              a small model on this machine, no key needed
 DASHSCOPE_API_KEY=sk-... make demo     Model Studio (MODEL=qwen-plus, DASHSCOPE_REGION=singapore, ...)
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime, timezone
+from typing import Any
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
@@ -16,12 +17,17 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 from rich.table import Table
 
-from examples.model import a_model, console
+from examples.llama_index import demo as llama_index
+from examples.place import a_place, console
 from examples.terminal import Speech, asked, calls, result, title
+from langchain_modelstudio import ChatModelStudio
 from modelstudio_core.errors import ModelStudioError
 
+WHY = "Why is the sky blue?"
+WHEN = "What time is it in Paris?"
+THINKING: dict[str, Any] = {"enable_thinking": True, "thinking_budget": 512}
 
-@tool
+
 def current_time(city: str) -> str:
     """Tell the time in a city.
 
@@ -29,6 +35,9 @@ def current_time(city: str) -> str:
         city: name of the city
     """
     return f"It is {datetime.now(timezone.utc):%H:%M} UTC in {city}."
+
+
+time_tool = tool(current_time)
 
 
 def show(llm: Runnable[LanguageModelInput, AIMessage], messages: LanguageModelInput) -> AIMessageChunk:
@@ -67,26 +76,33 @@ def show_usage(*messages: AIMessageChunk) -> None:
     console.print(f"{metadata['model_name']}, finish_reason {metadata['finish_reason']}", style="dim")
 
 
+def show_langchain(llm: ChatModelStudio) -> None:
+    """Both questions through LangChain."""
+    title("1. LangChain: thinking, then the answer")
+    asked(WHY)
+    show_usage(show(llm, WHY))
+
+    title("2. LangChain: a tool call made, run, answered")
+    asked(WHEN)
+    with_tools = llm.bind_tools([time_tool])
+    called = show(with_tools, WHEN)
+    calls(called)
+    if not called.tool_calls:
+        console.print("The model answered without calling the tool.")
+        return
+    results = [time_tool.invoke(call) for call in called.tool_calls]
+    for answer in results:
+        result(answer.content)
+    show_usage(called, show(with_tools, [HumanMessage(WHEN), called, *results]))
+
+
 def main() -> int:
     """Run the demo; the exit status says whether it worked."""
     try:
-        with a_model(enable_thinking=True, thinking_budget=512) as llm:
-            title("1. Thinking, then the answer")
-            asked(question := "Why is the sky blue?")
-            show_usage(show(llm, question))
-
-            title("2. A tool call: made, run, answered")
-            asked(question := "What time is it in Paris?")
-            with_tools = llm.bind_tools([current_time])
-            called = show(with_tools, question)
-            calls(called)
-            if not called.tool_calls:
-                console.print("The model answered without calling the tool.")
-                return 0
-            results = [current_time.invoke(call) for call in called.tool_calls]
-            for answer in results:
-                result(answer.content)
-            show_usage(called, show(with_tools, [HumanMessage(question), called, *results]))
+        with a_place() as place:
+            with ChatModelStudio(**place, **THINKING) as llm:
+                show_langchain(llm)
+            llama_index.show_llama_index({**place, **THINKING}, WHY, WHEN, current_time)
     except KeyboardInterrupt:
         console.print("\nstopped")
         return 130

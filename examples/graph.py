@@ -13,7 +13,8 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
-from examples.model import a_model, console
+from examples.model import a_model
+from examples.place import console
 from examples.terminal import THINKING, Speech, asked, title
 
 QUESTIONS = ("Name a river in China.", "How long is it?")

@@ -17,7 +17,8 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnablePassthrough
 from langchain_core.vectorstores import InMemoryVectorStore
 
-from examples.model import a_model, console
+from examples.model import a_model
+from examples.place import console
 from examples.terminal import asked, write
 
 FACTS = (

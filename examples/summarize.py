@@ -18,7 +18,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
-from examples.model import a_model, console
+from examples.model import a_model
+from examples.place import console
 from examples.terminal import asked, title
 
 SMALL = {"max_input": 600}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from typing import TYPE_CHECKING, Any
 
-from examples.model import console
+from examples.place import console
+
+if TYPE_CHECKING:  # each framework's examples run without the other
+    from langchain_core.messages import AIMessage, AIMessageChunk
 
 THINKING = "dim italic"
 TOOL = "cyan"
@@ -54,8 +57,13 @@ class Speech:
 def calls(message: AIMessage) -> None:
     """The end of an answer, and the tool calls that it makes."""
     console.print()
-    for call in message.tool_calls:
-        console.print(f"calls  {call['name']}({call['args']})", style=TOOL, markup=False)
+    for made in message.tool_calls:
+        call(made["name"], made["args"])
+
+
+def call(name: str, arguments: dict[str, Any]) -> None:
+    """A tool call that was made."""
+    console.print(f"calls  {name}({arguments})", style=TOOL, markup=False)
 
 
 def result(text: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import local_model
 from langchain_modelstudio import ChatModelStudio
+from llama_index_modelstudio import ModelStudio
 
 
 @pytest.fixture(scope="session")
@@ -24,5 +25,15 @@ def a_local_model(examples_model_url: str) -> Callable[..., ChatModelStudio]:
 
     def make(**settings: Any) -> ChatModelStudio:
         return ChatModelStudio(model="qwen-plus", base_url=examples_model_url, temperature=0, **settings)
+
+    return make
+
+
+@pytest.fixture
+def a_local_llm(examples_model_url: str) -> Callable[..., ModelStudio]:
+    """The same for LlamaIndex."""
+
+    def make(**settings: Any) -> ModelStudio:
+        return ModelStudio(model="qwen-plus", base_url=examples_model_url, temperature=0, **settings)
 
     return make

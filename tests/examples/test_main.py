@@ -12,13 +12,19 @@ import pytest
 import examples
 import local_model
 
-EXAMPLES = sorted({path.stem for path in Path(examples.__path__[0]).glob("*.py")} - {"__init__", "model", "terminal"})
+FOLDER = Path(examples.__path__[0])
+NAMES = {".".join(path.relative_to(FOLDER).with_suffix("").parts) for path in FOLDER.glob("**/*.py")}
+PARTS = {"model", "place", "terminal", "llama_index.model", "llama_index.demo"}  # of the examples
+EXAMPLES = sorted({name for name in NAMES if not name.endswith("__init__")} - PARTS)
 SHOWN = {
     "agent": ["streamed: ", "calls  ", "result It is", "streamed_v3: "],
     "chain": ["> What is a compass good for?", "tea: ", "silk: "],
-    "demo": ["usage_metadata", "result It is"],
+    "demo": ["usage_metadata", "result It is", "additional_kwargs, one call", "LlamaIndex: the tool call"],
     "graph": ["ai: ", "thought: "],
     "rag": ["found: Guests park behind the mill"],
+    "llama_index.agent": ["an_agent: ", "calls  ", "result It is", "a_workflow: "],
+    "llama_index.chat_engine": ["> My name is Ada.", "> What is my name?"],
+    "llama_index.rag": ["found: Guests park behind the mill"],
     "summarize": ["Here is a summary of the conversation", "of 380 tokens"],
 }
 
@@ -28,6 +34,9 @@ def test_each_example_is_tested() -> None:
     assert set(EXAMPLES) == set(SHOWN)
 
 
+# LlamaIndex's workflows look at everything that a pydantic class has, what is deprecated too
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211")
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_runs(
     name: str, examples_model_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -45,6 +54,6 @@ def test_an_example_runs(
 @pytest.mark.parametrize("name", sorted({*EXAMPLES} - {"demo"}))
 def test_an_example_is_short(name: str) -> None:
     """An example can be read top to bottom, and says how it is started."""
-    text = Path(examples.__path__[0], f"{name}.py").read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 80
+    text = (FOLDER / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 85
     assert f"python -m examples.{name}" in text

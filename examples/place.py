@@ -1,0 +1,38 @@
+"""Where the examples' model is: Model Studio where there is a key for it, else a small one on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+from modelstudio_core import config
+
+console = Console(highlight=False)
+
+
+@contextmanager
+def a_place() -> Iterator[dict[str, Any]]:
+    """The settings of a model object that is there for as long as the block runs. Says which of the two it is.
+
+    The environment's MODEL (default qwen-plus) says which model.
+    """
+    name = os.environ.get("MODEL", "qwen-plus")
+    if os.environ.get(config.API_KEY, "").strip():
+        console.print(f"Talking to [bold]Model Studio[/]: {name} at {config.resolve().where}.")
+        yield {"model": name}
+        return
+    import local_model
+
+    console.print(f"No {config.API_KEY} is set, so a small model is started on this machine...")
+    with local_model.running(force_auto=True, budget=48, max_tokens=160, model_name="SmolLM2-135M") as server:
+        console.print(f"Talking to [bold]the local model[/]: {server.version}.", soft_wrap=True)
+        console.print(
+            "It is very small: the traffic is real, what it says is often nonsense, and it is made to call tools.\n"
+            f"With a key, the same code talks to Qwen: set {config.API_KEY}.",
+            soft_wrap=True,
+        )
+        yield {"model": name, "base_url": server.base_url, "temperature": 0}

@@ -1,0 +1,116 @@
+"""The LlamaIndex examples: what they give on the real local model, and what goes over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, TextBlock, ThinkingBlock, ToolCallBlock
+
+from examples.llama_index import agent, chat_engine, rag
+from llama_index_modelstudio import ModelStudio
+from tests.llama_index.service import chat
+from tests.loopback import Loopback
+from tests.service import USAGE, Answer, Call, sent
+
+# LlamaIndex's workflows look at everything that a pydantic class has, what is deprecated too
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
+]
+MakeLLM = Callable[..., ModelStudio]
+MAKES = {"agent": agent.an_agent, "workflow": agent.a_workflow}
+TWO_CALLS = [
+    Answer(
+        reasoning=["Both ", "tools."],
+        calls=[
+            Call("call_1", "weather", ['{"city"', ': "Hang', 'zhou"}']),
+            Call("call_2", "local_time", ['{"city": "Hang', 'zhou"}']),
+        ],
+        usage=USAGE,
+    ),
+    Answer(reasoning=["Good."], text=["Sunny", " at noon."], usage=USAGE),
+]
+
+
+def text_of(message: ChatMessage) -> str:
+    return "".join(block.text for block in message.blocks if isinstance(block, TextBlock))
+
+
+@pytest.mark.parametrize("kind", MAKES)
+async def test_an_agent_with_the_local_model(kind: str, a_local_llm: MakeLLM) -> None:
+    """It thinks, calls a tool that really runs, thinks again and answers."""
+    async with a_local_llm(enable_thinking=True) as llm:
+        called, answer = await agent.streamed(MAKES[kind](llm))
+    assert any(isinstance(block, ToolCallBlock) for block in called.blocks)
+    assert text_of(answer)
+    for message in (called, answer):
+        assert isinstance(message.blocks[0], ThinkingBlock)
+        assert message.additional_kwargs["reasoning_content"] == message.blocks[0].content
+
+
+@pytest.mark.parametrize("kind", MAKES)
+async def test_an_agent_with_two_calls_at_once(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both tools run under their own ids, and the second request tells of both, with the reasoning."""
+    with Loopback(TWO_CALLS) as server:
+        async with chat(server, enable_thinking=True) as llm:
+            called, answer = await agent.streamed(MAKES[kind](llm))
+        assert len(server.requests) == 2
+        body: dict[str, Any] = sent(server)
+    assert text_of(answer) == "Sunny at noon."
+    assert [block.tool_kwargs for block in called.blocks if isinstance(block, ToolCallBlock)] == [
+        {"city": "Hangzhou"}
+    ] * 2
+    _, question, turn, *results = body["messages"]
+    assert question["content"] == agent.QUESTION
+    assert turn["reasoning_content"] == "Both tools."
+    assert [each["id"] for each in turn["tool_calls"]] == ["call_1", "call_2"]
+    texts = {message["tool_call_id"]: message["content"] for message in results}
+    assert texts["call_1"] == "It is sunny in Hangzhou, 24 degrees."
+    assert texts["call_2"].endswith("UTC in Hangzhou.")
+    printed = capsys.readouterr().out
+    for shown in (
+        "Both tools.",
+        "calls  weather",
+        "calls  local_time",
+        "result It is sunny",
+        "Good.",
+        "Sunny at noon.",
+    ):
+        assert shown in printed
+
+
+def test_a_chat_with_the_local_model(a_local_llm: MakeLLM) -> None:
+    """Both questions are answered."""
+    with a_local_llm() as llm:
+        assert len([answer for answer in chat_engine.talked(llm) if answer]) == 2
+
+
+def test_a_chat_remembers() -> None:
+    """The second request has the first question and its answer, without what was thought."""
+    with Loopback([Answer(reasoning=["Hm."], text=["It ", "points."]), Answer(text=["Ada."])]) as server:
+        assert chat_engine.talked(chat(server)) == ["It points.", "Ada."]
+        first, second = chat_engine.QUESTIONS
+        roles_and_texts = [(turn["role"], turn["content"]) for turn in sent(server)["messages"]]
+    system = ("system", "Answer in one short sentence.")
+    assert roles_and_texts == [system, ("user", first), ("assistant", "It points."), ("user", second)]
+
+
+def test_answers_from_documents_with_the_local_model(a_local_llm: MakeLLM) -> None:
+    """The fact that answers the question is found first."""
+    with a_local_llm() as llm:
+        found, answer = rag.answered(llm)
+    assert found[0] == "Guests park behind the mill, not in the street."
+    assert len(found) == 2
+    assert answer
+
+
+def test_the_facts_are_in_the_prompt() -> None:
+    """What was found goes to the model with the question, and what it says comes back piece by piece."""
+    with Loopback(Answer(reasoning=["Hm."], text=["Behind ", "the mill."])) as server:
+        _, answer = rag.answered(chat(server))
+        prompt = str(sent(server)["messages"])
+    assert answer == "Behind the mill."
+    assert "Guests park behind the mill" in prompt
+    assert rag.QUESTION in prompt
