@@ -16,6 +16,9 @@ def test_there_are_snippets() -> None:
     assert "enable_thinking=True" in SNIPPETS[0]
 
 
+# LlamaIndex's workflows look at everything that a pydantic class has, what is deprecated too
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211")
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
 def test_a_snippet_runs(snippet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A snippet runs to its end, calls the service, and prints what it says it prints."""
