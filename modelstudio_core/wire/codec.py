@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, Protocol
 
 from pydantic_core import from_json
 
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
 from modelstudio_core.types import ChatRequest, Delta, ResponseHead, WireCall
+from modelstudio_core.wire.halves import SURROGATES, Halves
 
-_SURROGATES = re.compile("[\ud800-\udfff]")  # half of a character, which no text may hold
 _SHOWN = 200  # characters of a body that an error message shows
 
 
@@ -48,22 +47,28 @@ class Codec(Protocol):
         """The typed error for a response whose status is not 200."""
 
 
-def read_json(data: bytes) -> Any:
-    """The value that `data` says, as JSON. Raises ProtocolError."""
+def read_json(data: bytes, halves: Halves | None = None) -> Any:
+    """The value that `data` says, as JSON. Half a character is U+FFFD, but for `halves` that may find its fellow.
+
+    Raises ProtocolError.
+    """
     try:
         return from_json(data)
     except ValueError:
         pass  # what a stricter or shallower parser refuses may still be JSON: half an emoji escaped, deep nesting
     try:
-        text = json.dumps(json.loads(data), ensure_ascii=False)
-        return json.loads(_SURROGATES.sub("\ufffd", text))
+        value = json.loads(data)
+        text = json.dumps(value, ensure_ascii=False)
+        if halves is not None and SURROGATES.search(text):
+            return halves.keep(value)
+        return json.loads(SURROGATES.sub("\ufffd", text))
     except (ValueError, RecursionError):
         raise ProtocolError(f"the service sent what is not JSON: {shown(data)}") from None
 
 
-def read_object(data: bytes) -> dict[str, Any]:
-    """The object that `data` says, as JSON. Raises ProtocolError."""
-    value = read_json(data)
+def read_object(data: bytes, halves: Halves | None = None) -> dict[str, Any]:
+    """The object that `data` says, as JSON; see `read_json`. Raises ProtocolError."""
+    value = read_json(data, halves)
     if not isinstance(value, dict):
         raise ProtocolError(f"the service sent no JSON object: {shown(data)}")
     return value

@@ -11,6 +11,7 @@ from modelstudio_core.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.types import Delta, ResponseHead
 from modelstudio_core.wire.codec import read_object
 from modelstudio_core.wire.failures import error_of_object, says_error
+from modelstudio_core.wire.halves import Halves
 from modelstudio_core.wire.writer import DeltaWriter
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -44,7 +45,7 @@ class EventStreamDecoder:
     The stream ends at `[DONE]`, where there is one (the native protocol has none), or at the end of the body.
     """
 
-    __slots__ = ("_events", "_head", "_writer", "ended", "failure")
+    __slots__ = ("_events", "_halves", "_head", "_writer", "ended", "failure")
 
     def __init__(self, writer: DeltaWriter, head: ResponseHead, max_event_bytes: int) -> None:
         self.failure: ModelStudioError | None = None
@@ -52,6 +53,7 @@ class EventStreamDecoder:
         self._writer = writer
         self._head = head
         self._events = EventDecoder(max_event_bytes)
+        self._halves = None if writer.cumulative else Halves()  # what is repeated whole has no torn characters
 
     def read(self, writer: DeltaWriter, value: JsonObject, head: ResponseHead) -> None:
         """Write the deltas of one event. Raises ProtocolError."""
@@ -66,7 +68,7 @@ class EventStreamDecoder:
         if self._events.overflowed and self.failure is None and not self.ended:
             limit = self._events.max_event_bytes
             self.failure = ProtocolError(f"the service sent an event of more than {limit} bytes (max_event_bytes)")
-        return self._writer.take()
+        return self._take()
 
     def finish(self) -> list[Delta]:
         """The last deltas, at the end of the body."""
@@ -76,7 +78,7 @@ class EventStreamDecoder:
                 self.failure = None
         if self.failure is None and not self.ended:
             self._end()
-        return self._writer.take()
+        return self._take()
 
     def _event(self, event: ServerSentEvent) -> None:
         if event.data.strip().startswith(b"[DONE]"):
@@ -85,12 +87,18 @@ class EventStreamDecoder:
         if not event.data or event.data.isspace():  # a heartbeat
             return
         try:
-            value = read_object(event.data)
+            value = read_object(event.data, self._halves)
             if event.name == "error" or says_error(value):
                 raise error_of_object(value, event.status, self._head)
             self.read(self._writer, value, self._head)
         except ModelStudioError as failure:
             self.failure = failure
+
+    def _take(self) -> list[Delta]:
+        deltas = self._writer.take()
+        if self._halves is None or not self._halves.torn:
+            return deltas
+        return self._halves.joined(deltas, ended=self.ended or self.failure is not None)
 
     def _end(self) -> None:
         self.ended = True

@@ -1306,6 +1306,80 @@ def test_half_an_emoji_escaped() -> None:
     assert TextDelta("x \ufffd y \U0001f680 \ufffd") in CODEC.decode(REQUEST, HEAD, data)
 
 
+def escaped(delta: str, finish: str = "null") -> bytes:
+    return event(b'{"choices":[{"index":0,"delta":%s,"finish_reason":%s}]}' % (delta.encode(), finish.encode()))
+
+
+def said(*events: bytes) -> list[Delta]:
+    """What a decoder makes of these events, each in a read of its own, but for who answers."""
+    reader = decoder()
+    deltas = [delta for data in events for delta in reader.feed(data)] + reader.finish()
+    return [delta for delta in deltas if not isinstance(delta, ResponseDelta)]
+
+
+CALL = r'{"tool_calls": [{"index": %d, "id": %s, "function": {"name": %s, "arguments": "%s"}}]}'
+TORN: list[tuple[str, list[str], list[Delta]]] = [
+    (
+        "text",
+        [r'{"content": "a\ud83d"}', r'{"content": "\ude80b"}'],
+        [TextDelta("a"), TextDelta("\U0001f680b")],
+    ),
+    (
+        "the half alone in its event",
+        [r'{"content": "a"}', r'{"content": "\ud83d"}', r'{"content": "\ude80"}'],
+        [TextDelta("a"), TextDelta("\U0001f680")],
+    ),
+    (
+        "reasoning, with an empty event between",
+        [r'{"reasoning_content": "a\ud83d"}', r'{"reasoning_content": ""}', r'{"reasoning_content": "\ude80"}'],
+        [ReasoningDelta("a"), ReasoningDelta("\U0001f680")],
+    ),
+    (
+        "arguments of two calls, in turns",
+        [
+            CALL % (0, '"c0"', '"f"', r"\ud83d"),
+            CALL % (1, '"c1"', '"g"', r"\ud83c"),
+            CALL % (0, '""', '""', r"\ude80"),
+            CALL % (1, '""', '""', r"\udf0a."),
+        ],
+        [
+            ToolCallDelta(0, "c0", "f"),
+            ToolCallDelta(1, "c1", "g"),
+            ToolCallDelta(0, None, None, "\U0001f680"),
+            ToolCallDelta(1, None, None, "\U0001f30a."),
+        ],
+    ),
+    (
+        "a transcript",
+        [r'{"audio": {"id": "x", "data": "AAAA", "transcript": "a\ud83d"}}', r'{"audio": {"transcript": "\ude80"}}'],
+        [AudioDelta("AAAA", "a", "x"), AudioDelta("", "\U0001f680")],
+    ),
+    (
+        "reasoning's half is not the text's",
+        [r'{"reasoning_content": "a\ud83d"}', r'{"content": "\ude80"}'],
+        [ReasoningDelta("a"), TextDelta("\ufffd"), ReasoningDelta("\ufffd")],
+    ),
+    (
+        "no fellow comes",
+        [r'{"content": "a\ud83d"}', r'{"content": "b"}', r'{"content": "c\ud83d"}'],
+        [TextDelta("a"), TextDelta("\ufffdb"), TextDelta("c"), TextDelta("\ufffd")],
+    ),
+    ("in a name", [CALL % (0, r'"c\ud83d"', r'"f\ud83d"', "{}")], [ToolCallDelta(0, "c\ufffd", "f\ufffd", "{}")]),
+]
+
+
+@pytest.mark.parametrize(("deltas", "expected"), [case[1:] for case in TORN], ids=[case[0] for case in TORN])
+def test_a_character_escaped_in_two_events(deltas: list[str], expected: list[Delta]) -> None:
+    """Two halves of a character that come in two events are one character; a half alone is U+FFFD."""
+    events = [escaped(delta) for delta in deltas]
+    assert said(*events, escaped("{}", '"stop"')) == [*expected, FinishDelta("stop")]
+
+
+def test_a_half_that_an_error_cuts_off() -> None:
+    """What came before an error is handed on, the half that waited for its fellow too."""
+    assert said(escaped(r'{"content": "a\ud83d"}'), event(LIMITED)) == [TextDelta("a"), TextDelta("\ufffd")]
+
+
 def test_deep_but_readable_nesting() -> None:
     """An event nested 500 deep is read: the fast parser's limit is not the protocol's."""
     data = b'{"choices":[{"index":0,"delta":{"content":"A","x":%s},"finish_reason":"stop"}]}' % (
