@@ -37,10 +37,10 @@ from modelstudio_core.types import (
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
                            "assistant": "assistant", "ai": "assistant", "tool": "tool"}  # fmt: skip
 _REASONING_BLOCKS = ("reasoning", "thinking")
-# what an assistant turn may hold that is said elsewhere in the message (tool_calls), or is another provider's own
-_DROPPED_FROM_ASSISTANT = ("tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "function_call",
-                           "redacted_thinking", "non_standard", "server_tool_call", "server_tool_call_chunk",
-                           "server_tool_result", "audio", *_REASONING_BLOCKS)  # fmt: skip
+# what an assistant turn may hold that is said elsewhere in the message (its calls), or is another provider's own: its
+# tools, whose blocks end so in OpenAI's, Anthropic's and Google's form, and what only it can read
+_DROPPED_FROM_ASSISTANT = ("redacted_thinking", "non_standard", "audio", "executable_code", *_REASONING_BLOCKS)
+_TOOL_BLOCKS = ("tool_use", "_call", "_call_chunk", "_result", "_call_output")
 
 
 def to_core_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
@@ -90,7 +90,7 @@ def _assistant(message: AIMessage, answered: set[str]) -> Message:
     if not isinstance(reasoning, str):
         reasoning = "".join(_reasoning(block) for block in blocks) if isinstance(blocks, list) else None
     if isinstance(blocks, list):
-        blocks = [b for b in blocks if isinstance(b, str) or b.get("type") not in _DROPPED_FROM_ASSISTANT]
+        blocks = [_said(block) for block in blocks if isinstance(block, str) or not _is_dropped(block)]
     content = to_core_content(blocks)
     if not content and isinstance(audio := message.additional_kwargs.get("audio"), Mapping):
         content = str(audio.get("transcript") or "")  # the service takes no audio of its own back, but what it said
@@ -104,6 +104,18 @@ def _assistant(message: AIMessage, answered: set[str]) -> Message:
         reasoning_content=reasoning or None,
         partial=bool(message.additional_kwargs.get("partial")),
     )
+
+
+def _is_dropped(block: dict[Any, Any]) -> bool:
+    kind = str(block.get("type"))
+    return kind in _DROPPED_FROM_ASSISTANT or kind.endswith(_TOOL_BLOCKS)
+
+
+def _said(block: str | dict[Any, Any]) -> str | dict[Any, Any]:
+    """A refusal is what the assistant said."""
+    if isinstance(block, dict) and block.get("type") == "refusal":
+        return {"type": "text", "text": block.get("refusal") or ""}
+    return block
 
 
 def _reasoning(block: str | dict[Any, Any]) -> str:

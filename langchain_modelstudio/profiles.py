@@ -21,10 +21,13 @@ def model_profile(info: ModelInfo) -> ModelProfile:
         "video_inputs": info.input_video,
         "audio_inputs": info.input_audio,
         "pdf_inputs": False,
+        "image_tool_message": False,  # a tool's result is documented as text
+        "pdf_tool_message": False,
         "text_outputs": True,
         "audio_outputs": info.output_audio,
         "reasoning_output": thinks,
         "tool_calling": info.tools,
+        "tool_call_streaming": info.tools,
         # a thinking-only model takes only auto and none, unless it is known to take "required"
         "tool_choice": info.tools and (not info.thinking_only or info.required_tool_choice),
         "structured_output": info.json_schema,

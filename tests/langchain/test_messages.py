@@ -212,6 +212,36 @@ MESSAGES: list[tuple[str, Any, list[dict[str, Any]]]] = [
         [{"role": "assistant", "content": "hi"}],
     ),
     (
+        "OpenAI Responses: its own tools, and a refusal",
+        [
+            AIMessage(
+                [
+                    {"type": "web_search_call", "id": "w1", "status": "completed"},
+                    {"type": "mcp_call", "id": "m1", "name": "x", "arguments": "{}"},
+                    {"type": "custom_tool_call", "call_id": "c1", "input": "x"},
+                    {"type": "text", "text": "No: "},
+                    {"type": "refusal", "refusal": "I will not."},
+                ]
+            )
+        ],
+        [{"role": "assistant", "content": "No: I will not."}],
+    ),
+    (
+        "Anthropic and Google: their own tools",
+        [
+            AIMessage(
+                [
+                    {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}},
+                    {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []},
+                    {"type": "executable_code", "executable_code": "1 + 1"},
+                    {"type": "code_execution_result", "code_execution_result": "2"},
+                    {"type": "text", "text": "two"},
+                ]
+            )
+        ],
+        [{"role": "assistant", "content": "two"}],
+    ),
+    (
         "a cache mark on an assistant's text stays",
         [AIMessage([{"type": "text", "text": "a", "cache_control": EPHEMERAL}])],
         [{"role": "assistant", "content": [{"type": "text", "text": "a", "cache_control": EPHEMERAL}]}],

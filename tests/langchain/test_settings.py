@@ -468,6 +468,8 @@ def test_of_an_unknown_model_nothing_is_said() -> None:
         "text_inputs": True,
         "text_outputs": True,
         "pdf_inputs": False,
+        "image_tool_message": False,
+        "pdf_tool_message": False,
     }
 
 
@@ -504,7 +506,10 @@ def test_each_fact_is_shown_by_its_own_name(fact: str) -> None:
     given = 7 if fact.startswith("max") else True
     profile: Any = ChatModelStudio(model="made-up", api_key=KEY, capabilities={fact: given}).profile
     nothing: Any = ChatModelStudio(model="made-up", api_key=KEY).profile
-    follows = {"image_inputs": {"image_url_inputs": True}, "tool_calling": {"tool_choice": True}}
+    follows = {
+        "image_inputs": {"image_url_inputs": True},
+        "tool_calling": {"tool_choice": True, "tool_call_streaming": True},
+    }
     assert profile == nothing | {FACTS[fact]: given} | follows.get(FACTS[fact], {})
 
 
