@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-floor check format record bench clean
+.PHONY: help demo test test-floor test-apart check format record bench clean
 help:
 	@echo "make demo        the main job, live in the terminal (a small local model, or Model Studio with DASHSCOPE_API_KEY)"
 	@echo "make test        all tests, the real local model among them"
 	@echo "make test-floor  the same with the oldest langchain-core that is supported"
+	@echo "make test-apart  each adapter's tests where the other's framework is not installed"
 	@echo "make check       ruff, formatting, mypy"
 	@echo "make format      let ruff format and fix"
 	@echo "make record      record the cassettes anew"
@@ -41,6 +42,23 @@ $(VENV)-floor/.ready: pyproject.toml
 test-floor: $(VENV)-floor/.ready
 	$(VENV)-floor/bin/python -m pytest --ignore=tests/local_model
 
+# an environment for each adapter; what needs the local model runs in `make test`
+$(VENV)-langchain/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-langchain
+	$(VENV)-langchain/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test-langchain,tokenizer]'
+	@touch $@
+
+$(VENV)-llama-index/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-llama-index
+	$(VENV)-llama-index/bin/python -m pip install --quiet --disable-pip-version-check -e '.[llama-index,test,tokenizer]'
+	@touch $@
+
+test-apart: $(VENV)-langchain/.ready $(VENV)-llama-index/.ready
+	! $(VENV)-langchain/bin/python -c 'import llama_index'
+	$(VENV)-langchain/bin/python -m pytest tests/core tests/langchain --ignore=tests/langchain/test_standard_integration.py
+	! $(VENV)-llama-index/bin/python -c 'import langchain_core'
+	$(VENV)-llama-index/bin/python -m pytest tests/core tests/llama_index --ignore=tests/llama_index/test_local_model.py
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,4 +81,4 @@ bench: $(VENV)-bench/.ready
 	$(VENV)-bench/bin/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-floor build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-floor $(VENV)-langchain $(VENV)-llama-index build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,3 +13,16 @@ def no_dashscope_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test finds a key, an address or a region that the developer has set."""
     for name in [name for name in os.environ if name.startswith("DASHSCOPE_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def local_model_url() -> Iterator[str]:
+    """The base URL of the real local model, started once for all tests of the adapters that talk to it.
+
+    Told to call tools on "auto" after a user turn, since it never does of its own accord. It has one name for itself,
+    whatever it was asked for: "qwen-flash", the other model of langchain-tests' suite.
+    """
+    import local_model  # only where it is used: it needs the extra `local`
+
+    with local_model.running(force_auto=True, model_name="qwen-flash") as server:
+        yield server.base_url

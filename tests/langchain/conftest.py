@@ -1,4 +1,4 @@
-"""The real local model, started once for all tests of the adapter that talk to it; the standard suite's cassettes."""
+"""The standard suite's cassettes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,7 @@ from collections.abc import Iterator
 import pytest
 from vcr.cassette import Cassette
 
-import local_model
 from tests.cassette_format import play_often
-
-
-@pytest.fixture(scope="session")
-def local_model_url() -> Iterator[str]:
-    """Its base URL. Told to call tools on "auto" after a user turn, since it never does of its own accord.
-
-    It has one name for itself, whatever it was asked for: "qwen-flash", the suite's other model.
-    """
-    with local_model.running(force_auto=True, model_name="qwen-flash") as server:
-        yield server.base_url
 
 
 @pytest.fixture(autouse=True)

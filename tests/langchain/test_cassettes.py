@@ -1,6 +1,6 @@
 """Every cassette is played sync and async, and what comes out must be what a plain fold of its own bytes gives.
 
-The fold (`Expected`) knows json and the documented wire format and none of this project's code. What a scenario says
+The fold (`Expected`) is in `tests/cassette_oracle.py`. What a scenario says
 of itself in one sentence is asserted by the function of its name below.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -29,6 +29,7 @@ from tests.cassette_format import (
     play,
     read,
 )
+from tests.cassette_oracle import Expected, expected
 from tests.scenarios import SCENARIOS, TOOL_RESULT, City, Outcome, Scenario, arun, run
 
 KEY = "a-key-for-tests"
@@ -36,73 +37,7 @@ NAMES = cassette_names()
 FOLDERS = {"local": "recorded", "modelstudio": "recorded", "documented": "documented"}
 
 
-# ---------------------------------------------------------------- the oracle
-
-
-@dataclass
-class Expected:
-    """What one response says, folded from its bytes."""
-
-    text: str = ""
-    reasoning: str = ""
-    pieces: list[str] = field(default_factory=list)  # the events that hold text, reasoning or arguments, in order
-    calls: list[dict[str, Any]] = field(default_factory=list)
-    finish: str | None = None
-    usage: Mapping[str, Any] | None = None
-    id: str | None = None
-    error: Mapping[str, Any] | None = None
-    request_id: str | None = None
-
-    def take(self, event: Mapping[str, Any], field: str) -> None:
-        self.id = self.id or event.get("id")
-        self.usage = event.get("usage") or self.usage
-        self.error, self.request_id = event.get("error"), event.get("request_id")
-        for choice in event.get("choices", ()):
-            said = choice[field]
-            if said.get("reasoning_content"):
-                self.reasoning += said["reasoning_content"]
-                self.pieces.append("reasoning")
-            if said.get("content"):
-                self.text += said["content"]
-                self.pieces.append("text")
-            for position, call in enumerate(said.get("tool_calls") or ()):
-                index = call.get("index", position)
-                while len(self.calls) <= index:
-                    self.calls.append({"id": "", "name": "", "args": ""})
-                known, function = self.calls[index], call["function"]
-                known["id"] = known["id"] or call.get("id") or ""
-                known["name"] = known["name"] or function.get("name") or ""
-                known["args"] += function.get("arguments") or ""
-            self.finish = choice.get("finish_reason") or self.finish
-
-    def finished(self, call: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The arguments of a call; None where it is none."""
-        if not call["args"]:
-            return None if self.finish == "length" else {}
-        try:
-            args = json.loads(call["args"])
-        except ValueError:
-            return None
-        return args if isinstance(args, dict) else None
-
-    @property
-    def usage_metadata(self) -> dict[str, Any] | None:
-        if self.usage is None:
-            return None
-        made: dict[str, Any] = {
-            "input_tokens": self.usage["prompt_tokens"],
-            "output_tokens": self.usage["completion_tokens"],
-            "total_tokens": self.usage["total_tokens"],
-        }
-        for side, source, names in (
-            ("input_token_details", "prompt_tokens_details", _INPUT_DETAILS),
-            ("output_token_details", "completion_tokens_details", _OUTPUT_DETAILS),
-        ):
-            given = self.usage.get(source) or {}
-            if details := {ours: given[theirs] for theirs, ours in names.items() if given.get(theirs) is not None}:
-                made[side] = details
-        return made
-
+# ---------------------------------------------------------------- usage in LangChain's form
 
 _INPUT_DETAILS = {
     "cached_tokens": "cache_read",
@@ -114,15 +49,21 @@ _INPUT_DETAILS = {
 _OUTPUT_DETAILS = {"reasoning_tokens": "reasoning", "audio_tokens": "audio"}
 
 
-def expected(interaction: Interaction) -> Expected:
-    """The fold of one response."""
-    made, text = Expected(), interaction.body.decode()
-    if not interaction.streams:
-        made.take(json.loads(text), "message")
-        return made
-    for line in text.split("\n"):
-        if line and line != "data: [DONE]":
-            made.take(json.loads(line.removeprefix("data: ")), "delta")
+def usage_metadata(answer: Expected) -> dict[str, Any] | None:
+    if answer.usage is None:
+        return None
+    made: dict[str, Any] = {
+        "input_tokens": answer.usage["prompt_tokens"],
+        "output_tokens": answer.usage["completion_tokens"],
+        "total_tokens": answer.usage["total_tokens"],
+    }
+    for side, source, names in (
+        ("input_token_details", "prompt_tokens_details", _INPUT_DETAILS),
+        ("output_token_details", "completion_tokens_details", _OUTPUT_DETAILS),
+    ):
+        given = answer.usage.get(source) or {}
+        if details := {ours: given[theirs] for theirs, ours in names.items() if given.get(theirs) is not None}:
+            made[side] = details
     return made
 
 
@@ -206,7 +147,7 @@ def _check_answer(message: AIMessage, answer: Expected) -> None:
     assert [(call["id"], call["name"], call["args"]) for call in message.invalid_tool_calls] == [
         (call["id"], call["name"], call["args"]) for call, args in calls if args is None
     ]
-    assert message.usage_metadata == answer.usage_metadata
+    assert message.usage_metadata == usage_metadata(answer)
     assert message.response_metadata["finish_reason"] == answer.finish
     assert message.response_metadata["id"] == answer.id
 
