@@ -1,7 +1,7 @@
 """Core deltas and results to LlamaIndex responses. Translation only.
 
 Each response of a stream holds all that was said up to it, so a block that is finished is one object in all of them,
-and only the block that grows is built anew. Nothing is validated that was made here: the fields are right by type.
+and only the block that grows is built anew.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def from_core_result(result: ChatResult) -> ChatResponse:
         extra["reasoning_content"] = choice.reasoning
     if choice.invalid_tool_calls:
         extra["invalid_tool_calls"] = [_invalid(call) for call in choice.invalid_tool_calls]
-    return ChatResponse.model_construct(
+    return ChatResponse(
         message=from_core_choice(choice, result.usage),
         raw=raw | ({"usage": usage} if usage else {}),
         delta=None,
@@ -112,7 +112,7 @@ def from_core_choice(choice: Choice, usage: Usage | None) -> ChatMessage:
         extra["invalid_tool_calls"] = [_invalid(call) for call in choice.invalid_tool_calls]
     for invalid in choice.invalid_tool_calls:
         logger.warning("a call of %s must not run: %s", invalid.name or "a function without a name", invalid.error)
-    return ChatMessage.model_construct(role=MessageRole.ASSISTANT, additional_kwargs=extra, blocks=blocks)
+    return ChatMessage(role=MessageRole.ASSISTANT, additional_kwargs=extra, blocks=blocks)
 
 
 def _invalid(call: InvalidToolCall) -> dict[str, Any]:
@@ -165,11 +165,11 @@ class Responses:
         self._accumulator.add(delta)
         if isinstance(delta, TextDelta):
             self._text += delta.text
-            self._content = TextBlock.model_construct(text=self._text)
+            self._content = TextBlock(text=self._text)
             return self._response(delta.text, self._extra)
         if isinstance(delta, ReasoningDelta):
             self._reasoning += delta.text
-            self._thought = ThinkingBlock.model_construct(content=self._reasoning)
+            self._thought = ThinkingBlock(content=self._reasoning)
             self._extra = {"reasoning_content": self._reasoning}
             return self._response("", {"thinking_delta": delta.text, **self._extra})
         if isinstance(delta, ToolCallDelta):
@@ -199,8 +199,8 @@ class Responses:
             named = [call for _, call in sorted(self._calls.items()) if call.block is not None]
             blocks += [call.block for call in named if call.block is not None]
             kwargs["tool_calls"] = [_legacy(call.id, call.name, call.arguments.text) for call in named]
-        message = ChatMessage.model_construct(role=MessageRole.ASSISTANT, additional_kwargs=kwargs, blocks=blocks)
-        return ChatResponse.model_construct(message=message, raw=self._raw, delta=delta, additional_kwargs=extra)
+        message = ChatMessage(role=MessageRole.ASSISTANT, additional_kwargs=kwargs, blocks=blocks)
+        return ChatResponse(message=message, raw=self._raw, delta=delta, additional_kwargs=extra)
 
 
 class _Call:
@@ -219,7 +219,7 @@ class _Call:
         self.name = delta.name or self.name
         read = self.arguments.add(delta.arguments) if delta.arguments else self.block is None
         if self.name and (read or delta.id or delta.name or self.block is None):
-            self.block = ToolCallBlock.model_construct(
+            self.block = ToolCallBlock(
                 tool_call_id=self.id, tool_name=self.name, tool_kwargs=self.arguments.value or {}
             )
 
@@ -230,6 +230,6 @@ def to_completion(response: ChatResponse) -> CompletionResponse:
     extra = response.additional_kwargs
     if calls := response.message.additional_kwargs.get("tool_calls"):
         extra = {**extra, "tool_calls": calls}
-    return CompletionResponse.model_construct(
+    return CompletionResponse(
         text=text, additional_kwargs=extra, raw=response.raw, logprobs=response.logprobs, delta=response.delta
     )

@@ -40,7 +40,7 @@ class StructuredAnswer(Generic[Model]):
         self._by_call = by_call
         self._flexible: type[FlexibleModel] | None = None
         self._growing = GrowingObject()
-        self._shown: Any = None
+        self._shown: ToolCallBlock | None = None
         schema = output_cls.model_json_schema()
         name = str(schema.get("title") or output_cls.__name__)
         self.options = {name: value for name, value in (options or {}).items() if name not in _NOT_OPTIONS}
@@ -77,12 +77,12 @@ class StructuredAnswer(Generic[Model]):
         """The object as far as it is there after this response of a stream; None where there is nothing new."""
         if self._by_call:
             block = next((block for block in response.message.blocks if isinstance(block, ToolCallBlock)), None)
-            value = None if block is None else block.tool_kwargs
+            value = None if block is None or block is self._shown else block.tool_kwargs
+            self._shown = block
         else:
             value = self._growing.value if response.delta and self._growing.add(response.delta) else None
-        if not isinstance(value, dict) or value is self._shown:
+        if not isinstance(value, dict):
             return None
-        self._shown = value
         try:
             return self._output_cls.model_validate(value)
         except ValidationError:
