@@ -43,8 +43,7 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
 
 def _calls(message: AIMessage) -> list[dict[str, Any]]:
     if isinstance(message, AIMessageChunk) and message.chunk_position != "last":
-        return [{name: value for name, value in chunk.items() if name != "index" or value is not None}
-                for chunk in message.tool_call_chunks]  # fmt: skip
+        return [dict(chunk) for chunk in message.tool_call_chunks]
     return [dict(call) for call in message.tool_calls]
 
 

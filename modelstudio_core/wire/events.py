@@ -53,7 +53,7 @@ class EventStreamDecoder:
         self._writer = writer
         self._head = head
         self._events = EventDecoder(max_event_bytes)
-        self._halves = None if writer.cumulative else Halves()  # what is repeated whole has no torn characters
+        self._halves = Halves()
 
     def read(self, writer: DeltaWriter, value: JsonObject, head: ResponseHead) -> None:
         """Write the deltas of one event. Raises ProtocolError."""
@@ -96,7 +96,7 @@ class EventStreamDecoder:
 
     def _take(self) -> list[Delta]:
         deltas = self._writer.take()
-        if self._halves is None or not self._halves.torn:
+        if not self._halves.torn:
             return deltas
         return self._halves.joined(deltas, ended=self.ended or self.failure is not None)
 

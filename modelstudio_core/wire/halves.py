@@ -62,7 +62,7 @@ class Halves:
             return [delta]
         part: _Part = (type(delta), delta.choice, getattr(delta, "index", 0))
         text = getattr(delta, field)
-        if text and (held := self._held.pop(part, None)) is not None:
+        if (held := self._held.pop(part, None)) is not None:
             text = getattr(held, field) + text
         if _FIRST_HALF.search(text):
             said = {name: type(getattr(delta, name))() for name in _OTHERS if getattr(delta, name, None)}

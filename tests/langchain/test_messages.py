@@ -565,6 +565,19 @@ FUNCTIONS: list[tuple[str, list[BaseMessage], list[tuple[str, str, str]], list[t
         [("function_call_0", "1"), ("function_call_2", "2")],
     ),
     (
+        "a call of today, beside a stale copy of the old form",
+        [
+            AIMessage(
+                "",
+                tool_calls=[tool_call(name="get", args={}, id="c1")],
+                additional_kwargs={"function_call": {"name": "old", "arguments": "{}"}},
+            ),
+            FunctionMessage("21", name="get"),
+        ],
+        [("c1", "get", "{}")],
+        [("c1", "21")],
+    ),
+    (
         "a call as before that was cut off",
         [function_call('{"a": '), FunctionMessage("no", name="get")],
         [("function_call_0", "get", '{"a": ')],

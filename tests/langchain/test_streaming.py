@@ -464,7 +464,7 @@ async def test_a_spoken_answer_comes_piece_by_piece(way: str, version: str | Non
 @pytest.mark.parametrize("way", STREAMS)
 async def test_a_spoken_answer_in_v3_events(way: str) -> None:
     """The audio is one block, whose data comes in deltas while the text goes on, and is whole at its end."""
-    answer = Answer(text=["It ", "is"], audio=SPOKEN)
+    answer = Answer(text=["It ", "is"], audio=[*SPOKEN, {"transcript": "."}])
     first, one, two, *spoken, finish = answer.events()
 
     def script(exchange: Exchange) -> None:
@@ -480,8 +480,20 @@ async def test_a_spoken_answer_in_v3_events(way: str) -> None:
     assert [delta.get("text") or delta["data"] for _, delta in deltas] == ["It ", "AAAA", "is", "BBBB", "CCCC"]
     assert deltas[1] == (1, {"type": "data-delta", "data": "AAAA", "encoding": "base64"})
     finished: Any = message.content[1]
-    assert (finished["base64"], finished["extras"]["transcript"]) == ("AAAABBBBCCCC", "It is")
+    assert (finished["base64"], finished["extras"]["transcript"]) == ("AAAABBBBCCCC", "It is.")
     assert message.text == "It is"
+
+
+def test_blocks_of_a_message_that_was_changed() -> None:
+    """A message whose content somebody made a list of has those blocks, after its reasoning."""
+    with Loopback(Answer(reasoning=["hm"], text=["so"])) as server:
+        message = chat(server).invoke("hello")
+    message.content = ["so", {"type": "image", "url": "https://example.com/it"}]
+    assert message.content_blocks == [
+        {"type": "reasoning", "reasoning": "hm"},
+        {"type": "text", "text": "so"},
+        {"type": "image", "url": "https://example.com/it"},
+    ]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
