@@ -309,7 +309,8 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
                 model is listed for it, else "function_calling".
             include_raw: give {"raw", "parsed", "parsing_error"} instead of raising.
             strict: ask the service to hold to the schema.
-            **kwargs: any other parameter of a call.
+            **kwargs: any other parameter of a call. `tools`, in all forms of `bind_tools`, may be called instead of
+                an answer that is JSON; "parsed" is then None, so `include_raw` should be set.
 
         Raises:
             OutputParserException: on the call, where the answer is not what was asked for.
@@ -319,6 +320,8 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
             raise ConfigurationError(f"method={method!r} is unknown: {', '.join(METHODS)}")
         if schema is None and chosen != "json_mode":
             raise ConfigurationError(f"method={chosen!r} needs a schema")
+        if chosen == "function_calling" and kwargs.get("tools"):
+            raise ConfigurationError("tools= beside a schema needs method='json_schema' or 'json_mode'")
         traced = {"kwargs": {"method": chosen, "strict": strict}, "schema": schema}
         if chosen == "function_calling":
             name = function_name(schema)
@@ -335,7 +338,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
             form = {"type": "json_object"} if chosen == "json_mode" else _response_format(schema, strict)
             if schema is not None:
                 kwargs["ls_structured_output_format"] = traced
-            llm = self.bind(response_format=form, **kwargs)
+            llm = self.bind_tools(kwargs.pop("tools", ()), response_format=form, strict=strict, **kwargs)
             parser = json_parser(schema)
         if not include_raw:
             return llm | parser

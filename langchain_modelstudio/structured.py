@@ -87,10 +87,12 @@ class RequiredJson(_WholeAnswer, BaseCumulativeTransformOutputParser[Any]):
     parser: Any
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """The object; of a part of the answer (`partial`) what is there, or None."""
+        """The object; None where tools are called instead; of a part of the answer (`partial`) what is there."""
         generation = result[0]
         message = generation.message if isinstance(generation, ChatGeneration) else None
         if not partial:
+            if isinstance(message, AIMessage) and message.tool_calls:  # of tools that were offered beside the schema
+                return None
             try:
                 value = parse_json_markdown(generation.text.strip(), parser=json.loads)
             except ValueError as error:

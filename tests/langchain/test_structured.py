@@ -213,6 +213,35 @@ async def test_other_parameters_are_bound_as_well(method: Any) -> None:
         assert sent(server)["temperature"] == 0.5
 
 
+def weather(city: str) -> str:
+    """Tell the weather."""
+    return city
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
+async def test_tools_beside_a_schema(way: str, method: Any) -> None:
+    """Tools of any form may be offered too: where one is called there is a call and no object, and no error."""
+    answers = [Answer(calls=[Call("call_1", "weather", ['{"city": "Rome"}'])]), answer(method, "City")]
+    with Loopback(answers) as server:
+        llm = chat(server).with_structured_output(City, method=method, include_raw=True, tools=[weather], strict=True)
+        called: Any = await call(llm, way, "json")
+        answered: Any = await call(llm, way, "json")
+        body = sent(server)
+    assert [each["name"] for each in called["raw"].tool_calls] == ["weather"]
+    assert (called["parsed"], called["parsing_error"]) == (None, None)
+    assert answered["parsed"] == City(name="Rome", people=3)
+    assert body["tools"][0]["function"]["name"] == "weather"
+    assert body["tools"][0]["function"]["strict"] is True
+    assert body["response_format"]["type"] == ("json_schema" if method == "json_schema" else "json_object")
+
+
+def test_tools_beside_a_forced_call_are_refused() -> None:
+    """By function calling the schema's is the one call there is."""
+    with Loopback(Answer()) as server, pytest.raises(ConfigurationError, match="tools="):
+        chat(server).with_structured_output(City, method="function_calling", tools=[weather])
+
+
 class Street(BaseModel):
     city: City
     next: list[Street] = []
