@@ -14,7 +14,7 @@ from langchain_protocol.protocol import MessagesData
 
 from langchain_modelstudio.answers import from_core_choice
 from langchain_modelstudio.blocks import PROVIDER, audio_piece, with_mime_type
-from modelstudio_core.accumulate import Accumulator
+from modelstudio_core.accumulate import fold
 from modelstudio_core.types import AudioDelta, Choice, Delta, ReasoningDelta, ResponseDelta, TextDelta, ToolCallDelta
 
 
@@ -27,7 +27,7 @@ class EventWriter:
 
     def __init__(self, message_id: str) -> None:
         self._message_id = message_id
-        self._accumulator = Accumulator()
+        self._deltas: list[Delta] = []
         self._blocks = 0
         self._open: tuple[str, int, list[str]] | None = None  # kind, index and pieces of the text that is being said
         self._calls: dict[int, int] = {}  # a call's index among the calls -> among the blocks
@@ -35,7 +35,13 @@ class EventWriter:
 
     def of(self, delta: Delta) -> list[MessagesData]:
         """The events of one delta."""
-        self._accumulator.add(delta)
+        self._deltas.append(delta)
+        if self._open is not None and self._open[0] == "text" and type(delta) is TextDelta:  # nearly all of them
+            _, index, pieces = self._open
+            pieces.append(delta.text)
+            return [
+                {"event": "content-block-delta", "index": index, "delta": {"type": "text-delta", "text": delta.text}}
+            ]
         if isinstance(delta, TextDelta):
             return self._text("text", delta.text)
         if isinstance(delta, ReasoningDelta):
@@ -48,7 +54,7 @@ class EventWriter:
 
     def end(self) -> list[MessagesData]:
         """The events that end the answer: each call in its finished form, and what is said once."""
-        result = self._accumulator.result()
+        result = fold(self._deltas)
         choice = result.choices[0]
         events = self._close()
         finished = _finished_calls(choice)

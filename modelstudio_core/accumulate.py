@@ -74,7 +74,9 @@ class Accumulator:
 
     def add(self, delta: Delta) -> None:
         """Take one delta."""
-        if isinstance(delta, UsageDelta):
+        if type(delta) is TextDelta and delta.choice in self._choices:  # nearly all of them
+            self._choices[delta.choice].text.append(delta.text)
+        elif isinstance(delta, UsageDelta):
             self._usage = delta.usage
         elif isinstance(delta, ResponseDelta):
             self._response = delta

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from modelstudio_core import __version__
-from modelstudio_core.accumulate import Accumulator, fold
+from modelstudio_core.accumulate import fold
 from modelstudio_core.config import API_KEY, REGIONS, Config
 from modelstudio_core.errors import (
     AuthenticationError,
@@ -68,7 +68,7 @@ class Open:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones cost three times as much to make, and there is one for each read
 class Read:
     """Hand `deltas` on, then read; the answer is the next bytes, or None at the end of the body."""
 
@@ -146,25 +146,25 @@ class Client:
 
     def complete(self, request: ChatRequest, model: ModelInfo) -> ChatResult:
         """The whole answer. The wire streams where the model asks for it. Raises ModelStudioError."""
-        accumulator = Accumulator()
-        for delta in self._run(self._flow(request, model, stream=False)):
-            accumulator.add(delta)
-        return accumulator.result()
+        whole: list[Delta] = []
+        for _ in self._run(self._flow(request, model, whole)):
+            pass
+        return fold(whole)
 
     async def acomplete(self, request: ChatRequest, model: ModelInfo) -> ChatResult:
         """The async twin of `complete`."""
-        accumulator = Accumulator()
-        async for delta in self._arun(self._flow(request, model, stream=False)):
-            accumulator.add(delta)
-        return accumulator.result()
+        whole: list[Delta] = []
+        async for _ in self._arun(self._flow(request, model, whole)):
+            pass
+        return fold(whole)
 
     def stream(self, request: ChatRequest, model: ModelInfo) -> Iterator[Delta]:
         """The answer as it comes. Closing the iterator closes the response. Raises ModelStudioError."""
-        return self._run(self._flow(request, model, stream=True))
+        return self._run(self._flow(request, model))
 
     def astream(self, request: ChatRequest, model: ModelInfo) -> AsyncIterator[Delta]:
         """The async twin of `stream`."""
-        return self._arun(self._flow(request, model, stream=True))
+        return self._arun(self._flow(request, model))
 
     def close(self) -> None:
         """Close the connections that are ours and no one else's."""
@@ -186,7 +186,7 @@ class Client:
         try:
             step = _next(flow, None)
             while step is not None:
-                if isinstance(step, Read | Hand):
+                if isinstance(step, (Read, Hand)):
                     yield from step.deltas
                 elif isinstance(step, Fail):
                     answer = None
@@ -215,7 +215,7 @@ class Client:
         try:
             step = _next(flow, None)
             while step is not None:
-                if isinstance(step, Read | Hand):
+                if isinstance(step, (Read, Hand)):
                     for delta in step.deltas:
                         yield delta
                 elif isinstance(step, Fail):
@@ -262,10 +262,11 @@ class Client:
 
     # ---------------------------------------------------------------- the flow
 
-    def _flow(self, request: ChatRequest, model: ModelInfo, *, stream: bool) -> Flow:
+    def _flow(self, request: ChatRequest, model: ModelInfo, whole: list[Delta] | None = None) -> Flow:
+        """One call. Its deltas are handed on as they come or, where `whole` is given, put there all at its end."""
         if request.native_endpoint is None:
             request = replace(request, native_endpoint=model.native_endpoint)
-        planned = plan(request, model, stream=stream)
+        planned = plan(request, model, stream=whole is None)
         for notice in planned.notices:
             logger.log(logging.DEBUG if notice in self._told else logging.WARNING, "Model Studio: %s", notice)
             self._told.add(notice)
@@ -273,7 +274,9 @@ class Client:
         while True:
             arrived = _Arrived()
             try:
-                yield from self._attempt(planned, arrived)
+                yield from self._attempt(planned, arrived, hand_on=whole is None)
+                if whole is not None:
+                    whole += arrived.deltas
                 logger.debug("answered by %s, request id %s", self.config.where, arrived.request_id)
                 return
             except ModelStudioError as error:
@@ -297,7 +300,7 @@ class Client:
                 return
             yield Wait(delay)
 
-    def _attempt(self, planned: Plan, arrived: _Arrived) -> Flow:
+    def _attempt(self, planned: Plan, arrived: _Arrived, *, hand_on: bool) -> Flow:
         request, codec = planned.request, CODECS[self.config.protocol]
         call = codec.encode(request, stream=planned.stream)
         head: ResponseHead = yield Open(
@@ -319,7 +322,8 @@ class Client:
             rest: bytes = (yield ReadAll(self.config.max_event_bytes)) if streamed else b""
             deltas = codec.decode(request, head, (data or b"") + rest)
             arrived.deltas += deltas
-            yield Hand(deltas)
+            if hand_on:
+                yield Hand(deltas)
             return
         decoder = codec.stream(request, head, max_event_bytes=self.config.max_event_bytes)
         while True:
@@ -327,8 +331,9 @@ class Client:
             arrived.deltas += deltas
             if decoder.failure is not None or decoder.ended:
                 break
-            data = yield Read(deltas)
-        yield Hand(deltas)
+            data = yield Read(deltas if hand_on else [])
+        if hand_on:
+            yield Hand(deltas)
         if decoder.failure is not None:
             raise decoder.failure
         yield Finish()

@@ -58,6 +58,8 @@ class EventDecoder:
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """The events that `data` completes."""
+        if self._is_one_event(data):  # as most servers send it
+            return [ServerSentEvent(data[6:-2])]
         if self._held is not None:
             data = self._without_bom(self._held + data)
         if self._skip_lf or b"\r" in data:
@@ -93,6 +95,19 @@ class EventDecoder:
             self._read_line(b"".join(self._line))
             self._line = []
         return self._take_event() if self._data and not self.overflowed else None
+
+    def _is_one_event(self, data: bytes) -> bool:
+        """Whether nothing is unfinished and `data` is one whole event of one data line, with LF."""
+        return (
+            data.startswith(b"data: ")
+            and data.find(b"\n") == len(data) - 2
+            and data.endswith(b"\n\n")
+            and b"\r" not in data
+            and len(data) <= self.max_event_bytes
+            and self._held is None
+            and not (self._line or self._data or self._name or self._skip_lf or self.overflowed)
+            and self._status is None
+        )
 
     def _without_bom(self, data: bytes) -> bytes:
         if len(data) < len(_BOM) and _BOM.startswith(data):

@@ -68,7 +68,10 @@ def read_json(data: bytes, halves: Halves | None = None) -> Any:
 
 def read_object(data: bytes, halves: Halves | None = None) -> dict[str, Any]:
     """The object that `data` says, as JSON; see `read_json`. Raises ProtocolError."""
-    value = read_json(data, halves)
+    try:
+        value = from_json(data)
+    except ValueError:
+        value = read_json(data, halves)
     if not isinstance(value, dict):
         raise ProtocolError(f"the service sent no JSON object: {shown(data)}")
     return value

@@ -81,28 +81,15 @@ class DashScopeCodec:
         reader = _Reader(request, whole=True)
         return read_whole(DeltaWriter(request.n or 1), body, head, reader)
 
-    def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> DashScopeStreamDecoder:
-        """A decoder for one streamed response."""
-        return DashScopeStreamDecoder(request, head, max_event_bytes)
+    def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> EventStreamDecoder:
+        """A decoder for one streamed response. With `incremental_output` false, each event repeats all so far."""
+        cumulative = request.cumulative_stream or request.parameters.get("incremental_output") is False
+        writer = DeltaWriter(request.n or 1, cumulative=cumulative)
+        return EventStreamDecoder(writer, head, max_event_bytes, _Reader(request))
 
     def error(self, head: ResponseHead, body: bytes) -> ModelStudioError:
         """The typed error for a response whose status is not 2xx."""
         return error_of_response(head, body)
-
-
-class DashScopeStreamDecoder(EventStreamDecoder):
-    """Reads a stream of events. With `incremental_output` false, each repeats all that was said so far."""
-
-    __slots__ = ("_reader",)
-
-    def __init__(self, request: ChatRequest, head: ResponseHead, max_event_bytes: int) -> None:
-        cumulative = request.cumulative_stream or request.parameters.get("incremental_output") is False
-        super().__init__(DeltaWriter(request.n or 1, cumulative=cumulative), head, max_event_bytes)
-        self._reader = _Reader(request)
-
-    def read(self, writer: DeltaWriter, value: dict[str, Any], head: ResponseHead) -> None:
-        """Write the deltas of one event."""
-        self._reader(writer, value, head)
 
 
 def endpoint_of(request: ChatRequest) -> NativeEndpoint:
@@ -150,7 +137,7 @@ class _Reader:
             _read_message(writer, 0, {**output, "content": output.get("text")}, whole=self._whole)
             writer.finish(0, output.get("finish_reason"))
         if usage:
-            writer.usage(read_usage(usage))
+            writer.usage(usage, read_usage)
             if plugins := usage.get("plugins"):
                 writer.extra("plugins", plugins)
 
@@ -158,7 +145,7 @@ class _Reader:
         if not isinstance(choice, dict):
             raise ProtocolError(f"a choice is not an object but {choice!r:.100}")
         index, message = choice.get("index"), choice.get("message") or {}
-        if not isinstance(index, int | None) or not isinstance(message, dict):
+        if not (index is None or isinstance(index, int)) or not isinstance(message, dict):
             raise ProtocolError(f"a choice without index or message: {choice!r:.100}")
         if index is None or index < 0:  # given by order
             index = position

@@ -40,24 +40,21 @@ def read_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read)
 
 
 class EventStreamDecoder:
-    """Reads a stream of events; see `modelstudio_core.wire.codec.StreamDecoder`. A protocol gives `read`.
+    """Reads a stream of events, each by a protocol's `read`; see `modelstudio_core.wire.codec.StreamDecoder`.
 
     The stream ends at `[DONE]`, where there is one (the native protocol has none), or at the end of the body.
     """
 
-    __slots__ = ("_events", "_halves", "_head", "_writer", "ended", "failure")
+    __slots__ = ("_events", "_halves", "_head", "_read", "_writer", "ended", "failure")
 
-    def __init__(self, writer: DeltaWriter, head: ResponseHead, max_event_bytes: int) -> None:
+    def __init__(self, writer: DeltaWriter, head: ResponseHead, max_event_bytes: int, read: Read) -> None:
         self.failure: ModelStudioError | None = None
         self.ended = False
         self._writer = writer
         self._head = head
+        self._read = read
         self._events = EventDecoder(max_event_bytes)
         self._halves = Halves()
-
-    def read(self, writer: DeltaWriter, value: JsonObject, head: ResponseHead) -> None:
-        """Write the deltas of one event. Raises ProtocolError."""
-        raise NotImplementedError
 
     def feed(self, data: bytes) -> list[Delta]:
         """The deltas that `data` completes."""
@@ -81,16 +78,18 @@ class EventStreamDecoder:
         return self._take()
 
     def _event(self, event: ServerSentEvent) -> None:
-        if event.data.strip().startswith(b"[DONE]"):
-            self._end()
-            return
-        if not event.data or event.data.isspace():  # a heartbeat
-            return
+        data, name, status = event
+        if not data.startswith(b"{"):
+            if data.strip().startswith(b"[DONE]"):
+                self._end()
+                return
+            if not data or data.isspace():  # a heartbeat
+                return
         try:
-            value = read_object(event.data, self._halves)
-            if event.name == "error" or says_error(value):
-                raise error_of_object(value, event.status, self._head)
-            self.read(self._writer, value, self._head)
+            value = read_object(data, self._halves)
+            if name == "error" or says_error(value):
+                raise error_of_object(value, status, self._head)
+            self._read(self._writer, value, self._head)
         except ModelStudioError as failure:
             self.failure = failure
 

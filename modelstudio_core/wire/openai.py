@@ -37,7 +37,6 @@ _OURS = dict.fromkeys(("model", "messages", "stream"), "use the argument")
 # only the native protocol is documented to take these, and only it returns a search's sources (native API reference)
 _NATIVE = frozenset({"incremental_output", "vl_enable_image_hw_output"})
 _NATIVE_SEARCH = frozenset({"enable_source", "enable_citation", "citation_format", "prepend_search_result"})
-_REASONING_FIELDS = ("reasoning_content", "reasoning")  # vLLM and others renamed it
 
 
 class OpenAICodec:
@@ -64,30 +63,20 @@ class OpenAICodec:
         """A whole response as deltas."""
         return read_whole(DeltaWriter(request.n or 1), body, head, partial(_read, field="message"))
 
-    def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> OpenAIStreamDecoder:
+    def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> EventStreamDecoder:
         """A decoder for one streamed response."""
         writer = DeltaWriter(request.n or 1, cumulative=request.cumulative_stream)
-        return OpenAIStreamDecoder(writer, head, max_event_bytes)
+        return EventStreamDecoder(writer, head, max_event_bytes, _read)
 
     def error(self, head: ResponseHead, body: bytes) -> ModelStudioError:
         """The typed error for a response whose status is not 2xx."""
         return error_of_response(head, body)
 
 
-class OpenAIStreamDecoder(EventStreamDecoder):
-    """Reads a stream of `chat.completion.chunk`s."""
-
-    __slots__ = ()
-
-    def read(self, writer: DeltaWriter, value: dict[str, Any], head: ResponseHead) -> None:
-        """Write the deltas of one chunk."""
-        _read(writer, value, head, "delta")
-
-
 # ---------------------------------------------------------------- reading
 
 
-def _read(writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead, field: str) -> None:
+def _read(writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead, field: str = "delta") -> None:
     """One chunk (`field` "delta") or one whole answer ("message")."""
     choices = value.get("choices")
     usage = value.get("usage")
@@ -101,30 +90,31 @@ def _read(writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead, fie
             value.get("created"),
             value.get("system_fingerprint"),
         )
-    if not isinstance(choices, list | None):
+    if isinstance(choices, list):
+        for position, choice in enumerate(choices):
+            _read_choice(writer, choice, field, position)
+    elif choices is not None:
         raise ProtocolError(f"choices is not a list but {choices!r:.100}")
-    for position, choice in enumerate(choices or ()):
-        _read_choice(writer, choice, field, position)
     if usage:  # whatever the choices are: it mostly comes on a chunk that has none
-        writer.usage(read_usage(usage))
+        writer.usage(usage, read_usage)
 
 
 def _read_choice(writer: DeltaWriter, choice: Any, field: str, position: int) -> None:
     if not isinstance(choice, dict):
         raise ProtocolError(f"a choice is not an object but {choice!r:.100}")
     index = choice.get("index")
-    other = "delta" if field == "message" else "message"  # some servers end a stream with the whole message
-    said = choice.get(field, choice.get(other)) or {}
-    if not isinstance(index, int | None) or not isinstance(said, dict):
+    said = choice.get(field)
+    if not said:  # some servers end a stream with the whole message
+        other = "delta" if field == "message" else "message"
+        said = {} if field in choice else choice.get(other) or {}
+    if not isinstance(said, dict) or not (index is None or isinstance(index, int)):
         raise ProtocolError(f"a choice without index or {field}: {choice!r:.100}")
     if index is None or index < 0:  # given by order
         index = position
     if not writer.begin(index):
         return
-    for name in _REASONING_FIELDS:
-        if reasoning := said.get(name):
-            writer.reasoning(index, reasoning)
-            break
+    if reasoning := said.get("reasoning_content") or said.get("reasoning"):  # vLLM and others renamed it
+        writer.reasoning(index, reasoning)
     if content := said.get("content"):
         writer.text(index, content)
     if calls := said.get("tool_calls"):
@@ -133,7 +123,8 @@ def _read_choice(writer: DeltaWriter, choice: Any, field: str, position: int) ->
         writer.audio(index, audio)
     if logprobs := choice.get("logprobs"):
         writer.logprobs(index, logprobs)
-    writer.finish(index, choice.get("finish_reason"))
+    if reason := choice.get("finish_reason"):
+        writer.finish(index, reason)
 
 
 def read_usage(usage: Any) -> Usage:

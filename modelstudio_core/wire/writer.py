@@ -15,7 +15,8 @@ The rules, with their evidence in recorded traffic of the service and of servers
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTruncatedError
@@ -100,7 +101,7 @@ class DeltaWriter:
         self.out: list[Delta] = []
         self._choices: dict[int, _Choice] = {}
         self._extras: dict[str, Any] = {}
-        self._usage: Usage | None = None
+        self._usage: Callable[[], Usage] | None = None
         self._answered = False
 
     def take(self) -> list[Delta]:
@@ -132,18 +133,28 @@ class DeltaWriter:
 
     def reasoning(self, choice: int, text: Any) -> None:
         """More of the chain of thought."""
-        self._say(ReasoningDelta, choice, _string(text, "reasoning_content"))
+        if type(text) is not str:
+            text = _string(text, "reasoning_content")
+        if self.cumulative:
+            text = self._new(ReasoningDelta, choice, text)
+        if text:
+            self.out.append(ReasoningDelta(text, choice))
 
     def text(self, choice: int, text: Any) -> None:
         """More of the answer."""
-        self._say(TextDelta, choice, _string(text, "content"))
-
-    def _say(self, kind: type[ReasoningDelta] | type[TextDelta], choice: int, text: str) -> None:
+        if type(text) is not str:
+            text = _string(text, "content")
         if self.cumulative:
-            seen = self._choices[choice].seen
-            text, seen[kind] = text[seen.get(kind, 0) :], max(seen.get(kind, 0), len(text))
+            text = self._new(TextDelta, choice, text)
         if text:
-            self.out.append(kind(text, choice))
+            self.out.append(TextDelta(text, choice))
+
+    def _new(self, kind: type[ReasoningDelta] | type[TextDelta], choice: int, text: str) -> str:
+        """What of a text that is repeated from its beginning was not handed on yet."""
+        seen = self._choices[choice].seen
+        known = seen.get(kind, 0)
+        seen[kind] = max(known, len(text))
+        return text[known:]
 
     def tool_calls(self, choice: int, fragments: Any, *, whole: bool = False) -> None:
         """Tool-call fragments as the wire has them; `whole`: each is a call of its own."""
@@ -223,14 +234,19 @@ class DeltaWriter:
             state.finish = _string(reason, "finish_reason")
             self.out.append(FinishDelta(state.finish, choice))
 
-    def usage(self, usage: Usage | None) -> None:
-        """What was used so far; handed on by `end`."""
-        self._usage = usage or self._usage
+    def usage(self, usage: Any, read: Callable[[Mapping[str, Any]], Usage]) -> None:
+        """What was used so far. It may come with every event; `end` reads the last and hands it on."""
+        if not isinstance(usage, Mapping):
+            raise ProtocolError(f"usage is not an object but {usage!r:.100}")
+        self._usage = partial(read, usage)
 
     def end(self) -> ModelStudioError | None:
         """The response has ended: hands the usage on, and gives the error where the answer is not whole."""
         if self._usage is not None:
-            self.out.append(UsageDelta(self._usage))
+            try:
+                self.out.append(UsageDelta(self._usage()))
+            except ProtocolError as error:
+                return error
             self._usage = None
         if self._choices and all(choice.finish for choice in self._choices.values()):
             return None

@@ -41,7 +41,8 @@ from modelstudio_core.types import (
     Usage,
     UsageDelta,
 )
-from modelstudio_core.wire.openai import OpenAICodec, OpenAIStreamDecoder, read_usage
+from modelstudio_core.wire.events import EventStreamDecoder
+from modelstudio_core.wire.openai import OpenAICodec, read_usage
 
 CODEC = OpenAICodec()
 HEAD = ResponseHead(200, {"content-type": "text/event-stream;charset=UTF-8", "x-request-id": "req-1"})
@@ -84,12 +85,12 @@ def whole(message: Any, finish: Any = "stop", usage: Any = None, **choice: Any) 
     return ID | {"choices": [{"index": 0, "message": message, "finish_reason": finish, **choice}], "usage": usage}
 
 
-def decoder(n: int | None = None, *, cumulative: bool = False) -> OpenAIStreamDecoder:
+def decoder(n: int | None = None, *, cumulative: bool = False) -> EventStreamDecoder:
     request = ChatRequest("qwen-plus", (USER,), n=n, cumulative_stream=cumulative)
     return CODEC.stream(request, HEAD, max_event_bytes=LIMIT)
 
 
-def read(reader: OpenAIStreamDecoder, body: bytes, size: int | None = None) -> list[Delta]:
+def read(reader: EventStreamDecoder, body: bytes, size: int | None = None) -> list[Delta]:
     """All deltas of a body that comes in reads of `size` bytes."""
     deltas: list[Delta] = []
     for at in range(0, len(body), size or len(body) or 1):

@@ -220,3 +220,29 @@ def test_what_is_written_is_read(events: list[tuple[str, str]]) -> None:
     body = "".join(f"data: {text}{end}{end}" for text, end in events).encode()
     expected = [event(text) for text, _ in events]
     assert events_of(cut(body, 3)) == expected
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"",
+        b"\n",
+        b"data: a\n",
+        b"data: a",
+        b"event: error\n",
+        b":HTTP_STATUS/400\n",
+        b"id:1\r",
+        b"\r",
+        b"\xef",
+        b"x" * 50,
+    ],
+)
+@pytest.mark.parametrize("read", [b"data: b\n\n", b"data: \n\n", b"data: b\r\n\n", b"data: b\n\ndata: c\n\n"])
+def test_a_read_of_one_whole_event_is_no_special_case(before: bytes, read: bytes) -> None:
+    """What was unfinished before it counts, as if all had come byte by byte; so does the limit."""
+    for begun in (b"", b": opened\n\n"):
+        alone, torn = EventDecoder(40), EventDecoder(40)
+        events = [event for part in (begun, before, read, read) for event in alone.feed(part)]
+        body = begun + before + read + read
+        assert events == [event for at in range(len(body)) for event in torn.feed(body[at : at + 1])]
+        assert alone.overflowed == torn.overflowed
