@@ -106,7 +106,10 @@ class ModelStudioError(Exception):
             return
         self.message = self.message.replace(secret, _REDACTED)
         self.args = (self.message,)
-        self.body = _redacted(self.body, secret)
+        try:
+            self.body = _redacted(self.body, secret)
+        except RecursionError:  # deeply nested, and asked for deep down in a stack
+            self.body = _REDACTED
         if self.code is not None:
             self.code = self.code.replace(secret, _REDACTED)
         if self.response is not None:

@@ -33,10 +33,8 @@ class EventDecoder:
 
     __slots__ = (
         "_data",
-        "_data_size",
         "_held",
         "_line",
-        "_line_size",
         "_name",
         "_skip_lf",
         "_status",
@@ -49,10 +47,8 @@ class EventDecoder:
         self.overflowed = False
         self._held: bytes | None = b""  # the body's first bytes while they may be a byte order mark; then None
         self._skip_lf = False  # the last read ended with CR, so that an LF which comes next belongs to it
-        self._line: list[bytes] = []  # the reads that make up the line which has not ended yet
-        self._line_size = 0
-        self._data: list[bytes] = []  # the data lines of the event that has not ended yet
-        self._data_size = 0
+        self._line = bytearray()  # the line that has not ended yet; one object, however small the reads
+        self._data: bytes | bytearray | None = None  # the data of the event that has not ended yet
         self._name = ""
         self._status: int | None = None
 
@@ -71,30 +67,29 @@ class EventDecoder:
         rest = lines.pop()
         if lines:
             if self._line:
-                self._line.append(lines[0])
-                lines[0] = b"".join(self._line)
-                self._line, self._line_size = [], 0
+                self._line += lines[0]
+                lines[0] = bytes(self._line)
+                self._line = bytearray()
             for line in lines:
                 if line:
                     self._read_line(line)
                     if self.overflowed:
                         return events
                 else:
-                    if self._data:
+                    if self._data is not None:
                         events.append(self._take_event())
                     self._name, self._status = "", None
         if rest:
-            self._line.append(rest)
-            self._line_size += len(rest)
-            self.overflowed = self._line_size + self._data_size > self.max_event_bytes
+            self._line += rest
+            self.overflowed = len(self._line) + len(self._data or b"") > self.max_event_bytes
         return events
 
     def flush(self) -> ServerSentEvent | None:
         """At the end of the body: the event that no blank line ended, if any. The caller judges whether it is whole."""
         if self._line and not self.overflowed:
-            self._read_line(b"".join(self._line))
-            self._line = []
-        return self._take_event() if self._data and not self.overflowed else None
+            self._read_line(bytes(self._line))
+            self._line = bytearray()
+        return self._take_event() if self._data is not None and not self.overflowed else None
 
     def _is_one_event(self, data: bytes) -> bool:
         """Whether nothing is unfinished and `data` is one whole event of one data line, with LF."""
@@ -137,11 +132,15 @@ class EventDecoder:
             self._add_data(b"")
 
     def _add_data(self, value: bytes) -> None:
-        self._data_size += len(value) + bool(self._data)  # with the LF that joins it; empty lines take memory too
-        self._data.append(value)
-        self.overflowed = self._data_size > self.max_event_bytes
+        if self._data is None:
+            self._data = value
+        else:  # LF joins the data lines of an event
+            if not isinstance(self._data, bytearray):
+                self._data = bytearray(self._data)
+            self._data += b"\n"
+            self._data += value
+        self.overflowed = len(self._data) > self.max_event_bytes
 
     def _take_event(self) -> ServerSentEvent:
-        data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-        self._data, self._data_size = [], 0
+        data, self._data = bytes(self._data or b""), None
         return ServerSentEvent(data, self._name, self._status)

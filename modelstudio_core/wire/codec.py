@@ -11,6 +11,7 @@ from modelstudio_core.errors import ConfigurationError, ModelStudioError, Protoc
 from modelstudio_core.types import ChatRequest, Delta, ResponseHead, WireCall
 from modelstudio_core.wire.halves import SURROGATES, Halves
 
+_MAX_DEPTH = 200  # the limit of pydantic's parser
 _SHOWN = 200  # characters of a body that an error message shows
 
 
@@ -55,15 +56,31 @@ def read_json(data: bytes, halves: Halves | None = None) -> Any:
     try:
         return from_json(data)
     except ValueError:
-        pass  # what a stricter or shallower parser refuses may still be JSON: half an emoji escaped, deep nesting
+        pass  # what a stricter parser refuses may still be JSON: half an emoji escaped
     try:
         value = json.loads(data)
+        _check_depth(value)
         text = json.dumps(value, ensure_ascii=False)
         if halves is not None and SURROGATES.search(text):
             return halves.keep(value)
         return json.loads(SURROGATES.sub("\ufffd", text))
     except (ValueError, RecursionError):
         raise ProtocolError(f"the service sent what is not JSON: {shown(data)}") from None
+
+
+def _check_depth(value: Any) -> None:
+    """Raise ValueError for what nests deeper than copies, pickles and reprs can follow; pydantic's parser does so too."""
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            item
+            for holder in level
+            if isinstance(holder, (dict, list))
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+        ]
+        if not level:
+            return
+    raise ValueError("nested too deep")
 
 
 def read_object(data: bytes, halves: Halves | None = None) -> dict[str, Any]:
@@ -83,6 +100,11 @@ def write_json(value: Any) -> bytes:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
         raise ConfigurationError(f"the request cannot be written as JSON: {error}") from None
+
+
+def word_of(value: Any) -> str | None:
+    """An id or a name; None where it is empty, or of a kind that is neither."""
+    return (str(value) or None) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 def shown(data: bytes) -> str:

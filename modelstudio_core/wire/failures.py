@@ -13,7 +13,7 @@ from typing import Any
 from modelstudio_core.errors import APIStatusError, ErrorResponse, ProtocolError, status_error
 from modelstudio_core.sse import EventDecoder
 from modelstudio_core.types import ResponseHead
-from modelstudio_core.wire.codec import read_json, shown
+from modelstudio_core.wire.codec import read_json, shown, word_of
 
 _UNSAFE_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authorization", "www-authenticate"})
 
@@ -57,10 +57,10 @@ def error_of_object(
         status = inner["code"]
     return status_error(
         status,
-        code=None if code is None else str(code),
+        code=word_of(code),
         kind=str(inner.get("type") or ""),
         message=str(inner.get("message") or ""),
-        request_id=value.get("request_id") or request_id_of(head, inner),
+        request_id=word_of(value.get("request_id")) or request_id_of(head, inner),
         retry_after=_retry_after(head),
         body=dict(value),
         response=response,
@@ -76,7 +76,7 @@ def says_error(value: Mapping[str, Any]) -> bool:
 
 def request_id_of(head: ResponseHead, value: Mapping[str, Any]) -> str | None:
     """The request id: the body's, else the header's."""
-    return value.get("request_id") or head.headers.get("x-request-id") or None
+    return word_of(value.get("request_id")) or head.headers.get("x-request-id") or None
 
 
 def safe_headers(head: ResponseHead) -> dict[str, str]:

@@ -33,6 +33,7 @@ from modelstudio_core.types import (
     Usage,
     UsageDelta,
 )
+from modelstudio_core.wire.codec import word_of
 
 
 class _Call:
@@ -46,11 +47,12 @@ class _Call:
 
 
 class _Choice:
-    __slots__ = ("by_id", "by_index", "calls", "finish", "seen")
+    __slots__ = ("by_id", "by_index", "calls", "finish", "next_index", "seen")
 
     def __init__(self) -> None:
         self.calls: list[_Call] = []
         self.by_index: dict[int, _Call] = {}
+        self.next_index = 0
         self.by_id: dict[str, _Call] = {}
         self.finish: str | None = None
         self.seen: dict[type, int] = {}  # how much of what each event repeats was handed on, by kind
@@ -74,12 +76,13 @@ class _Choice:
 
     def _open(self, index: int | None) -> _Call:
         if index is None or index in self.by_index:  # an index used again for another call: the next free one
-            call = _Call(max(self.by_index, default=-1) + 1)
+            call = _Call(self.next_index)
             if index is not None:
                 self.by_index[index] = call
         else:
             call = _Call(index)
         self.by_index[call.index] = call
+        self.next_index = max(self.next_index, call.index + 1)
         self.calls.append(call)
         return call
 
@@ -109,14 +112,12 @@ class DeltaWriter:
         out, self.out = self.out, []
         return out
 
-    def response(
-        self, id: str | None, request_id: str | None, model: str | None, created: Any, fingerprint: str | None
-    ) -> None:
+    def response(self, id: Any, request_id: str | None, model: Any, created: Any, fingerprint: Any) -> None:
         """Who answers. Only the first time counts."""
         if not self._answered:
             self._answered = True
-            created = created if isinstance(created, int) else None
-            self.out.append(ResponseDelta(id or None, request_id, model or None, created, fingerprint or None))
+            created = created if isinstance(created, int) and not isinstance(created, bool) else None
+            self.out.append(ResponseDelta(word_of(id), request_id, word_of(model), created, word_of(fingerprint)))
 
     @property
     def answered(self) -> bool:

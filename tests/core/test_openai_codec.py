@@ -1381,12 +1381,17 @@ def test_a_half_that_an_error_cuts_off() -> None:
     assert said(escaped(r'{"content": "a\ud83d"}'), event(LIMITED)) == [TextDelta("a"), TextDelta("\ufffd")]
 
 
-def test_deep_but_readable_nesting() -> None:
-    """An event nested 500 deep is read: the fast parser's limit is not the protocol's."""
-    data = b'{"choices":[{"index":0,"delta":{"content":"A","x":%s},"finish_reason":"stop"}]}' % (
-        b"[" * 500 + b"]" * 500
-    )
-    assert TextDelta("A") in decoder().feed(event(data))
+@pytest.mark.parametrize("half", [b"", b'"\\ud83d", '], ids=["fast", "with half an emoji"])
+@pytest.mark.parametrize("depth", [150, 250])
+def test_deep_nesting(depth: int, half: bytes) -> None:
+    """What nests 150 deep is read, and what nests 250 deep is not, whichever parser reads it: what is made of it must
+    be fit for copies and pickles."""
+    data = b'{"choices":[{"index":0,"delta":{"content":"A","x":[%s%s]},"finish_reason":"stop"}]}' % (
+        half, b"[" * depth + b"]" * depth
+    )  # fmt: skip
+    reader = decoder()
+    assert (TextDelta("A") in reader.feed(event(data))) == (depth < 200)
+    assert (reader.failure is None) == (depth < 200)
 
 
 WHOLE_FAILURES: list[tuple[str, bytes, type[ModelStudioError], str | None]] = [

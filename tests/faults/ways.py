@@ -47,6 +47,15 @@ class Way:
         heard.seconds = time.monotonic() - began
         return heard
 
+    def run(self, model: Any) -> Heard:
+        """The same for a sync way, outside of any event loop."""
+        heard = Heard()
+        try:
+            self.ask(model, heard)
+        except ModelStudioError as error:
+            heard.error = error
+        return heard
+
 
 PROMPT = "Why is the sky blue?"
 

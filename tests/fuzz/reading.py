@@ -1,0 +1,78 @@
+"""Any bytes as the answer of a server, read as a client would: a result or an error of this package, and nothing else.
+
+What is read depends on the bytes alone, not on how the network tore them.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from modelstudio_core.accumulate import fold
+from modelstudio_core.client import CODECS
+from modelstudio_core.errors import ModelStudioError
+from modelstudio_core.types import ChatRequest, Delta, Message, ResponseHead
+
+REQUEST = ChatRequest("qwen-plus", (Message("user", "hello"),))
+HEAD = ResponseHead(200, {"content-type": "text/event-stream", "x-request-id": "req-1"})
+LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was made of the bytes. Written out, for NaN is not itself."""
+
+    result: str
+    error: str | None
+
+
+def pieces(data: bytes, sizes: Iterable[int]) -> list[bytes]:
+    """`data` torn into pieces of these sizes, over and over; the last takes the rest."""
+    found: list[bytes] = []
+    at = 0
+    for size in sizes:
+        if at >= len(data):
+            break
+        found.append(data[at : at + max(size, 1)])
+        at += max(size, 1)
+    return [*found, data[at:]] if at < len(data) else found
+
+
+def read_stream(protocol: str, parts: Sequence[bytes], request: ChatRequest = REQUEST) -> Reading:
+    """The bytes as a stream of events."""
+    decoder = CODECS[protocol].stream(request, HEAD, max_event_bytes=LIMIT)
+    deltas: list[Delta] = []
+    for part in parts:
+        deltas += decoder.feed(part)
+        if decoder.failure is not None or decoder.ended:
+            break
+    else:
+        deltas += decoder.finish()
+    return _reading(deltas, decoder.failure)
+
+
+def read_whole(protocol: str, data: bytes, request: ChatRequest = REQUEST) -> Reading:
+    """The bytes as a whole answer."""
+    try:
+        return _reading(CODECS[protocol].decode(request, HEAD, data), None)
+    except ModelStudioError as error:
+        return _reading([], error)
+
+
+def read_error(protocol: str, data: bytes, status: int = 400) -> Reading:
+    """The bytes as the body of an error."""
+    return _reading([], CODECS[protocol].error(ResponseHead(status, {"retry-after": "1"}), data))
+
+
+def _reading(deltas: list[Delta], error: ModelStudioError | None) -> Reading:
+    result = fold(deltas)
+    pickle.loads(pickle.dumps(result))
+    if error is None:
+        return Reading(repr(result), None)
+    error.redact("sk-marked-0f4a17c0ffee")
+    assert isinstance(error.request_id, str | None)
+    assert isinstance(error.code, str | None)
+    assert isinstance(error.status_code, int | None)
+    pickle.loads(pickle.dumps(error))
+    return Reading(repr(result), f"{type(error).__name__}: {error}")
