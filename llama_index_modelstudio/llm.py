@@ -27,7 +27,7 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import BaseTool
 from llama_index.core.types import Model, PydanticProgramMode
 from llama_index_instrumentation import get_dispatcher
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from llama_index_modelstudio.errors import ConfigurationError, NoToolCallError
@@ -36,7 +36,7 @@ from llama_index_modelstudio.responses import Responses, from_core_result, to_co
 from llama_index_modelstudio.structured import StructuredAnswer
 from modelstudio_core.growing import read_partial
 from modelstudio_core.models import ModelInfo
-from modelstudio_core.settings import ChatSettings, key_from_environment
+from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tools import checked_tool, chosen_tool
 from modelstudio_core.types import ChatRequest, Message
 
@@ -66,11 +66,6 @@ class ModelStudio(ChatSettings, FunctionCallingLLM):
         modelstudio_core.errors.ModelStudioError: all errors are its subclasses (see `llama_index_modelstudio.errors`).
     """
 
-    # what LlamaIndex writes to disk or hands to tracers never has the key, nor headers, which may hold one
-    api_key: SecretStr | str | None = Field(default_factory=key_from_environment, exclude=True, repr=False)
-    """The API key; default: DASHSCOPE_API_KEY. A key works in its own region only."""
-    default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
-    """Headers for every request."""
     context_window: int | None = Field(default=None, gt=0)
     """Tokens that input and output may take together; default: what the catalogue says of the model."""
     is_function_calling_model: bool | None = None

@@ -12,12 +12,14 @@ from difflib import get_close_matches
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
+from typing_extensions import Self
 
 from modelstudio_core import config
 from modelstudio_core.client import Client
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.models import ModelInfo, NativeEndpoint, model_info
 from modelstudio_core.parameters import CONNECTION_SETTINGS, PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request
+from modelstudio_core.sealing import seal, unseal
 from modelstudio_core.transport import Transport
 from modelstudio_core.types import ChatRequest, Message
 
@@ -65,7 +67,8 @@ class ChatSettings(BaseModel):
 
     # ---------------------------------------------------------------- the connection
 
-    api_key: SecretStr | str | None = Field(default_factory=key_from_environment)
+    # what is dumped, pickled, traced or cached has neither the key nor headers, which may hold one
+    api_key: SecretStr | str | None = Field(default_factory=key_from_environment, exclude=True, repr=False)
     """The API key; default: DASHSCOPE_API_KEY. A key works in its own region only."""
     base_url: str | None = None
     """Where to send to, instead of a region's host; default: DASHSCOPE_BASE_URL. A bare origin gets the protocol's
@@ -81,7 +84,7 @@ class ChatSettings(BaseModel):
     """Seconds of silence allowed (default 300) between two reads, or an httpx.Timeout."""
     max_retries: int | None = None
     """How often a call that failed before its first token is made again (default 2; 0 sends one request)."""
-    default_headers: Mapping[str, str] | None = None
+    default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
     """Headers for every request."""
     allow_insecure: bool = False
     """Send the key over plain http to another machine."""
@@ -197,6 +200,18 @@ class ChatSettings(BaseModel):
     @classmethod
     def _keep_the_key_secret(cls, key: SecretStr | str | None) -> SecretStr | None:
         return SecretStr(key) if isinstance(key, str) else key
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return seal(super().__getstate__())
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(unseal(state, self.configuration_error))
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        shared = (self.http_client, self.http_async_client)  # what was injected belongs to its maker
+        memo = {} if memo is None else memo
+        memo.update({id(client): client for client in shared if client is not None})
+        return super().__deepcopy__(memo)
 
     def core_client(self) -> Client:
         """The client of these connection settings; a new one where a field was changed. Raises ConfigurationError."""

@@ -87,7 +87,7 @@ class Fault:
     only: Sequence[str] = tuple(DIALECTS)
 
 
-QUICK = {"timeout": 0.25}
+QUICK = {"timeout": 0.4}
 SMALL = {"max_event_bytes": 20_000}
 BUSY = ("rate limit", "Requests rate limit exceeded, please try again later.")
 FILTERED = "Output data may contain inappropriate content."
@@ -181,7 +181,7 @@ CONNECTION = (
         "silence before the head",
         (stall,),
         error=errors.APITimeoutError,
-        said="sent nothing for 0.25 s",
+        said="sent nothing for 0.4 s",
         known=False,
         settings=QUICK,
     ),
@@ -189,7 +189,7 @@ CONNECTION = (
         "silence after the head",
         (opened, stall),
         error=errors.APITimeoutError,
-        said="sent nothing for 0.25 s",
+        said="sent nothing for 0.4 s",
         settings=QUICK,
         wire="stream",
     ),
@@ -197,7 +197,7 @@ CONNECTION = (
         "silence in mid-stream",
         (opened, body(begun), stall),
         error=errors.APITimeoutError,
-        said="sent nothing for 0.25 s",
+        said="sent nothing for 0.4 s",
         partial=PARTIAL,
         settings=QUICK,
         wire="stream",
@@ -206,14 +206,14 @@ CONNECTION = (
         "silence inside a whole answer",
         (head(200, JSON, Content_Length="4000"), body(b'{"id": "x", '), stall),
         error=errors.APITimeoutError,
-        said="sent nothing for 0.25 s",
+        said="sent nothing for 0.4 s",
         settings=QUICK,
     ),
     Fault(
         "slow, but never silent for too long",
-        streamed(lambda it: it.stream(), step=150, gap=0.05),
+        streamed(lambda it: it.stream(), step=150, gap=0.07),
         text=TEXT,
-        settings={"timeout": 0.4},
+        settings={"timeout": 0.5},
         pooled=True,
         wire="stream",
     ),

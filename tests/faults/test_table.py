@@ -71,7 +71,7 @@ async def test_cell(
         left = 1 if fault.pooled else 0
         assert server.wait_until(lambda it: it.open_connections == left), server.open_connections
         opened = server.connections
-        again = await way(model)
+        again = await way(model.model_copy(update={"timeout": 10}))
         assert (again.text, again.error) == (TEXT, None)
         assert server.connections == opened + (not fault.pooled)
         await model.aclose()

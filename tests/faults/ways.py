@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from llama_index.core.llms import ChatMessage, ChatResponse
+
 from langchain_modelstudio import ChatModelStudio
+from llama_index_modelstudio import ModelStudio
 from modelstudio_core.errors import ModelStudioError
 
 
@@ -87,9 +90,39 @@ async def _astream(model: Any, heard: Heard) -> None:
         _langchain(chunk, heard)
 
 
+def _llama(response: ChatResponse, heard: Heard) -> None:
+    said = response.delta if response.delta is not None else response.message.content
+    heard.pieces.append(said or "")
+    heard.request_id = response.raw.get("request_id") or heard.request_id
+
+
+_QUESTION = [ChatMessage(PROMPT)]
+
+
+def _chat(model: Any, heard: Heard) -> None:
+    _llama(model.chat(_QUESTION), heard)
+
+
+def _stream_chat(model: Any, heard: Heard) -> None:
+    _each(model.stream_chat(_QUESTION), _llama, heard)
+
+
+async def _achat(model: Any, heard: Heard) -> None:
+    _llama(await model.achat(_QUESTION), heard)
+
+
+async def _astream_chat(model: Any, heard: Heard) -> None:
+    async for response in await model.astream_chat(_QUESTION):
+        _llama(response, heard)
+
+
 WAYS: tuple[Way, ...] = (
     Way("invoke", False, ChatModelStudio, _invoke),
     Way("stream", True, ChatModelStudio, _stream),
     Way("ainvoke", False, ChatModelStudio, _ainvoke),
     Way("astream", True, ChatModelStudio, _astream),
+    Way("chat", False, ModelStudio, _chat),
+    Way("stream_chat", True, ModelStudio, _stream_chat),
+    Way("achat", False, ModelStudio, _achat),
+    Way("astream_chat", True, ModelStudio, _astream_chat),
 )
