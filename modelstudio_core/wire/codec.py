@@ -69,7 +69,7 @@ def read_json(data: bytes, halves: Halves | None = None) -> Any:
 
 
 def _check_depth(value: Any) -> None:
-    """Raise ValueError for what nests deeper than copies, pickles and reprs can follow; pydantic's parser does so too."""
+    """Raise ValueError for what nests deeper than copies, pickles and reprs can follow, as pydantic's parser does."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         level = [

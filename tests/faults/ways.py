@@ -96,23 +96,23 @@ def _llama(response: ChatResponse, heard: Heard) -> None:
     heard.request_id = response.raw.get("request_id") or heard.request_id
 
 
-_QUESTION = [ChatMessage(PROMPT)]
+QUESTION = [ChatMessage(PROMPT)]
 
 
 def _chat(model: Any, heard: Heard) -> None:
-    _llama(model.chat(_QUESTION), heard)
+    _llama(model.chat(QUESTION), heard)
 
 
 def _stream_chat(model: Any, heard: Heard) -> None:
-    _each(model.stream_chat(_QUESTION), _llama, heard)
+    _each(model.stream_chat(QUESTION), _llama, heard)
 
 
 async def _achat(model: Any, heard: Heard) -> None:
-    _llama(await model.achat(_QUESTION), heard)
+    _llama(await model.achat(QUESTION), heard)
 
 
 async def _astream_chat(model: Any, heard: Heard) -> None:
-    async for response in await model.astream_chat(_QUESTION):
+    async for response in await model.astream_chat(QUESTION):
         _llama(response, heard)
 
 
