@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import pickle
 import traceback
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import ModelRetryMiddleware
 from langchain_core import exceptions as lc
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, HumanMessage
 
 from langchain_modelstudio import errors as ours
 from modelstudio_core import errors as core
@@ -300,18 +303,44 @@ async def test_v3_raises_the_same(answer: Answer, cls: type[Exception]) -> None:
             await stream
 
 
+def broken(exchange: Exchange) -> None:
+    exchange.send_head(200, {"Content-Type": "text/event-stream"})
+    for event in sse_body(*Answer(text=["It ", "is"]).events()[:3], done=False):
+        exchange.send_chunk(event)
+    exchange.wait(0.05)
+    exchange.close()
+
+
+PASSING: list[tuple[str, Any, bool]] = [
+    ("silence", lambda exchange: exchange.wait(5), True),
+    ("an answer that broke off", broken, True),
+    ("an answer without a finish", Answer(text=["It "], cut=True), True),
+    ("moderation in mid-answer", Answer(text=["It "], failure=MIDSTREAM), False),
+    ("a wrong key", reply_json(401, {"error": {"message": "no", "code": "invalid_api_key"}}), False),
+    ("throttled", reply_json(429, {"error": {"message": "no", "code": "Throttling"}}), True),
+]
+
+
+@pytest.mark.parametrize(("script", "passes"), [case[1:] for case in PASSING], ids=[case[0] for case in PASSING])
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+async def test_an_agent_asks_again_where_it_may_help(way: str, script: Any, passes: bool) -> None:
+    """ModelRetryMiddleware, which goes by `is_retryable`, asks again after what may pass, also where the core itself
+    does not, since part of an answer had been handed on."""
+    with Loopback([script, Answer(text=["hi"])]) as server:
+        llm = chat(server, enable_thinking=True, timeout=0.2)
+        retries = ModelRetryMiddleware(max_retries=1, initial_delay=0, jitter=False, on_failure="error")
+        agent = create_agent(llm, [], middleware=[retries])
+        given: Any = {"messages": [HumanMessage("hello")]}
+        with nullcontext() if passes else pytest.raises(ours.ModelStudioError):
+            state = agent.invoke(given) if way == "invoke" else await agent.ainvoke(given)
+            assert state["messages"][-1].text == "hi"
+        assert len(server.requests) == (2 if passes else 1)
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_connection_lost_in_mid_answer(way: str) -> None:
     """A connection that breaks after the first words is an error with those words on it, not a short answer."""
-
-    def script(exchange: Exchange) -> None:
-        exchange.send_head(200, {"Content-Type": "text/event-stream"})
-        for event in sse_body(*Answer(text=["It ", "is"]).events()[:3], done=False):
-            exchange.send_chunk(event)
-        exchange.wait(0.05)
-        exchange.close()
-
-    with Loopback(script) as server, pytest.raises(ours.ModelStudioError) as raised:
+    with Loopback(broken) as server, pytest.raises(ours.ModelStudioError) as raised:
         await call(chat(server, enable_thinking=True), way)
     assert isinstance(raised.value, lc.ModelError)
     assert raised.value.partial is not None
