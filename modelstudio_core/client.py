@@ -331,7 +331,13 @@ class Client:
             arrived.deltas += deltas
             if decoder.failure is not None or decoder.ended:
                 break
-            data = yield Read(deltas if hand_on else [])
+            try:
+                data = yield Read(deltas if hand_on else [])
+            except ModelStudioError:  # the connection was lost: what was used up to then is known
+                deltas = decoder.rest()
+                arrived.deltas += deltas
+                yield Hand(deltas if hand_on else [])
+                raise
         if hand_on:
             yield Hand(deltas)
         if decoder.failure is not None:

@@ -2,8 +2,9 @@
 
 The rules are those of the WHATWG "Server-sent events" standard, section 9.2.6: lines end with LF, CRLF or CR and
 nothing else (U+2028 is text), a leading byte order mark is dropped, one space after the colon is dropped, an event
-without data is no event. Beyond it, a comment `:HTTP_STATUS/nnn` is read, by which the native protocol gives an
-event's status. Data stays bytes: an event may be torn inside a UTF-8 character, and only a whole one is decoded.
+without data is no event. Beyond it, the native protocol's status of an event is read: the comment
+`:HTTP_STATUS/nnn`, or the field `status` that the vendor's SDK knows. Data stays bytes: an event may be torn inside a
+UTF-8 character, and only a whole one is decoded.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
-_STATUS = b":HTTP_STATUS/"
+_STATUS, _STATUS_FIELD = b":HTTP_STATUS/", b"status:"
 
 
 class ServerSentEvent(NamedTuple):
@@ -125,8 +126,8 @@ class EventDecoder:
             self._add_data(value)
         elif line.startswith(b"event:"):
             self._name = line[6:].strip().decode("utf-8", "replace")
-        elif line.startswith(_STATUS):
-            status = line[len(_STATUS) :].strip()
+        elif line.startswith((_STATUS, _STATUS_FIELD)):
+            status = line[len(_STATUS if line.startswith(_STATUS) else _STATUS_FIELD) :].strip()
             self._status = int(status) if len(status) == 3 and status.isdigit() else None
         elif line == b"data":  # a field without a colon is that field, empty
             self._add_data(b"")

@@ -31,6 +31,9 @@ class StreamDecoder(Protocol):
     def finish(self) -> list[Delta]:
         """The last deltas, at the end of the body."""
 
+    def rest(self) -> list[Delta]:
+        """What is left to hand on where the body did not come to its end."""
+
 
 class Codec(Protocol):
     """One protocol. Pure."""

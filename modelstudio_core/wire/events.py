@@ -77,6 +77,11 @@ class EventStreamDecoder:
             self._end()
         return self._take()
 
+    def rest(self) -> list[Delta]:
+        """What is left to hand on where the connection was lost."""
+        self._writer.spend()
+        return self._take(over=True)
+
     def _event(self, event: ServerSentEvent) -> None:
         data, name, status = event
         if not data.startswith(b"{"):
@@ -92,12 +97,13 @@ class EventStreamDecoder:
             self._read(self._writer, value, self._head)
         except ModelStudioError as failure:
             self.failure = failure
+            self._writer.spend()
 
-    def _take(self) -> list[Delta]:
+    def _take(self, *, over: bool = False) -> list[Delta]:
         deltas = self._writer.take()
         if not self._halves.torn:
             return deltas
-        return self._halves.joined(deltas, ended=self.ended or self.failure is not None)
+        return self._halves.joined(deltas, ended=over or self.ended or self.failure is not None)
 
     def _end(self) -> None:
         self.ended = True

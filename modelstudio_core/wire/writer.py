@@ -236,19 +236,25 @@ class DeltaWriter:
             self.out.append(FinishDelta(state.finish, choice))
 
     def usage(self, usage: Any, read: Callable[[Mapping[str, Any]], Usage]) -> None:
-        """What was used so far. It may come with every event; `end` reads the last and hands it on."""
+        """What was used so far. It may come with every event; `end`, or `spend`, reads the last and hands it on."""
         if not isinstance(usage, Mapping):
             raise ProtocolError(f"usage is not an object but {usage!r:.100}")
         self._usage = partial(read, usage)
 
+    def spend(self) -> ModelStudioError | None:
+        """Hand on the usage that is known, if any, since nothing more comes; the error where it cannot be read."""
+        usage, self._usage = self._usage, None
+        try:
+            if usage is not None:
+                self.out.append(UsageDelta(usage()))
+        except ProtocolError as error:
+            return error
+        return None
+
     def end(self) -> ModelStudioError | None:
         """The response has ended: hands the usage on, and gives the error where the answer is not whole."""
-        if self._usage is not None:
-            try:
-                self.out.append(UsageDelta(self._usage()))
-            except ProtocolError as error:
-                return error
-            self._usage = None
+        if (unreadable := self.spend()) is not None:
+            return unreadable
         if self._choices and all(choice.finish for choice in self._choices.values()):
             return None
         return StreamTruncatedError(

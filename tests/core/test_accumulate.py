@@ -16,6 +16,7 @@ from modelstudio_core.types import (
     ChatResult,
     Choice,
     Delta,
+    ExtraDelta,
     FinishDelta,
     InvalidToolCall,
     LogprobsDelta,
@@ -197,6 +198,11 @@ RESULTS: list[tuple[str, list[Delta], ChatResult]] = [
         "logprobs in pieces",
         [LogprobsDelta(LOGPROBS[:1]), LogprobsDelta(LOGPROBS[1:])],
         ChatResult((Choice(logprobs=LOGPROBS),)),
+    ),
+    (
+        "what only the service has: the last of each name",
+        [ExtraDelta("tool_info", [1]), ExtraDelta("search_info", {"a": 1}), ExtraDelta("search_info", {"a": 2})],
+        ChatResult(extras={"tool_info": [1], "search_info": {"a": 2}}),
     ),
 ]
 

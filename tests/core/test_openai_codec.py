@@ -43,6 +43,7 @@ from modelstudio_core.types import (
 )
 from modelstudio_core.wire.events import EventStreamDecoder
 from modelstudio_core.wire.openai import OpenAICodec, read_usage
+from tests.core.decoding import check_form, read
 
 CODEC = OpenAICodec()
 HEAD = ResponseHead(200, {"content-type": "text/event-stream;charset=UTF-8", "x-request-id": "req-1"})
@@ -88,32 +89,6 @@ def whole(message: Any, finish: Any = "stop", usage: Any = None, **choice: Any) 
 def decoder(n: int | None = None, *, cumulative: bool = False) -> EventStreamDecoder:
     request = ChatRequest("qwen-plus", (USER,), n=n, cumulative_stream=cumulative)
     return CODEC.stream(request, HEAD, max_event_bytes=LIMIT)
-
-
-def read(reader: EventStreamDecoder, body: bytes, size: int | None = None) -> list[Delta]:
-    """All deltas of a body that comes in reads of `size` bytes."""
-    deltas: list[Delta] = []
-    for at in range(0, len(body), size or len(body) or 1):
-        deltas += reader.feed(body[at : at + (size or len(body))])
-    return deltas + ([] if reader.ended else reader.finish())
-
-
-def check_form(deltas: list[Delta]) -> None:
-    """The response comes once and first, usage at most once and last, and no delta is empty."""
-    assert [i for i, d in enumerate(deltas) if isinstance(d, ResponseDelta)] in ([], [0])
-    assert [i for i, d in enumerate(deltas) if isinstance(d, UsageDelta)] in ([], [len(deltas) - 1])
-    for delta in deltas:
-        match delta:
-            case ReasoningDelta() | TextDelta():
-                assert delta.text
-            case ToolCallDelta():
-                assert delta.id or delta.name or delta.arguments
-            case AudioDelta():
-                assert delta.data or delta.transcript or delta.id or delta.expires_at
-            case LogprobsDelta():
-                assert delta.content
-            case FinishDelta():
-                assert delta.reason
 
 
 @dataclass(frozen=True)

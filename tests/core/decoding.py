@@ -1,0 +1,46 @@
+"""How the tests of both codecs read a body, and what holds for the deltas of every answer."""
+
+from __future__ import annotations
+
+from modelstudio_core.types import (
+    AudioDelta,
+    Delta,
+    ExtraDelta,
+    FinishDelta,
+    LogprobsDelta,
+    ReasoningDelta,
+    ResponseDelta,
+    TextDelta,
+    ToolCallDelta,
+    UsageDelta,
+)
+from modelstudio_core.wire.codec import StreamDecoder
+
+
+def read(reader: StreamDecoder, body: bytes, size: int | None = None) -> list[Delta]:
+    """All deltas of a body that comes in reads of `size` bytes."""
+    deltas: list[Delta] = []
+    for at in range(0, len(body), size or len(body) or 1):
+        deltas += reader.feed(body[at : at + (size or len(body))])
+    return deltas + ([] if reader.ended else reader.finish())
+
+
+def check_form(deltas: list[Delta]) -> None:
+    """The response comes once and first, usage at most once and last, and no delta is empty."""
+    assert [i for i, d in enumerate(deltas) if isinstance(d, ResponseDelta)] in ([], [0])
+    assert [i for i, d in enumerate(deltas) if isinstance(d, UsageDelta)] in ([], [len(deltas) - 1])
+    for delta in deltas:
+        match delta:
+            case ReasoningDelta() | TextDelta():
+                assert delta.text
+            case ToolCallDelta():
+                assert delta.id or delta.name or delta.arguments
+            case AudioDelta():
+                assert delta.data or delta.transcript or delta.id or delta.expires_at
+            case LogprobsDelta():
+                assert delta.content
+            case FinishDelta():
+                assert delta.reason
+            case ExtraDelta():
+                assert delta.name
+                assert delta.value

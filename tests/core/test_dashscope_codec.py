@@ -1,0 +1,969 @@
+"""The native protocol, read: what comes out is what the service said, on either endpoint, whole or as a stream.
+
+Answers are one table, as for the compatible protocol: each is read as a stream (whole, and torn into bytes and into
+sevens) and, where the service can say it whole too, as one body; all must tell the same. The bytes are composed here;
+what they show was seen in traffic of Model Studio, or is documented in the vendor's DashScope API reference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from modelstudio_core.accumulate import fold
+from modelstudio_core.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ContentFilterError,
+    ModelStudioError,
+    ProtocolError,
+    RateLimitError,
+    ServerError,
+    StreamTruncatedError,
+)
+from modelstudio_core.types import (
+    ChatRequest,
+    Delta,
+    ExtraDelta,
+    FinishDelta,
+    LogprobsDelta,
+    Message,
+    ReasoningDelta,
+    ResponseDelta,
+    ResponseHead,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+from modelstudio_core.wire.dashscope import DashScopeCodec, DashScopeStreamDecoder, read_usage
+from tests.core.decoding import check_form, read
+
+CODEC = DashScopeCodec()
+HEAD = ResponseHead(200, {"content-type": "text/event-stream;charset=UTF-8", "x-request-id": "req-of-head"})
+USER = Message("user", "hello")
+REQUEST = ChatRequest("qwen-plus", (USER,))
+LIMIT = 64 * 1024
+ANSWERED = ResponseDelta(None, "req-1", "qwen-plus")
+OMITTED = object()
+NULL = "null"
+
+
+def frame(data: Any, number: int = 1, name: str = "result", status: int = 200) -> bytes:
+    """One event as the service frames it: no space after a colon, the status in a comment."""
+    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    return f"id:{number}\nevent:{name}\n:HTTP_STATUS/{status}\ndata:{text}\n\n".encode()
+
+
+def given(items: dict[str, Any]) -> dict[str, Any]:
+    return {name: item for name, item in items.items() if item is not OMITTED}
+
+
+def value(output: Any, usage: Any = OMITTED) -> dict[str, Any]:
+    """The object of one event, or of a whole answer."""
+    return given({"output": output, "usage": usage, "request_id": "req-1"})
+
+
+def chunk(content: Any = "", finish: Any = NULL, *, usage: Any = OMITTED, index: Any = OMITTED, **said: Any) -> Any:
+    """An event with one choice. What stands beside the choices or the message is told by its name."""
+    beside = {name: said.pop(name) for name in ("search_info", "tool_info", "model_name") if name in said}
+    around = {name: said.pop(name) for name in ("logprobs",) if name in said}
+    message = given({"content": content, "role": "assistant", **said})
+    choice = given({"message": message, "index": index, "finish_reason": finish, **around})
+    return value({"choices": [choice], **beside}, usage)
+
+
+def body_of(events: Sequence[Any]) -> bytes:
+    return b"".join(frame(event, number + 1) for number, event in enumerate(events))
+
+
+def decoder(n: int | None = None, **request: Any) -> DashScopeStreamDecoder:
+    return CODEC.stream(ChatRequest("qwen-plus", (USER,), n=n, **request), HEAD, max_event_bytes=LIMIT)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as a stream, as the deltas it must give (after `ANSWERED`), and whole where it can be said whole."""
+
+    name: str
+    events: list[Any] | bytes
+    deltas: list[Delta]
+    whole: Any = None
+    n: int | None = None
+    cumulative: bool = False
+
+    @property
+    def stream(self) -> bytes:
+        return self.events if isinstance(self.events, bytes) else body_of(self.events)
+
+    @property
+    def request(self) -> ChatRequest:
+        parameters = {"incremental_output": False} if self.cumulative else {}
+        return ChatRequest("qwen-plus", (USER,), n=self.n, parameters=parameters)
+
+
+def calls(*fragments: Any) -> dict[str, Any]:
+    """`tool_calls` of a message: each fragment is (index, id, function)."""
+    keys = ("index", "id", "function")
+    named = [dict(zip(keys, fragment, strict=True)) | {"type": "function"} for fragment in fragments]
+    return {"tool_calls": [given(fragment) for fragment in named]}
+
+
+USAGE = {"total_tokens": 33, "output_tokens": 20, "input_tokens": 13}
+USED = UsageDelta(Usage(13, 20, 33))
+END, CALL_END = FinishDelta("stop"), FinishDelta("tool_calls")
+A, B = TextDelta("A"), TextDelta("B")
+LETTERS: list[Delta] = [A, B, END]
+STOP = chunk("", "stop")
+
+DOCUMENTED_THINKING = b"""\
+id:1
+event:result
+:HTTP_STATUS/200
+data:{"output":{"choices":[{"message":{"content":"","reasoning_content":"Seven","role":"assistant"},"finish_reason":"null"}]},"usage":{"total_tokens":12,"input_tokens":9,"output_tokens":3},"request_id":"req-1"}
+
+id:2
+event:result
+:HTTP_STATUS/200
+data:{"output":{"choices":[{"message":{"content":"","reasoning_content":" of nine","role":"assistant"},"finish_reason":"null"}]},"usage":{"total_tokens":13,"input_tokens":9,"output_tokens":4},"request_id":"req-1"}
+
+id:3
+event:result
+:HTTP_STATUS/200
+data:{"output":{"choices":[{"message":{"content":"It is 7","reasoning_content":"","role":"assistant"},"finish_reason":"null"}]},"usage":{"total_tokens":15,"input_tokens":9,"output_tokens":6},"request_id":"req-1"}
+
+id:4
+event:result
+:HTTP_STATUS/200
+data:{"output":{"choices":[{"message":{"content":"","reasoning_content":"","role":"assistant"},"finish_reason":"stop"}]},"usage":{"total_tokens":15,"input_tokens":9,"output_tokens":6},"request_id":"req-1"}
+
+"""  # noqa: E501 - as the service writes it, an event a line
+SEVEN: list[Delta] = [
+    ReasoningDelta("Seven"),
+    ReasoningDelta(" of nine"),
+    TextDelta("It is 7"),
+    END,
+    UsageDelta(Usage(9, 6, 15)),
+]
+SEVEN_WHOLE = chunk(
+    "It is 7",
+    "stop",
+    reasoning_content="Seven of nine",
+    usage={"input_tokens": 9, "output_tokens": 6, "total_tokens": 15},
+)
+LOGPROB = {"token": "A", "logprob": -0.1, "bytes": [65], "top_logprobs": []}
+TWO_PROBS = {"content": [LOGPROB, LOGPROB | {"token": "B"}]}
+
+TEXTS = [
+    Answer("thinking, text endpoint", DOCUMENTED_THINKING, SEVEN, SEVEN_WHOLE),
+    Answer("with the space after the colon", DOCUMENTED_THINKING.replace(b"data:", b"data: "), SEVEN),
+    Answer("CRLF", DOCUMENTED_THINKING.replace(b"\n", b"\r\n"), SEVEN),
+    Answer(
+        "data alone",
+        b"".join(b"data:" + json.dumps(e).encode() + b"\n\n" for e in (chunk("A"), chunk("B", "stop"))),
+        LETTERS,
+    ),
+    Answer(
+        "multimodal endpoint: parts, [] while it thinks and at the end",
+        [
+            chunk([], reasoning_content="Seven"),
+            chunk([], reasoning_content=" of nine"),
+            chunk([{"text": "It is 7"}], reasoning_content=""),
+            chunk([], "stop", usage={"input_tokens": 9, "output_tokens": 6, "total_tokens": 15}),
+        ],
+        SEVEN,
+        chunk(
+            [{"text": "It is "}, {"text": "7"}],
+            "stop",
+            reasoning_content="Seven of nine",
+            usage={"input_tokens": 9, "output_tokens": 6, "total_tokens": 15},
+        ),
+    ),
+    Answer(
+        "the end of a thought and the beginning of the text in one event",
+        [
+            chunk([], reasoning_content="Seven"),
+            chunk([{"text": "A"}], reasoning_content=" of nine"),
+            chunk("B", "stop"),
+        ],
+        [ReasoningDelta("Seven"), ReasoningDelta(" of nine"), *LETTERS],
+    ),
+    Answer(
+        "events with neither, while code runs",
+        [chunk("A", reasoning_content=""), *[chunk("", reasoning_content="")] * 7, chunk("B", "stop")],
+        LETTERS,
+    ),
+    Answer("the last event carries text", [chunk("A"), chunk([{"text": "B"}], "stop")], LETTERS, chunk("AB", "stop")),
+    Answer(
+        "the finish said twice",
+        [chunk("A"), chunk("B", "stop", usage=USAGE), chunk("", "stop", usage=USAGE)],
+        [*LETTERS, USED],
+    ),
+    Answer(
+        "finish_reason null, empty and missing go on",
+        [chunk("A", None), chunk("", ""), chunk("B", OMITTED), STOP],
+        LETTERS,
+    ),
+    Answer("length", [chunk("A"), chunk("", "length")], [A, FinishDelta("length")], chunk("A", "length")),
+    Answer("no text at all", [STOP], [END], chunk(None, "stop")),
+    Answer(
+        "result_format text",
+        [value({"text": "A", "finish_reason": NULL}), value({"text": "B", "finish_reason": "stop"}, USAGE)],
+        [*LETTERS, USED],
+        value({"text": "AB", "finish_reason": "stop"}, USAGE),
+    ),
+    Answer(
+        "result_format text: nothing to say in an event",
+        [
+            value({"text": None, "finish_reason": NULL}),
+            value({"text": "A"}),
+            value({"text": "B"}),
+            value({"finish_reason": "stop"}),
+        ],
+        LETTERS,
+    ),
+    Answer(
+        "keys of the other form, null",
+        [
+            value({"text": None, "finish_reason": None, "choices": chunk(t, f)["output"]["choices"]})
+            for t, f in (("A", NULL), ("B", "stop"))
+        ],
+        LETTERS,
+        value({"text": None, "finish_reason": None, "choices": chunk("AB", "stop")["output"]["choices"]}),
+    ),
+    Answer(
+        "the finish beside the choices only",
+        [
+            value({"choices": [{"message": {"content": t}}], "finish_reason": f})
+            for t, f in (("A", NULL), ("B", "stop"))
+        ],
+        LETTERS,
+        value({"choices": [{"message": {"content": "AB"}}], "finish_reason": "stop"}),
+    ),
+    Answer(
+        "an event without output, or with an empty one",
+        [value(None, {}), chunk("A"), value({}), value({"choices": []}), chunk("B", "stop")],
+        LETTERS,
+    ),
+    Answer("UTF-8 and U+2028", [chunk("好🚀\u2028"), STOP], [TextDelta("好🚀\u2028"), END]),
+    Answer(
+        "comments between the events", b":\n\n" + body_of([chunk("A"), chunk("B", "stop")]) + b": ping\n\n", LETTERS
+    ),
+    Answer(
+        "logprobs",
+        [chunk("A", logprobs={"content": [LOGPROB]}), chunk("B", "stop", logprobs={"content": []})],
+        [A, LogprobsDelta((LOGPROB,)), B, END],
+        chunk("AB", "stop", logprobs={"content": [LOGPROB]}),
+    ),
+    Answer("a compatible end all the same", body_of([chunk("A"), chunk("B", "stop")]) + b"data: [DONE]\n\n", LETTERS),
+    Answer(
+        "deep research: phases with keep-alives, no choices",
+        [
+            value(
+                {"message": {"phase": "ResearchPlanning", "content": "plan", "status": "typing", "role": "assistant"}}
+            ),
+            value({"message": {"phase": "KeepAlive", "content": "", "status": "typing"}}),
+            value(
+                {
+                    "message": {
+                        "phase": "WebResearch",
+                        "content": "",
+                        "status": "finished",
+                        "extra": {"deep_research": {"research": {"id": 1}}},
+                    }
+                }
+            ),
+            value(
+                {
+                    "message": {"phase": "answer", "content": "A", "status": "typing", "extra": {"deep_research": {}}},
+                    "fininshed": False,
+                    "fininshed_reason": NULL,
+                }
+            ),
+            value({"message": {"phase": "answer", "content": "B", "status": "finished"}}, USAGE),
+        ],
+        [ReasoningDelta("plan"), ExtraDelta("deep_research", {"research": {"id": 1}}), *LETTERS, USED],
+    ),
+]
+
+F, G = "get_weather", "get_time"
+FIRST = chunk("", **calls((0, "call_1", {"name": F, "arguments": '{"q": '})))
+ONE_CALL: list[Delta] = [
+    ToolCallDelta(0, "call_1", F, '{"q": '),
+    ToolCallDelta(0, arguments='"x"'),
+    ToolCallDelta(0, arguments="}"),
+    CALL_END,
+]
+WHOLE_CALL = {"name": F, "arguments": '{"q": "x"}'}
+ONE_WHOLE = chunk("", "tool_calls", **calls((0, "call_1", WHOLE_CALL)))
+MORE = chunk("", **calls((0, "", {"arguments": '"x"'})))
+PAIR_WHOLE = chunk([], "tool_calls", **calls((0, "call_1", WHOLE_CALL), (1, "call_2", {"name": G, "arguments": "{}"})))
+PAIR: list[Delta] = [
+    ToolCallDelta(0, "call_1", F, '{"q": '),
+    ToolCallDelta(0, arguments='"x"}'),
+    ToolCallDelta(1, "call_2", G),
+    ToolCallDelta(1, arguments="{}"),
+    CALL_END,
+]
+
+TOOLS = [
+    Answer(
+        "the finish event carries a fragment",
+        [FIRST, MORE, chunk("", "tool_calls", **calls((0, "", {"arguments": "}"})))],
+        ONE_CALL,
+        ONE_WHOLE,
+    ),
+    Answer(
+        "function {} on the finish event",
+        [FIRST, MORE, chunk("", **calls((0, "", {"arguments": "}"}))), chunk("", "tool_calls", **calls((0, "", {})))],
+        ONE_CALL,
+        ONE_WHOLE,
+    ),
+    Answer(
+        "one event closes call 0 and opens call 1",
+        [
+            chunk([], reasoning_content="hm"),
+            chunk([], **calls((0, "call_1", {"name": F, "arguments": '{"q": '}))),
+            chunk([], **calls((0, "", {"arguments": '"x"}'}))),
+            chunk([], **calls((0, "", {"arguments": ""}), (1, "call_2", {"name": G, "arguments": ""}))),
+            chunk([], "tool_calls", **calls((1, "", {"arguments": "{}"}))),
+        ],
+        [ReasoningDelta("hm"), *PAIR],
+        chunk(
+            [],
+            "tool_calls",
+            reasoning_content="hm",
+            **calls((0, "call_1", WHOLE_CALL), (1, "call_2", {"name": G, "arguments": "{}"})),
+        ),
+    ),
+    Answer(
+        "no indices: a fragment without an id goes on with the last call",
+        [
+            chunk("", **calls((OMITTED, "call_1", {"name": F, "arguments": '{"q": '}))),
+            chunk("", **calls((OMITTED, "", {"arguments": '"x"}'}))),
+            chunk("", **calls((OMITTED, "call_2", {"name": G}))),
+            chunk("", "tool_calls", **calls((OMITTED, "", {"arguments": "{}"}))),
+        ],
+        PAIR,
+        chunk(
+            "",
+            "tool_calls",
+            **calls((OMITTED, "call_1", WHOLE_CALL), (OMITTED, "call_2", {"name": G, "arguments": "{}"})),
+        ),
+    ),
+    Answer(
+        "a forced call ends with `stop`",
+        [FIRST, MORE, chunk("", "stop", **calls((0, "", {"arguments": "}"})))],
+        [*ONE_CALL[:-1], END],
+        chunk(OMITTED, "stop", **calls((0, "call_1", WHOLE_CALL))),
+    ),
+    Answer(
+        "text, then a call",
+        [chunk("A"), FIRST, MORE, chunk("", "tool_calls", **calls((0, "", {"arguments": "}"})))],
+        [A, *ONE_CALL],
+        chunk("A", "tool_calls", **calls((0, "call_1", WHOLE_CALL))),
+    ),
+]
+
+EVERY_DETAIL = {
+    "input_tokens": 100,
+    "output_tokens": 50,
+    "total_tokens": 150,
+    "input_tokens_details": {"text_tokens": 70, "image_tokens": 10, "video_tokens": 12, "audio_tokens": 8},
+    "output_tokens_details": {"text_tokens": 15, "reasoning_tokens": 30, "audio_tokens": 5},
+    "prompt_tokens_details": {"cached_tokens": 64, "cache_creation_input_tokens": 8},
+}
+EVERY_COUNT = Usage(100, 50, 150, 30, 64, 8, 70, 10, 12, 8, 15, 5)
+
+
+def used(**usage: Any) -> list[Any]:
+    return [chunk("A"), chunk("B", "stop", usage=usage)]
+
+
+def counted(**counts: Any) -> list[Delta]:
+    return [*LETTERS, UsageDelta(Usage(**counts))]
+
+
+USAGES = [
+    Answer(
+        "usage grows on every event: the last one, once",
+        [
+            chunk("A", usage={"input_tokens": 281, "output_tokens": 1, "total_tokens": 282}),
+            chunk("B", usage={"input_tokens": 723, "output_tokens": 2, "total_tokens": 725}),
+            chunk("", "stop", usage=USAGE),
+        ],
+        [*LETTERS, USED],
+        chunk("AB", "stop", usage=USAGE),
+    ),
+    Answer(
+        "usage {} and null take nothing back",
+        [chunk("", usage={}), chunk("A", usage=USAGE), chunk("B", usage=None), chunk("", "stop", usage={})],
+        [*LETTERS, USED],
+    ),
+    Answer("usage alone", [chunk("A"), chunk("B", "stop"), value(OMITTED, USAGE)], [*LETTERS, USED]),
+    Answer("never", [chunk("A"), chunk("B", "stop")], LETTERS, chunk("AB", "stop")),
+    Answer(
+        "every detail",
+        used(**EVERY_DETAIL),
+        [*LETTERS, UsageDelta(EVERY_COUNT)],
+        chunk("AB", "stop", usage=EVERY_DETAIL),
+    ),
+    Answer(
+        "flat counts of older models",
+        used(input_tokens=9, output_tokens=1, image_tokens=4, video_tokens=2, audio_tokens=1, cached_tokens=3),
+        counted(
+            input_tokens=9,
+            output_tokens=1,
+            total_tokens=10,
+            input_image_tokens=4,
+            input_video_tokens=2,
+            input_audio_tokens=1,
+            cached_tokens=3,
+        ),
+    ),
+    Answer(
+        "flat and nested: the nested one",
+        used(
+            input_tokens=9, output_tokens=1, image_tokens=0, input_tokens_details={"image_tokens": 4, "text_tokens": 5}
+        ),
+        counted(input_tokens=9, output_tokens=1, total_tokens=10, input_image_tokens=4, input_text_tokens=5),
+    ),
+    Answer(
+        "details {} and null say nothing",
+        used(input_tokens=9, output_tokens=1, prompt_tokens_details={}, output_tokens_details=None),
+        counted(input_tokens=9, output_tokens=1, total_tokens=10),
+    ),
+]
+
+ROWS = [{"site_name": "Example", "index": 1, "title": "Weather", "url": "https://example.com/w", "icon": ""}]
+NO_ROWS = {"extra_tool_info": [], "search_results": []}
+SOURCES = ExtraDelta("search_info", {"search_results": ROWS})
+CODE = [{"type": "code_interpreter", "code_interpreter": {"code": "123**21"}}]
+WORDS = {"words_info": [{"text": "DAY", "location": [0, 0, 9, 0, 9, 9, 0, 9]}]}
+SEARCHED = {"search": {"count": 1, "strategy": "standard"}}
+
+EXTRAS = [
+    Answer(
+        "sources on the first event, empty lists from then on",
+        [
+            chunk("", usage={}, search_info={"search_results": ROWS}),
+            chunk("A", search_info=NO_ROWS),
+            chunk("B", search_info=NO_ROWS),
+            chunk("", "stop", search_info=NO_ROWS, usage=USAGE | {"plugins": SEARCHED}),
+        ],
+        [SOURCES, *LETTERS, ExtraDelta("plugins", SEARCHED), USED],
+        chunk(
+            "AB",
+            "stop",
+            search_info={"search_results": ROWS, "extra_tool_info": []},
+            usage=USAGE | {"plugins": SEARCHED},
+        ),
+    ),
+    Answer(
+        "sources repeated: said once",
+        [chunk("A", search_info={"search_results": ROWS}), chunk("B", "stop", search_info={"search_results": ROWS})],
+        [SOURCES, *LETTERS],
+    ),
+    Answer(
+        "what comes later is added, more sources replace",
+        [
+            chunk("A", search_info={"search_results": ROWS}),
+            chunk("B", search_info={"search_results": [], "extra_tool_info": [{"tool": "t"}]}),
+            chunk("", "stop", search_info={"search_results": [*ROWS, *ROWS]}),
+        ],
+        [
+            SOURCES,
+            A,
+            ExtraDelta("search_info", {"search_results": ROWS, "extra_tool_info": [{"tool": "t"}]}),
+            B,
+            ExtraDelta("search_info", {"search_results": [*ROWS, *ROWS], "extra_tool_info": [{"tool": "t"}]}),
+            END,
+        ],
+    ),
+    Answer(
+        "no sources",
+        [chunk("A", search_info=NO_ROWS), chunk("B", "stop", search_info=None)],
+        LETTERS,
+        chunk("AB", "stop", search_info={}),
+    ),
+    Answer(
+        "the code that ran, on every event after it: said once",
+        [chunk("", tool_info=[]), chunk("A", tool_info=CODE), chunk("B", "stop", tool_info=CODE)],
+        [ExtraDelta("tool_info", CODE), *LETTERS],
+        chunk("AB", "stop", tool_info=CODE),
+    ),
+    Answer(
+        "what was read on an image, beside its text",
+        [chunk([{"text": "A"}]), chunk([{"ocr_result": WORDS, "text": "B"}], "stop")],
+        [A, B, ExtraDelta("ocr_result", WORDS), END],
+        chunk([{"ocr_result": WORDS, "text": "AB"}], "stop"),
+    ),
+    Answer(
+        "the sizes of images, in a part of their own",
+        [chunk([{"text": "A"}]), chunk([{"text": "B"}, {"image_hw": [[28, 56]]}], "stop")],
+        [A, B, ExtraDelta("image_hw", [[28, 56]]), END],
+        chunk([{"text": "AB"}, {"image_hw": [[28, 56]]}], "stop"),
+    ),
+]
+
+
+def two(*pieces: tuple[int, str, str]) -> list[Any]:
+    return [chunk(text, finish, index=index) for index, text, finish in pieces]
+
+
+CHOICES = [
+    Answer(
+        "n=2, an event a choice",
+        two((0, "A", NULL), (1, "C", NULL), (0, "B", NULL), (1, "D", "stop"), (0, "", "stop")),
+        [A, TextDelta("C", 1), B, TextDelta("D", 1), FinishDelta("stop", 1), END],
+        value(
+            {
+                "choices": [
+                    {"index": 1, "message": {"content": "CD"}, "finish_reason": "stop"},
+                    {"index": 0, "message": {"content": "AB"}, "finish_reason": "stop"},
+                ]
+            }
+        ),
+        n=2,
+    ),
+    Answer(
+        "n=2, both in one event, without indices",
+        [
+            value({"choices": [{"message": {"content": t}, "finish_reason": NULL} for t in "AC"]}),
+            value({"choices": [{"message": {"content": t}, "finish_reason": "stop"} for t in "BD"]}),
+        ],
+        [A, TextDelta("C", 1), B, END, TextDelta("D", 1), FinishDelta("stop", 1)],
+        value({"choices": [{"message": {"content": t}, "finish_reason": "stop"} for t in ("AB", "CD")]}),
+        n=2,
+    ),
+    Answer("a choice that was not asked for", two((0, "A", NULL), (1, "C", NULL), (0, "B", "stop")), LETTERS),
+]
+
+CUMULATIVE = [
+    Answer(
+        "text, by position: it repeats itself",
+        [chunk("ha"), chunk("haha"), chunk("hahaha", "stop")],
+        [TextDelta("ha")] * 3 + [END],
+        chunk("hahaha", "stop"),
+        cumulative=True,
+    ),
+    Answer(
+        "result_format text, cumulative",
+        [value({"text": t, "finish_reason": f}, USAGE) for t, f in (("A", NULL), ("AB", NULL), ("AB", "stop"))],
+        [*LETTERS, USED],
+        value({"text": "AB", "finish_reason": "stop"}, USAGE),
+        cumulative=True,
+    ),
+    Answer(
+        "an empty last event takes nothing back",
+        [chunk([{"text": "A"}]), chunk([{"text": "A"}, {"text": "B"}]), chunk([], "stop")],
+        LETTERS,
+        cumulative=True,
+    ),
+    Answer(
+        "thought, then text",
+        [
+            chunk("", reasoning_content="h"),
+            chunk("", reasoning_content="hm"),
+            chunk("A", reasoning_content="hm"),
+            chunk("AB", "stop", reasoning_content="hm"),
+        ],
+        [ReasoningDelta("h"), ReasoningDelta("m"), *LETTERS],
+        cumulative=True,
+    ),
+    Answer(
+        "calls and their arguments",
+        [
+            chunk("", **calls((0, "call_1", {"name": F, "arguments": '{"q": '}))),
+            chunk("", **calls((0, "call_1", {"name": F, "arguments": '{"q": "x"}'}))),
+            chunk("", **calls((0, "call_1", WHOLE_CALL), (1, "call_2", {"name": G, "arguments": ""}))),
+            chunk("", "tool_calls", **calls((0, "call_1", WHOLE_CALL), (1, "call_2", {"name": G, "arguments": "{}"}))),
+        ],
+        PAIR,
+        PAIR_WHOLE,
+        cumulative=True,
+    ),
+    Answer(
+        "calls without indices: their place",
+        [
+            chunk("", **calls((OMITTED, OMITTED, {"name": F, "arguments": "{}"}))),
+            chunk(
+                "",
+                "tool_calls",
+                **calls(
+                    (OMITTED, OMITTED, {"name": F, "arguments": "{}"}),
+                    (OMITTED, OMITTED, {"name": F, "arguments": "{}"}),
+                ),
+            ),
+        ],
+        [ToolCallDelta(0, None, F, "{}"), ToolCallDelta(1, None, F, "{}"), CALL_END],
+        cumulative=True,
+    ),
+    Answer(
+        "log probabilities",
+        [chunk("A", logprobs={"content": [LOGPROB]}), chunk("AB", "stop", logprobs=TWO_PROBS)],
+        [A, LogprobsDelta((LOGPROB,)), B, LogprobsDelta((TWO_PROBS["content"][1],)), END],
+        cumulative=True,
+    ),
+    Answer(
+        "each choice on its own",
+        two((0, "A", NULL), (1, "A", NULL), (0, "AB", "stop"), (1, "AC", "stop")),
+        [A, TextDelta("A", 1), B, END, TextDelta("C", 1), FinishDelta("stop", 1)],
+        n=2,
+        cumulative=True,
+    ),
+]
+
+ENDINGS = [
+    Answer("the last event that no blank line ends", body_of([chunk("A"), chunk("B", "stop")]).rstrip(b"\n"), LETTERS),
+    Answer(
+        "cut inside an event after the finish",
+        body_of([chunk("A"), chunk("B", "stop", usage=USAGE)]) + frame(chunk("", "stop"))[:-20],
+        [*LETTERS, USED],
+    ),
+]
+
+ANSWERS = [*TEXTS, *TOOLS, *USAGES, *EXTRAS, *CHOICES, *CUMULATIVE, *ENDINGS]
+assert len({answer.name for answer in ANSWERS}) == len(ANSWERS)
+
+
+@pytest.mark.parametrize("size", [None, 1, 7], ids=["whole", "by 1", "by 7"])
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda a: a.name)
+def test_a_stream_is_read_however_it_is_torn(answer: Answer, size: int | None) -> None:
+    """The stream gives exactly these deltas, and ends well with the body, since no event ends it."""
+    reader = CODEC.stream(answer.request, HEAD, max_event_bytes=LIMIT)
+    deltas = read(reader, answer.stream, size)
+    check_form(deltas)
+    assert deltas == [ANSWERED, *answer.deltas]
+    assert reader.failure is None
+    assert reader.ended
+    assert reader.finish() == []
+    assert reader.feed(frame(chunk("more"))) == []
+
+
+@pytest.mark.parametrize("answer", [a for a in ANSWERS if a.whole], ids=lambda a: a.name)
+def test_a_whole_answer_is_the_same_as_its_stream(answer: Answer) -> None:
+    """The answer as one body folds into the result of its stream, whatever was said about streams."""
+    deltas = CODEC.decode(answer.request, HEAD, b"\n" + json.dumps(answer.whole).encode() + b"\n")
+    check_form(deltas)
+    assert fold(deltas) == fold([ANSWERED, *answer.deltas])
+
+
+def test_the_finish_does_not_end_a_stream() -> None:
+    """Another event may follow the finish, so that only the body's end, or [DONE], is the end."""
+    reader = decoder()
+    reader.feed(frame(chunk("A", "stop")))
+    assert not reader.ended
+    assert reader.finish() == []
+    assert reader.ended
+
+
+def test_models_the_catalogue_knows_as_cumulative_are_so_here() -> None:
+    """qwen-mt repeats the text so far, asked or not."""
+    reader = decoder(cumulative_stream=True)
+    assert [d.text for d in read(reader, body_of([chunk("A"), chunk("AB", "stop")])) if isinstance(d, TextDelta)] == [
+        "A",
+        "B",
+    ]
+
+
+def test_repeated_text_is_text() -> None:
+    """Nothing is taken for a repetition unless it was asked for."""
+    deltas = read(decoder(parameters={"incremental_output": True}), body_of([chunk("ha"), chunk("haha", "stop")]))
+    assert "".join(d.text for d in deltas if isinstance(d, TextDelta)) == "hahaha"
+
+
+def test_each_call_of_a_whole_answer_is_a_call() -> None:
+    """In a whole message the calls are told apart by their place, be their ids and indices the same or missing."""
+    same = chunk("", "tool_calls", **calls((0, "", WHOLE_CALL), (0, "", WHOLE_CALL)))
+    deltas = CODEC.decode(REQUEST, HEAD, json.dumps(same).encode())
+    assert [call.arguments for call in fold(deltas).choices[0].tool_calls] == ['{"q": "x"}'] * 2
+
+
+IDENTITIES: list[tuple[str, dict[str, Any], dict[str, str], ResponseDelta]] = [
+    ("the body's request id first", {"request_id": "r"}, {"x-request-id": "h"}, ResponseDelta(None, "r", "qwen-plus")),
+    ("else the header's", {"request_id": None}, {"x-request-id": "h"}, ResponseDelta(None, "h", "qwen-plus")),
+    ("none at all", {"request_id": ""}, {}, ResponseDelta(None, None, "qwen-plus")),
+    ("a model that says its name", {"model_name": "qwen-mt-plus"}, {}, ResponseDelta(None, "req-1", "qwen-mt-plus")),
+]
+
+
+@pytest.mark.parametrize(("said", "headers", "expected"), [c[1:] for c in IDENTITIES], ids=[c[0] for c in IDENTITIES])
+def test_who_answered(said: dict[str, Any], headers: dict[str, str], expected: ResponseDelta) -> None:
+    """The request id is the body's; the model, of which the protocol says nothing, the one that was asked."""
+    head, said = ResponseHead(200, headers), dict(said)
+    name = {"model_name": said.pop("model_name")} if "model_name" in said else {}
+    answer = chunk("A", "stop", **name) | said
+    assert CODEC.stream(REQUEST, head, max_event_bytes=LIMIT).feed(frame(answer))[0] == expected
+    assert CODEC.decode(REQUEST, head, json.dumps(answer).encode())[0] == expected
+
+
+def test_usage_counts_have_no_invented_zeros() -> None:
+    """A detail that the service did not give is None, one that it gave as 0 is 0."""
+    usage = read_usage({"input_tokens": 1, "output_tokens": 2, "prompt_tokens_details": {"cached_tokens": 0}})
+    assert usage == Usage(1, 2, 3, cached_tokens=0)
+
+
+@pytest.mark.parametrize("wrong", ["12", 1.5, True, {"n": 1}], ids=repr)
+@pytest.mark.parametrize(
+    ("name", "holder"),
+    [
+        ("input_tokens", None),
+        ("output_tokens", None),
+        ("total_tokens", None),
+        ("image_tokens", None),
+        ("cached_tokens", "prompt_tokens_details"),
+        ("cache_creation_input_tokens", "prompt_tokens_details"),
+        ("video_tokens", "input_tokens_details"),
+        ("reasoning_tokens", "output_tokens_details"),
+    ],
+)
+def test_a_count_that_is_no_number_of_tokens(name: str, holder: str | None, wrong: Any) -> None:
+    """It is a ProtocolError that names it, after the text of the same event was handed on."""
+    usage = USAGE | ({holder: {name: wrong}} if holder else {name: wrong})
+    reader = decoder()
+    assert TextDelta("A") in reader.feed(frame(chunk("A", "stop", usage=usage)))
+    assert type(reader.failure) is ProtocolError
+    assert f"usage.{name}" in reader.failure.message
+
+
+# ================================================================ failures
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A stream that fails: the deltas that come out before, then what the error shows."""
+
+    name: str
+    stream: bytes
+    error: type[ModelStudioError]
+    deltas: list[Delta]
+    says: str = ""
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+
+
+BEGUN = frame(chunk("A"))
+SAID: list[Delta] = [A]
+
+
+def failed(code: str, message: str, status: int = 400, name: str = "error") -> bytes:
+    return frame({"code": code, "message": message, "request_id": "req-9"}, 2, name, status)
+
+
+ROLE = "Role must be user or assistant and Content length must be greater than 0"
+FAILURES = [
+    Failure(
+        "first event, HTTP 200: a parameter",
+        failed("InvalidParameter", ROLE),
+        BadRequestError,
+        [],
+        ROLE,
+        400,
+        "InvalidParameter",
+        "req-9",
+    ),
+    Failure(
+        "in the middle: moderation",
+        BEGUN + failed("DataInspectionFailed", "inappropriate content"),
+        ContentFilterError,
+        SAID,
+        "inappropriate",
+        400,
+        "DataInspectionFailed",
+        "req-9",
+    ),
+    Failure(
+        "throttled",
+        BEGUN + failed("Throttling.RateQuota", "slow down", 429),
+        RateLimitError,
+        SAID,
+        "slow",
+        429,
+        "Throttling.RateQuota",
+        "req-9",
+    ),
+    Failure(
+        "the service itself",
+        BEGUN + failed("InternalError", "", 500),
+        ServerError,
+        SAID,
+        "500",
+        500,
+        "InternalError",
+        "req-9",
+    ),
+    Failure(
+        "a code that only the status explains",
+        failed("Whatever", "no key", 401),
+        AuthenticationError,
+        [],
+        "no key",
+        401,
+        "Whatever",
+        "req-9",
+    ),
+    Failure(
+        "an error in an event of results",
+        BEGUN + failed("InternalError", "x", 200, "result"),
+        ServerError,
+        SAID,
+        "x",
+        200,
+        "InternalError",
+        "req-9",
+    ),
+    Failure(
+        "the status in a field of its own",
+        BEGUN + b'id:2\nevent:error\nstatus:429\ndata:{"code":"Odd","message":"m","request_id":"req-9"}\n\n',
+        RateLimitError,
+        SAID,
+        "m",
+        429,
+        "Odd",
+        "req-9",
+    ),
+    Failure(
+        "no status",
+        BEGUN + b'event:error\ndata:{"code":"Throttling","message":"m","request_id":"req-9"}\n\n',
+        RateLimitError,
+        SAID,
+        "m",
+        None,
+        "Throttling",
+        "req-9",
+    ),
+    Failure(
+        "a compatible error",
+        BEGUN + frame({"error": {"message": "m", "code": "internal_error"}}),
+        ServerError,
+        SAID,
+        "m",
+        200,
+        "internal_error",
+        "req-of-head",
+    ),
+    Failure(
+        "what was used up to then is told",
+        frame(chunk("A", usage=USAGE)) + failed("InternalError", "m", 500),
+        ServerError,
+        [A, USED],
+        "m",
+        500,
+        "InternalError",
+        "req-9",
+    ),
+    Failure("not JSON", BEGUN + b"data:<html>\n\n", ProtocolError, SAID, "not JSON"),
+    Failure("neither output nor usage nor error", BEGUN + frame({"request_id": "r"}), ProtocolError, SAID, "neither"),
+    Failure("output that is no object", BEGUN + frame(value("A")), ProtocolError, SAID, "output"),
+    Failure("choices that are no list", BEGUN + frame(value({"choices": {}})), ProtocolError, SAID, "choices"),
+    Failure("a choice that is no object", BEGUN + frame(value({"choices": ["A"]})), ProtocolError, SAID, "choice"),
+    Failure(
+        "a message that is no object",
+        BEGUN + frame(value({"choices": [{"message": "A"}]})),
+        ProtocolError,
+        SAID,
+        "message",
+    ),
+    Failure("an index that is no number", BEGUN + frame(chunk("B", index="0")), ProtocolError, SAID, "index"),
+    Failure("content that is no text", BEGUN + frame(chunk({"text": "B"})), ProtocolError, SAID, "content"),
+    Failure("a part that is no object", BEGUN + frame(chunk([1])), ProtocolError, SAID, "content"),
+    Failure("usage that is no object", BEGUN + frame(value({}, [1])), ProtocolError, SAID, "usage"),
+    Failure("nothing at all", b"", StreamTruncatedError, [], "finish reason"),
+    Failure("no finish, then the end", BEGUN, StreamTruncatedError, SAID, "finish reason"),
+    Failure("no finish, but usage", frame(chunk("A", usage=USAGE)), StreamTruncatedError, [A, USED], "finish reason"),
+    Failure("the end inside an event", BEGUN + frame(STOP)[:-20], StreamTruncatedError, SAID, "finish reason"),
+    Failure(
+        "the end inside a character",
+        BEGUN + 'data:{"output":{"text":"好'.encode()[:-1],
+        StreamTruncatedError,
+        SAID,
+        "finish reason",
+    ),
+    Failure("a call that was cut off", body_of([FIRST, MORE]), StreamTruncatedError, ONE_CALL[:2], "finish reason"),
+    Failure(
+        "deep research without its answer",
+        frame(value({"message": {"phase": "WebResearch", "content": "x", "status": "finished"}})),
+        StreamTruncatedError,
+        [ReasoningDelta("x")],
+        "finish reason",
+    ),
+]
+
+
+@pytest.mark.parametrize("size", [None, 1, 7], ids=["whole", "by 1", "by 7"])
+@pytest.mark.parametrize("case", FAILURES, ids=lambda case: case.name)
+def test_a_failing_stream_hands_on_what_came_before(case: Failure, size: int | None) -> None:
+    """Deltas first, also those of the same read; then the typed error, whose status is the event's; then no more."""
+    reader = decoder()
+    deltas = read(reader, case.stream, size)
+    check_form(deltas)
+    assert [d for d in deltas if not isinstance(d, ResponseDelta)] == case.deltas
+    error = reader.failure
+    assert type(error) is case.error
+    assert (error.status_code, error.code, error.request_id) == (case.status, case.code, case.request_id)
+    assert case.says in error.message
+    assert reader.feed(frame(chunk("more", "stop"))) == []
+    assert reader.finish() == []
+    assert reader.failure is error
+
+
+WHOLE_FAILURES: list[tuple[str, bytes, type[ModelStudioError], str | None]] = [
+    ("an error with HTTP 200", b'{"code":"Throttling","message":"m","request_id":"r"}', RateLimitError, "Throttling"),
+    ("a bare string", b'{"error":"no such model"}', APIStatusError, None),
+    ("HTML", b"<html></html>", ProtocolError, None),
+    ("a list", b"[]", ProtocolError, None),
+    ("no answer", b'{"request_id":"r"}', ProtocolError, None),
+    ("no choices", json.dumps(value({"choices": []}, USAGE)).encode(), StreamTruncatedError, None),
+    ('finish "null"', json.dumps(chunk("A")).encode(), StreamTruncatedError, None),
+    ("no finish", json.dumps(chunk("A", None)).encode(), StreamTruncatedError, None),
+]
+
+
+@pytest.mark.parametrize(("body", "cls", "code"), [c[1:] for c in WHOLE_FAILURES], ids=[c[0] for c in WHOLE_FAILURES])
+def test_a_whole_answer_that_fails(body: bytes, cls: type[ModelStudioError], code: str | None) -> None:
+    """A body that is an error, no answer, or half an answer raises the typed error."""
+    with pytest.raises(ModelStudioError) as caught:
+        CODEC.decode(REQUEST, HEAD, body)
+    assert (type(caught.value), caught.value.code) == (cls, code)
+
+
+def test_a_cut_whole_answer_carries_what_had_arrived() -> None:
+    """The service cuts an answer that takes longer than 300 s and says no error: what is there is in `partial`."""
+    cut = chunk("A", None, usage=USAGE, search_info={"search_results": ROWS})
+    with pytest.raises(StreamTruncatedError) as caught:
+        CODEC.decode(REQUEST, HEAD, json.dumps(cut).encode())
+    partial = caught.value.partial
+    assert partial is not None
+    assert partial == fold([ANSWERED, SOURCES, TextDelta("A"), USED])
+    assert partial.extras == {"search_info": {"search_results": ROWS}}
+
+
+def test_one_of_two_choices_cut() -> None:
+    """With n=2 an answer is whole only if both choices finished."""
+    reader = decoder(2)
+    read(reader, body_of(two((0, "A", NULL), (1, "C", NULL), (0, "B", "stop"))))
+    assert type(reader.failure) is StreamTruncatedError
+
+
+def test_an_event_over_the_limit_is_a_protocol_error() -> None:
+    """What came before it is handed on; the error names the limit."""
+    reader = decoder()
+    assert read(reader, BEGUN + b"data:" + b"x" * (LIMIT + 1)) == [ANSWERED, A]
+    assert type(reader.failure) is ProtocolError
+    assert str(LIMIT) in reader.failure.message
+
+
+def test_an_error_response() -> None:
+    """The body of an HTTP error, plain or framed as an event, is the typed error."""
+    said = {"code": "InvalidApiKey", "message": "Invalid API-key provided.", "request_id": "req-9"}
+    for body in (json.dumps(said).encode(), frame(said, name="error", status=401)):
+        error = CODEC.error(ResponseHead(401, {"content-type": "application/json"}), body)
+        assert type(error) is AuthenticationError
+        assert (error.status_code, error.code, error.request_id) == (401, "InvalidApiKey", "req-9")

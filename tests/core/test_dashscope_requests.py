@@ -1,0 +1,299 @@
+"""The native protocol, written: what goes out is what was asked for, in the form of the vendor's API reference."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.parameters import PLAIN_PARAMETERS
+from modelstudio_core.types import (
+    AudioPart,
+    ChatRequest,
+    FunctionCall,
+    ImagePart,
+    Message,
+    TextPart,
+    VideoPart,
+)
+from modelstudio_core.wire.dashscope import DashScopeCodec
+from modelstudio_core.wire.openai import OpenAICodec
+
+CODEC = DashScopeCodec()
+USER = Message("user", "hello")
+BARE = {
+    "model": "qwen-plus",
+    "input": {"messages": [{"role": "user", "content": "hello"}]},
+    "parameters": {"result_format": "message"},
+}
+TEXT, MULTIMODAL = "text-generation", "multimodal-generation"
+IMAGE, MARK = "https://example.com/cat.png", {"type": "ephemeral"}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+ONLY_COMPATIBLE = {"modalities": ["text", "audio"], "audio": {"voice": "Cherry"}}
+
+
+def written(*, stream: bool = False, **fields: Any) -> dict[str, Any]:
+    """The body that goes out for a request."""
+    request = ChatRequest(**{"model": "qwen-plus", "messages": (USER,), **fields})
+    body: dict[str, Any] = json.loads(CODEC.encode(request, stream=stream).body)
+    return body
+
+
+FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("nothing set", {}, {}),
+    ("tools", {"tools": (TOOL,), "tool_choice": "auto"}, {"tools": [TOOL], "tool_choice": "auto"}),
+    ("no tools", {"tools": ()}, {}),
+    (
+        "thinking",
+        {"enable_thinking": True, "thinking_budget": 50, "preserve_thinking": False, "reasoning_effort": "low"},
+        {"enable_thinking": True, "thinking_budget": 50, "preserve_thinking": False, "reasoning_effort": "low"},
+    ),
+    ("falsy values are values", {"enable_thinking": False, "n": 0}, {"enable_thinking": False, "n": 0}),
+    ("several answers", {"n": 2}, {"n": 2}),
+    ("JSON", {"response_format": {"type": "json_object"}}, {"response_format": {"type": "json_object"}}),
+    ("extra_body goes there too", {"extra_body": {"new": {"a": [1]}}}, {"new": {"a": [1]}}),
+    ("extra_body wins", {"extra_body": {"top_k": 1}, "parameters": {"top_k": 20}}, {"top_k": 1}),
+    ("another form of the answer", {"extra_body": {"result_format": "text"}}, {"result_format": "text"}),
+    (
+        "a search with its sources",
+        {"parameters": {"enable_search": True, "search_options": {"enable_source": True}}},
+        {"enable_search": True, "search_options": {"enable_source": True}},
+    ),
+    (
+        "what only the compatible protocol is known to carry, in extra_body",
+        {"extra_body": ONLY_COMPATIBLE},
+        ONLY_COMPATIBLE,
+    ),
+    *(
+        (name, {"parameters": {name: value}}, {name: value})
+        for name in PLAIN_PARAMETERS
+        if name not in (*ONLY_COMPATIBLE, "incremental_output")
+        for value in ([1, {"a": "b"}],)
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "sent"), [c[1:] for c in FIELDS], ids=[c[0] for c in FIELDS])
+def test_all_but_model_and_messages_is_in_parameters(fields: dict[str, Any], sent: dict[str, Any]) -> None:
+    """Only what was set goes out, under its own name, with the form of the answer; a stream says that it grows."""
+    assert written(**fields) == BARE | {"parameters": {"result_format": "message"} | sent}
+    growing = {"result_format": "message", "incremental_output": True}
+    assert written(stream=True, **fields) == BARE | {"parameters": growing | sent}
+
+
+INCREMENTAL: list[tuple[str, dict[str, Any], bool]] = [
+    ("not set", {}, True),
+    ("as the caller says: no", {"parameters": {"incremental_output": False}}, False),
+    ("as the caller says: yes", {"parameters": {"incremental_output": True}}, True),
+    ("a model that can only repeat", {"cumulative_stream": True}, False),
+    ("such a model, by the caller", {"cumulative_stream": True, "parameters": {"incremental_output": True}}, True),
+]
+
+
+@pytest.mark.parametrize(("fields", "sent"), [c[1:] for c in INCREMENTAL], ids=[c[0] for c in INCREMENTAL])
+def test_how_a_stream_grows(fields: dict[str, Any], sent: bool) -> None:
+    """`incremental_output` is about streams, and not sent for a whole answer."""
+    assert written(stream=True, **fields)["parameters"]["incremental_output"] is sent
+    assert "incremental_output" not in written(**fields)["parameters"]
+
+
+CALLS = (FunctionCall("call_1", "f", '{"a": 1}'), FunctionCall(None, "g", "{oops"))
+WIRE_CALLS = [
+    {"id": "call_1", "type": "function", "index": 0, "function": {"name": "f", "arguments": '{"a": 1}'}},
+    {"id": "", "type": "function", "index": 1, "function": {"name": "g", "arguments": "{oops"}},
+]
+MESSAGES: list[tuple[str, Message, Any, Any]] = [
+    # a message, its content for the text endpoint (an exception: refused, naming this), and for the multimodal one
+    ("user", USER, "hello", [{"text": "hello"}]),
+    ("empty text", Message("user", ""), "", [{"text": ""}]),
+    ("system", Message("system", "Be brief."), "Be brief.", [{"text": "Be brief."}]),
+    ("text in parts", Message("user", (TextPart("a"), TextPart("b"))), "ab", [{"text": "a"}, {"text": "b"}]),
+    (
+        "text with a mark of the context cache",
+        Message("user", (TextPart("a", MARK), TextPart("b"))),
+        [{"text": "a", "cache_control": MARK}, {"text": "b"}],
+        [{"text": "a", "cache_control": MARK}, {"text": "b"}],
+    ),
+    (
+        "image",
+        Message("user", (ImagePart(IMAGE, "high", 4096, 0, MARK), TextPart("?"))),
+        ValueError("image"),
+        [{"image": IMAGE, "min_pixels": 4096, "max_pixels": 0, "cache_control": MARK}, {"text": "?"}],
+    ),
+    (
+        "video by URL",
+        Message("user", (VideoPart("oss://bucket/a.mp4", 0.5, 1, 2, 3, 4),)),
+        ValueError("video"),
+        [{"video": "oss://bucket/a.mp4", "fps": 0.5, "min_pixels": 1, "max_pixels": 2, "total_pixels": 3,
+          "max_frames": 4}],
+    ),
+    (
+        "video by frames",
+        Message("user", (VideoPart(("https://a/1.png", "https://a/2.png"), fps=2),)),
+        ValueError("video"),
+        [{"video": ["https://a/1.png", "https://a/2.png"], "fps": 2}],
+    ),
+    (
+        "audio",
+        Message("user", (AudioPart("data:audio/wav;base64,AAAA", "wav"),)),
+        ValueError("audio"),
+        [{"audio": "data:audio/wav;base64,AAAA"}],
+    ),
+    ("an answer", Message("assistant", "42"), "42", [{"text": "42"}]),
+    ("an answer of calls only", Message("assistant", "", tool_calls=CALLS), "", []),
+    ("a tool's result", Message("tool", "sunny", tool_call_id="call_1"), "sunny", [{"text": "sunny"}]),
+    (
+        "a tool's picture",
+        Message("tool", (TextPart("sky"), ImagePart(IMAGE)), tool_call_id="call_1"),
+        ValueError("image"),
+        [{"text": "sky"}, {"image": IMAGE}],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("endpoint", [TEXT, MULTIMODAL])
+@pytest.mark.parametrize(("message", "text", "parts"), [c[1:] for c in MESSAGES], ids=[c[0] for c in MESSAGES])
+def test_content_in_the_form_of_the_endpoint(message: Message, text: Any, parts: Any, endpoint: Any) -> None:
+    """One string for text-generation, a list of parts for multimodal-generation; media is refused by the first."""
+    expected = text if endpoint == TEXT else parts
+    if isinstance(expected, ValueError):
+        with pytest.raises(ConfigurationError, match=f'{expected} cannot be sent.*native_endpoint="{MULTIMODAL}"'):
+            written(messages=(message,), native_endpoint=endpoint)
+        return
+    (sent,) = written(messages=(message,), native_endpoint=endpoint)["input"]["messages"]
+    assert (sent["role"], sent["content"]) == (message.role, expected)
+    assert sent.get("tool_calls") == (WIRE_CALLS if message.tool_calls else None)
+
+
+WHOLE_MESSAGES: list[tuple[str, Message]] = [
+    ("name", Message("user", "hi", name="Ann")),
+    ("reasoning in its own field", Message("assistant", "42", reasoning_content="6 * 7")),
+    ("partial mode", Message("assistant", "def ", partial=True)),
+    ("calls", Message("assistant", "", tool_calls=CALLS, reasoning_content="hm")),
+    ("a tool's result: its id, no name", Message("tool", "sunny", tool_call_id="call_1", name="f")),
+]
+
+
+@pytest.mark.parametrize("message", [c[1] for c in WHOLE_MESSAGES], ids=[c[0] for c in WHOLE_MESSAGES])
+def test_but_for_media_a_message_is_that_of_the_compatible_protocol(message: Message) -> None:
+    """Text, name, reasoning, calls, results and partial mode have one form in both protocols."""
+    request = ChatRequest("qwen-plus", (message,))
+    compatible = json.loads(OpenAICodec().encode(request, stream=False).body)["messages"]
+    assert written(messages=(message,))["input"]["messages"] == compatible
+
+
+def test_a_tool_result_needs_its_call() -> None:
+    """A tool message without an id is refused before the network."""
+    with pytest.raises(ConfigurationError, match="tool_call_id"):
+        written(messages=(Message("tool", "sunny"),))
+
+
+ENDPOINTS: list[tuple[Any, str]] = [(None, TEXT), (TEXT, TEXT), (MULTIMODAL, MULTIMODAL)]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("endpoint", "service"), ENDPOINTS)
+def test_path_and_headers(endpoint: Any, service: str, stream: bool) -> None:
+    """The endpoint is in the path; that it streams is said by a header, never in the body; no key, and never async."""
+    call = CODEC.encode(ChatRequest("qwen-plus", (USER,), native_endpoint=endpoint), stream=stream)
+    assert call.path == f"/services/aigc/{service}/generation"
+    sse = {"accept": "text/event-stream", "x-dashscope-sse": "enable"} if stream else {"accept": "application/json"}
+    assert call.headers == {"content-type": "application/json", **sse}
+    assert b'"stream"' not in call.body
+
+
+def test_an_endpoint_that_is_none() -> None:
+    """A misspelt endpoint is refused, naming the two there are."""
+    with pytest.raises(ConfigurationError, match=f"'text'.*{TEXT}.*{MULTIMODAL}"):
+        written(native_endpoint="text")
+
+
+OSS: list[tuple[Any, bool]] = [
+    (ImagePart("oss://a"), True),
+    (ImagePart(IMAGE), False),
+    (VideoPart("oss://a"), True),
+    (VideoPart(("https://a", "oss://b")), True),
+    (AudioPart("oss://a"), True),
+    (TextPart("oss://a"), False),
+]
+
+
+@pytest.mark.parametrize(("part", "resolved"), OSS, ids=repr)
+def test_oss_addresses_are_to_be_resolved(part: Any, resolved: bool) -> None:
+    """The service resolves `oss://` only where a header asks for it."""
+    request = ChatRequest("qwen-vl-max", (Message("user", (part,)),), native_endpoint="multimodal-generation")
+    headers = CODEC.encode(request, stream=False).headers
+    assert headers.get("x-dashscope-ossresourceresolve") == ("enable" if resolved else None)
+
+
+def test_text_is_sent_unescaped_and_compact() -> None:
+    """Chinese and emoji go out as UTF-8, and no space is spent between fields."""
+    call = CODEC.encode(ChatRequest("qwen-plus", (Message("user", "你好 🚀\n"),)), stream=False)
+    expected = (
+        '{"model":"qwen-plus","input":{"messages":[{"role":"user","content":"你好 🚀\\n"}]},'
+        '"parameters":{"result_format":"message"}}'
+    )
+    assert call.body == expected.encode()
+
+
+def test_nothing_given_is_changed() -> None:
+    """The caller's request, its schemas, marks and extra_body are what they were before."""
+    parts = (TextPart("a", {"type": "ephemeral"}), VideoPart(("https://a",)))
+    request = ChatRequest(
+        "qwen-vl-max",
+        (Message("user", parts),),
+        tools=(copy.deepcopy(TOOL),),
+        parameters={"search_options": {"enable_source": True}},
+        extra_body={"x": [1]},
+        native_endpoint="multimodal-generation",
+    )
+    before = copy.deepcopy(request)
+    CODEC.encode(request, stream=True)
+    assert request == before
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("spoken answers", {"parameters": {"modalities": ["text", "audio"]}}, "modalities.*protocol='openai'"),
+    ("the voice", {"parameters": {"audio": {"voice": "Cherry"}}}, "audio.*protocol='openai'"),
+    ("stream_options", {"extra_body": {"stream_options": {"include_usage": True}}}, "stream_options.*usage"),
+    ("the model", {"extra_body": {"model": "x"}}, "model: use the argument"),
+    ("the messages", {"extra_body": {"messages": []}}, "messages: use the argument"),
+    ("whether it streams", {"extra_body": {"stream": True}}, "stream: use the argument"),
+    ("the input", {"extra_body": {"input": {}}}, "input"),
+    ("the parameters as one", {"extra_body": {"parameters": {"top_k": 1}}}, "parameters.*each under its own name"),
+    ("what is no JSON", {"extra_body": {"x": {1}}}, "JSON"),
+]
+REFUSED_BY_THE_OTHER: list[tuple[str, dict[str, Any], str]] = [
+    ("the sizes of images", {"parameters": {"vl_enable_image_hw_output": True}}, "vl_enable_image_hw_output"),
+    ("how a stream grows", {"parameters": {"incremental_output": False}}, "incremental_output"),
+    *(
+        (name, {"parameters": {"search_options": {name: True, "forced_search": True}}}, rf"search_options\.{name}: ")
+        for name in ("enable_source", "enable_citation", "citation_format", "prepend_search_result")
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "says"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
+def test_what_cannot_be_carried_is_refused(fields: dict[str, Any], says: str) -> None:
+    """Before the network, naming the parameter, and the protocol that carries it where there is one."""
+    with pytest.raises(ConfigurationError, match=says):
+        written(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"), [c[1:] for c in REFUSED_BY_THE_OTHER], ids=[c[0] for c in REFUSED_BY_THE_OTHER]
+)
+def test_what_only_this_protocol_carries(fields: dict[str, Any], says: str) -> None:
+    """The compatible protocol refuses it, naming this one; a null, and what extra_body says, go past."""
+    codec = OpenAICodec()
+    with pytest.raises(ConfigurationError, match=f"{says}.*protocol='dashscope'"):
+        codec.encode(ChatRequest("qwen-plus", (USER,), **fields), stream=True)
+    parameters = fields["parameters"]
+    assert CODEC.encode(ChatRequest("qwen-plus", (USER,), **fields), stream=True).body
+    sent = codec.encode(ChatRequest("qwen-plus", (USER,), extra_body=parameters), stream=True)
+    assert json.loads(sent.body).items() >= parameters.items()
+    unset = dict.fromkeys(parameters)
+    assert codec.encode(ChatRequest("qwen-plus", (USER,), parameters=unset), stream=True).body
