@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.callbacks import BaseRunManager
@@ -12,7 +13,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 from langchain_core.outputs import ChatResult as LangChainResult
 from langchain_core.utils.utils import LC_ID_PREFIX
 
-from langchain_modelstudio.blocks import PROVIDER, audio_piece
+from langchain_modelstudio.blocks import PROVIDER, audio_piece, citations, text_block
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
 from langchain_modelstudio.copies import generation_chunk, message_chunk
 from modelstudio_core.types import (
@@ -20,6 +21,7 @@ from modelstudio_core.types import (
     ChatResult,
     Choice,
     Delta,
+    ExtraDelta,
     FinishDelta,
     LogprobsDelta,
     ReasoningDelta,
@@ -51,8 +53,8 @@ def from_core_usage(usage: Usage) -> UsageMetadata:
     return metadata
 
 
-def from_core_response(response: ResponseDelta, finish_reason: str | None) -> dict[str, Any]:
-    """The response metadata: who answered, and why it ended."""
+def from_core_response(response: ResponseDelta, finish_reason: str | None, extras: Mapping[str, Any]) -> dict[str, Any]:
+    """The response metadata: who answered, why it ended, and what only this service has, such as `search_info`."""
     metadata = {
         "finish_reason": finish_reason,
         "model_name": response.model,
@@ -60,13 +62,14 @@ def from_core_response(response: ResponseDelta, finish_reason: str | None) -> di
         "request_id": response.request_id,
         "created": response.created,
         "system_fingerprint": response.system_fingerprint,
+        **extras,
     }
     return {"model_provider": PROVIDER} | {name: value for name, value in metadata.items() if value is not None}
 
 
 def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
     """One whole answer as a message; usage belongs to the response, so only the first choice has it."""
-    metadata = from_core_response(result.response, choice.finish_reason)
+    metadata = from_core_response(result.response, choice.finish_reason, result.extras)
     if choice.logprobs:
         metadata["logprobs"] = {"content": [dict(item) for item in choice.logprobs]}
     kwargs: dict[str, Any] = {}
@@ -129,12 +132,27 @@ def _audio_fields(audio: AudioDelta) -> dict[str, Any]:
 
 
 def last_chunk(
-    response: ResponseDelta, finish_reason: str | None, usage: Usage | None, *, v1: bool = False
+    response: ResponseDelta,
+    finish_reason: str | None,
+    usage: Usage | None,
+    extras: Mapping[str, Any],
+    *,
+    v1: bool = False,
+    spoke: bool = False,
 ) -> ModelStudioMessageChunk:
-    """The chunk that ends a stream: all metadata, each key only here, since langchain-core adds what comes twice."""
+    """The chunk that ends a stream: all metadata, each key only here, since langchain-core adds what comes twice.
+
+    `v1`: content as typed blocks; the text, if the answer `spoke` any, gets its citations here.
+    """
+    content: str | list[str | dict[Any, Any]] = ""
+    metadata = from_core_response(response, finish_reason, extras)
+    if v1:
+        cited = citations(extras) if spoke else []
+        content = [{**text_block("", cited), "index": "lc_text"}] if cited else []
+        metadata["output_version"] = "v1"
     return ModelStudioMessageChunk(
-        content=[] if v1 else "",
-        response_metadata=from_core_response(response, finish_reason) | ({"output_version": "v1"} if v1 else {}),
+        content=content,
+        response_metadata=metadata,
         usage_metadata=from_core_usage(usage) if usage is not None else None,
         chunk_position="last",
     )
@@ -148,11 +166,15 @@ class Chunks:
         self.response = ResponseDelta()
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
+        self.extras: dict[str, Any] = {}
+        self.spoke = False  # there is a text block
 
     def of(self, delta: Delta) -> ChatGenerationChunk | None:
         """The chunk of a delta; None where the last chunk says it."""
         message = from_core_delta(delta, v1=self.v1)
         if message is not None:
+            if self.v1 and isinstance(delta, TextDelta):
+                self.spoke = True
             return generation_chunk(message)
         if isinstance(delta, ResponseDelta):
             self.response = delta
@@ -160,11 +182,14 @@ class Chunks:
             self.finish_reason = delta.reason
         elif isinstance(delta, UsageDelta):
             self.usage = delta.usage
+        elif isinstance(delta, ExtraDelta):
+            self.extras[delta.name] = delta.value
         return None
 
     def last(self) -> ChatGenerationChunk:
         """The chunk that ends the stream."""
-        return ChatGenerationChunk(message=last_chunk(self.response, self.finish_reason, self.usage, v1=self.v1))
+        said = (self.response, self.finish_reason, self.usage, self.extras)
+        return ChatGenerationChunk(message=last_chunk(*said, v1=self.v1, spoke=self.spoke))
 
 
 def message_id(run_manager: BaseRunManager | None) -> str:

@@ -33,12 +33,34 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
     if isinstance(reasoning := message.additional_kwargs.get("reasoning_content"), str):
         blocks.append({"type": "reasoning", "reasoning": reasoning})
     if message.content:
-        blocks.append({"type": "text", "text": message.content})
+        blocks.append(text_block(message.content, citations(message.response_metadata)))
     if isinstance(audio := message.additional_kwargs.get("audio"), Mapping):
         running = isinstance(message, AIMessageChunk) and message.chunk_position != "last"
         blocks.append(audio_piece(audio) if running else with_mime_type(audio_piece(audio)))
     blocks += _calls(message)
     return cast("list[ContentBlock]", blocks)
+
+
+def text_block(text: str, cited: list[dict[str, Any]]) -> dict[str, Any]:
+    """A text block, with its citations where there are any."""
+    return {"type": "text", "text": text, **({"annotations": cited} if cited else {})}
+
+
+def citations(extras: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The sources of a web search, from `search_info` in a response's metadata, as citations.
+
+    Where in the text each is cited the service does not say, beyond the marks that `enable_citation` puts there: the
+    number in a mark is the `index` in a citation's `extras`.
+    """
+    info = extras.get("search_info")
+    results = info.get("search_results") if isinstance(info, Mapping) else None
+    return [_citation(result) for result in results or () if isinstance(result, Mapping)]
+
+
+def _citation(result: Mapping[str, Any]) -> dict[str, Any]:
+    said = {name: value for name, value in result.items() if value not in (None, "")}
+    cited: dict[str, Any] = {name: said.pop(name) for name in ("url", "title") if name in said}
+    return {"type": "citation", **cited, **({"extras": said} if said else {})}
 
 
 def _calls(message: AIMessage) -> list[dict[str, Any]]:

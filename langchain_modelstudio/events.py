@@ -13,9 +13,18 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_protocol.protocol import MessagesData
 
 from langchain_modelstudio.answers import from_core_choice
-from langchain_modelstudio.blocks import PROVIDER, audio_piece, with_mime_type
+from langchain_modelstudio.blocks import PROVIDER, audio_piece, citations, text_block, with_mime_type
 from modelstudio_core.accumulate import fold
-from modelstudio_core.types import AudioDelta, Choice, Delta, ReasoningDelta, ResponseDelta, TextDelta, ToolCallDelta
+from modelstudio_core.types import (
+    AudioDelta,
+    Choice,
+    Delta,
+    ExtraDelta,
+    ReasoningDelta,
+    ResponseDelta,
+    TextDelta,
+    ToolCallDelta,
+)
 
 
 class EventWriter:
@@ -31,6 +40,7 @@ class EventWriter:
         self._blocks = 0
         self._open: tuple[str, int, list[str]] | None = None  # kind, index and pieces of the text that is being said
         self._calls: dict[int, int] = {}  # a call's index among the calls -> among the blocks
+        self._cited: list[dict[str, Any]] = []  # the sources of a search, till a finished text has them
         self._audio: int | None = None  # the index of the spoken answer, which goes on beside the others
 
     def of(self, delta: Delta) -> list[MessagesData]:
@@ -50,6 +60,9 @@ class EventWriter:
             return self._tool_call(delta)
         if isinstance(delta, AudioDelta):
             return self._speech(delta)
+        if isinstance(delta, ExtraDelta):
+            self._cited = citations({delta.name: delta.value}) or self._cited
+            return []
         return [self._start(delta)] if isinstance(delta, ResponseDelta) else []
 
     def end(self) -> list[MessagesData]:
@@ -89,7 +102,10 @@ class EventWriter:
         if self._open is None:
             return []
         (kind, index, pieces), self._open = self._open, None
-        return [_event("content-block-finish", index=index, content={"type": kind, kind: "".join(pieces)})]
+        content: Any = {"type": kind, kind: "".join(pieces)}
+        if kind == "text":
+            content, self._cited = text_block("".join(pieces), self._cited), []
+        return [_event("content-block-finish", index=index, content=content)]
 
     def _tool_call(self, delta: ToolCallDelta) -> list[MessagesData]:
         events: list[MessagesData] = []

@@ -29,6 +29,7 @@ from modelstudio_core.types import (
     ChatResult,
     Choice,
     Delta,
+    ExtraDelta,
     InvalidToolCall,
     ReasoningDelta,
     ResponseDelta,
@@ -77,7 +78,7 @@ def from_core_result(result: ChatResult) -> ChatResponse:
     choice = result.choices[0] if result.choices else Choice()
     usage = from_core_usage(result.usage) if result.usage is not None else {}
     raw = from_core_response(result.response) | {"finish_reason": choice.finish_reason}
-    extra: dict[str, Any] = {**usage, "finish_reason": choice.finish_reason}
+    extra: dict[str, Any] = {**result.extras, **usage, "finish_reason": choice.finish_reason}
     if choice.reasoning:
         extra["reasoning_content"] = choice.reasoning
     if choice.invalid_tool_calls:
@@ -148,7 +149,7 @@ def _logprobs(choice: Choice) -> list[list[LogProb]] | None:
 class Responses:
     """The responses of one stream: one for each delta that says something, and one at the end that holds everything."""
 
-    __slots__ = ("_accumulator", "_calls", "_content", "_extra", "_raw", "_reasoning", "_text", "_thought")
+    __slots__ = ("_accumulator", "_calls", "_content", "_extra", "_extras", "_raw", "_reasoning", "_text", "_thought")
 
     def __init__(self) -> None:
         self._accumulator = Accumulator()
@@ -158,6 +159,7 @@ class Responses:
         self._content: TextBlock | None = None
         self._calls: dict[int, _Call] = {}
         self._extra: dict[str, Any] = {}  # of the response; not changed once it was handed on
+        self._extras: dict[str, Any] = {}  # what only the service has, from when it came
         self._raw: dict[str, Any] = {}
 
     def of(self, delta: Delta) -> ChatResponse | None:
@@ -180,6 +182,8 @@ class Responses:
             return self._response("", self._extra)
         if isinstance(delta, ResponseDelta):
             self._raw = from_core_response(delta)
+        elif isinstance(delta, ExtraDelta):
+            self._extras = {**self._extras, delta.name: delta.value}
         return None
 
     def last(self) -> ChatResponse:
@@ -200,6 +204,8 @@ class Responses:
             blocks += [call.block for call in named if call.block is not None]
             kwargs["tool_calls"] = [_legacy(call.id, call.name, call.arguments.text) for call in named]
         message = ChatMessage(role=MessageRole.ASSISTANT, additional_kwargs=kwargs, blocks=blocks)
+        if self._extras:
+            extra = {**self._extras, **extra}
         return ChatResponse(message=message, raw=self._raw, delta=delta, additional_kwargs=extra)
 
 

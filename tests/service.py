@@ -1,17 +1,18 @@
-"""A service that answers in Model Studio's compatible dialect what a test says, whole or streamed as it is asked.
+"""A service that answers what a test says, whole or streamed as it is asked, in the protocol that the request speaks.
 
-The bytes are composed here, in the shapes that recorded traffic of the service has: the first delta of a stream has
-empty texts, a call's id and name come once and then as "" or not at all, text that is not there is null, usage comes
-last on a chunk with `choices: []`.
+The bytes of the compatible protocol are composed here, those of the native one in `tests.native`, in the shapes that
+recorded traffic of the service has: the first delta of a stream has empty texts, a call's id and name come once and
+then as "" or not at all, text that is not there is null, usage comes last on a chunk with `choices: []`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.loopback import Exchange, Loopback, reply_json, sse
+from tests.native import answer_natively, as_compatible, is_native
 
 USAGE = {
     "prompt_tokens": 20,
@@ -41,7 +42,8 @@ class Answer:
     """What the service says. A script for `Loopback`: streamed or whole, as the request has it.
 
     `reasoning`, `text` and `logprobs` (one for each text) are in the pieces that a stream has. `others` are further
-    choices, for n > 1. `failure` ends a stream in its middle with an error event; `cut` with nothing at all.
+    choices, for n > 1. `failure` ends a stream in its middle with an error event, whose `status` only the native
+    protocol can tell; `cut` with nothing at all. `extras` are what only the native protocol has (`search_info`).
     """
 
     reasoning: Sequence[str] = ()
@@ -54,6 +56,8 @@ class Answer:
     audio: Sequence[Mapping[str, Any]] = ()
     others: Sequence[str] = ()
     failure: Mapping[str, Any] | None = None
+    status: int | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
     cut: bool = False
 
     @property
@@ -61,6 +65,9 @@ class Answer:
         return self.finish or ("tool_calls" if self.calls else "stop")
 
     def __call__(self, exchange: Exchange) -> None:
+        if is_native(exchange.request):
+            answer_natively(self, exchange, REQUEST_ID)
+            return
         headers = {"x-request-id": REQUEST_ID}
         if exchange.request.json().get("stream"):
             sse(*self.events(), done=not (self.failure or self.cut), headers=headers)(exchange)
@@ -134,6 +141,7 @@ def _fragment(index: int, *, id: str, function: Mapping[str, Any]) -> dict[str, 
 
 
 def sent(server: Loopback, at: int = -1) -> dict[str, Any]:
-    """The body of a request; of the last, if not said which."""
-    body: dict[str, Any] = server.requests[at].json()
-    return body
+    """What a request says; the last, if not said which. One of the native protocol as the other would say it."""
+    request = server.requests[at]
+    body: dict[str, Any] = request.json()
+    return as_compatible(request) if is_native(request) else body

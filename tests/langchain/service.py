@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -21,9 +22,15 @@ USAGE_METADATA = {
 }
 
 
+PROTOCOLS = ("openai", "dashscope")
+spoken: ContextVar[str] = ContextVar("spoken", default="openai")
+"""The protocol of the models that `chat` makes; tests about both ask for the fixture `each_protocol`."""
+
+
 def chat(server: Loopback, **settings: Any) -> ChatModelStudio:
-    """A model object that talks to `server` and asks once."""
-    return ChatModelStudio(**{"model": "qwen-plus", "base_url": server.url, "max_retries": 0, **settings})
+    """A model object that talks to `server` and asks once, in the protocol that the test is about (`each_protocol`)."""
+    common = {"model": "qwen-plus", "base_url": server.url, "max_retries": 0, "protocol": spoken.get()}
+    return ChatModelStudio(**{**common, **settings})
 
 
 async def call(llm: Runnable[Any, Any], way: str, given: Any = "hello", **options: Any) -> Any:
