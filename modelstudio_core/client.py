@@ -365,7 +365,7 @@ class Client:
         if error.partial is None and any(not isinstance(delta, ResponseDelta) for delta in arrived.deltas):
             error.partial = fold(arrived.deltas)
         error.request_id = error.request_id or arrived.request_id
-        advice = _ADVICE.get(type(error), "")
+        advice = _ADVICE.get(type(error), "").format(where=self.config.where)
         if isinstance(error, AuthenticationError):
             advice = self._about_the_key()
         elif self.config.protocol == "dashscope" and _WRONG_ENDPOINT in error.message:
@@ -373,7 +373,7 @@ class Client:
             other = MULTIMODAL if asked == TEXT else TEXT
             advice = f'{request.model} was asked for at {asked}: native_endpoint="{other}" asks at the other one.'
         if advice:
-            error.message = f"{error.message.rstrip()} {advice.format(where=self.config.where)}"
+            error.message = f"{error.message.rstrip()} {advice}"
             error.args = (error.message,)
         if self.config.api_key is not None:
             error.redact(self.config.api_key.get_secret_value())
