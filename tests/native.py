@@ -40,7 +40,7 @@ def answer_natively(answer: Answer, exchange: Exchange, request_id: str) -> None
     if request.headers.get("x-dashscope-sse") != "enable":
         reply_json(200, said.whole(), {"x-request-id": request_id})(exchange)
         return
-    grows = request.json()["parameters"]["incremental_output"]
+    grows = request.json()["parameters"].get("incremental_output", True)
     exchange.send_head(200, {"Content-Type": "text/event-stream;charset=UTF-8", "x-request-id": request_id})
     for data in frames(said.events() if grows else repeated(said.events())):
         exchange.send_chunk(data)
@@ -64,11 +64,14 @@ def framed(number: int, name: str, status: int, data: Mapping[str, Any]) -> byte
 def native_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     """A compatible usage under the names of the native protocol."""
     given, taken = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
-    counts = {name: usage[f"{said}_tokens"] for name, said in
-              (("input_tokens", "prompt"), ("output_tokens", "completion"), ("total_tokens", "total"))}  # fmt: skip
-    cached = {name: given[name] for name in ("cached_tokens", "cache_creation_input_tokens") if name in given}
-    inputs = {name: count for name, count in given.items() if name not in cached}
-    return counts | {"prompt_tokens_details": cached, "input_tokens_details": inputs, "output_tokens_details": taken}
+    names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
+    cached = {name: count for name, count in given.items() if "cache" in name}
+    details = {
+        "prompt_tokens_details": cached,
+        "input_tokens_details": {name: count for name, count in given.items() if name not in cached},
+        "output_tokens_details": taken,
+    }
+    return {names[said]: usage[said] for said in names if said in usage} | {k: v for k, v in details.items() if v}
 
 
 class _Native:

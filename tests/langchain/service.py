@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
+import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import Runnable
 
@@ -24,7 +25,9 @@ USAGE_METADATA = {
 
 PROTOCOLS = ("openai", "dashscope")
 spoken: ContextVar[str] = ContextVar("spoken", default="openai")
-"""The protocol of the models that `chat` makes; tests about both ask for the fixture `each_protocol`."""
+"""The protocol of the models that `chat` makes."""
+both_protocols = pytest.mark.usefixtures("each_protocol")
+"""The test, or the module, is about both: it runs once for each."""
 
 
 def chat(server: Loopback, **settings: Any) -> ChatModelStudio:

@@ -20,9 +20,9 @@ from langchain_core.messages import AIMessageChunk, HumanMessage
 from langchain_modelstudio import errors as ours
 from modelstudio_core import errors as core
 from modelstudio_core.types import ChatResult, Choice
-from tests.langchain.service import WAYS, call, chat
+from tests.langchain.service import WAYS, both_protocols, call, chat
 from tests.loopback import Exchange, Loopback, reply, reply_json, sse_body
-from tests.service import Answer, Call
+from tests.service import REQUEST_ID, Answer, Call
 
 # `stream_events(version="v3")` is in beta
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -150,6 +150,7 @@ SAID: list[tuple[str, int, str, str, type[Exception]]] = [
 ]
 
 
+@both_protocols
 @pytest.mark.parametrize(
     ("status", "code", "message", "cls"), [case[1:] for case in SAID], ids=[case[0] for case in SAID]
 )
@@ -174,6 +175,7 @@ async def test_an_error_of_the_service(
     assert error.response.headers["x-request-id"] == "req-1"
 
 
+@both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_retryable_error_is_tried_again(way: str) -> None:
     """The core's own retries are at work under LangChain, and `retry_after` is kept when they are spent."""
@@ -188,6 +190,7 @@ async def test_a_retryable_error_is_tried_again(way: str) -> None:
     assert raised.value.is_retryable
 
 
+@both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_wrong_key_is_explained_and_not_shown(way: str) -> None:
     """A 401 names where the key was sent, without it, even where the service repeats it (C11)."""
@@ -223,6 +226,7 @@ async def test_a_silent_service(way: str) -> None:
         assert isinstance(raised.value, ours.APITimeoutError)
 
 
+@both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_an_answer_that_is_no_answer(way: str) -> None:
     """What does not follow the protocol is named as that, never taken for text."""
@@ -244,6 +248,7 @@ CUT: list[tuple[str, Answer, type[Exception]]] = [
 ]
 
 
+@both_protocols
 @pytest.mark.parametrize(("answer", "cls"), [case[1:] for case in CUT], ids=[case[0] for case in CUT])
 @pytest.mark.parametrize("way", WAYS)
 async def test_what_had_arrived_is_on_the_error(answer: Answer, cls: type[Exception], way: str) -> None:
@@ -254,7 +259,7 @@ async def test_what_had_arrived_is_on_the_error(answer: Answer, cls: type[Except
     [choice] = partial.choices
     assert (choice.reasoning, choice.text, choice.finish_reason) == ("hm", "It is", None)
     assert [cut.arguments for cut in choice.invalid_tool_calls] == ['{"a": ']
-    assert partial.response.id == "chatcmpl-6c0ffee1"
+    assert partial.response.request_id == REQUEST_ID
 
 
 class Ends(BaseCallbackHandler):
@@ -269,6 +274,7 @@ class Ends(BaseCallbackHandler):
         self.ends.append(response)
 
 
+@both_protocols
 @pytest.mark.parametrize(("answer", "cls"), [case[1:] for case in CUT], ids=[case[0] for case in CUT])
 @pytest.mark.parametrize("way", STREAMS)
 async def test_what_had_arrived_was_handed_on_first(answer: Answer, cls: type[Exception], way: str) -> None:
@@ -292,6 +298,7 @@ async def test_what_had_arrived_was_handed_on_first(answer: Answer, cls: type[Ex
     assert (handler.errors, handler.ends) == ([raised.value], [])
 
 
+@both_protocols
 @pytest.mark.parametrize(("answer", "cls"), [case[1:] for case in CUT], ids=[case[0] for case in CUT])
 async def test_v3_raises_the_same(answer: Answer, cls: type[Exception]) -> None:
     """The v3 streams raise the typed error where their message is asked for."""

@@ -28,7 +28,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_modelstudio.errors import ConfigurationError
 from langchain_modelstudio.messages import to_core_content, to_core_messages
 from modelstudio_core.types import AudioPart, ImagePart, TextPart, VideoPart
-from tests.langchain.service import WAYS, call, chat
+from tests.langchain.service import WAYS, both_protocols, call, chat
 from tests.loopback import Loopback
 from tests.service import Answer, sent
 
@@ -266,6 +266,7 @@ async def test_a_message_is_sent_in_the_service_s_form(messages: Any, expected: 
     assert await wire(messages) == expected
 
 
+@both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_four_ways_send_the_same(way: str) -> None:
     """What is sent does not depend on how the model is called."""
@@ -273,6 +274,7 @@ async def test_the_four_ways_send_the_same(way: str) -> None:
     assert await wire(messages, way) == [{"role": "system", "content": "s"}, CALLED, RESULT]
 
 
+@both_protocols
 async def test_non_ascii_is_sent_as_itself() -> None:
     """Neither text nor the arguments of a call are escaped on the wire."""
     with Loopback(OK) as server:
@@ -586,6 +588,7 @@ FUNCTIONS: list[tuple[str, list[BaseMessage], list[tuple[str, str, str]], list[t
 ]
 
 
+@both_protocols
 @pytest.mark.parametrize(("messages", "calls", "answers"), [c[1:] for c in FUNCTIONS], ids=[c[0] for c in FUNCTIONS])
 async def test_function_messages_are_tool_messages(
     messages: list[BaseMessage], calls: list[tuple[str, str, str]], answers: list[tuple[str, str]]
@@ -664,6 +667,7 @@ async def test_arguments_that_are_not_json_are_refused(way: str, args: dict[str,
 CUT = invalid_tool_call(id="call_2", name="put", args='{"a": "x', error="cut")
 
 
+@both_protocols
 async def test_a_cut_call_goes_back_only_where_it_was_answered() -> None:
     """The service wants an answer to each call: so one that is not answered is left out, one that is goes verbatim."""
     turn = AIMessage("", tool_calls=[CALL], invalid_tool_calls=[CUT])
@@ -719,6 +723,7 @@ async def test_which_reasoning_goes_back(settings: dict[str, Any], expected: lis
     assert [turn["content"] for turn in turns] == ["first", ""]
 
 
+@both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_replay_may_be_said_per_call(way: str) -> None:
     """`reasoning_replay` of a call beats the object's, and is not on the wire itself."""

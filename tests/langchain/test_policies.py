@@ -16,9 +16,11 @@ from langchain_core.tools import tool
 
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import BadRequestError, ConfigurationError
-from tests.langchain.service import WAYS, call, chat
+from tests.langchain.service import WAYS, both_protocols, call, chat
 from tests.loopback import Exchange, Loopback, reply_json
 from tests.service import Answer, Call, sent
+
+pytestmark = both_protocols
 
 HELLO = Answer(reasoning=["hm"], text=["hel", "lo"])
 WHOLE = ("invoke", "ainvoke")
@@ -127,9 +129,10 @@ async def test_a_gateway_that_does_as_it_likes() -> None:
     """What came decides how it is read: a stream answered whole, and a whole request answered by a stream."""
 
     def contrary(exchange: Exchange) -> None:
-        body = exchange.request.json()
+        body, headers = exchange.request.json(), dict(exchange.request.headers)
         body["stream"] = not body.get("stream")
-        Answer.__call__(HELLO, _Pretended(exchange, body))
+        headers["x-dashscope-sse"] = "" if headers.get("x-dashscope-sse") else "enable"
+        Answer.__call__(HELLO, _Pretended(exchange, body, headers))
 
     with Loopback(contrary) as server:
         for way in WAYS:
@@ -137,12 +140,14 @@ async def test_a_gateway_that_does_as_it_likes() -> None:
 
 
 class _Pretended:
-    """An exchange whose request has another body."""
+    """An exchange whose request has another body and other headers."""
 
-    def __init__(self, exchange: Exchange, body: Any) -> None:
+    def __init__(self, exchange: Exchange, body: Any, headers: dict[str, str]) -> None:
         self._exchange = exchange
         self.request = self
         self._body = body
+        self.headers = headers
+        self.path = exchange.request.path
 
     def json(self) -> Any:
         return self._body

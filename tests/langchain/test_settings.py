@@ -29,7 +29,7 @@ from langchain_modelstudio.messages import to_core_messages
 from modelstudio_core import connections
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS
 from modelstudio_core.tokens import count_message_tokens
-from tests.langchain.service import WAYS, call, chat, pieces_of
+from tests.langchain.service import WAYS, both_protocols, call, chat, pieces_of, spoken
 from tests.loopback import Exchange, Loopback, reply_json, sse_body
 from tests.service import USAGE, Answer, sent
 
@@ -64,27 +64,59 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "enable_search": (True, False),
     "search_options": ({"forced_search": True}, {"forced_search": False}),
     "enable_code_interpreter": (True, False),
-    "modalities": (["text"], ["text", "audio"]),
-    "audio": ({"voice": "Cherry"}, {"voice": "Ethan"}),
     "vl_high_resolution_images": (True, False),
     "translation_options": ({"target_lang": "English"}, {"target_lang": "Chinese"}),
     "ocr_options": ({"task": "text_recognition"}, {"task": "table_parsing"}),
     "skill": ([{"type": "ppt"}], "x"),
 }
-ELSEWHERE = {"tools", "tool_choice", "parallel_tool_calls", "incremental_output", "vl_enable_image_hw_output"}
+# those of one protocol only
+OF_ONE: dict[str, dict[str, tuple[Any, Any]]] = {
+    "openai": {
+        "modalities": (["text"], ["text", "audio"]),
+        "audio": ({"voice": "Cherry"}, {"voice": "Ethan"}),
+    },
+    "dashscope": {
+        "vl_enable_image_hw_output": (True, False),
+        "search_options": ({"enable_source": True}, {"enable_citation": True, "citation_format": "[<number>]"}),
+    },
+}
+# tested in test_tools.py, and in tests/core, since only streams have the last
+ELSEWHERE = {"tools", "tool_choice", "parallel_tool_calls", "incremental_output"}
 PARAMETERS = list(VALUES)
 
 
 def test_no_parameter_is_forgotten() -> None:
     """The table here has each parameter that the core knows."""
-    assert VALUES.keys() | ELSEWHERE == {*POLICY_PARAMETERS, *PLAIN_PARAMETERS}
+    assert VALUES.keys() | {name for of in OF_ONE.values() for name in of} | ELSEWHERE == {
+        *POLICY_PARAMETERS,
+        *PLAIN_PARAMETERS,
+    }
 
 
+@both_protocols
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("name", PARAMETERS)
 async def test_a_parameter_reaches_the_wire(name: str, which: int) -> None:
     """As a field, bound, and per call a parameter goes out under its own name, falsy ones too (L7, L8)."""
-    value, other = VALUES[name][which], VALUES[name][1 - which]
+    await reaches_the_wire(name, VALUES[name][which], VALUES[name][1 - which])
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize(("protocol", "name"), [(protocol, name) for protocol in OF_ONE for name in OF_ONE[protocol]])
+async def test_a_parameter_of_one_protocol(protocol: str, name: str, which: int) -> None:
+    """It reaches the wire of its protocol; the other refuses it before the network, naming the one that has it."""
+    values = OF_ONE[protocol][name]
+    token = spoken.set(protocol)
+    await reaches_the_wire(name, values[which], values[1 - which])
+    spoken.reset(token)
+    (other,) = {*OF_ONE} - {protocol}
+    with Loopback(HELLO) as server:
+        with pytest.raises(ConfigurationError, match=f"{name}.*protocol='{protocol}'"):
+            await call(chat(server, protocol=other), "invoke", **{name: values[0]})
+        assert server.requests == []
+
+
+async def reaches_the_wire(name: str, value: Any, other: Any) -> None:
     with Loopback(HELLO) as server:
         await call(chat(server, **{name: value}), "invoke")
         await call(chat(server).bind(**{name: value}), "invoke")
@@ -99,6 +131,7 @@ async def test_a_parameter_reaches_the_wire(name: str, which: int) -> None:
         assert (name in sent(server)) == (name == "stop")
 
 
+@both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_parameters_in_all_ways(way: str) -> None:
     """The four ways send the same parameters, and nothing that was not said."""
@@ -112,6 +145,7 @@ async def test_parameters_in_all_ways(way: str) -> None:
     assert second == bare
 
 
+@both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_stop(way: str) -> None:
     """`stop` of a call beats the object's; an empty list takes it back."""
@@ -123,6 +157,7 @@ async def test_stop(way: str) -> None:
         assert [sent(server, at).get("stop") for at in range(3)] == [["a"], ["b"], None]
 
 
+@both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_extra_body_is_merged(way: str) -> None:
     """What has no name here goes out through `extra_body`; that of a call is added to the object's and wins."""
@@ -139,6 +174,7 @@ async def test_extra_body_is_merged(way: str) -> None:
             await call(llm, way, extra_body={"model": "x"})
 
 
+@both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_another_model_for_one_call(way: str) -> None:
     """`model` of a call is sent, and decides by its own facts."""
@@ -271,6 +307,7 @@ STREAMING: list[tuple[dict[str, Any], dict[str, Any], bool, bool, int]] = [
 ]
 
 
+@both_protocols
 @pytest.mark.parametrize(
     ("settings", "options", "invoked", "streamed", "pieces"),
     STREAMING,
@@ -294,6 +331,7 @@ async def test_whether_the_wire_streams(
 # ---------------------------------------------------------------- several answers
 
 
+@both_protocols
 async def test_several_answers_are_generations() -> None:
     """n > 1 gives as many generations; the usage, which is the response's, is with the first only."""
     with Loopback(Answer(text=["one"], others=["two", "three"], usage=USAGE)) as server:
@@ -326,6 +364,7 @@ async def test_several_answers_of_a_thinking_model() -> None:
         assert sent(server)["stream"] is True
 
 
+@both_protocols
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_several_answers_are_not_streamed(way: str) -> None:
     """LangChain's stream has one answer, so n > 1 is refused there, before anything is sent."""

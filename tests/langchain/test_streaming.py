@@ -24,7 +24,7 @@ from langchain_core.messages import HumanMessage
 from pydantic import SecretStr
 
 from langchain_modelstudio import ChatModelStudio
-from tests.langchain.service import USAGE_METADATA, WAYS, call, chat, pieces_of, tool_calls
+from tests.langchain.service import USAGE_METADATA, WAYS, both_protocols, call, chat, pieces_of, spoken, tool_calls
 from tests.langchain.ways import ALL_WAYS, STREAMS, by, by_v2, by_v3
 from tests.loopback import Exchange, Loopback, sse_body
 from tests.service import CREATED, ID, REQUEST_ID, USAGE, Answer, Call, sent
@@ -40,7 +40,7 @@ FULL = Answer(
     usage=USAGE,
 )
 CALLS = [("call_1", "get", {"city": "New York"}), ("call_2", "put", {"a": [1, 2]})]
-METADATA = {
+_METADATA = {
     "model_provider": "modelstudio",
     "finish_reason": "tool_calls",
     "model_name": "qwen-plus",
@@ -50,6 +50,12 @@ METADATA = {
 }
 
 
+def metadata() -> dict[str, Any]:
+    """What a message is told of its response; the native protocol has no id of an answer, nor its time."""
+    unsaid = ("id", "created") if spoken.get() == "dashscope" else ()
+    return {name: value for name, value in _METADATA.items() if name not in unsaid}
+
+
 def types(blocks: Any) -> list[str]:
     return [block["type"] for block in blocks]
 
@@ -57,6 +63,7 @@ def types(blocks: Any) -> list[str]:
 # ---------------------------------------------------------------- the same answer, however it comes
 
 
+@both_protocols
 @pytest.mark.parametrize("thinking", [True, False], ids=["wire streams under invoke", "wire as asked"])
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
@@ -69,8 +76,8 @@ async def test_the_answer_is_the_same_in_all_ways(way: str, version: str | None,
     assert tool_calls(message) == CALLS
     assert message.invalid_tool_calls == []
     assert message.usage_metadata == USAGE_METADATA
-    assert {name: message.response_metadata.get(name) for name in METADATA} == METADATA
-    assert set(message.response_metadata) <= {*METADATA, "output_version", "token_usage"}
+    assert {name: message.response_metadata.get(name) for name in metadata()} == metadata()
+    assert set(message.response_metadata) <= {*metadata(), "output_version", "token_usage"}
     assert str(message.id).startswith("lc_run-")
     blocks: Any = message.content_blocks
     assert types(blocks) == ["reasoning", "text", "tool_call", "tool_call"]
@@ -82,6 +89,7 @@ async def test_the_answer_is_the_same_in_all_ways(way: str, version: str | None,
         assert message.content == "It is  21"
 
 
+@both_protocols
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "invoke in a graph", "ainvoke in a graph"])
 async def test_an_answer_from_the_cache_is_the_same(way: str, version: str | None) -> None:
@@ -123,6 +131,7 @@ CUT: list[tuple[str, tuple[str, ...], str]] = [
 ]
 
 
+@both_protocols
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
 @pytest.mark.parametrize(("pieces", "finish"), [case[1:] for case in CUT], ids=[case[0] for case in CUT])
@@ -139,6 +148,7 @@ async def test_a_cut_call_is_never_a_call(pieces: tuple[str, ...], finish: str, 
     assert message.response_metadata["finish_reason"] == finish
 
 
+@both_protocols
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_usage_that_never_came_is_none(way: str) -> None:
     """No counts are invented where the service gave none."""
@@ -146,6 +156,7 @@ async def test_usage_that_never_came_is_none(way: str) -> None:
         assert (await by(way, chat(server))).usage_metadata is None
 
 
+@both_protocols
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_details_that_were_not_given_are_not_there(way: str) -> None:
     """Usage without details has none, and a total that is missing is the sum of its parts."""
@@ -154,6 +165,7 @@ async def test_details_that_were_not_given_are_not_there(way: str) -> None:
     assert message.usage_metadata == {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
 
 
+@both_protocols
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_an_empty_answer_is_an_answer(way: str) -> None:
     """An answer of no text at all is an empty message with its finish reason."""
@@ -163,6 +175,7 @@ async def test_an_empty_answer_is_an_answer(way: str) -> None:
     assert message.response_metadata["finish_reason"] == "stop"
 
 
+@both_protocols
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_tokens_of_other_media(way: str) -> None:
     """Tokens of media are details of the usage where the service counts them."""
@@ -181,6 +194,7 @@ async def test_tokens_of_other_media(way: str) -> None:
 # ---------------------------------------------------------------- chunk by chunk
 
 
+@both_protocols
 @pytest.mark.parametrize("way", STREAMS)
 async def test_reasoning_and_text_come_piece_by_piece(way: str) -> None:
     """Each delta is a chunk of its own: reasoning in `additional_kwargs` and as a block, then text (L2, L4)."""
@@ -245,6 +259,7 @@ async def test_text_and_fragments_are_never_in_one_chunk(way: str, version: str 
     assert all(bool(reasoning) + bool(text) + bool(calls) <= 1 for reasoning, text, calls in said)
 
 
+@both_protocols
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", STREAMS)
 async def test_what_is_said_once_is_on_the_last_chunk(way: str, version: str | None) -> None:
@@ -259,11 +274,12 @@ async def test_what_is_said_once_is_on_the_last_chunk(way: str, version: str | N
     assert all(piece.usage_metadata is None for piece in pieces)
     assert all(piece.chunk_position is None for piece in pieces)
     assert last.chunk_position == "last"
-    assert last.response_metadata == METADATA | v1
+    assert last.response_metadata == metadata() | v1
     assert last.usage_metadata == USAGE_METADATA
     assert last.content == ([] if version == "v1" else "")
 
 
+@both_protocols
 @pytest.mark.parametrize("way", STREAMS)
 async def test_all_chunks_have_the_run_s_id(way: str) -> None:
     """One id, langchain-core's, goes through the whole stream."""
@@ -273,6 +289,7 @@ async def test_all_chunks_have_the_run_s_id(way: str) -> None:
     assert next(iter(ids)).startswith("lc_run-")
 
 
+@both_protocols
 @pytest.mark.parametrize("way", STREAMS)
 async def test_v1_content_is_typed_blocks(way: str) -> None:
     """With output_version "v1" each chunk's content is its blocks, whose indices keep apart what is apart."""
@@ -311,6 +328,7 @@ async def test_interleaved_calls_are_kept_apart(way: str) -> None:
 # ---------------------------------------------------------------- events
 
 
+@both_protocols
 async def test_v2_events() -> None:
     """v2 events stream the chunks between a start and an end, which has the whole message."""
     with Loopback(FULL) as server:
@@ -325,6 +343,7 @@ async def test_v2_events() -> None:
     assert tool_calls(output) == CALLS
 
 
+@both_protocols
 async def test_v2_events_of_an_agent_s_invoke() -> None:
     """`astream_events` makes `ainvoke` stream as well: what core calls an implicit request."""
     with Loopback(FULL) as server:
@@ -334,6 +353,7 @@ async def test_v2_events_of_an_agent_s_invoke() -> None:
     assert [text for text in texts if text] == ["It ", "is ", " 21"]
 
 
+@both_protocols
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", STREAMS)
 async def test_v3_events(way: str, version: str | None) -> None:
@@ -362,9 +382,10 @@ async def test_v3_events(way: str, version: str | None) -> None:
     assert opened == [(began, 0), (ended, 0), (began, 1), (ended, 1), (began, 2), (began, 3), (ended, 2), (ended, 3)]
     assert finish["event"] == "message-finish"
     assert finish["usage"] == USAGE_METADATA
-    assert finish["metadata"] == METADATA
+    assert finish["metadata"] == metadata()
 
 
+@both_protocols
 async def test_v3_projections() -> None:
     """The typed projections of a v3 stream have the text, the reasoning and the calls."""
     with Loopback(FULL) as server:
@@ -402,6 +423,7 @@ LOGPROBS = [
 ]
 
 
+@both_protocols
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_logprobs_are_joined(way: str, version: str | None) -> None:
@@ -552,6 +574,7 @@ class AsyncTokens(Tokens, AsyncCallbackHandler):
         self.ends.append(response)
 
 
+@both_protocols
 @pytest.mark.parametrize("way", STREAMS)
 async def test_each_chunk_is_one_token_call(way: str) -> None:
     """A handler hears of each chunk exactly once, and of the whole at the end."""
@@ -565,6 +588,7 @@ async def test_each_chunk_is_one_token_call(way: str) -> None:
     assert end.generations[0][0].message.usage_metadata == USAGE_METADATA
 
 
+@both_protocols
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
 async def test_a_handler_hears_of_the_whole(way: str) -> None:
     """Under invoke a handler gets the model and the tokens in `llm_output`, where older ones look for them."""
@@ -607,6 +631,7 @@ async def test_an_async_run_manager_hears_each_token() -> None:
     assert handler.chunks == chunks
 
 
+@both_protocols
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_a_usage_handler_counts_every_way(way: str) -> None:
     """`UsageMetadataCallbackHandler` finds the model's name and the usage, once, whatever the way (L23)."""
@@ -616,6 +641,7 @@ async def test_a_usage_handler_counts_every_way(way: str) -> None:
     assert handler.usage_metadata == {"qwen-plus": USAGE_METADATA}
 
 
+@both_protocols
 async def test_usage_is_counted_over_calls() -> None:
     """`get_usage_metadata_callback` adds up streams and whole answers."""
     with Loopback(FULL) as server, get_usage_metadata_callback() as counted:
