@@ -112,7 +112,8 @@ CONVERSATIONS = [
         Answer(text=["yes"], usage=USAGE),
         (Message("system", "Be brief."), USER, Message("assistant", "hi"), Message("user", "again?")),
     ),
-    Conversation("text that is not ASCII", Answer(text=["你好", " 🚀\u2028\n"], usage=USAGE), (Message("user", "谢谢 🚀"),)),
+    Conversation("text that is not ASCII", Answer(text=["你好", " 🚀\u2028\n"], usage=USAGE),
+                 (Message("user", "谢谢 🚀"),)),
     Conversation("an empty answer", Answer(usage=USAGE)),
     Conversation("usage that never came", Answer(text=["It"])),
     Conversation("parameters", Answer(text=["It"], usage=USAGE),
@@ -132,7 +133,8 @@ CONVERSATIONS = [
     Conversation("a forced call, which ends with `stop`", Answer(calls=[WEATHER], finish="stop", usage=USAGE),
                  parameters={"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "get_weather"}}}),
     Conversation("a tool's result goes back", Answer(text=["sunny"], usage=USAGE), LOOP, {"tools": TOOLS}),
-    Conversation("a text cut by length", Answer(text=["It"], finish="length", usage=USAGE), parameters={"max_tokens": 1}),
+    Conversation("a text cut by length", Answer(text=["It"], finish="length", usage=USAGE),
+                 parameters={"max_tokens": 1}),
     Conversation("a call cut by length",
                  Answer(calls=[Call("call_1", "get_weather", ['{"city": "New'])], finish="length", usage=USAGE),
                  parameters={"tools": TOOLS}),
@@ -173,7 +175,8 @@ CONVERSATIONS = [
     Conversation("out of order", Refusal(500, "InternalError", "An internal error has occured.")),
     Conversation("an error in mid-answer", replace(PARTLY, usage=None, failure=MIDSTREAM),
                  parameters={"enable_thinking": True}),
-    Conversation("an end without a finish", replace(PARTLY, usage=None, cut=True), parameters={"enable_thinking": True}),
+    Conversation("an end without a finish", replace(PARTLY, usage=None, cut=True),
+                 parameters={"enable_thinking": True}),
 ]  # fmt: skip
 assert len({row.name for row in CONVERSATIONS}) == len(CONVERSATIONS) >= 20
 

@@ -40,7 +40,7 @@ def stream(*pieces: str, finish: str = "tool_calls", v1: bool = False) -> Chunks
 
 def made(*deltas: Any, finish: str = "tool_calls", v1: bool = False) -> Chunks:
     chunks: list[Any] = [from_core_delta(delta, v1=v1) for delta in deltas]
-    return [*chunks, last_chunk(RESPONSE, finish, USAGE, v1=v1)]
+    return [*chunks, last_chunk(RESPONSE, finish, USAGE, {}, v1=v1)]
 
 
 def through_generations(chunks: Chunks) -> AIMessageChunk:
