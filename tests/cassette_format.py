@@ -26,7 +26,7 @@ from vcr.serialize import deserialize, serialize
 
 CASSETTES = Path(__file__).parent.parent / "cassettes"
 ORIGIN = "http://127.0.0.1"  # of every URI in a cassette
-REQUEST_HEADERS = ("content-type", "accept")
+REQUEST_HEADERS = ("content-type", "accept", "x-dashscope-sse")
 RESPONSE_HEADERS = ("content-type", "x-request-id")
 REDACTED = b"[redacted]"
 

@@ -22,7 +22,27 @@ class Expected:
     usage: Mapping[str, Any] | None = None
     id: str | None = None
     error: Mapping[str, Any] | None = None
+    status: int | None = None  # of the event that is an error, where it says one
     request_id: str | None = None
+    sources: list[Any] = field(default_factory=list)
+
+    def take_native(self, event: Mapping[str, Any]) -> None:
+        """An event, or a whole answer, of the native protocol, in the words of the compatible one."""
+        if "output" not in event:
+            self.error, self.request_id = event, event["request_id"]
+            return
+        output, usage = event["output"], event.get("usage") or {}
+        choices = [{**choice, "message": _joined(choice["message"])} for choice in output["choices"]]
+        self.sources = (output.get("search_info") or {}).get("search_results") or self.sources
+        names = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens", "total_tokens": "total_tokens"}
+        counts: dict[str, Any] = {theirs: usage[ours] for ours, theirs in names.items() if ours in usage}
+        counts["prompt_tokens_details"] = {
+            **usage.get("input_tokens_details", {}),
+            **usage.get("prompt_tokens_details", {}),
+        }
+        counts["completion_tokens_details"] = usage.get("output_tokens_details")
+        self.take({"choices": choices, "usage": counts if usage else None}, "message")
+        self.finish = None if self.finish == "null" else self.finish
 
     def take(self, event: Mapping[str, Any], field: str) -> None:
         self.id = self.id or event.get("id")
@@ -57,13 +77,24 @@ class Expected:
         return args if isinstance(args, dict) else None
 
 
+def _joined(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message whose content is text, where it was parts."""
+    content = message["content"]
+    return {**message, "content": content if isinstance(content, str) else "".join(part["text"] for part in content)}
+
+
 def expected(interaction: Interaction) -> Expected:
     """The fold of one response."""
     made, text = Expected(), interaction.body.decode()
+    native = "input" in interaction.request
     if not interaction.streams:
-        made.take(json.loads(text), "message")
+        made.take_native(json.loads(text)) if native else made.take(json.loads(text), "message")
         return made
     for line in text.split("\n"):
-        if line and line != "data: [DONE]":
-            made.take(json.loads(line.removeprefix("data: ")), "delta")
+        name, _, value = line.partition(":")
+        if name == "data" and value != " [DONE]":
+            made.take_native(json.loads(value)) if native else made.take(json.loads(value), "delta")
+        elif value.startswith("HTTP_STATUS/"):
+            status = int(value.removeprefix("HTTP_STATUS/"))
+            made.status = None if status == 200 else status
     return made

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import (
     AuthenticationError,
+    BadRequestError,
     ContentFilterError,
     ContextLengthError,
     ModelStudioError,
@@ -374,4 +375,78 @@ DOCUMENTED = (
     ),
 )
 
-SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in RECORDED + DOCUMENTED}
+_PICTURE = "https://help-static-aliyun-doc.aliyuncs.com/file-manage-files/zh-CN/20241022/emyrja/dog_and_girl.jpeg"
+
+# by the native protocol, which the local model does not speak
+NATIVE = (
+    Scenario(
+        name="native_invoke",
+        shows="A whole answer by the native protocol: all but model and messages is in `parameters`, and nothing else.",
+        kind="invoke",
+        messages=_HELLO,
+        model={"protocol": "dashscope"},
+        page="DashScope API reference",
+    ),
+    Scenario(
+        name="native_thinking_stream",
+        shows="Reasoning, then text; usage is on every event and handed on once, and no event ends the stream.",
+        kind="stream",
+        messages=_HELLO,
+        model={"protocol": "dashscope", "enable_thinking": True, "thinking_budget": 64},
+        page="Deep thinking",
+    ),
+    Scenario(
+        name="native_search_stream",
+        shows="The sources of a search come once, and are the citations of the text.",
+        kind="stream",
+        messages=(HumanMessage("What is the weather like in Hangzhou?"),),
+        model={
+            "protocol": "dashscope",
+            "enable_search": True,
+            "search_options": {"forced_search": True, "enable_source": True},
+        },
+        page="Web search",
+    ),
+    Scenario(
+        name="native_image_stream",
+        shows="A picture goes to multimodal-generation, whose content is a list of parts both ways.",
+        kind="stream",
+        messages=(
+            HumanMessage(
+                [{"type": "image", "url": _PICTURE, "max_pixels": 655360}, {"type": "text", "text": "Who is on it?"}]
+            ),
+        ),
+        model={"protocol": "dashscope", "model": "qwen3-vl-plus", "enable_thinking": True},
+        page="Visual reasoning",
+    ),
+    Scenario(
+        name="native_parallel_calls_stream",
+        shows="One event closes a call and opens the next, and the event that finishes still carries a fragment.",
+        kind="stream",
+        messages=(HumanMessage("What is the weather like in Hangzhou and in Suzhou?"),),
+        model={"protocol": "dashscope", "parallel_tool_calls": True},
+        tools=(get_weather,),
+        page="Function calling",
+    ),
+    Scenario(
+        name="native_error_in_stream",
+        shows="An error event with a status of its own ends a stream of status 200, after the text before it.",
+        kind="stream",
+        messages=_HELLO,
+        model={"protocol": "dashscope"},
+        fails=ContentFilterError,
+        page="Error messages",
+        provoked=False,
+    ),
+    Scenario(
+        name="native_wrong_endpoint",
+        shows="A model that the other endpoint has is a 400, and the error names the setting.",
+        kind="invoke",
+        messages=_HELLO,
+        model={"protocol": "dashscope", "model": "qwen-vl-max", "native_endpoint": "text-generation"},
+        fails=BadRequestError,
+        page="Error messages",
+    ),
+)
+
+SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in RECORDED + DOCUMENTED + NATIVE}

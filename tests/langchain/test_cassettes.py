@@ -149,7 +149,8 @@ def _check_answer(message: AIMessage, answer: Expected) -> None:
     ]
     assert message.usage_metadata == usage_metadata(answer)
     assert message.response_metadata["finish_reason"] == answer.finish
-    assert message.response_metadata["id"] == answer.id
+    assert message.response_metadata.get("id") == answer.id
+    assert message.response_metadata.get("search_info", {}).get("search_results", []) == answer.sources
 
 
 def _check_error(outcome: Outcome, answer: Expected, interaction: Interaction) -> None:
@@ -159,7 +160,7 @@ def _check_error(outcome: Outcome, answer: Expected, interaction: Interaction) -
     assert error.code == said["code"]
     assert error.request_id == answer.request_id
     assert said["message"] in str(error)
-    assert error.status_code == (None if interaction.status == 200 else interaction.status)
+    assert error.status_code == (answer.status if interaction.status == 200 else interaction.status)
     assert KEY not in f"{error!s}{error!r}{error.__dict__}"
     partial = error.partial.choices[0] if error.partial is not None else None
     assert (partial.text if partial else "") == answer.text
@@ -178,7 +179,7 @@ def _check_chunks(chunks: Sequence[AIMessageChunk], answer: Expected) -> None:
     ]
     whole = int(answer.error is None)
     assert [chunk.chunk_position for chunk in chunks] == [None] * (len(chunks) - whole) + ["last"] * whole
-    for said in ("finish_reason", "id"):
+    for said in ("finish_reason", *(["id"] if answer.id else []), *(["search_info"] if answer.sources else [])):
         assert [at for at, chunk in enumerate(chunks) if said in chunk.response_metadata] == [len(chunks) - 1] * whole
     counted = [at for at, chunk in enumerate(chunks) if chunk.usage_metadata is not None]
     assert counted == [len(chunks) - 1] * (whole and answer.usage is not None)
@@ -416,6 +417,70 @@ def throttled(played: Played) -> None:
 @shows
 def context_length(played: Played) -> None:
     assert isinstance(played.outcomes[0].error, ContextOverflowError)
+    assert len(played.interactions) == 1
+
+
+@shows
+def native_invoke(played: Played) -> None:
+    assert played.sent == [
+        {
+            "model": "qwen-plus",
+            "input": {"messages": [{"role": "user", "content": played.scenario.messages[0].text}]},
+            "parameters": {"result_format": "message", "temperature": 0, "seed": 1},
+        }
+    ]
+    assert played.message.text
+    assert played.message.response_metadata["model_name"] == "qwen-plus"
+
+
+@shows
+def native_thinking_stream(played: Played) -> None:
+    assert played.sent[0]["parameters"]["incremental_output"] is True
+    assert "stream" not in played.sent[0]
+    assert b"DONE" not in played.interactions[0].body
+    assert played.interactions[0].body.count(b'"usage"') == played.interactions[0].body.count(b"event:result")
+    thinking_usage(played)
+
+
+@shows
+def native_search_stream(played: Played) -> None:
+    assert played.sent[0]["parameters"]["search_options"]["enable_source"] is True
+    (block,) = played.message.content_blocks
+    assert block["type"] == "text"
+    cited: list[Any] = block.get("annotations", [])
+    assert [citation["url"] for citation in cited] == [source["url"] for source in played.answers[0].sources]
+    assert len(cited) > 1
+
+
+@shows
+def native_image_stream(played: Played) -> None:
+    (message,) = played.sent[0]["input"]["messages"]
+    assert [sorted(part) for part in message["content"]] == [["image", "max_pixels"], ["text"]]
+    assert played.message.additional_kwargs["reasoning_content"]
+    usage = played.message.usage_metadata
+    assert usage is not None
+    assert usage["input_token_details"]["image"] > 0  # type: ignore[typeddict-item]  # LangChain knows no such count
+
+
+@shows
+def native_parallel_calls_stream(played: Played) -> None:
+    assert played.sent[0]["parameters"]["parallel_tool_calls"] is True
+    calls = played.message.tool_calls
+    assert [call["args"]["city"] for call in calls] == ["Hangzhou", "Suzhou"]
+    assert len({call["id"] for call in calls if call["id"]}) == len(calls) == 2
+    assert played.message.invalid_tool_calls == []
+
+
+@shows
+def native_error_in_stream(played: Played) -> None:
+    error_in_stream(played)
+    assert played.outcomes[0].error is not None
+    assert played.outcomes[0].error.status_code == 400
+
+
+@shows
+def native_wrong_endpoint(played: Played) -> None:
+    assert 'native_endpoint="multimodal-generation"' in str(played.outcomes[0].error)
     assert len(played.interactions) == 1
 
 
