@@ -375,7 +375,7 @@ DOCUMENTED = (
     ),
 )
 
-_PICTURE = "https://help-static-aliyun-doc.aliyuncs.com/file-manage-files/zh-CN/20241022/emyrja/dog_and_girl.jpeg"
+_PICTURE = "https://dashscope.oss-cn-beijing.aliyuncs.com/images/dog_and_girl.jpeg"
 
 # by the native protocol, which the local model does not speak
 NATIVE = (
