@@ -47,8 +47,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """A request's JSON, and what was answered to it, as the file has them."""
+    """A request's path and JSON, and what was answered to it, as the file has them."""
 
+    path: str
     request: Any
     status: int
     headers: Mapping[str, str]
@@ -124,6 +125,7 @@ def read(name: str) -> tuple[Origin, list[Interaction]]:
     origin = data["origin"]
     interactions = [
         Interaction(
+            path=each["request"]["uri"].removeprefix(ORIGIN),
             request=json.loads(_bytes(each["request"]["body"])),
             status=each["response"]["status"]["code"],
             headers=each["response"]["headers"],

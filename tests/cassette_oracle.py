@@ -77,6 +77,17 @@ class Expected:
         return args if isinstance(args, dict) else None
 
 
+def asked(interaction: Interaction) -> dict[str, Any]:
+    """What was asked for: the messages, and the parameters by name; of the native protocol as the other has them."""
+    request: dict[str, Any] = interaction.request
+    if "input" not in request:
+        return request
+    endpoint = {"native_endpoint": interaction.path.split("/")[-2], "protocol": "dashscope"}
+    streams = {"stream": True} if interaction.streams else {}
+    parameters = {name: value for name, value in request["parameters"].items() if name != "result_format"}
+    return {"model": request["model"], "messages": request["input"]["messages"], **parameters, **streams, **endpoint}
+
+
 def _joined(message: Mapping[str, Any]) -> dict[str, Any]:
     """A message whose content is text, where it was parts."""
     content = message["content"]

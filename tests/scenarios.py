@@ -411,11 +411,7 @@ NATIVE = (
         name="native_image_stream",
         shows="A picture goes to multimodal-generation, whose content is a list of parts both ways.",
         kind="stream",
-        messages=(
-            HumanMessage(
-                [{"type": "image", "url": _PICTURE, "max_pixels": 655360}, {"type": "text", "text": "Who is on it?"}]
-            ),
-        ),
+        messages=(HumanMessage([{"type": "image", "url": _PICTURE}, {"type": "text", "text": "Who is on it?"}]),),
         model={"protocol": "dashscope", "model": "qwen3-vl-plus", "enable_thinking": True},
         page="Visual reasoning",
     ),

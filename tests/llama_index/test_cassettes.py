@@ -15,6 +15,7 @@ from llama_index.core.base.llms.types import (
     CachePoint,
     ChatMessage,
     ChatResponse,
+    ImageBlock,
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
@@ -24,10 +25,15 @@ from llama_index_modelstudio import ModelStudio
 from llama_index_modelstudio.errors import ModelStudioError
 from modelstudio_core.transport import Transport
 from tests.cassette_format import Interaction, cassette_names, play, read
-from tests.cassette_oracle import Expected, expected
+from tests.cassette_oracle import Expected, asked, expected
 from tests.llama_index.service import STREAMS, WAYS, made, responses_of, said, thought
 
-NOT_GIVEN = ("messages", "stream", "stream_options")  # the conversation, and what follows from the way of calling
+NOT_GIVEN = (
+    "messages",
+    "stream",
+    "stream_options",
+    "protocol",
+)  # the conversation, and what follows from the way of calling
 USAGE_NAMES = {
     "prompt_tokens": ("prompt_tokens",),
     "completion_tokens": ("completion_tokens",),
@@ -41,7 +47,7 @@ CASES = [
     (name, way)
     for name in cassette_names()
     for way in WAYS
-    if read(name)[1][0].request.get("stream") or way not in STREAMS
+    if asked(read(name)[1][0]).get("stream") or way not in STREAMS
 ]
 
 
@@ -56,7 +62,7 @@ def _message(message: dict[str, Any]) -> ChatMessage:
         blocks.append(ThinkingBlock(content=reasoning))
     content = message.get("content") or ""
     for part in [{"text": content}] if isinstance(content, str) else content:
-        blocks.append(TextBlock(text=part["text"]))
+        blocks.append(ImageBlock(url=part["image"]) if "image" in part else TextBlock(text=part["text"]))
         if mark := part.get("cache_control"):
             blocks.append(CachePoint(cache_control=CacheControl(type=mark["type"])))
     for call in message.get("tool_calls") or ():
@@ -88,8 +94,10 @@ async def test_what_comes_out_is_what_the_bytes_say(name: str, way: str, monkeyp
     _, interactions = read(name)
     answered = [interaction for interaction in interactions if interaction.status != 429]
     with play(name):
-        async with ModelStudio(model="qwen-plus", base_url="http://127.0.0.1", api_key="a-key-for-tests") as llm:
-            outcomes = [await _play(llm, way, interaction.request) for interaction in answered]
+        protocol = asked(answered[0]).get("protocol", "openai")
+        connection = {"base_url": "http://127.0.0.1", "api_key": "a-key-for-tests", "protocol": protocol}
+        async with ModelStudio(model="qwen-plus", **connection) as llm:
+            outcomes = [await _play(llm, way, asked(interaction)) for interaction in answered]
         llm.close()
     for outcome, interaction in zip(outcomes, answered, strict=True):
         if isinstance(outcome, ModelStudioError):
@@ -116,7 +124,8 @@ def _check_answer(llm: ModelStudio, response: ChatResponse, answer: Expected) ->
     assert {name: response.additional_kwargs.get(name) for name in USAGE_NAMES} == counts
     assert response.additional_kwargs["finish_reason"] == answer.finish
     assert response.raw is not None
-    assert response.raw["id"] == answer.id
+    assert response.raw.get("id") == answer.id
+    assert response.additional_kwargs.get("search_info", {}).get("search_results", []) == answer.sources
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:
@@ -128,7 +137,7 @@ def _at(value: Any, path: tuple[str, ...]) -> Any:
 def _check_error(error: ModelStudioError, answer: Expected, interaction: Interaction) -> None:
     assert answer.error is not None
     assert (error.code, error.request_id) == (answer.error["code"], answer.request_id)
-    assert error.status_code == (None if interaction.status == 200 else interaction.status)
+    assert error.status_code == (answer.status if interaction.status == 200 else interaction.status)
     assert answer.error["message"] in str(error)
     assert (error.partial.choices[0].text if error.partial else "") == answer.text
 
@@ -155,5 +164,5 @@ def test_every_kind_of_answer_is_there() -> None:
     interactions = [interaction for name in cassette_names() for interaction in read(name)[1]]
     assert {interaction.streams for interaction in interactions} == {True, False}
     assert any(interaction.status >= 400 for interaction in interactions)
-    assert any("tool_calls" in message for each in interactions for message in each.request["messages"])
+    assert any("tool_calls" in message for each in interactions for message in asked(each)["messages"])
     assert len(CASES) > 50
