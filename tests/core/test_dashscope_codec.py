@@ -41,7 +41,8 @@ from modelstudio_core.types import (
     Usage,
     UsageDelta,
 )
-from modelstudio_core.wire.dashscope import DashScopeCodec, DashScopeStreamDecoder, read_usage
+from modelstudio_core.wire.dashscope import DashScopeCodec, read_usage
+from modelstudio_core.wire.events import EventStreamDecoder
 from tests.core.decoding import check_form, read
 
 CODEC = DashScopeCodec()
@@ -82,7 +83,7 @@ def body_of(events: Sequence[Any]) -> bytes:
     return b"".join(frame(event, number + 1) for number, event in enumerate(events))
 
 
-def decoder(n: int | None = None, **request: Any) -> DashScopeStreamDecoder:
+def decoder(n: int | None = None, **request: Any) -> EventStreamDecoder:
     return CODEC.stream(ChatRequest("qwen-plus", (USER,), n=n, **request), HEAD, max_event_bytes=LIMIT)
 
 
@@ -724,10 +725,10 @@ def test_usage_counts_have_no_invented_zeros() -> None:
     ],
 )
 def test_a_count_that_is_no_number_of_tokens(name: str, holder: str | None, wrong: Any) -> None:
-    """It is a ProtocolError that names it, after the text of the same event was handed on."""
+    """It is a ProtocolError that names it, after the text was handed on."""
     usage = USAGE | ({holder: {name: wrong}} if holder else {name: wrong})
     reader = decoder()
-    assert TextDelta("A") in reader.feed(frame(chunk("A", "stop", usage=usage)))
+    assert TextDelta("A") in read(reader, frame(chunk("A", "stop", usage=usage)))
     assert type(reader.failure) is ProtocolError
     assert f"usage.{name}" in reader.failure.message
 
