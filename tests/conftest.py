@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.protocols import PROTOCOLS, spoken
+
 
 @pytest.fixture(autouse=True)
 def no_dashscope_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,3 +28,11 @@ def local_model_url() -> Iterator[str]:
 
     with local_model.running(force_auto=True, model_name="qwen-flash") as server:
         yield server.base_url
+
+
+@pytest.fixture(params=PROTOCOLS)
+def each_protocol(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The test runs once for each protocol, which the models of `chat` speak."""
+    token = spoken.set(request.param)
+    yield request.param
+    spoken.reset(token)

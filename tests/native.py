@@ -27,10 +27,18 @@ def is_native(request: Received) -> bool:
 def as_compatible(request: Received) -> dict[str, Any]:
     """What a native request says, in the words of the compatible protocol. What has none there is left out."""
     body = request.json()
-    said = {"model": body["model"], "messages": body["input"]["messages"], **body["parameters"]}
+    messages = [{**message, "content": _text(message["content"])} for message in body["input"]["messages"]]
+    said = {"model": body["model"], "messages": messages, **body["parameters"]}
     if request.headers.get("x-dashscope-sse") == "enable":
         said |= {"stream": True, "stream_options": {"include_usage": True}}
     return {name: value for name, value in said.items() if name not in ("result_format", "incremental_output")}
+
+
+def _text(content: Any) -> Any:
+    """Content that is one text, or none, as the string that it is in the compatible protocol."""
+    if isinstance(content, list) and len(content) <= 1 and all(part.keys() == {"text"} for part in content):
+        return "".join(part["text"] for part in content)
+    return content
 
 
 def answer_natively(answer: Answer, exchange: Exchange, request_id: str) -> None:

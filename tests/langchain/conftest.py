@@ -8,15 +8,6 @@ import pytest
 from vcr.cassette import Cassette
 
 from tests.cassette_format import play_often
-from tests.langchain.service import PROTOCOLS, spoken
-
-
-@pytest.fixture(params=PROTOCOLS)
-def each_protocol(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The test runs once for each protocol, which the models of `chat` speak."""
-    token = spoken.set(request.param)
-    yield request.param
-    spoken.reset(token)
 
 
 @pytest.fixture(autouse=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from typing import Any
 
-import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import Runnable
 
 from langchain_modelstudio import ChatModelStudio
 from tests.loopback import Loopback
+from tests.protocols import spoken
 
 WAYS = ("invoke", "ainvoke", "stream", "astream")
 """The four ways to call a model. Each test that is about all of them runs through `call`."""
@@ -21,13 +20,6 @@ USAGE_METADATA = {
     "input_token_details": {"cache_creation": 4, "cache_read": 8},
     "output_token_details": {"reasoning": 6},
 }
-
-
-PROTOCOLS = ("openai", "dashscope")
-spoken: ContextVar[str] = ContextVar("spoken", default="openai")
-"""The protocol of the models that `chat` makes."""
-both_protocols = pytest.mark.usefixtures("each_protocol")
-"""The test, or the module, is about both: it runs once for each."""
 
 
 def chat(server: Loopback, **settings: Any) -> ChatModelStudio:

@@ -20,8 +20,9 @@ from langchain_core.messages import AIMessageChunk, HumanMessage
 from langchain_modelstudio import errors as ours
 from modelstudio_core import errors as core
 from modelstudio_core.types import ChatResult, Choice
-from tests.langchain.service import WAYS, both_protocols, call, chat
+from tests.langchain.service import WAYS, call, chat
 from tests.loopback import Exchange, Loopback, reply, reply_json, sse_body
+from tests.protocols import both_protocols
 from tests.service import REQUEST_ID, Answer, Call
 
 # `stream_events(version="v3")` is in beta

@@ -28,8 +28,9 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_modelstudio.errors import ConfigurationError
 from langchain_modelstudio.messages import to_core_content, to_core_messages
 from modelstudio_core.types import AudioPart, ImagePart, TextPart, VideoPart
-from tests.langchain.service import WAYS, both_protocols, call, chat
+from tests.langchain.service import WAYS, call, chat
 from tests.loopback import Loopback
+from tests.protocols import both_protocols
 from tests.service import Answer, sent
 
 PNG = "iVBORw0KGgo="

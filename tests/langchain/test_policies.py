@@ -16,8 +16,9 @@ from langchain_core.tools import tool
 
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import BadRequestError, ConfigurationError
-from tests.langchain.service import WAYS, both_protocols, call, chat
+from tests.langchain.service import WAYS, call, chat
 from tests.loopback import Exchange, Loopback, reply_json
+from tests.protocols import both_protocols
 from tests.service import Answer, Call, sent
 
 pytestmark = both_protocols

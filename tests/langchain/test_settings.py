@@ -29,8 +29,9 @@ from langchain_modelstudio.messages import to_core_messages
 from modelstudio_core import connections
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS
 from modelstudio_core.tokens import count_message_tokens
-from tests.langchain.service import WAYS, both_protocols, call, chat, pieces_of, spoken
+from tests.langchain.service import WAYS, call, chat, pieces_of
 from tests.loopback import Exchange, Loopback, reply_json, sse_body
+from tests.protocols import both_protocols, spoken
 from tests.service import USAGE, Answer, sent
 
 KEY = "sk-marked-key-for-tests"

@@ -24,9 +24,10 @@ from langchain_core.messages import HumanMessage
 from pydantic import SecretStr
 
 from langchain_modelstudio import ChatModelStudio
-from tests.langchain.service import USAGE_METADATA, WAYS, both_protocols, call, chat, pieces_of, spoken, tool_calls
+from tests.langchain.service import USAGE_METADATA, WAYS, call, chat, pieces_of, tool_calls
 from tests.langchain.ways import ALL_WAYS, STREAMS, by, by_v2, by_v3
 from tests.loopback import Exchange, Loopback, sse_body
+from tests.protocols import both_protocols, spoken
 from tests.service import CREATED, ID, REQUEST_ID, USAGE, Answer, Call, sent
 
 # `stream_events(version="v3")` is in beta

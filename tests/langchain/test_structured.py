@@ -18,8 +18,9 @@ from pydantic.v1 import BaseModel as BaseModelV1
 from typing_extensions import TypedDict
 
 from langchain_modelstudio.errors import ConfigurationError, RateLimitError
-from tests.langchain.service import WAYS, both_protocols, call, chat, pieces_of
+from tests.langchain.service import WAYS, call, chat, pieces_of
 from tests.loopback import Loopback, reply_json
+from tests.protocols import both_protocols
 from tests.service import Answer, Call, sent
 
 pytestmark = both_protocols

@@ -16,8 +16,9 @@ from pydantic.v1 import BaseModel as BaseModelV1
 from typing_extensions import TypedDict
 
 from langchain_modelstudio.errors import BadRequestError, ConfigurationError
-from tests.langchain.service import WAYS, both_protocols, call, chat, tool_calls
+from tests.langchain.service import WAYS, call, chat, tool_calls
 from tests.loopback import Loopback, reply_json
+from tests.protocols import both_protocols
 from tests.service import Answer, Call, sent
 
 pytestmark = both_protocols

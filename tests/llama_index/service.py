@@ -10,6 +10,7 @@ from llama_index.core.tools import FunctionTool
 
 from llama_index_modelstudio import ModelStudio
 from tests.loopback import Loopback
+from tests.protocols import spoken
 
 WAYS = ("chat", "achat", "stream_chat", "astream_chat")
 STREAMS = ("stream_chat", "astream_chat")
@@ -26,8 +27,9 @@ USAGE_COUNTS = {
 
 
 def chat(server: Loopback, **settings: Any) -> ModelStudio:
-    """A model object that talks to `server` and asks once."""
-    return ModelStudio(**{"model": "qwen-plus", "base_url": server.url, "max_retries": 0, **settings})
+    """A model object that talks to `server` and asks once, in the protocol that the test is about (`each_protocol`)."""
+    common = {"model": "qwen-plus", "base_url": server.url, "max_retries": 0, "protocol": spoken.get()}
+    return ModelStudio(**{**common, **settings})
 
 
 async def call(llm: Any, way: str, given: Any = "hello", **options: Any) -> Any:

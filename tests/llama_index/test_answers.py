@@ -28,7 +28,10 @@ from tests.llama_index.service import (
     thought,
 )
 from tests.loopback import Exchange, Loopback, reply_json, sse_body
+from tests.protocols import both_protocols
 from tests.service import USAGE, Answer, Call, sent
+
+pytestmark = both_protocols
 
 THINKS: dict[str, Any] = {"enable_thinking": True}
 WHOLE = Answer(
@@ -224,6 +227,7 @@ async def test_callbacks_get_the_last_response_at_the_end(way: str) -> None:
     assert counter.completion_llm_token_count == 10
 
 
+@pytest.mark.parametrize("each_protocol", ["openai"], indirect=True)
 @pytest.mark.parametrize("way", STREAMS)
 async def test_leaving_a_stream_closes_it(way: str) -> None:
     """Who stops listening ends the response at the service at once, which bills what it generated until then."""

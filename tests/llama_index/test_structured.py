@@ -15,7 +15,10 @@ from pydantic import BaseModel
 from llama_index_modelstudio import ModelStudio, errors
 from tests.llama_index.service import WAYS, call, chat
 from tests.loopback import Loopback
+from tests.protocols import both_protocols
 from tests.service import Answer, Call, sent
+
+pytestmark = both_protocols
 
 
 class Street(BaseModel):

@@ -25,7 +25,10 @@ from tests.llama_index.service import (
     weather,
 )
 from tests.loopback import Loopback
+from tests.protocols import both_protocols
 from tests.service import Answer, Call, sent
+
+pytestmark = both_protocols
 
 WITH_TOOLS = tuple(f"{way}_with_tools" for way in WAYS)
 ONE = Answer(calls=[Call("call_1", "weather", ['{"city"', ': "New ', ' York"', "}"])])

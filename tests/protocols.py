@@ -1,0 +1,13 @@
+"""The protocol that a test is about; tests about both run once for each."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+import pytest
+
+PROTOCOLS = ("openai", "dashscope")
+spoken: ContextVar[str] = ContextVar("spoken", default="openai")
+"""The protocol of the models that the adapters' `chat` makes."""
+both_protocols = pytest.mark.usefixtures("each_protocol")
+"""The test, or the module, is about both: it runs once for each."""
