@@ -32,7 +32,7 @@ from modelstudio_core.models import ModelInfo
 from modelstudio_core.retry import retry_delay
 from modelstudio_core.thinking import Plan, asks_for_stream, plan
 from modelstudio_core.transport import AsyncResponse, Response, Transport
-from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseDelta, ResponseHead
+from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseDelta, ResponseHead, SecretHeaders
 from modelstudio_core.wire.codec import Codec
 from modelstudio_core.wire.dashscope import MULTIMODAL, TEXT, DashScopeCodec, endpoint_of
 from modelstudio_core.wire.failures import request_id_of
@@ -64,7 +64,7 @@ class Open:
     """Send the request; the answer is the response's head."""
 
     url: str
-    headers: dict[str, str] = field(repr=False)  # they hold the key; nowhere is it a local of its own
+    headers: SecretHeaders = field(repr=False)  # they hold the key; nowhere is it a local of its own
     body: bytes
 
 
@@ -304,7 +304,9 @@ class Client:
         request, codec = planned.request, CODECS[self.config.protocol]
         call = codec.encode(request, stream=planned.stream)
         head: ResponseHead = yield Open(
-            self.config.base_url + call.path, {**self._headers, **call.headers, **self.config.headers}, call.body
+            self.config.base_url + call.path,
+            SecretHeaders({**self._headers, **call.headers, **self.config.headers}),
+            call.body,
         )
         arrived.head = head
         if not 200 <= head.status < 300:

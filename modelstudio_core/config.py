@@ -73,7 +73,7 @@ class Config:
     api_key: SecretStr | None
     protocol: Protocol = "openai"
     region: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: Any = DEFAULT_TIMEOUT
     max_retries: int = DEFAULT_MAX_RETRIES
     max_event_bytes: int = MAX_EVENT_BYTES

@@ -34,6 +34,7 @@ from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
 import httpx
 
+from modelstudio_core.config import is_loopback
 from modelstudio_core.errors import ConfigurationError
 
 MAX_CONNECTIONS = 1000  # requests under way at once; more wait for as long as the pool timeout allows
@@ -83,8 +84,11 @@ def _settings(url: httpx.URL) -> dict[str, Any]:
 def proxy_for(url: httpx.URL) -> str | None:
     """The proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY mean for `url`, as an httpx.Client reads them.
 
-    httpx itself ignores these variables once it is given a transport.
+    httpx itself ignores these variables once it is given a transport. Beyond what it does, this machine is never
+    reached through a proxy: the way would be plain http over another machine, with the key.
     """
+    if is_loopback(str(url)):
+        return None
     known = urllib.request.getproxies()
     proxy = known.get(url.scheme) or known.get("all")
     if not proxy or any(_exempt(url, entry.strip()) for entry in known.get("no", "").split(",")):

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from modelstudio_core.types import ChatResult
@@ -108,23 +108,23 @@ class ModelStudioError(Exception):
         self.args = (self.message,)
         try:
             self.body = _redacted(self.body, secret)
+            self.partial = _redacted(self.partial, secret)
         except RecursionError:  # deeply nested, and asked for deep down in a stack
-            self.body = _REDACTED
-        if self.code is not None:
-            self.code = self.code.replace(secret, _REDACTED)
-        if self.response is not None:
-            headers = {name: value.replace(secret, _REDACTED) for name, value in self.response.headers.items()}
-            self.response = replace(self.response, headers=headers, text=self.response.text.replace(secret, _REDACTED))
-        if self.request_id is not None:
-            self.request_id = self.request_id.replace(secret, _REDACTED)
+            self.body = self.partial = None
+        self.code = _redacted(self.code, secret)
+        self.request_id = _redacted(self.request_id, secret)
+        self.response = _redacted(self.response, secret)
         for cause in _behind(self):
             cause.args = tuple(_redacted(argument, secret) for argument in cause.args)
 
     def without_frames(self: ErrorT) -> ErrorT:
-        """This error without the frames it came through, and those of its causes."""
-        for cause in _behind(self):
-            cause.__traceback__ = None
-        return self.with_traceback(None)
+        """This error without the frames it came through, those of its causes, and what is behind it and not shown."""
+        links: list[BaseException] = [self, *_behind(self)]
+        for link in links:
+            link.__traceback__ = None
+            if link.__suppress_context__:
+                link.__context__ = None
+        return self
 
     def recast(self, cls: type[ErrorT]) -> ErrorT:
         """This error as one of `cls`, a subclass of its own class: same fields, cause and traceback."""
@@ -157,8 +157,12 @@ def _redacted(value: Any, secret: str) -> Any:
         return value.replace(secret, _REDACTED)
     if isinstance(value, Mapping):
         return {_redacted(key, secret): _redacted(item, secret) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_redacted(item, secret) for item in value]
+    if isinstance(value, (list, tuple)):
+        return type(value)(_redacted(item, secret) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {field.name: getattr(value, field.name) for field in fields(value)}
+        clean = {name: _redacted(item, secret) for name, item in found.items()}
+        return value if clean == found else replace(value, **clean)
     return value
 
 

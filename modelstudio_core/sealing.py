@@ -23,14 +23,8 @@ _SALT_BYTES = 16
 
 
 def seal(state: dict[Any, Any]) -> dict[Any, Any]:
-    """A pydantic state without the key and without what private attributes hold.
-
-    Raises TypeError for an injected HTTP client, whose connections cannot travel.
-    """
+    """A pydantic state without the key and without what private attributes hold."""
     fields = dict(state["__dict__"])
-    for name in ("http_client", "http_async_client"):
-        if fields.get(name) is not None:
-            raise TypeError(f"a model with {name}= cannot be pickled: make it where it is used")
     key = fields.get("api_key")
     fields["api_key"] = None
     private = dict.fromkeys(state.get("__pydantic_private__") or (), None)

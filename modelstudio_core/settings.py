@@ -202,6 +202,9 @@ class ChatSettings(BaseModel):
         return SecretStr(key) if isinstance(key, str) else key
 
     def __getstate__(self) -> dict[Any, Any]:
+        for name in ("http_client", "http_async_client"):
+            if getattr(self, name) is not None:
+                raise TypeError(f"a model with {name}= cannot be pickled: make it where it is used")
         return seal(super().__getstate__())
 
     def __setstate__(self, state: dict[Any, Any]) -> None:

@@ -6,7 +6,7 @@ them, back. A codec turns a `ChatRequest` into bytes and bytes into `Delta`s. No
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -307,6 +307,27 @@ class WireCall:
     path: str
     headers: Mapping[str, str]
     body: bytes
+
+
+class SecretHeaders(Mapping[str, str]):
+    """Headers that may hold the key. Not a dict, whose content tools write down that show the locals of frames."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = dict(headers)
+
+    def __getitem__(self, name: str) -> str:
+        return self._headers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._headers)
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(self._headers)}>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1105,9 +1105,7 @@ PROXIES = {
         ("https://b.example/", "http://secure:2"),
         ("https://x.b.example/", None),
         ("http://localhost:9/", None),
-        ("http://x.localhost:9/", "http://web:1"),
         ("http://127.0.0.1:9/", None),
-        ("http://127.0.0.2:9/", "http://web:1"),
         ("http://[::1]:9/", None),
         ("http://c.example:8080/", None),
         ("http://c.example/", "http://web:1"),
@@ -1125,6 +1123,14 @@ def test_the_environments_proxies_mean_what_they_mean_to_an_httpx_client(
         pool = client._transport_for_url(httpx.URL(url))._pool  # type: ignore[attr-defined]
     theirs = getattr(pool, "_proxy_url", None)
     assert expected == (theirs and f"http://{theirs.host.decode()}:{theirs.port}")
+
+
+@pytest.mark.parametrize("host", ["localhost", "x.localhost", "127.0.0.1", "127.0.0.2", "[::1]"])
+def test_this_machine_is_never_reached_through_a_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """A key goes over plain http to this machine alone, so the way there leads over no other."""
+    monkeypatch.setenv("ALL_PROXY", "http://all:3")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert connections.proxy_for(httpx.URL(f"http://{host}:9/")) is None
 
 
 @pytest.mark.parametrize("no_proxy", ["*", "x.example,*"])

@@ -251,7 +251,7 @@ async def test_a_langgraph_agent_stopped_in_mid_stream() -> None:
         assert await agone(server)
 
 
-@pytest.mark.filterwarnings("ignore::pydantic.PydanticDeprecatedSince20")  # of LlamaIndex's own workflows
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of LlamaIndex's own workflows
 async def test_a_llama_index_agent_stopped_in_mid_stream() -> None:
     """Cancelling a run of a FunctionAgent leaves the model's stream."""
     dialect = DIALECTS["openai"]

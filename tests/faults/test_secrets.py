@@ -1,0 +1,328 @@
+"""A marked key is looked for wherever a model and what it gives can be written down, and is nowhere."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import pickle
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.load import dumpd, dumps
+from langchain_core.tracers.base import BaseTracer
+from langchain_core.tracers.schemas import Run
+from rich.console import Console
+from rich.traceback import Traceback
+
+from langchain_modelstudio import ChatModelStudio
+from llama_index_modelstudio import ModelStudio
+from modelstudio_core.errors import ConfigurationError, ModelStudioError
+from tests.faults.dialects import DIALECTS, REQUEST_ID, TEXT, Dialect
+from tests.faults.steps import KEY, error_event, good, pause, replied, reset, streamed
+from tests.faults.steps import begun as begun_bytes
+from tests.faults.ways import PROMPT, WAYS, Way
+from tests.loopback import Exchange, Loopback
+
+MAKERS: dict[str, Any] = {"langchain": ChatModelStudio, "llama_index": ModelStudio}
+every_adapter = pytest.mark.parametrize("adapter", MAKERS)
+HEADER = "header-mark-5ca1ab1e0ff1ce5ca1ab1e"
+"""A secret of a gateway, in a header of the user's own."""
+
+
+def shows_no_secret(text: str) -> None:
+    """Neither the key, nor a piece of it that would help to find it, nor the header."""
+    for secret in (KEY, HEADER):
+        for at in range(4, len(secret) - 12):
+            assert secret[at : at + 12] not in text
+
+
+# ---------------------------------------------------------------- the object
+
+WRITTEN: dict[str, Callable[[Any], Any]] = {
+    "repr": repr,
+    "str": str,
+    "format": lambda llm: f"{llm}",
+    "dict": lambda llm: (llm.asdict if isinstance(llm, ChatModelStudio) else llm.dict)(),
+    "vars": lambda llm: repr(vars(without_headers(llm))),
+    "iteration": lambda llm: [item for item in llm if item[0] != "default_headers"],
+    "model_dump": lambda llm: llm.model_dump(),
+    "model_dump as JSON": lambda llm: llm.model_dump(mode="json"),
+    "model_dump_json": lambda llm: llm.model_dump_json(),
+    "the values of model_dump": lambda llm: [getattr(v, "get_secret_value", str)() for v in llm.model_dump().values()],
+    "schema": lambda llm: type(llm).model_json_schema(mode="serialization"),
+    "pickle": lambda llm: pickle.dumps(without_headers(llm)),
+    "a pickled binding": lambda llm: pickle.dumps(without_headers(llm).bind(stop=["x"])),
+    "to_json": lambda llm: llm.to_json(),
+    "to_dict": lambda llm: llm.to_dict(),
+    "dumps": dumps,
+    "dumpd": dumpd,
+    "the cache's key": lambda llm: llm._get_llm_string(),
+    "identifying": lambda llm: (llm._identifying_params, llm._get_invocation_params(), llm._get_ls_params()),
+    "metadata": lambda llm: llm.metadata,
+    "rich": lambda llm: rendered(llm),
+    "the client": lambda llm: (llm.core_client(), llm.core_client().config, llm.core_client().transport),
+    "a copy": lambda llm: copy.deepcopy(llm),
+}
+OF = {
+    "langchain": WRITTEN.keys() - {"to_dict", "schema"},
+    "llama_index": WRITTEN.keys() - {"a pickled binding", "dumps", "dumpd", "the cache's key", "identifying", "schema"},
+}
+
+
+def without_headers(llm: Any) -> Any:
+    """Headers travel in a pickle: a worker needs them, and has them from nowhere else."""
+    return llm.model_copy(update={"default_headers": None})
+
+
+def rendered(value: Any) -> str:
+    out = StringIO()
+    Console(file=out, width=400).print(value)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("adapter", "how"), [(adapter, how) for adapter, hows in OF.items() for how in sorted(hows)])
+def test_an_object_written_down_shows_no_key(adapter: str, how: str) -> None:
+    """Whatever way a used model is written down."""
+    with Loopback(lambda exchange: good(exchange, DIALECTS["openai"])) as server:
+        llm = MAKERS[adapter](
+            model="qwen-plus", base_url=server.url, api_key=KEY, default_headers={"x-gateway": HEADER}
+        )
+        next(way for way in WAYS if way.make is MAKERS[adapter]).run(llm)
+        assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+        assert server.requests[0].headers["x-gateway"] == HEADER
+        shows_no_secret(str(WRITTEN[how](llm)))
+
+
+@every_adapter
+@pytest.mark.parametrize("bad", [{"temperature": []}, {"nonsense": 1}, {"timeout": -1}, {"region": "nowhere"}])
+def test_a_refused_argument_shows_no_key(adapter: str, bad: dict[str, Any]) -> None:
+    """An object that cannot be made does not tell with which key."""
+    with pytest.raises(Exception, match=r".") as raised:
+        MAKERS[adapter](model="qwen-plus", api_key=KEY, default_headers={"x-gateway": HEADER}, **bad)
+    shows_no_secret(f"{raised.value!r} {raised.value}")
+
+
+# ---------------------------------------------------------------- what a call leaves behind
+
+
+class Keeps(BaseTracer):
+    """A tracer that keeps all it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def _persist_run(self, run: Run) -> None:
+        self.told.append(run.model_dump_json())
+
+    def on_chat_model_start(self, serialized: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        self.told.append(json.dumps(serialized, default=repr) + repr(kwargs))
+        return super().on_chat_model_start(serialized, *args, **kwargs)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way.make is ChatModelStudio], ids=lambda way: way.name)
+@pytest.mark.parametrize("fails", [False, True])
+async def test_traces_show_no_key(way: Way, fails: bool) -> None:
+    """Tracers are told the model, its settings, the answer and the error, and none of it has the key."""
+    dialect = DIALECTS["openai"]
+    tracer = Keeps()
+    with Loopback(lambda exchange: (echoes if fails else good)(exchange, dialect)) as server:
+        llm = ChatModelStudio(
+            model="qwen-plus", base_url=server.url, api_key=KEY, callbacks=[tracer],
+            default_headers={"x-gateway": HEADER}, cache=InMemoryCache(), max_retries=0,
+        )  # fmt: skip
+        await way(llm)
+        assert len(tracer.told) >= 2
+        shows_no_secret("".join(tracer.told) + repr(vars(llm.cache)))
+
+
+def echoes(exchange: Exchange, dialect: Dialect) -> None:
+    """A server that repeats the key wherever it can."""
+    value = dialect.error(f"Invalid-{KEY}", f"No such key: {KEY}", request_id=f"{REQUEST_ID} {KEY}")
+    headers = {"content-type": "application/json", "x-key": KEY, f"x-{KEY}": "1", "retry-after": "0"}
+    replied(401, json.dumps(value).encode(), headers)(exchange, dialect)
+
+
+ECHOES: dict[str, tuple[Any, ...]] = {
+    "in an error": (echoes,),
+    "in a page": (replied(403, f"<html>{KEY}</html>".encode(), {"content-type": "text/html"}),),
+    "in a redirect": (replied(307, b"", {"location": f"https://elsewhere.invalid/?key={KEY}"}),),
+    "in a body that is none": (replied(200, f"key={KEY}".encode()),),
+    "in an error event": streamed(begun_bytes, error_event(401, "x", "x", f"Expired: {KEY}")),
+    "in an event of another shape": streamed(begun_bytes, lambda it: it.event(json.dumps({"x": KEY}).encode())),
+    "in an event that is no JSON": streamed(begun_bytes, lambda it: it.event(KEY.encode())),
+    "before a reset": (*streamed(lambda it: f": {KEY}\n\n".encode())[:-1], pause, reset),
+}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
+@pytest.mark.parametrize("steps", ECHOES.values(), ids=list(ECHOES))
+async def test_an_error_shows_no_key_that_a_server_repeats(
+    steps: tuple[Any, ...], dialect: Dialect, way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither in itself, nor in its causes, nor in the locals of any frame on its traceback, nor in a log."""
+    caplog.set_level(logging.DEBUG)
+
+    def script(exchange: Exchange) -> None:
+        for step in steps:
+            step(exchange, dialect)
+
+    with Loopback(script) as server:
+        llm = way.make(
+            model="qwen-plus", base_url=server.url, api_key=KEY, protocol=dialect.name, streaming=way.streams,
+            max_retries=0, default_headers={"x-gateway": HEADER},
+        )  # fmt: skip
+        heard = await way(llm)
+    error = heard.error
+    assert error is not None
+    shows_no_secret("".join(written_errors(error)))
+    ours = [record for record in caplog.records if record.name.startswith("modelstudio")]
+    assert ours
+    shows_no_secret("".join(f"{record.getMessage()} {record.args} {vars(record)}" for record in ours))
+
+
+def written_errors(error: BaseException) -> Iterator[str]:
+    """An error in every form in which tools show it."""
+    yield repr(error) + str(error) + repr(error.__dict__) + repr(error.args)
+    yield repr(pickle.dumps(error))
+    yield "".join(traceback.format_exception(error))
+    yield "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    out = StringIO()
+    kind, trace = type(error), error.__traceback__
+    Console(file=out, width=300).print(
+        Traceback.from_exception(kind, error, trace, show_locals=True, locals_max_string=999)
+    )
+    yield out.getvalue()
+    info = pytest.ExceptionInfo.from_exc_info((kind, error, trace))  # type: ignore[arg-type]
+    yield str(info.getrepr(showlocals=True, funcargs=True, chain=True))
+    link: BaseException | None = error
+    while link is not None:
+        yield repr(link) + repr(vars(link)) + repr(getattr(link, "request", None) and vars(link.request))
+        link = link.__cause__ or link.__context__
+
+
+@every_adapter
+def test_an_interrupt_in_the_middle_of_a_call_shows_no_key(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no error of ours passes through frames that have no key among their locals."""
+    way = next(way for way in WAYS if way.make is MAKERS[adapter])
+
+    def interrupted(_: Exchange) -> None:
+        raise AssertionError
+
+    with Loopback(interrupted) as server:
+        llm = MAKERS[adapter](model="qwen-plus", base_url=server.url, api_key=KEY)
+        transport = llm.core_client().transport
+
+        def interrupt(*_: Any) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("modelstudio_core.connections.ConnectionStack.handle_request", interrupt)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            way.ask(llm, None)  # type: ignore[arg-type]
+        del transport
+    shown = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+    ours = [
+        frame for frame in shown.stack if "modelstudio" in frame.filename and "tests" not in Path(frame.filename).parts
+    ]
+    assert ours
+    for frame in ours:
+        shows_no_secret(repr(frame.locals))
+
+
+# ---------------------------------------------------------------- logs
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+async def test_logs_tell_of_a_call_without_the_key_and_without_a_word_of_it(
+    way: Way, dialect: Dialect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At any level, of any logger, httpx's too: no key, no question, no answer; but a request id."""
+    caplog.set_level(1)
+    with Loopback(lambda exchange: good(exchange, dialect)) as server:
+        llm = way.make(model="qwen-plus", base_url=server.url, api_key=KEY, protocol=dialect.name)
+        assert (await way(llm)).text == TEXT
+    told = "".join(f"{record.getMessage()} {record.args} {record.exc_text}" for record in caplog.records)
+    shows_no_secret(told)
+    assert PROMPT not in told
+    assert "scatters" not in told
+    ours = [record.getMessage() for record in caplog.records if record.name == "modelstudio_core"]
+    assert any(REQUEST_ID in line for line in ours)
+
+
+# ---------------------------------------------------------------- where the key goes
+
+FORBIDDEN = [
+    "http://example.com/v1",
+    "http://10.0.0.1:8000",
+    "http://localhost.example.com",
+    "http://127.0.0.1.example.com",
+    "http://example.com.localhost.example.com",
+    "http://0.0.0.0:8000",
+    "http://[2001:db8::1]/v1",
+    "http://128.0.0.1",
+    "http://127.1.example",
+]
+
+
+@every_adapter
+@pytest.mark.parametrize("url", FORBIDDEN)
+@pytest.mark.parametrize("by_environment", [True, False], ids=["environment", "argument"])
+def test_the_key_is_not_sent_over_plain_http(
+    by_environment: bool, url: str, adapter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But to this machine: anything else is refused when the object is made."""
+    if by_environment:
+        monkeypatch.setenv("DASHSCOPE_BASE_URL", url)
+    given = {} if by_environment else {"base_url": url}
+    with pytest.raises(ConfigurationError, match="plain http"):
+        MAKERS[adapter](model="qwen-plus", api_key=KEY, **given)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_the_key_does_not_follow_a_redirect(status: int, way: Way) -> None:
+    """The server that is redirected to hears nothing."""
+    dialect = DIALECTS["openai"]
+    with Loopback(lambda exchange: good(exchange, dialect)) as other:
+        target = f"http://localhost:{other.port}/v1/chat/completions"
+        moved = replied(status, b"", {"location": target})
+        with Loopback(lambda exchange: moved(exchange, dialect)) as server:
+            heard = await way(way.make(model="qwen-plus", base_url=server.url, api_key=KEY))
+        assert isinstance(heard.error, ModelStudioError)
+        assert other.connections == 0
+
+
+@pytest.mark.parametrize("scheme", ["http", "all"])
+async def test_a_key_for_this_machine_goes_through_no_proxy(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way to loopback is plain http, so it may not lead over another machine."""
+    dialect = DIALECTS["openai"]
+    with Loopback(lambda exchange: good(exchange, dialect)) as server, Loopback(lambda exchange: None) as proxy:
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        for way in WAYS:
+            heard = await way(way.make(model="qwen-plus", base_url=server.url, api_key=KEY))
+            assert (heard.text, heard.error) == (TEXT, None)
+        assert proxy.connections == 0
+
+
+# ---------------------------------------------------------------- cassettes
+
+
+def test_cassettes_hold_no_key() -> None:
+    """No recorded exchange has an authorization, a cookie, or anything that looks like a key."""
+    root = Path(__file__).parents[2] / "cassettes"
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"sk-[A-Za-z0-9]{8}|(?i:authorization|set-cookie|bearer )", text), path

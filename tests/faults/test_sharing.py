@@ -1,0 +1,364 @@
+"""One model object among threads, tasks, event loops, processes and copies: each gets its own answer, nothing stays."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import logging
+import os
+import pickle
+import re
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from llama_index.core.llms import ChatMessage
+
+from langchain_modelstudio import ChatModelStudio
+from llama_index_modelstudio import ModelStudio
+from modelstudio_core import connections
+from modelstudio_core.errors import ConfigurationError
+from tests.faults.dialects import DIALECTS, PIECES, TEXT, Dialect
+from tests.faults.steps import EVENT_STREAM, KEY, good, streamed
+from tests.loopback import Exchange, Loopback
+
+every_protocol = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
+MAKERS: dict[str, Any] = {"langchain": ChatModelStudio, "llama_index": ModelStudio}
+every_adapter = pytest.mark.parametrize("adapter", MAKERS)
+BIG = 20
+
+
+def echo(dialect: Dialect) -> Callable[[Exchange], None]:
+    """A server that streams back the number it was asked, in many pieces."""
+
+    def script(exchange: Exchange) -> None:
+        number = re.search(rb"number (\d+)\.", exchange.request.body)
+        assert number is not None
+        said = number.group(1).decode()
+        for step in streamed(*[lambda it: it.said(f"{said},")] * BIG, lambda it: it.last() + it.done):
+            step(exchange, dialect)
+
+    return script
+
+
+def answer(number: int) -> str:
+    return f"{number}," * BIG
+
+
+def ask(llm: Any, number: int) -> str:
+    """A streamed answer, of either adapter."""
+    prompt = f"number {number}."
+    if isinstance(llm, ChatModelStudio):
+        return "".join(chunk.text for chunk in llm.stream(prompt))
+    return "".join(response.delta or "" for response in llm.stream_chat([ChatMessage(prompt)]))
+
+
+async def aask(llm: Any, number: int) -> str:
+    prompt = f"number {number}."
+    if isinstance(llm, ChatModelStudio):
+        return "".join([chunk.text async for chunk in llm.astream(prompt)])
+    return "".join([response.delta or "" async for response in await llm.astream_chat([ChatMessage(prompt)])])
+
+
+def descriptors() -> int:
+    gc.collect()
+    return len(os.listdir("/dev/fd"))
+
+
+@pytest.fixture
+def no_descriptor_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As many descriptors are open after a test as before it."""
+    monkeypatch.setattr(connections, "_stack", None)
+    before = descriptors()
+    yield
+    deadline = time.monotonic() + 2
+    while (left := descriptors()) > before and time.monotonic() < deadline:
+        time.sleep(0.02)  # the server's threads may still be closing theirs
+    assert left <= before
+
+
+def model(adapter: str, server: Loopback, dialect: Dialect, **settings: Any) -> Any:
+    return MAKERS[adapter](model="qwen-plus", base_url=server.url, protocol=dialect.name, timeout=60, **settings)
+
+
+# ---------------------------------------------------------------- threads, tasks, loops
+
+
+@every_protocol
+@every_adapter
+@pytest.mark.usefixtures("no_descriptor_leaks")
+def test_64_threads(adapter: str, dialect: Dialect) -> None:
+    """64 threads share an object: each gets its own answers, and there are no more connections than threads."""
+    with Loopback(echo(dialect)) as server:
+        with model(adapter, server, dialect) as llm, ThreadPoolExecutor(64) as threads:
+            assert list(threads.map(lambda number: ask(llm, number), range(256))) == [*map(answer, range(256))]
+        assert server.connections <= 64
+        assert server.wait_until(lambda it: it.open_connections == 0)
+
+
+@every_adapter
+@pytest.mark.usefixtures("no_descriptor_leaks")
+async def test_500_concurrent_streams(adapter: str) -> None:
+    """500 async streams at once: each gets its own answer, and all connections close with the object."""
+    dialect = DIALECTS["openai"]
+    with Loopback(echo(dialect)) as server:
+        async with model(adapter, server, dialect) as llm:
+            found = await asyncio.gather(*(aask(llm, number) for number in range(500)))
+        assert found == [*map(answer, range(500))]
+        assert await asyncio.to_thread(server.wait_until, lambda it: it.open_connections == 0, 5)
+
+
+@every_protocol
+@every_adapter
+@pytest.mark.usefixtures("no_descriptor_leaks")
+def test_100_event_loops(adapter: str, dialect: Dialect) -> None:
+    """100 loops one after another, the half of them with a stream that is left: no "Event loop is closed"."""
+
+    async def one(number: int) -> str:
+        if number % 2:
+            async for _ in (
+                llm.astream(f"number {number}.")
+                if adapter == "langchain"
+                else await llm.astream_chat([ChatMessage(f"number {number}.")])
+            ):
+                break
+        return await aask(llm, number)
+
+    with Loopback(echo(dialect)) as server:
+        llm = model(adapter, server, dialect)
+        assert [asyncio.run(one(number)) for number in range(100)] == [*map(answer, range(100))]
+        assert server.wait_until(lambda it: it.open_connections == 0)
+        llm.close()
+
+
+@pytest.mark.usefixtures("no_descriptor_leaks")
+def test_threads_with_loops_of_their_own() -> None:
+    """Eight threads with an event loop each, and sync calls beside them."""
+    dialect = DIALECTS["openai"]
+    with Loopback(echo(dialect)) as server, model("langchain", server, dialect) as llm:
+
+        def work(number: int) -> tuple[str, str]:
+            return asyncio.run(aask(llm, number)), ask(llm, number)
+
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(work, range(40)))
+        assert found == [(answer(number), answer(number)) for number in range(40)]
+
+
+@pytest.mark.usefixtures("no_descriptor_leaks")
+def test_closing_in_the_middle_of_others() -> None:
+    """One object is closed while others stream: theirs go on, and it opens new connections when it is used again."""
+    dialect = DIALECTS["openai"]
+    with Loopback(echo(dialect)) as server:
+        first, second = (model("langchain", server, dialect) for _ in range(2))
+        stream = second.stream("number 7.")
+        next(stream)
+        first.close()
+        second.close()
+        assert "".join(chunk.text for chunk in stream) == answer(7)[2:]
+        assert ask(first, 8) == answer(8)
+        first.close()
+        second.close()
+        assert server.wait_until(lambda it: it.open_connections == 0)
+
+
+# ---------------------------------------------------------------- fork
+
+
+@pytest.mark.parametrize(("adapter", "protocol"), [("langchain", "openai"), ("llama_index", "dashscope")])
+def test_a_fork_in_the_middle_of_an_answer(adapter: str, protocol: str) -> None:
+    """The child asks anew and leaves; the parent's answer goes on to its end."""
+    dialect = DIALECTS[protocol]
+    with Loopback(slowly(dialect)) as server:
+        script = f"""
+        import os, sys, warnings
+        from llama_index.core.llms import ChatMessage
+        from tests.faults.test_sharing import MAKERS, ask, answer
+        llm = MAKERS[{adapter!r}](model="qwen-plus", base_url={server.url!r}, protocol={dialect.name!r})
+        assert ask(llm, 1) == answer(1)
+        if {adapter!r} == "langchain":
+            texts = (chunk.text for chunk in llm.stream("number 2."))
+        else:
+            texts = (response.delta or "" for response in llm.stream_chat([ChatMessage("number 2.")]))
+        begun = next(texts)
+        child = os.fork()
+        if not child:
+            ok = ask(llm, 3) == answer(3)
+            del texts
+            llm.close()
+            sys.exit(0 if ok else 7)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, status
+        assert begun + "".join(texts) == answer(2)
+        assert ask(llm, 4) == answer(4)
+        """
+        ran = subprocess.run(
+            [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(script)],
+            capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def slowly(dialect: Dialect) -> Callable[[Exchange], None]:
+    """Like `echo`, with a moment before the last pieces."""
+
+    def script(exchange: Exchange) -> None:
+        number = re.search(rb"number (\d+)\.", exchange.request.body)
+        assert number is not None
+        exchange.send_head(200, EVENT_STREAM)
+        for at in range(BIG):
+            exchange.send_chunk(dialect.said(f"{number.group(1).decode()},"))
+            if at == 2:
+                exchange.wait(0.2)
+        exchange.send_chunk(dialect.last() + dialect.done)
+        exchange.end()
+
+    return script
+
+
+# ---------------------------------------------------------------- copies
+
+
+def healthy(dialect: Dialect) -> Callable[[Exchange], None]:
+    return lambda exchange: good(exchange, dialect)
+
+
+@every_adapter
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda llm: llm.model_copy(deep=True)])
+def test_a_copy_of_a_used_model(duplicate: Callable[[Any], Any], adapter: str) -> None:
+    """Copies answer, with the same key, and share the connections."""
+    dialect = DIALECTS["openai"]
+    with Loopback(healthy(dialect)) as server, model(adapter, server, dialect, api_key=KEY) as llm:
+        assert ask(llm, 1) == TEXT
+        again = duplicate(llm)
+        assert ask(again, 1) == TEXT
+        assert server.requests[-1].headers["authorization"] == f"Bearer {KEY}"
+        assert server.connections == 1
+
+
+@every_adapter
+def test_a_copy_shares_an_injected_client(adapter: str) -> None:
+    """An injected client is its maker's: a deep copy uses the same one."""
+    dialect = DIALECTS["openai"]
+    with Loopback(healthy(dialect)) as server, httpx.Client() as client:
+        llm = model(adapter, server, dialect, http_client=client)
+        again = copy.deepcopy(llm)
+        assert again.http_client is client
+        assert ask(again, 1) == TEXT
+        with pytest.raises(TypeError, match="http_client"):
+            pickle.dumps(llm)
+
+
+# ---------------------------------------------------------------- pickles
+
+
+def pickled(adapter: str, server: Loopback, monkeypatch: pytest.MonkeyPatch, *, by_environment: bool) -> bytes:
+    """A used model with a key, which was given or found."""
+    if by_environment:
+        monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
+    llm = model(adapter, server, DIALECTS["openai"], temperature=0.5, **({} if by_environment else {"api_key": KEY}))
+    assert ask(llm, 1) == TEXT
+    data = pickle.dumps(llm)
+    assert KEY.encode() not in data
+    assert KEY[8:].encode() not in data
+    return data
+
+
+@every_adapter
+@pytest.mark.parametrize("by_environment", [True, False], ids=["found", "given"])
+def test_a_pickle_wakes_with_the_key_of_its_new_place(
+    by_environment: bool, adapter: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pickle carries no key. It reads DASHSCOPE_API_KEY where it wakes; another key than it had is a warning."""
+    with Loopback(healthy(DIALECTS["openai"])) as server:
+        data = pickled(adapter, server, monkeypatch, by_environment=by_environment)
+        for key, warned in ((KEY, False), ("sk-another-key-0123456789", True)):
+            caplog.clear()
+            monkeypatch.setenv("DASHSCOPE_API_KEY", key)
+            again = pickle.loads(data)
+            assert ask(again, 1) == TEXT
+            assert server.requests[-1].headers["authorization"] == f"Bearer {key}"
+            assert again.temperature == 0.5
+            told = [record for record in caplog.records if record.levelno == logging.WARNING]
+            assert len(told) == warned
+            assert all("another key" in record.getMessage() for record in told)
+            assert key not in caplog.text
+            assert KEY not in caplog.text
+
+
+@every_adapter
+def test_a_pickle_without_a_key_in_its_new_place(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no key, waking says so."""
+    with Loopback(healthy(DIALECTS["openai"])) as server:
+        data = pickled(adapter, server, monkeypatch, by_environment=False)
+    with pytest.raises(ConfigurationError, match="DASHSCOPE_API_KEY") as raised:
+        pickle.loads(data)
+    assert type(raised.value) is MAKERS[adapter].configuration_error
+
+
+@every_adapter
+def test_a_pickle_of_a_model_that_never_had_a_key(adapter: str) -> None:
+    """Towards loopback no key is needed, before and after."""
+    with Loopback(healthy(DIALECTS["openai"])) as server:
+        llm = model(adapter, server, DIALECTS["openai"])
+        assert ask(pickle.loads(pickle.dumps(llm)), 1) == TEXT
+
+
+def test_two_pickles_of_one_model_share_no_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key's hash is salted: equal keys cannot be told from equal pickles."""
+    llm = ChatModelStudio(model="qwen-plus", api_key=KEY)
+    assert pickle.dumps(llm) != pickle.dumps(llm)
+
+
+def test_a_pickle_of_what_a_model_is_bound_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains and bindings around a model carry no key either."""
+    bound = ChatModelStudio(model="qwen-plus", api_key=KEY).bind(stop=["."]).with_retry()
+    assert KEY.encode() not in pickle.dumps(bound)
+
+
+def test_threads_that_wait_are_woken_by_close() -> None:
+    """Closing a stream from another thread ends it there, at once, as an error, not as a short answer."""
+    dialect = DIALECTS["openai"]
+
+    def script(exchange: Exchange) -> None:
+        exchange.send_head(200, EVENT_STREAM)
+        exchange.send_chunk(dialect.said(*PIECES[:2]))
+        exchange.client_gone(20)
+        exchange.close()
+
+    with Loopback(script) as server, model("langchain", server, dialect) as llm:
+        client = llm.core_client()
+        opened: list[Any] = []
+        original = client.transport.open
+
+        def remember(*args: Any) -> Any:
+            opened.append(original(*args))
+            return opened[-1]
+
+        client.transport.open = remember
+        found: list[Any] = []
+
+        def read() -> None:
+            try:
+                found.append(ask(llm, 1))
+            except Exception as error:
+                found.append(error)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        assert server.wait_until(lambda _: bool(opened))
+        time.sleep(0.05)
+        opened[0].close()
+        thread.join(2)
+        assert not thread.is_alive()
+        assert isinstance(found[0], Exception)
+        assert found[0].partial.choices[0].text == "".join(PIECES[:2])  # type: ignore[attr-defined]
