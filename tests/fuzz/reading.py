@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from modelstudio_core.accumulate import fold
 from modelstudio_core.client import CODECS
@@ -76,3 +77,25 @@ def _reading(deltas: list[Delta], error: ModelStudioError | None) -> Reading:
     assert isinstance(error.status_code, int | None)
     pickle.loads(pickle.dumps(error))
     return Reading(repr(result), f"{type(error).__name__}: {error}")
+
+
+# ---------------------------------------------------------------- one input of the fuzzer
+
+CORPUS = Path(__file__).parent / "corpus"
+_PROTOCOLS = ("openai", "dashscope")
+
+
+def one_input(data: bytes) -> None:
+    """Read all but the first byte, which says by which protocol, how it is read, and in which pieces."""
+    if not data:
+        return
+    how, sent = data[0], data[1:]
+    protocol = _PROTOCOLS[how & 1]
+    match (how >> 1) & 3:
+        case 0 | 1:
+            torn = read_stream(protocol, pieces(sent, [1 + (how >> 3)] * (len(sent) + 1)))
+            assert torn == read_stream(protocol, [sent] if sent else [])
+        case 2:
+            read_whole(protocol, sent)
+        case _:
+            read_error(protocol, sent, 300 + (how >> 3) * 7)
