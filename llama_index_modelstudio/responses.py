@@ -22,6 +22,7 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
+from llama_index_modelstudio.copies import chat_message, chat_response, text_block, thinking_block
 from modelstudio_core.accumulate import Accumulator
 from modelstudio_core.growing import GrowingObject
 from modelstudio_core.types import (
@@ -167,11 +168,11 @@ class Responses:
         self._accumulator.add(delta)
         if isinstance(delta, TextDelta):
             self._text += delta.text
-            self._content = TextBlock(text=self._text)
+            self._content = text_block(text=self._text)
             return self._response(delta.text, self._extra)
         if isinstance(delta, ReasoningDelta):
             self._reasoning += delta.text
-            self._thought = ThinkingBlock(content=self._reasoning)
+            self._thought = thinking_block(content=self._reasoning)
             self._extra = {"reasoning_content": self._reasoning}
             return self._response("", {"thinking_delta": delta.text, **self._extra})
         if isinstance(delta, ToolCallDelta):
@@ -203,10 +204,9 @@ class Responses:
             named = [call for _, call in sorted(self._calls.items()) if call.block is not None]
             blocks += [call.block for call in named if call.block is not None]
             kwargs["tool_calls"] = [_legacy(call.id, call.name, call.arguments.text) for call in named]
-        message = ChatMessage(role=MessageRole.ASSISTANT, additional_kwargs=kwargs, blocks=blocks)
-        if self._extras:
-            extra = {**self._extras, **extra}
-        return ChatResponse(message=message, raw=self._raw, delta=delta, additional_kwargs=extra)
+        message = chat_message(role=MessageRole.ASSISTANT, additional_kwargs=kwargs, blocks=blocks)
+        extra = {**self._extras, **extra}
+        return chat_response(message=message, raw=self._raw, delta=delta, additional_kwargs=extra)
 
 
 class _Call:

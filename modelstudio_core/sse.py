@@ -9,10 +9,12 @@ UTF-8 character, and only a whole one is decoded.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
+_NATIVE = re.compile(rb"(?:id:[^\r\n]*\n)?event:result\n:HTTP_STATUS/200\ndata:(?! )([^\r\n]*)\n\n")
 _STATUS, _STATUS_FIELD = b":HTTP_STATUS/", b"status:"
 
 
@@ -55,8 +57,8 @@ class EventDecoder:
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """The events that `data` completes."""
-        if self._is_one_event(data):  # as most servers send it
-            return [ServerSentEvent(data[6:-2])]
+        if (event := self._as_one_event(data)) is not None:
+            return [event]
         if self._held is not None:
             data = self._without_bom(self._held + data)
         if self._skip_lf or b"\r" in data:
@@ -72,14 +74,14 @@ class EventDecoder:
                 lines[0] = bytes(self._line)
                 self._line = bytearray()
             for line in lines:
-                if line:
-                    self._read_line(line)
-                    if self.overflowed:
-                        return events
-                else:
+                if not line:
                     if self._data is not None:
                         events.append(self._take_event())
                     self._name, self._status = "", None
+                else:
+                    self._read_line(line)
+                    if self.overflowed:
+                        return events
         if rest:
             self._line += rest
             self.overflowed = len(self._line) + len(self._data or b"") > self.max_event_bytes
@@ -92,18 +94,25 @@ class EventDecoder:
             self._line = bytearray()
         return self._take_event() if self._data is not None and not self.overflowed else None
 
-    def _is_one_event(self, data: bytes) -> bool:
-        """Whether nothing is unfinished and `data` is one whole event of one data line, with LF."""
-        return (
-            data.startswith(b"data: ")
-            and data.find(b"\n") == len(data) - 2
-            and data.endswith(b"\n\n")
-            and b"\r" not in data
-            and len(data) <= self.max_event_bytes
-            and self._held is None
-            and not (self._line or self._data or self._name or self._skip_lf or self.overflowed)
-            and self._status is None
-        )
+    def _as_one_event(self, data: bytes) -> ServerSentEvent | None:
+        """The event where nothing is unfinished and `data` is one whole event in the form that the service gives it,
+        as nearly all reads are."""
+        if (
+            self._held is not None
+            or self._line
+            or self._data is not None
+            or self._name
+            or self._status is not None
+            or self._skip_lf
+            or self.overflowed
+            or len(data) > self.max_event_bytes
+        ):
+            return None
+        if data.startswith(b"data: "):
+            alone = data.find(b"\n") == len(data) - 2 and data.endswith(b"\n\n") and b"\r" not in data
+            return ServerSentEvent(data[6:-2]) if alone else None
+        native = _NATIVE.fullmatch(data)
+        return None if native is None else ServerSentEvent(native[1], "result", 200)
 
     def _without_bom(self, data: bytes) -> bytes:
         if len(data) < len(_BOM) and _BOM.startswith(data):
@@ -122,8 +131,7 @@ class EventDecoder:
 
     def _read_line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
-            value = line[6:] if line[5:6] == b" " else line[5:]
-            self._add_data(value)
+            self._add_data(line[6:] if line.startswith(b" ", 5) else line[5:])
         elif line.startswith(b"event:"):
             self._name = line[6:].strip().decode("utf-8", "replace")
         elif line.startswith((_STATUS, _STATUS_FIELD)):

@@ -116,14 +116,16 @@ class _Reader:
         output, usage = value.get("output"), value.get("usage")
         if output is None and usage is None:
             raise ProtocolError(f"the service sent an object with neither output nor usage nor error: {value!r:.200}")
-        output = {} if output is None else output
-        if not isinstance(output, dict):
+        if output is None:
+            output = {}
+        elif not isinstance(output, dict):
             raise ProtocolError(f"output is not an object but {output!r:.100}")
         if not writer.answered:
             writer.response(None, request_id_of(head, value), output.get("model_name") or self._model, None, None)
-        for name in ("search_info", "tool_info"):
-            if extra := output.get(name):
-                writer.extra(name, extra)
+        if extra := output.get("search_info"):
+            writer.extra("search_info", extra)
+        if extra := output.get("tool_info"):
+            writer.extra("tool_info", extra)
         choices = output.get("choices")
         if isinstance(choices, list):
             for position, choice in enumerate(choices):
@@ -144,7 +146,8 @@ class _Reader:
     def _choice(self, writer: DeltaWriter, choice: Any, position: int, output: Mapping[str, Any]) -> None:
         if not isinstance(choice, dict):
             raise ProtocolError(f"a choice is not an object but {choice!r:.100}")
-        index, message = choice.get("index"), choice.get("message") or {}
+        index = choice.get("index")
+        message = choice.get("message") or {}
         if not (index is None or isinstance(index, int)) or not isinstance(message, dict):
             raise ProtocolError(f"a choice without index or message: {choice!r:.100}")
         if index is None or index < 0:  # given by order
@@ -154,7 +157,9 @@ class _Reader:
         _read_message(writer, index, message, whole=self._whole)
         if logprobs := choice.get("logprobs"):
             writer.logprobs(index, logprobs)
-        writer.finish(index, choice.get("finish_reason") or output.get("finish_reason"))
+        reason = choice.get("finish_reason") or output.get("finish_reason")
+        if reason != "null":
+            writer.finish(index, reason)
 
 
 def _read_message(writer: DeltaWriter, index: int, message: Mapping[str, Any], *, whole: bool) -> None:

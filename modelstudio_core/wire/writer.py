@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
 
 from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTruncatedError
@@ -104,7 +103,7 @@ class DeltaWriter:
         self.out: list[Delta] = []
         self._choices: dict[int, _Choice] = {}
         self._extras: dict[str, Any] = {}
-        self._usage: Callable[[], Usage] | None = None
+        self._usage: tuple[Mapping[str, Any], Callable[[Mapping[str, Any]], Usage]] | None = None
         self._answered = False
 
     def take(self) -> list[Delta]:
@@ -237,16 +236,17 @@ class DeltaWriter:
 
     def usage(self, usage: Any, read: Callable[[Mapping[str, Any]], Usage]) -> None:
         """What was used so far. It may come with every event; `end`, or `spend`, reads the last and hands it on."""
-        if not isinstance(usage, Mapping):
+        if not isinstance(usage, dict):
             raise ProtocolError(f"usage is not an object but {usage!r:.100}")
-        self._usage = partial(read, usage)
+        self._usage = (usage, read)
 
     def spend(self) -> ModelStudioError | None:
         """Hand on the usage that is known, if any, since nothing more comes; the error where it cannot be read."""
-        usage, self._usage = self._usage, None
+        last, self._usage = self._usage, None
         try:
-            if usage is not None:
-                self.out.append(UsageDelta(usage()))
+            if last is not None:
+                usage, read = last
+                self.out.append(UsageDelta(read(usage)))
         except ProtocolError as error:
             return error
         return None

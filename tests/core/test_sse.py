@@ -156,7 +156,7 @@ OVER: list[tuple[str, bytes]] = [
     ("many data lines", b"data: 123456789\n" * 101),
     ("many empty data lines", b"data:\n" * (LIMIT + 2)),
     ("many bare data lines", b"data\n" * (LIMIT + 2)),
-    ("data lines and an open line", b"data: 123456789\n" * 60 + b"data: " + b"x" * 500),
+    ("data lines and an open line", b"data: 123456789\n" * 60 + b"data: " + b"x" * 700),
 ]
 
 
@@ -235,14 +235,26 @@ def test_what_is_written_is_read(events: list[tuple[str, str]]) -> None:
         b"id:1\r",
         b"\r",
         b"\xef",
-        b"x" * 50,
+        b"x" * 70,
     ],
 )
-@pytest.mark.parametrize("read", [b"data: b\n\n", b"data: \n\n", b"data: b\r\n\n", b"data: b\n\ndata: c\n\n"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        b"data: b\n\n",
+        b"data: \n\n",
+        b"data: b\r\n\n",
+        b"data: b\n\ndata: c\n\n",
+        b"id:1\nevent:result\n:HTTP_STATUS/200\ndata:b\n\n",
+        b"event:result\n:HTTP_STATUS/200\ndata: b\n\n",
+        b"event:error\n:HTTP_STATUS/400\ndata:b\n\n",
+        b"id:1\revent:result\n:HTTP_STATUS/200\ndata:b\n\n",
+    ],
+)
 def test_a_read_of_one_whole_event_is_no_special_case(before: bytes, read: bytes) -> None:
     """What was unfinished before it counts, as if all had come byte by byte; so does the limit."""
     for begun in (b"", b": opened\n\n"):
-        alone, torn = EventDecoder(40), EventDecoder(40)
+        alone, torn = EventDecoder(60), EventDecoder(60)
         events = [event for part in (begun, before, read, read) for event in alone.feed(part)]
         body = begun + before + read + read
         assert events == [event for at in range(len(body)) for event in torn.feed(body[at : at + 1])]

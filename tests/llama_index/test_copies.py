@@ -1,0 +1,78 @@
+"""The objects of a stream that are copied are what pydantic would have made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock, ThinkingBlock
+from pydantic import BaseModel
+
+from llama_index_modelstudio import copies
+from llama_index_modelstudio.responses import Responses
+from modelstudio_core.types import ReasoningDelta, ResponseDelta, TextDelta, ToolCallDelta
+
+PAIRS = [
+    (copies.text_block, TextBlock),
+    (copies.thinking_block, ThinkingBlock),
+    (copies.chat_message, ChatMessage),
+    (copies.chat_response, ChatResponse),
+]
+
+
+def state(made: Any) -> Any:
+    """All that can be seen of a pydantic object."""
+    if isinstance(made, list):
+        return [state(item) for item in made]
+    if not isinstance(made, BaseModel):
+        return type(made), made
+    fields = [(name, state(value)) for name, value in made.__dict__.items()]
+    return type(made), fields, made.__pydantic_fields_set__, made.__pydantic_extra__, made.__pydantic_private__
+
+
+def validated(made: Any) -> Any:
+    """The object made by its class from what was given for this one."""
+    if isinstance(made, list):
+        return [validated(item) for item in made]
+    if not isinstance(made, BaseModel):
+        return made
+    return type(made)(**{name: validated(made.__dict__[name]) for name in made.model_fields_set})
+
+
+@pytest.mark.parametrize(("quick", "cls"), PAIRS)
+def test_objects_are_copied_here(quick: Any, cls: type[BaseModel]) -> None:
+    """With the llama-index-core that is installed, the quick way is the one that is taken."""
+    assert quick is not cls
+
+
+def test_responses_of_a_stream_are_what_pydantic_makes() -> None:
+    """Fields, their order and types, which of them were set, down to the blocks: all the same."""
+    responses = Responses()
+    deltas = [
+        ResponseDelta("chatcmpl-1", "req-1", "qwen-plus", 1770000000),
+        ReasoningDelta("hm"),
+        TextDelta("so"),
+        TextDelta(" {"),
+        ToolCallDelta(0, "call_1", "get"),
+        ToolCallDelta(0, arguments='{"city": "New '),
+    ]
+    made = [response for delta in deltas if (response := responses.of(delta)) is not None]
+    assert len(made) == len(deltas) - 1
+    for response in made:
+        assert state(response) == state(validated(response))
+
+
+def test_responses_share_no_containers() -> None:
+    """What a consumer puts into one response is in no other."""
+    responses = Responses()
+    first, second = responses.of(ReasoningDelta("a")), responses.of(TextDelta("b"))
+    assert first is not None
+    assert second is not None
+    for mine, other in (
+        (first.additional_kwargs, second.additional_kwargs),
+        (first.message.additional_kwargs, second.message.additional_kwargs),
+        (first.message.blocks, second.message.blocks),
+    ):
+        assert mine is not other
+    third = copies.chat_message(role=MessageRole.ASSISTANT, additional_kwargs={}, blocks=[])
+    assert state(third) == state(ChatMessage(role=MessageRole.ASSISTANT, additional_kwargs={}, blocks=[]))
