@@ -61,11 +61,13 @@ class ModelStudioError(Exception):
         body: the decoded error object, or the text where it was no JSON.
         response: status, headers and text of the HTTP response.
         partial: the `ChatResult` of what had arrived before the error; None where nothing had.
-        is_retryable: whether this package makes the call again by itself, while nothing of an answer has been handed
-            on. Where it is False, only the caller can know whether asking again is right.
+        is_retryable: whether asking again may succeed.
+        is_resent: whether this package then asks again by itself, while nothing of an answer has been handed on. It
+            does not where that may cost as much again: after a silence of `timeout`, and after an answer had begun.
     """
 
     is_retryable = False
+    is_resent = True
 
     def __init__(
         self,
@@ -79,6 +81,7 @@ class ModelStudioError(Exception):
         response: ErrorResponse | None = None,
         partial: ChatResult | None = None,
         is_retryable: bool | None = None,
+        is_resent: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -91,6 +94,8 @@ class ModelStudioError(Exception):
         self.partial = partial
         if is_retryable is not None:
             self.is_retryable = is_retryable
+        if is_resent is not None:
+            self.is_resent = is_resent
 
     def __str__(self) -> str:
         known = (("status", self.status_code), ("code", self.code), ("request_id", self.request_id))
@@ -232,6 +237,9 @@ class ProtocolError(ModelStudioError):
 
 class StreamTruncatedError(ProtocolError):
     """The answer ended before it was finished. What had arrived is `partial`."""
+
+    is_retryable = True
+    is_resent = False
 
 
 # ---------------------------------------------------------------- the service's codes

@@ -428,16 +428,16 @@ def _timed_out(error: httpx.TimeoutException, place: str, limits: Timeouts) -> A
         said, limit = f"{place} took in no more of the request for %s", limits.write
     else:
         said, limit = f"{place} sent nothing for %s", limits.read
-    retryable = isinstance(error, (httpx.ConnectTimeout, httpx.PoolTimeout))
+    resent = isinstance(error, (httpx.ConnectTimeout, httpx.PoolTimeout))
     patience = "its time limit" if limit is None else f"{limit:g} s"
-    return APITimeoutError(f"{said % patience}; timeout= changes the limit", is_retryable=retryable)
+    return APITimeoutError(f"{said % patience}; timeout= changes the limit", is_resent=resent)
 
 
 def _not_connected(error: Exception, place: str, through: str, begun: bool) -> ModelStudioError:
     said = str(error) or type(error).__name__
     kinds = {type(link).__module__.partition(".")[0]: link for link in _chain(error)}
     if begun:
-        return APIConnectionError(f"{place} broke off in the middle of the answer: {said}", is_retryable=False)
+        return APIConnectionError(f"{place} broke off in the middle of the answer: {said}", is_resent=False)
     if isinstance(kinds.get("ssl"), ssl.SSLCertVerificationError):
         return APIConnectionError(
             f"the certificate of {place}{through} is not trusted: {said}; SSL_CERT_FILE names certificates of your own",

@@ -250,7 +250,7 @@ class Case:
     max_retries: int = 2
 
 
-LOST = APIConnectionError("lost in the answer", is_retryable=False)
+LOST = APIConnectionError("lost in the answer", is_resent=False)
 CASES = [
     Case("well at once", [OK]),
     # what is worth another try
@@ -282,7 +282,7 @@ CASES = [
     Case("no permission", [error(403, "AccessDenied")], PermissionDeniedError),
     Case("a choice of addresses", [Reply(300)], APIStatusError),
     Case("a redirect", [Reply(302, {"location": "https://elsewhere"})], APIStatusError),
-    Case("silence", [APITimeoutError("silent", is_retryable=False)], APITimeoutError),
+    Case("silence", [APITimeoutError("silent", is_resent=False)], APITimeoutError),
     Case("lost while the answer came", [Reply(200, SSE, (LOST,))], APIConnectionError),
     Case("lost while a whole answer came", [Reply(200, WHOLE, (b"{", LOST))], APIConnectionError),
     Case("HTML with 200", [Reply(200, {"content-type": "text/html"}, (b"<html>",))], ProtocolError),
@@ -667,7 +667,7 @@ PARTIALS: list[tuple[str, tuple[Any, ...], type[ModelStudioError], str | None]] 
     ("the end", (ROLE, A), StreamTruncatedError, "A"),
     ("not JSON", (A, event(b"?")), ProtocolError, "A"),
     ("a lost connection", (A, LOST), APIConnectionError, "A"),
-    ("silence", (A, APITimeoutError("silent", is_retryable=False)), APITimeoutError, "A"),
+    ("silence", (A, APITimeoutError("silent", is_resent=False)), APITimeoutError, "A"),
     ("nothing but who answers", (ROLE, LOST), APIConnectionError, None),
     ("nothing", (LOST,), APIConnectionError, None),
 ]

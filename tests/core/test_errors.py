@@ -57,7 +57,7 @@ TREE: list[tuple[type[ModelStudioError], type[Exception], bool]] = [
     (QuotaError, APIStatusError, False),
     (ServerError, APIStatusError, True),
     (ProtocolError, ModelStudioError, False),
-    (StreamTruncatedError, ProtocolError, False),
+    (StreamTruncatedError, ProtocolError, True),
 ]
 CLASSES = [cls for cls, _, _ in TREE]
 
@@ -69,6 +69,8 @@ def test_the_tree(cls: type[ModelStudioError], base: type[Exception], retryable:
     assert cls("x").is_retryable is retryable
     assert cls("x", is_retryable=not retryable).is_retryable is not retryable
     assert cls.is_retryable is retryable
+    assert cls("x").is_resent is (cls is not StreamTruncatedError)
+    assert not cls("x", is_resent=False).is_resent
     assert errors.__doc__ is not None
     assert cls.__name__ in errors.__doc__
 
@@ -271,6 +273,7 @@ FULL: dict[str, Any] = {
     "response": ErrorResponse(429, {"x-request-id": "r-1"}, '{"error": {}}'),
     "partial": PARTIAL,
     "is_retryable": True,
+    "is_resent": False,
 }
 
 

@@ -1080,7 +1080,11 @@ def test_a_failing_stream_hands_on_what_came_before(case: Failure, size: int | N
     assert [d for d in deltas if not isinstance(d, ResponseDelta)] == (case.deltas or [])
     error = reader.failure
     assert type(error) is case.error
-    assert (error.status_code, error.code, error.is_retryable) == (case.status, case.code, case.retryable)
+    assert (error.status_code, error.code, error.is_retryable and error.is_resent) == (
+        case.status,
+        case.code,
+        case.retryable,
+    )
     assert error.request_id == case.request_id
     assert case.says in error.message
     assert reader.feed(event(chunk({"content": "more"}))) == []

@@ -41,8 +41,8 @@ DELAYS: list[tuple[str, ModelStudioError, int, int, float, float | None]] = [
     # which errors: their own knowledge
     ("server", ServerError("", status_code=503), 0, 2, 0.5, 0.25),
     ("connection", APIConnectionError(""), 0, 2, 0.5, 0.25),
-    ("connection, lost in the answer", APIConnectionError("", is_retryable=False), 0, 2, 0.5, None),
-    ("read timeout", APITimeoutError("", is_retryable=False), 0, 2, 0.5, None),
+    ("connection, lost in the answer", APIConnectionError("", is_resent=False), 0, 2, 0.5, None),
+    ("read timeout", APITimeoutError("", is_resent=False), 0, 2, 0.5, None),
     ("billing", QuotaError("", status_code=429), 0, 2, 0.5, None),
     ("key", AuthenticationError("", status_code=401), 0, 2, 0.5, None),
     ("protocol", ProtocolError(""), 0, 2, 0.5, None),

@@ -315,21 +315,21 @@ BAD_GZIP = reply(200, b"this is not gzip", {"Content-Encoding": "gzip"})
 
 
 @pytest.mark.parametrize(
-    ("script", "kind", "retryable", "words"),
+    ("script", "kind", "again", "words"),
     [
-        (silent, APITimeoutError, False, ["sent nothing for 0.3 s", "timeout="]),
-        (stalled, APITimeoutError, False, ["sent nothing for 0.3 s", "timeout="]),
-        (Exchange.close, APIConnectionError, True, ["closed the connection before it answered"]),
-        (Exchange.reset, APIConnectionError, True, ["closed the connection before it answered"]),
-        (head_then(Exchange.close), APIConnectionError, False, ["broke off in the middle of the answer"]),
-        (head_then(Exchange.reset), APIConnectionError, False, ["broke off in the middle of the answer"]),
-        (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), ProtocolError, False, ["does not answer in HTTP"]),
-        (BAD_GZIP, ProtocolError, False, ["content-encoding"]),
+        (silent, APITimeoutError, (True, False), ["sent nothing for 0.3 s", "timeout="]),
+        (stalled, APITimeoutError, (True, False), ["sent nothing for 0.3 s", "timeout="]),
+        (Exchange.close, APIConnectionError, (True, True), ["closed the connection before it answered"]),
+        (Exchange.reset, APIConnectionError, (True, True), ["closed the connection before it answered"]),
+        (head_then(Exchange.close), APIConnectionError, (True, False), ["broke off in the middle of the answer"]),
+        (head_then(Exchange.reset), APIConnectionError, (True, False), ["broke off in the middle of the answer"]),
+        (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), ProtocolError, (False, True), ["does not answer in HTTP"]),
+        (BAD_GZIP, ProtocolError, (False, True), ["content-encoding"]),
     ],
     ids=["silent", "stalled", "closed", "reset", "closed later", "reset later", "not HTTP", "not gzip"],
 )
 def test_a_failing_server_is_named_with_what_it_did_and_whether_trying_again_is_right(
-    make: Callable[..., Wire], script: Script, kind: type[ModelStudioError], retryable: bool, words: list[str]
+    make: Callable[..., Wire], script: Script, kind: type[ModelStudioError], again: tuple[bool, bool], words: list[str]
 ) -> None:
     wire = make(timeout=0.3)
     with Loopback(script) as server:
@@ -338,7 +338,7 @@ def test_a_failing_server_is_named_with_what_it_did_and_whether_trying_again_is_
             wire.open(server.url).rest()
         assert time.monotonic() - begun < 2
     assert type(caught.value) is kind
-    assert caught.value.is_retryable is retryable
+    assert (caught.value.is_retryable, caught.value.is_resent) == again
     for word in (*words, f"127.0.0.1:{server.port}"):
         assert word in str(caught.value)
     assert isinstance(caught.value.__cause__, httpx.HTTPError)
@@ -380,7 +380,7 @@ def test_a_server_that_takes_in_no_more_is_not_tried_again(make: Callable[..., W
         port = deaf.getsockname()[1]
         with pytest.raises(APITimeoutError, match=r"took in no more of the request for 0\.3 s") as caught:
             wire.open(f"http://127.0.0.1:{port}/", body=b"x" * 30_000_000)
-    assert not caught.value.is_retryable
+    assert not caught.value.is_resent
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "127.0.0.1:80/v1", "http://", "", "http://127.0.0.1:port/"])

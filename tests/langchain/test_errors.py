@@ -120,6 +120,15 @@ def test_an_error_can_be_pickled(name: str) -> None:
     assert (str(again), again.is_retryable) == (str(error), True)
 
 
+def test_what_may_succeed_when_asked_again_says_so() -> None:
+    """`is_retryable` means what langchain-core means by it, so that its middleware asks again: a silence and an answer
+    that was cut too, which this package itself does not repeat."""
+    for name, cls in NAMESAKES.items():
+        assert not getattr(cls, "is_retryable", False) or getattr(ours, name)("x").is_retryable
+    assert ours.StreamTruncatedError("cut").is_retryable
+    assert ours.APITimeoutError("silent", is_resent=False).is_retryable
+
+
 def test_an_error_that_is_ours_already_stays() -> None:
     """An error passes through the adapter twice unchanged in kind; what is no error of ours passes as it is."""
     error = ours.RateLimitError("slow down", **FIELDS)
