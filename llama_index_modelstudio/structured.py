@@ -74,7 +74,12 @@ class StructuredAnswer(Generic[Model]):
         )
 
     def part(self, response: ChatResponse) -> Model | FlexibleModel | None:
-        """The object as far as it is there after this response of a stream; None where there is nothing new."""
+        """The object as far as it is there after this response of a stream; None where there is nothing new.
+
+        The last response has the whole one, and so nothing here.
+        """
+        if "finish_reason" in response.additional_kwargs:
+            return None
         if self._by_call:
             block = next((block for block in response.message.blocks if isinstance(block, ToolCallBlock)), None)
             value = None if block is None or block is self._shown else block.tool_kwargs

@@ -71,7 +71,11 @@ async def test_i2_a_stream_is_cumulative(way: str) -> None:
         for response in responses[:-1]:
             heard += (response.delta if kind == "delta" else response.additional_kwargs.get(kind)) or ""
             assert text(response) == heard
-    assert all(response.message.role == MessageRole.ASSISTANT for response in responses)
+    for response in responses:
+        assert response.message.role == MessageRole.ASSISTANT
+        assert response.message.additional_kwargs["reasoning_content"] == thought(response)
+        assert response.additional_kwargs["reasoning_content"] == thought(response)
+    assert responses[-1].delta == ""
     assert said(responses[-1]) == "Hello there."
     assert made(responses[-1]) == [("call_1", "weather", {"city": "New York"})]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index.core.program.function_program import FunctionCallingProgram
 from llama_index.core.prompts import PromptTemplate
@@ -19,6 +18,7 @@ from tests.protocols import both_protocols
 from tests.service import Answer, Call, sent
 
 pytestmark = both_protocols
+T = TypeVar("T")
 
 
 class Street(BaseModel):
@@ -34,6 +34,12 @@ class Address(BaseModel):
     city: str
     street: Street
     tags: list[str] = []
+
+
+class Box(BaseModel, Generic[T]):
+    """A box."""
+
+    content: T
 
 
 PIECES = ('{"city": "杭州", ', '"street": {"name": ', '"Long Road", "number": 7', '}, "tags": ["a", ', '"b"]}')
@@ -99,6 +105,7 @@ async def test_parts_while_it_is_written(way: str, model: str, answer: Answer) -
     if "stream" in way:
         assert len(parts) > 3
         assert [part.city for part in parts if part.city] == ["杭州"] * len([part for part in parts if part.city])
+        assert len(parts) <= len(PIECES) + 2  # only what is new is given
         assert any(getattr(part, "street", None) in (None, {"name": "Long Road"}) for part in parts)
     assert isinstance(parts[-1], Address)
 
@@ -177,9 +184,20 @@ async def test_a_model_without_tools_answers_in_text(way: str) -> None:
 
 
 def test_the_options_stay_the_callers() -> None:
-    """`llm_kwargs` are not changed."""
-    options = {"tool_choice": "auto", "temperature": 0.5}
-    with Loopback(BY_CALL) as server:
-        chat(server).structured_predict(Address, PROMPT, llm_kwargs=options, who="Ada")
-        chat(server).chat([ChatMessage("?")])
-    assert options == {"tool_choice": "auto", "temperature": 0.5}
+    """`llm_kwargs` are not changed; what is meant for LlamaIndex's own programs is not sent."""
+    options = {"tool_choice": "auto", "tool_required": False, "allow_parallel_tool_calls": True, "temperature": 0.5}
+    before = dict(options)
+    for model, answer in ((LISTED, BY_SCHEMA), (UNLISTED, BY_CALL)):
+        with Loopback(answer) as server:
+            chat(server, model=model).structured_predict(Address, PROMPT, llm_kwargs=options, who="Ada")
+            assert sent(server)["temperature"] == 0.5
+            assert sent(server).get("tool_choice") != "auto"
+    assert options == before
+
+
+def test_a_schemas_name_is_one_that_the_service_takes() -> None:
+    """A generic class has brackets in its name, which no function and no schema may have."""
+    kind = Box[Street]
+    with Loopback(Answer(text=['{"content": {"name": "Long Road", "number": 7}}'])) as server:
+        chat(server, model=LISTED).structured_predict(kind, PROMPT, who="Ada")
+        assert sent(server)["response_format"]["json_schema"]["name"] == "Box_Street_"

@@ -51,10 +51,13 @@ async def test_i9_calls_while_they_are_written(way: str) -> None:
     """At each step the call is there as far as it can be read; nothing raises on half of a JSON text."""
     with Loopback(ONE) as server:
         llm = chat(server)
+        responses = await responses_of(llm, way)
         steps = [
             [call.tool_kwargs for call in llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)]
-            for response in await responses_of(llm, way)
+            for response in responses
         ]
+    texts = [response.message.additional_kwargs["tool_calls"][0]["function"]["arguments"] for response in responses]
+    assert texts == ["", '{"city"', '{"city": "New ', '{"city": "New  York"', *['{"city": "New  York"}'] * 2]
     shown = [step[0] for step in steps if step]
     assert shown[0] == {}
     assert {"city": "New "} in shown

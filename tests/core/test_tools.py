@@ -1,0 +1,94 @@
+"""Tools, choices, schemas and addresses in the service's form: what both adapters leave to the core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.media import audio_format, checked_address, data_uri
+from modelstudio_core.tools import arguments_text, checked_tool, chosen_tool, json_schema_format
+
+WEATHER: dict[str, Any] = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+NAMED = {"type": "function", "function": {"name": "weather"}}
+
+
+def test_strict_is_added_where_the_tool_does_not_say_it() -> None:
+    """What a tool says of itself counts; the tool that was given is not changed."""
+    own = {"type": "function", "function": {"name": "weather", "strict": False}}
+    assert checked_tool(WEATHER, True)["function"] == {"name": "weather", "parameters": {}, "strict": True}
+    assert checked_tool(own, True) == own
+    assert checked_tool(WEATHER) == WEATHER
+    assert "strict" not in WEATHER["function"]
+
+
+@pytest.mark.parametrize(
+    "tool", [{}, {"type": "web_search"}, {"type": "function"}, {"type": "function", "function": {}}]
+)
+def test_what_is_no_function_is_refused(tool: dict[str, Any]) -> None:
+    """By name, with what to do about the service's own search."""
+    with pytest.raises(ConfigurationError, match=r"no function.*enable_search"):
+        checked_tool(tool)
+
+
+@pytest.mark.parametrize(
+    ("choice", "wire"),
+    [
+        (None, None),
+        (False, None),
+        ("auto", "auto"),
+        ("none", "none"),
+        ("any", "required"),
+        ("required", "required"),
+        (True, "required"),
+        ("weather", NAMED),
+        (NAMED, NAMED),
+        ({"type": "tool", "name": "weather"}, NAMED),
+    ],
+)
+def test_choices(choice: Any, wire: Any) -> None:
+    """Every form that the frameworks have, as the service takes it."""
+    assert chosen_tool(choice, [WEATHER]) == wire
+
+
+@pytest.mark.parametrize("choice", ["wether", {"type": "function", "function": {"name": "wether"}}, {}, 7])
+def test_choices_that_are_none_of_the_tools(choice: Any) -> None:
+    """An error that names what was asked for, with the tools there are."""
+    with pytest.raises(ConfigurationError, match="tool_choice"):
+        chosen_tool(choice, [WEATHER])
+
+
+def test_a_schemas_name_becomes_one_that_is_taken() -> None:
+    """Letters, digits, - and _, 64 at the most; description and strict only where they are said."""
+    made = json_schema_format("Box[int]" + "x" * 99, {"type": "object"})
+    assert made == {
+        "type": "json_schema",
+        "json_schema": {"name": ("Box_int_" + "x" * 99)[:64], "schema": {"type": "object"}},
+    }
+    said = json_schema_format("a", {}, description="b", strict=False)["json_schema"]
+    assert said == {"name": "a", "schema": {}, "description": "b", "strict": False}
+
+
+def test_arguments_are_json_unescaped() -> None:
+    """What is none is refused, naming the function."""
+    assert arguments_text("f", {"city": "上海"}) == '{"city": "上海"}'
+    for wrong in (float("nan"), {1, 2}, object()):
+        with pytest.raises(ConfigurationError, match="call of f"):
+            arguments_text("f", {"x": wrong})
+
+
+def test_addresses() -> None:
+    """The service reads http(s), oss and data; a path of this machine is refused with what to do."""
+    for url in ("https://a/b.png", "http://a", "oss://b/c", data_uri("image/png", "AAAA")):
+        assert checked_address(url) == url
+    with pytest.raises(ConfigurationError, match="read the file"):
+        checked_address("/home/me/a.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("audio/mpeg", "mp3"), ("audio/x-wav", "wav"), ("mp3", "mp3"), ("", None), (None, None)]
+)
+def test_audio_formats(name: str | None, format: str | None) -> None:
+    """From a MIME type or an extension, in the vendor's word."""
+    assert audio_format(name) == format
