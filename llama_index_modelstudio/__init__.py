@@ -10,7 +10,8 @@ try:
 except ImportError as error:
     raise ImportError("llama_index_modelstudio needs: pip install 'modelstudio-integrations[llama-index]'") from error
 
+from llama_index_modelstudio.embeddings import ModelStudioEmbedding
 from llama_index_modelstudio.llm import ModelStudio
 from modelstudio_core import __version__
 
-__all__ = ["ModelStudio", "__version__"]
+__all__ = ["ModelStudio", "ModelStudioEmbedding", "__version__"]

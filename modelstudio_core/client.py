@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from modelstudio_core import __version__
 from modelstudio_core.accumulate import fold
 from modelstudio_core.config import API_KEY, REGIONS, Config
+from modelstudio_core.embedding import EmbeddingRequest
 from modelstudio_core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -33,8 +34,10 @@ from modelstudio_core.retry import retry_delay
 from modelstudio_core.thinking import Plan, asks_for_stream, plan
 from modelstudio_core.transport import AsyncResponse, Response, Transport
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseDelta, ResponseHead, SecretHeaders
+from modelstudio_core.wire import embeddings
 from modelstudio_core.wire.codec import Codec
 from modelstudio_core.wire.dashscope import MULTIMODAL, TEXT, DashScopeCodec, endpoint_of
+from modelstudio_core.wire.embeddings import Vector
 from modelstudio_core.wire.failures import request_id_of
 from modelstudio_core.wire.openai import OpenAICodec
 
@@ -166,6 +169,22 @@ class Client:
         """The async twin of `stream`."""
         return self._arun(self._flow(request, model))
 
+    def embed(self, request: EmbeddingRequest) -> list[Vector]:
+        """A vector for each text, in their order, in as many requests as it takes. Raises ModelStudioError."""
+        found: list[Vector] = []
+        for batch in request.batches():
+            for _ in self._run(self._embedding_flow(batch, found)):
+                pass  # vectors are no deltas
+        return found
+
+    async def aembed(self, request: EmbeddingRequest) -> list[Vector]:
+        """The async twin of `embed`."""
+        found: list[Vector] = []
+        for batch in request.batches():
+            async for _ in self._arun(self._embedding_flow(batch, found)):
+                pass
+        return found
+
     def close(self) -> None:
         """Close the connections that are ours and no one else's."""
         self.transport.close()
@@ -270,20 +289,39 @@ class Client:
         for notice in planned.notices:
             logger.log(logging.DEBUG if notice in self._told else logging.WARNING, "Model Studio: %s", notice)
             self._told.add(notice)
+
+        def streams_instead(failure: ModelStudioError) -> bool:
+            nonlocal planned
+            if planned.stream or not asks_for_stream(failure):
+                return False
+            planned = plan(request, model, stream=True)
+            return True
+
+        def attempt(arrived: _Arrived) -> Flow:
+            yield from self._attempt(planned, arrived, hand_on=whole is None)
+            if whole is not None:
+                whole.extend(arrived.deltas)
+
+        return self._retried(attempt, request, streams_instead)
+
+    def _retried(
+        self,
+        attempt_once: Callable[[_Arrived], Flow],
+        request: ChatRequest | None = None,
+        mended: Callable[[ModelStudioError], bool] = lambda failure: False,
+    ) -> Flow:
+        """Attempts, until one succeeds or is not to be made again; at once where `mended` says that it will help."""
         attempt = 0
         while True:
             arrived = _Arrived()
             try:
-                yield from self._attempt(planned, arrived, hand_on=whole is None)
-                if whole is not None:
-                    whole += arrived.deltas
+                yield from attempt_once(arrived)
                 logger.debug("answered by %s, request id %s", self.config.where, arrived.request_id)
                 return
             except ModelStudioError as error:
                 self._explain(error, arrived, request)
                 failure = error.without_frames()
-            if asks_for_stream(failure) and not planned.stream:
-                planned = plan(request, model, stream=True)
+            if mended(failure):
                 delay: float | None = 0.0
             else:
                 delay = retry_delay(
@@ -346,6 +384,20 @@ class Client:
             raise decoder.failure
         yield Finish()
 
+    def _embedding_flow(self, request: EmbeddingRequest, found: list[Vector]) -> Flow:
+        protocol = self.config.protocol
+        call = embeddings.encode(request, protocol)
+
+        def attempt(arrived: _Arrived) -> Flow:
+            url = self.config.base_url + call.path
+            arrived.head = yield Open(url, {**self._headers, **call.headers, **self.config.headers}, call.body)
+            body: bytes = yield ReadAll(self.config.max_event_bytes)
+            if not 200 <= arrived.head.status < 300:
+                raise CODECS[protocol].error(arrived.head, body)
+            found.extend(embeddings.decode(request, protocol, arrived.head, body))
+
+        return self._retried(attempt)
+
     @cached_property
     def _headers(self) -> dict[str, str]:
         headers = {"user-agent": _USER_AGENT}
@@ -362,7 +414,7 @@ class Client:
             f"({others}), set region= or base_url= to that one"
         )
 
-    def _explain(self, error: ModelStudioError, arrived: _Arrived, request: ChatRequest) -> None:
+    def _explain(self, error: ModelStudioError, arrived: _Arrived, request: ChatRequest | None) -> None:
         """Add what only the client knows: what had arrived, where it was sent, with which key; and take the key out."""
         if error.partial is None and any(not isinstance(delta, ResponseDelta) for delta in arrived.deltas):
             error.partial = fold(arrived.deltas)
@@ -370,7 +422,7 @@ class Client:
         advice = _ADVICE.get(type(error), "").format(where=self.config.where)
         if isinstance(error, AuthenticationError):
             advice = self._about_the_key()
-        elif self.config.protocol == "dashscope" and _WRONG_ENDPOINT in error.message:
+        elif request is not None and self.config.protocol == "dashscope" and _WRONG_ENDPOINT in error.message:
             asked = endpoint_of(request)
             other = MULTIMODAL if asked == TEXT else TEXT
             advice = f'{request.model} was asked for at {asked}: native_endpoint="{other}" asks at the other one.'

@@ -35,6 +35,8 @@ _ENDPOINTS = (
     "/chat/completions",
     "/services/aigc/text-generation/generation",
     "/services/aigc/multimodal-generation/generation",
+    "/embeddings",
+    "/services/embeddings/text-embedding/text-embedding",
 )
 _KNOWN_SUFFIXES = (*_ENDPOINTS, *_PATHS.values(), "/compatible-mode", "/compatible-api/v1", "/apps/anthropic")
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

@@ -55,17 +55,11 @@ def key_from_environment() -> SecretStr | None:
     return SecretStr(key) if key else None
 
 
-class ChatSettings(BaseModel):
-    """The fields. Every one below `streaming` may also be given per call; None means: not sent, the service's default
-    holds. Defaults and ranges are the vendor's, by model ("OpenAI compatible - Chat" and "Deep thinking" pages)."""
+class ConnectionSettings(BaseModel):
+    """Where calls go, with which key, and how patiently."""
 
     # hide_input: an error of pydantic's would show the key among the arguments
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
-
-    model: str
-    """Model id, such as "qwen-plus"; case-sensitive. Also taken as `model_name`."""
-
-    # ---------------------------------------------------------------- the connection
 
     # what is dumped, pickled, traced or cached has neither the key nor headers, which may hold one
     api_key: SecretStr | str | None = Field(default_factory=key_from_environment, exclude=True, repr=False)
@@ -94,6 +88,63 @@ class ChatSettings(BaseModel):
     """An httpx.Client to use for sync calls; never closed here."""
     http_async_client: Any = Field(default=None, exclude=True, repr=False)
     """An httpx.AsyncClient to use for async calls; never closed here."""
+
+    configuration_error: ClassVar[type[ConfigurationError]] = ConfigurationError
+    """What is raised for an unknown argument; an adapter has its own."""
+
+    _client: tuple[Any, Client] | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_every_setting(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        if "model_name" in values and "model_name" not in cls.model_fields:
+            values = {"model": values["model_name"], **values}
+            del values["model_name"]
+        if unknown := sorted(values.keys() - cls.model_fields):
+            raise cls.configuration_error(" ".join(_unknown(name, cls.model_fields) for name in unknown))
+        return values
+
+    @field_validator("api_key", mode="after")
+    @classmethod
+    def _keep_the_key_secret(cls, key: SecretStr | str | None) -> SecretStr | None:
+        return SecretStr(key) if isinstance(key, str) else key
+
+    def __getstate__(self) -> dict[Any, Any]:
+        for name in ("http_client", "http_async_client"):
+            if getattr(self, name) is not None:
+                raise TypeError(f"a model with {name}= cannot be pickled: make it where it is used")
+        return seal(super().__getstate__())
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(unseal(state, self.configuration_error))
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        shared = (self.http_client, self.http_async_client)  # what was injected belongs to its maker
+        memo = {} if memo is None else memo
+        memo.update({id(client): client for client in shared if client is not None})
+        return super().__deepcopy__(memo)
+
+    def core_client(self) -> Client:
+        """The client of these connection settings; a new one where a field was changed. Raises ConfigurationError."""
+        settings = {name: getattr(self, name) for name in CONNECTION_SETTINGS}
+        key = (settings, self.http_client, self.http_async_client)
+        if self._client is None or self._client[0] != key:
+            resolved = config.resolve(**settings)
+            transport = Transport(
+                timeout=resolved.timeout, http_client=self.http_client, http_async_client=self.http_async_client
+            )
+            self._client = (key, Client(resolved, transport))
+        return self._client[1]
+
+
+class ChatSettings(ConnectionSettings):
+    """The fields. Every one below `streaming` may also be given per call; None means: not sent, the service's default
+    holds. Defaults and ranges are the vendor's, by model ("OpenAI compatible - Chat" and "Deep thinking" pages)."""
+
+    model: str
+    """Model id, such as "qwen-plus"; case-sensitive. Also taken as `model_name`."""
 
     # ---------------------------------------------------------------- how an answer is made
 
@@ -178,55 +229,6 @@ class ChatSettings(BaseModel):
     """Parameters of the service that have no field here, sent as they are."""
     capabilities: dict[str, Any] | None = None
     """Facts on the model that override the catalogue, by the names of `modelstudio_core.models.ModelInfo`."""
-
-    configuration_error: ClassVar[type[ConfigurationError]] = ConfigurationError
-    """What is raised for an unknown argument; an adapter has its own."""
-
-    _client: tuple[Any, Client] | None = PrivateAttr(default=None)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _know_every_setting(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        if "model_name" in values:
-            values = {"model": values["model_name"], **values}
-            del values["model_name"]
-        if unknown := sorted(values.keys() - cls.model_fields):
-            raise cls.configuration_error(" ".join(_unknown(name, cls.model_fields) for name in unknown))
-        return values
-
-    @field_validator("api_key", mode="after")
-    @classmethod
-    def _keep_the_key_secret(cls, key: SecretStr | str | None) -> SecretStr | None:
-        return SecretStr(key) if isinstance(key, str) else key
-
-    def __getstate__(self) -> dict[Any, Any]:
-        for name in ("http_client", "http_async_client"):
-            if getattr(self, name) is not None:
-                raise TypeError(f"a model with {name}= cannot be pickled: make it where it is used")
-        return seal(super().__getstate__())
-
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        super().__setstate__(unseal(state, self.configuration_error))
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        shared = (self.http_client, self.http_async_client)  # what was injected belongs to its maker
-        memo = {} if memo is None else memo
-        memo.update({id(client): client for client in shared if client is not None})
-        return super().__deepcopy__(memo)
-
-    def core_client(self) -> Client:
-        """The client of these connection settings; a new one where a field was changed. Raises ConfigurationError."""
-        settings = {name: getattr(self, name) for name in CONNECTION_SETTINGS}
-        key = (settings, self.http_client, self.http_async_client)
-        if self._client is None or self._client[0] != key:
-            resolved = config.resolve(**settings)
-            transport = Transport(
-                timeout=resolved.timeout, http_client=self.http_client, http_async_client=self.http_async_client
-            )
-            self._client = (key, Client(resolved, transport))
-        return self._client[1]
 
     def core_model(self, model: str | None = None) -> ModelInfo:
         """What is known of `model`, or of this object's, with its `capabilities`. Raises ConfigurationError."""

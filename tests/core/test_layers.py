@@ -55,7 +55,7 @@ def test_no_framework_comes_with_the_core() -> None:
 
 
 PURE = """accumulate config errors models parameters retry sse thinking types
-    tools media growing
+    tools media growing embedding wire.embeddings
     wire.codec wire.failures wire.openai wire.writer"""
 
 

@@ -96,6 +96,17 @@ async def test_i6_arguments_as_text_or_dict(arguments: Any, text: str) -> None:
     assert said["tool_calls"][0]["function"]["arguments"] == text
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_i32_text_is_not_escaped(way: str) -> None:
+    """Chinese arguments and texts go out as they are, which costs fewer tokens and bytes."""
+    with Loopback(HELLO) as server:
+        await call(chat(server), way, [ChatMessage("天气?"), assistant(CALL), RESULT])
+        body = server.requests[0].body
+    assert "上海".encode() in body
+    assert "天气?".encode() in body
+    assert b"\\u" not in body
+
+
 async def test_i6_the_history_of_an_older_class() -> None:
     """Calls in `additional_kwargs` alone, dicts or an SDK's objects, go out; beside blocks they are stale."""
     function = {"name": "weather", "arguments": '{"city": "A"}'}
