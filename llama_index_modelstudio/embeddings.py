@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from llama_index.core.embeddings import BaseEmbedding
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from modelstudio_core.embedding import EmbeddingRequest, TextType, texts_a_request
-from modelstudio_core.settings import ConnectionSettings, key_from_environment
+from modelstudio_core.settings import ConnectionSettings
 
 
 class ModelStudioEmbedding(ConnectionSettings, BaseEmbedding):
@@ -27,11 +26,6 @@ class ModelStudioEmbedding(ConnectionSettings, BaseEmbedding):
         modelstudio_core.errors.ModelStudioError: all errors are its subclasses; a text is never without its vector.
     """
 
-    # as in ModelStudio
-    api_key: SecretStr | str | None = Field(default_factory=key_from_environment, exclude=True, repr=False)
-    """The API key; default: DASHSCOPE_API_KEY. A key works in its own region only."""
-    default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
-    """Headers for every request."""
     model_name: str = "text-embedding-v4"
     """Model id; also taken as `model`."""
     dimensions: int | None = Field(default=None, gt=0)

@@ -6,11 +6,19 @@ Tests are named by the rows of the table in which integrations were compared; `t
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 from typing import Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ThinkingBlock, ToolCallBlock
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    ChatMessage,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
 from llama_index.core.callbacks import CallbackManager, CBEventType, TokenCountingHandler
 from llama_index.core.callbacks.schema import EventPayload
 
@@ -273,6 +281,24 @@ async def test_logprobs(way: str) -> None:
         [("Hi", -2.0)],
         [("there", -0.2)],
     ]
+
+
+@pytest.mark.parametrize("way", STREAMS)
+async def test_a_spoken_answer(way: str) -> None:
+    """What an Omni model speaks is a block, with its transcript beside; back in the history goes what it said."""
+    sound = base64.b64encode(b"RIFF____WAVE").decode()
+    pieces = [{"id": "audio_1"}, {"data": sound[:8]}, {"data": sound[8:]}, {"transcript": "Hel"}, {"transcript": "lo."}]
+    with Loopback([Answer(audio=pieces), Answer(text=["Yes."])]) as server:
+        llm = chat(server, model="qwen3-omni-flash", modalities=["text", "audio"])
+        response = await call(llm, way)
+        await call(llm, way, [ChatMessage("hello"), response.message, ChatMessage("Again?")])
+        turns = sent(server)["messages"]
+    [block] = response.message.blocks
+    assert isinstance(block, AudioBlock)
+    assert block.resolve_audio().read() == b"RIFF____WAVE"
+    assert response.message.additional_kwargs["audio"] == {"id": "audio_1", "transcript": "Hello."}
+    assert turns[1] == {"role": "assistant", "content": "Hello."}
+    assert ChatMessage.model_validate_json(response.message.model_dump_json()) == response.message
 
 
 @pytest.mark.parametrize("way", WAYS)

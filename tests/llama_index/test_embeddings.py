@@ -113,7 +113,8 @@ async def test_i36_errors_raise_and_are_retried(way: str, protocol: str) -> None
     with Loopback([throttled, service]) as server:
         with pytest.raises(errors.RateLimitError) as caught:
             await vectors(embedding(server, protocol=protocol), way, ["a"])
-        assert (caught.value.code, caught.value.request_id) == ("Throttling", "r-1")
+        error = caught.value
+        assert (error.status_code, error.code, error.request_id) == (429, "Throttling", "r-1")
     with Loopback([throttled, service]) as server:
         model = embedding(server, protocol=protocol, max_retries=1)
         assert await vectors(model, way, ["a"]) == [vector("a")]

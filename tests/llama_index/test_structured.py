@@ -201,3 +201,13 @@ def test_a_schemas_name_is_one_that_the_service_takes() -> None:
     with Loopback(Answer(text=['{"content": {"name": "Long Road", "number": 7}}'])) as server:
         chat(server, model=LISTED).structured_predict(kind, PROMPT, who="Ada")
         assert sent(server)["response_format"]["json_schema"]["name"] == "Box_Street_"
+
+
+@pytest.mark.parametrize("way", ["stream_structured_predict", "astream_structured_predict"])
+async def test_a_second_call_says_nothing_new(way: str) -> None:
+    """Parts come from the first call alone, and none twice."""
+    answer = Answer(calls=[Call("call_1", "Address", PIECES), Call("call_2", "Address", PIECES)])
+    with Loopback(answer) as server:
+        parts = await predict(chat(server, model=UNLISTED), way)
+    assert len(parts) <= len(PIECES) + 2
+    assert parts[-1] == ADDRESS
