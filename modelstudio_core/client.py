@@ -390,7 +390,9 @@ class Client:
 
         def attempt(arrived: _Arrived) -> Flow:
             url = self.config.base_url + call.path
-            arrived.head = yield Open(url, {**self._headers, **call.headers, **self.config.headers}, call.body)
+            arrived.head = yield Open(
+                url, SecretHeaders({**self._headers, **call.headers, **self.config.headers}), call.body
+            )
             body: bytes = yield ReadAll(self.config.max_event_bytes)
             if not 200 <= arrived.head.status < 300:
                 raise CODECS[protocol].error(arrived.head, body)

@@ -289,7 +289,7 @@ async def test_a_spoken_answer(way: str) -> None:
     sound = base64.b64encode(b"RIFF____WAVE").decode()
     pieces = [{"id": "audio_1"}, {"data": sound[:8]}, {"data": sound[8:]}, {"transcript": "Hel"}, {"transcript": "lo."}]
     with Loopback([Answer(audio=pieces), Answer(text=["Yes."])]) as server:
-        llm = chat(server, model="qwen3-omni-flash", modalities=["text", "audio"])
+        llm = chat(server, model="qwen3-omni-flash", protocol="openai", modalities=["text", "audio"])
         response = await call(llm, way)
         await call(llm, way, [ChatMessage("hello"), response.message, ChatMessage("Again?")])
         turns = sent(server)["messages"]

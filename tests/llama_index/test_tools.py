@@ -57,7 +57,8 @@ async def test_i9_calls_while_they_are_written(way: str) -> None:
             for response in responses
         ]
     texts = [response.message.additional_kwargs["tool_calls"][0]["function"]["arguments"] for response in responses]
-    assert texts == ["", '{"city"', '{"city": "New ', '{"city": "New  York"', *['{"city": "New  York"}'] * 2]
+    grown = ['{"city"', '{"city": "New ', '{"city": "New  York"', '{"city": "New  York"}']
+    assert list(dict.fromkeys(filter(None, texts))) == grown
     shown = [step[0] for step in steps if step]
     assert shown[0] == {}
     assert {"city": "New "} in shown
