@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import select
+import selectors
 import socket
 import ssl
 import struct
@@ -115,14 +115,15 @@ class Exchange:
     def client_gone(self, timeout: float) -> bool:
         """Whether the client closes or resets the connection within `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > 0 and not self._server.stopping.is_set():
-            readable, _, _ = select.select([self._connection], [], [], min(left, 0.05))
-            if readable:
-                try:
-                    if not self._connection.recv(65536):
+        with selectors.DefaultSelector() as selector:  # select() knows no file of a number above 1023
+            selector.register(self._connection, selectors.EVENT_READ)
+            while (left := deadline - time.monotonic()) > 0 and not self._server.stopping.is_set():
+                if selector.select(min(left, 0.05)):
+                    try:
+                        if not self._connection.recv(65536):
+                            return True
+                    except _GONE:
                         return True
-                except _GONE:
-                    return True
         return False
 
     def _over(self) -> None:
