@@ -12,7 +12,7 @@ from modelstudio_core.config import resolve
 from modelstudio_core.errors import APIConnectionError, APITimeoutError, BadRequestError, ModelStudioError
 from modelstudio_core.models import model_info
 from modelstudio_core.transport import Transport
-from modelstudio_core.types import ChatRequest, ChatResult, Message, Usage
+from modelstudio_core.types import ChatRequest, ChatResult, Delta, Message, TextDelta, Usage, UsageDelta
 from tests.loopback import Exchange, Loopback, reply_json
 
 USER = Message("user", "hello")
@@ -104,6 +104,25 @@ def test_what_was_used_is_known_when_the_connection_is_lost(way: str) -> None:
     partial = caught.value.partial
     assert partial is not None
     assert (partial.choices[0].text, partial.usage) == ("A", Usage(3, 1, 4))
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_what_was_used_is_handed_on_when_the_connection_is_lost(way: str) -> None:
+    """Who listens to a stream hears it before the error."""
+    heard: list[Delta] = []
+    request, model = ChatRequest("qwen-max", (USER,)), model_info("qwen-max")
+
+    async def alisten(client: Client) -> None:
+        async for delta in client.astream(request, model):
+            heard.append(delta)
+
+    def listen(client: Client) -> None:
+        for delta in client.stream(request, model):
+            heard.append(delta)
+
+    with Loopback(lost) as server, pytest.raises(APIConnectionError):
+        listen(client_of(server)) if way == "sync" else asyncio.run(alisten(client_of(server)))
+    assert heard[1:] == [TextDelta("A"), UsageDelta(Usage(3, 1, 4))]
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])

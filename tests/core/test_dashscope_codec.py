@@ -542,6 +542,15 @@ CHOICES = [
         value({"choices": [{"message": {"content": t}, "finish_reason": "stop"} for t in ("AB", "CD")]}),
         n=2,
     ),
+    Answer(
+        "n=2, indices that are none: their place",
+        [
+            value({"choices": [{"index": -1, "message": {"content": t}, "finish_reason": NULL} for t in "AC"]}),
+            value({"choices": [{"index": -1, "message": {"content": t}, "finish_reason": "stop"} for t in "BD"]}),
+        ],
+        [A, TextDelta("C", 1), B, END, TextDelta("D", 1), FinishDelta("stop", 1)],
+        n=2,
+    ),
     Answer("a choice that was not asked for", two((0, "A", NULL), (1, "C", NULL), (0, "B", "stop")), LETTERS),
 ]
 
@@ -567,6 +576,12 @@ CUMULATIVE = [
         cumulative=True,
     ),
     Answer(
+        "a shorter event takes nothing back",
+        [chunk("A"), chunk("AB"), chunk("A"), chunk("AB", "stop")],
+        LETTERS,
+        cumulative=True,
+    ),
+    Answer(
         "thought, then text",
         [
             chunk("", reasoning_content="h"),
@@ -587,6 +602,16 @@ CUMULATIVE = [
         ],
         PAIR,
         PAIR_WHOLE,
+        cumulative=True,
+    ),
+    Answer(
+        "an event without the arguments takes nothing back",
+        [
+            chunk("", **calls((0, "call_1", {"name": F, "arguments": "{}"}))),
+            chunk("", **calls((0, "", {}))),
+            chunk("", "tool_calls", **calls((0, "call_1", {"name": F, "arguments": "{}"}))),
+        ],
+        [ToolCallDelta(0, "call_1", F, "{}"), CALL_END],
         cumulative=True,
     ),
     Answer(

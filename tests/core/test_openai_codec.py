@@ -428,6 +428,11 @@ TOOLS = [
         PAIR_WHOLE,
     ),
     Answer(
+        "two calls of one id, each with its index and its name",
+        [tool("{}", index=0, id="call_1", name="f"), tool("{}", index=1, id="call_1", name="g"), CALLED],
+        [ToolCallDelta(0, "call_1", "f", "{}"), ToolCallDelta(1, "call_1", "g", "{}"), CALL_END],
+    ),
+    Answer(
         "no index and no id: a name begins a call",
         [tool("{}", name="f"), tool("{}", name="g"), CALLED],
         [ToolCallDelta(0, None, "f", "{}"), ToolCallDelta(1, None, "g", "{}"), CALL_END],
@@ -1358,6 +1363,13 @@ def test_a_character_escaped_in_two_events(deltas: list[str], expected: list[Del
 def test_a_half_that_an_error_cuts_off() -> None:
     """What came before an error is handed on, the half that waited for its fellow too."""
     assert said(escaped(r'{"content": "a\ud83d"}'), event(LIMITED)) == [TextDelta("a"), TextDelta("\ufffd")]
+
+
+def test_a_half_that_a_lost_connection_cuts_off() -> None:
+    """So it is where the body does not come to its end."""
+    reader = decoder()
+    came = reader.feed(escaped(r'{"content": "a\ud83d"}'))
+    assert [*came, *reader.rest()][1:] == [TextDelta("a"), TextDelta("\ufffd")]
 
 
 @pytest.mark.parametrize("half", [b"", b'"\\ud83d", '], ids=["fast", "with half an emoji"])

@@ -345,6 +345,15 @@ def test_a_failing_server_is_named_with_what_it_did_and_whether_trying_again_is_
     assert caught.value.__context__ is None
 
 
+def test_what_broke_off_never_looks_like_its_end(wire: Wire) -> None:
+    """Who asks for more after the error gets an error again."""
+    with Loopback(head_then(Exchange.close)) as server:
+        answer = wire.open(server.url)
+        for _ in range(2):
+            with pytest.raises(APIConnectionError):
+                answer.rest()
+
+
 def test_a_refused_connection_is_an_error_that_may_be_tried_again(wire: Wire) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -371,7 +380,7 @@ def test_a_connection_that_is_not_made_in_time_may_be_tried_again(make: Callable
             APITimeoutError, match=rf"no connection to 127.0.0.1:{port} within 0.2 s.*timeout="
         ) as caught:
             wire.open(f"https://127.0.0.1:{port}/")
-    assert caught.value.is_retryable
+    assert (caught.value.is_retryable, caught.value.is_resent) == (True, True)
 
 
 def test_a_server_that_takes_in_no_more_is_not_tried_again(make: Callable[..., Wire]) -> None:
@@ -620,7 +629,7 @@ def test_a_request_beyond_the_limit_waits_for_a_place_and_gives_up_after_the_poo
         first, _second = wire.open(server.url), wire.open(server.url)
         with pytest.raises(APITimeoutError, match=r"no connection became free within 0.2 s.*timeout=") as caught:
             wire.open(server.url)
-        assert caught.value.is_retryable
+        assert (caught.value.is_retryable, caught.value.is_resent) == (True, True)  # nothing was sent
         first.read()
         wire.open(server.url).read()
         assert len(server.requests) == 3
