@@ -45,11 +45,13 @@ def decode(request: EmbeddingRequest, protocol: str, head: ResponseHead, body: b
     output = value if protocol == "openai" else value.get("output")
     items = output.get("data" if protocol == "openai" else "embeddings") if isinstance(output, dict) else None
     index = "index" if protocol == "openai" else "text_index"
-    found: dict[Any, Vector] = {}
+    found: dict[int, Vector] = {}
     for position, item in enumerate(items if isinstance(items, list) else ()):
-        vector = item.get("embedding") if isinstance(item, dict) else None
-        if isinstance(vector, list) and vector:
-            found[item.get(index, position)] = vector
-    if sorted(found, key=str) != sorted(range(len(request.texts)), key=str):
+        if not isinstance(item, dict):
+            continue
+        vector, at = item.get("embedding"), item.get(index)
+        if isinstance(vector, list) and vector and isinstance(at, int | None):
+            found[position if at is None else at] = vector
+    if sorted(found) != [*range(len(request.texts))]:
         raise ProtocolError(f"the service sent {len(found)} embeddings for {len(request.texts)} texts")
     return [found[position] for position in range(len(request.texts))]

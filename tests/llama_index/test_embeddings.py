@@ -89,6 +89,17 @@ def test_what_is_sent() -> None:
             embedding(server, instruct="Find facts.").get_query_embedding("hello")
 
 
+async def test_queries_and_documents_are_told_apart_in_async_too() -> None:
+    """A query has its instruction, a document has none; the object's headers go with both."""
+    with Loopback(service) as server:
+        model = embedding(server, protocol="dashscope", instruct="Find facts.", default_headers={"x-gateway": "1"})
+        await model.aget_query_embedding("hello")
+        assert server.requests[-1].json()["parameters"] == {"text_type": "query", "instruct": "Find facts."}
+        await model.aget_text_embedding("hello")
+        assert server.requests[-1].json()["parameters"] == {"text_type": "document"}
+        assert [request.headers["x-gateway"] for request in server.requests] == ["1", "1"]
+
+
 BROKEN = {
     "too few": {"data": [{"index": 0, "embedding": [1.0]}]},
     "the same twice": {"data": [{"index": 0, "embedding": [1.0]}, {"index": 0, "embedding": [1.0]}]},
