@@ -13,7 +13,7 @@ help:
 	@echo "make check       ruff, formatting, mypy"
 	@echo "make format      let ruff format and fix"
 	@echo "make record      record the cassettes anew"
-	@echo "make bench       the benchmarks"
+	@echo "make bench       the benchmarks (QUICK=1: in two minutes)"
 	@echo "make soak        10 minutes of mixed faults at 100 concurrent streams (SECONDS=600)"
 	@echo "make fuzz        5 minutes of fuzzing what reads the answers (SECONDS=300)"
 	@echo "make clean       remove the environments and caches"
@@ -73,26 +73,16 @@ format: $(READY)
 record: $(READY)
 	$(BIN)/python -m tests.record
 
-# peers pin what would fight with the rest, so they have an environment of their own
-$(VENV)-bench/.ready: pyproject.toml
-	$(PYTHON) -m venv $(VENV)-bench
-	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -e '.[langchain]' langchain-openai
+# peers pin what would fight with the rest, and with one another, so each framework's have an environment of their own
+PEERS_langchain := matplotlib langchain-openai langchain-qwq langchain-community dashscope
+PEERS_llama-index := llama-index-llms-openai-like llama-index-llms-dashscope
+$(VENV)-bench-%/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-bench-$*
+	$(VENV)-bench-$*/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$*]' $(PEERS_$*)
 	@touch $@
 
-bench: $(VENV)-bench/.ready
-	$(VENV)-bench/bin/python -m benchmarks
-
-soak: $(READY)
-	$(BIN)/python -m tests.faults.soak --seconds $(or $(SECONDS),600)
-
-# atheris has no wheel for every Python that is supported, so it is no part of the environment of all
-$(VENV)-fuzz/.ready: pyproject.toml
-	$(PYTHON) -m venv $(VENV)-fuzz
-	$(VENV)-fuzz/bin/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
-	@touch $@
-
-fuzz: $(VENV)-fuzz/.ready
-	$(VENV)-fuzz/bin/python -m tests.fuzz.target -max_total_time=$(or $(SECONDS),300)
+bench: $(VENV)-bench-langchain/.ready $(VENV)-bench-llama-index/.ready
+	$(VENV)-bench-langchain/bin/python -W ignore -m benchmarks $(if $(QUICK),--quick)
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-floor $(VENV)-langchain $(VENV)-llama-index build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-floor $(VENV)-langchain $(VENV)-llama-index build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks

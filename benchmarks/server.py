@@ -1,79 +1,219 @@
-"""The other end of a benchmark, in a process of its own: an answer prepared before anybody asks."""
+"""The other end of a benchmark, in a process of its own: answers prepared before anybody asks.
+
+The first part of the path says how the answer comes; what follows is the service's own path, of either protocol:
+    burst-N   N text chunks, all at once
+    each-N    N text chunks, one a write, a little apart, so that each is read alone
+    calm-N    N text chunks, 20 a second
+    tools-N   one tool call whose arguments come in N fragments, all at once
+    apart-N   the same, one a write
+    first     one text chunk that says when it was sent (ns of the system's monotonic clock); the rest 30 ms later
+A request that does not ask for a stream gets a short whole answer. GET /accepted: how many connections there were.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
-CHUNKS = 2000
+OPENAI, DASHSCOPE = "openai", "dashscope"
+PATHS = {OPENAI: "compatible-mode/v1", DASHSCOPE: "api/v1"}
+APART = 0.0004  # seconds between two writes of "each" and "apart"
+CALM_TICK = 0.005  # "calm" streams are spread over the ticks of 50 ms
+_STAMP = b"#" * 20  # where the time goes
 
 
-def _chunk(delta: dict[str, object], finish: str | None = None) -> bytes:
+# ---------------------------------------------------------------- what is said
+
+
+def _openai_event(delta: dict[str, object] | None, finish: str | None = None, tokens: int = 0) -> bytes:
     choice = {"delta": delta, "finish_reason": finish, "index": 0, "logprobs": None}
-    value = {"model": "qwen-plus", "id": "chatcmpl-bench", "choices": [choice], "created": 1, "usage": None}
-    return b"data: " + json.dumps({**value, "object": "chat.completion.chunk"}).encode() + b"\n\n"
+    usage = {"prompt_tokens": 9, "completion_tokens": tokens, "total_tokens": 9 + tokens} if tokens else None
+    value = {
+        "choices": [choice] if delta is not None else [],
+        "object": "chat.completion.chunk",
+        "usage": usage,
+        "created": 1770000000,
+        "system_fingerprint": None,
+        "model": "qwen-plus",
+        "id": "chatcmpl-3f0c2b7e-7a51-9d6e-8a54-6a0f4e4f0b11",
+    }
+    return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
 
 
-def stream_body() -> bytes:
-    """A stream of `CHUNKS` text chunks, finish and usage in the service's form."""
-    usage = {"prompt_tokens": 9, "completion_tokens": CHUNKS, "total_tokens": CHUNKS + 9}
-    tail = {"model": "qwen-plus", "id": "chatcmpl-bench", "choices": [], "usage": usage}
-    text = [_chunk({"content": f"word {i} "}) for i in range(CHUNKS)]
-    return b"".join(
-        [
-            _chunk({"role": "assistant", "content": ""}),
-            *text,
-            _chunk({}, "stop"),
-            b"data: " + json.dumps(tail).encode() + b"\n\ndata: [DONE]\n\n",
-        ]
-    )
+def _native_event(number: int, delta: dict[str, object], finish: str = "null") -> bytes:
+    message = {"content": "", "reasoning_content": "", "role": "assistant", **delta}
+    value = {
+        "output": {"choices": [{"message": message, "index": 0, "finish_reason": finish}]},
+        "usage": {"total_tokens": 9 + number, "output_tokens": number, "input_tokens": 9},
+        "request_id": "3f0c2b7e-7a51-9d6e-8a54-6a0f4e4f0b11",
+    }
+    data = json.dumps(value, separators=(",", ":")).encode()
+    return b"id:%d\nevent:result\n:HTTP_STATUS/200\ndata:%b\n\n" % (number, data)
 
 
-def whole_body() -> bytes:
-    """A short whole answer."""
-    message = {"role": "assistant", "content": "Hello."}
-    usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return json.dumps({"id": "chatcmpl-bench", "model": "qwen-plus", "choices": [choice], "usage": usage}).encode()
+def _deltas(kind: str, count: int) -> list[dict[str, object]]:
+    if kind == "first":
+        return [{"content": _STAMP.decode()}, {"content": " and more"}]
+    if kind not in ("tools", "apart"):
+        return [{"content": f"word {i} "} for i in range(count)]
+    pieces = ['{"text": "', *(f"word {i} " for i in range(count - 2)), '"}']
+    calls = []
+    for position, piece in enumerate(pieces):
+        function = {"name": "note", "arguments": piece} if position == 0 else {"arguments": piece}
+        id = "call_0e4e055c658b4076bf302b" if position == 0 else ""
+        calls.append({"tool_calls": [{"index": 0, "id": id, "type": "function", "function": function}]})
+    return list(calls)
+
+
+@lru_cache
+def events(protocol: str, kind: str, count: int) -> list[bytes]:
+    """The events of a stream, framed as HTTP chunks."""
+    deltas = _deltas(kind, count)
+    finish = "tool_calls" if kind in ("tools", "apart") else "stop"
+    if protocol == OPENAI:
+        said = [_openai_event(delta) for delta in deltas]
+        said[0] = _openai_event({"role": "assistant", **deltas[0]})
+        said += [_openai_event({}, finish), _openai_event(None, tokens=count) + b"data: [DONE]\n\n"]
+    else:
+        said = [_native_event(number, delta) for number, delta in enumerate(deltas, 1)]
+        said.append(_native_event(len(deltas) + 1, {}, finish))
+    return [b"%x\r\n%b\r\n" % (len(event), event) for event in said]
+
+
+@lru_cache
+def burst(protocol: str, kind: str, count: int) -> bytes:
+    """The same at once."""
+    return b"".join(events(protocol, kind, count))
+
+
+@lru_cache
+def whole(protocol: str) -> bytes:
+    """A short answer that is not streamed."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}
+    if protocol == OPENAI:
+        usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+        value: dict[str, object] = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1770000000}
+        value |= {"model": "qwen-turbo", "choices": [choice], "usage": usage}
+    else:
+        value = {"output": {"choices": [choice]}, "usage": {"input_tokens": 9, "output_tokens": 2, "total_tokens": 11}}
+        value["request_id"] = "3f0c2b7e-7a51-9d6e-8a54-6a0f4e4f0b11"
+    body = json.dumps(value).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+# ---------------------------------------------------------------- how it is sent
+
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream;charset=UTF-8\r\ntransfer-encoding: chunked\r\n\r\n"
+_END = b"0\r\n\r\n"
+
+
+class _Connection(asyncio.Protocol):
+    accepted = 0
+    buckets: tuple[dict[_Connection, Iterator[bytes]], ...] = tuple({} for _ in range(10))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        _Connection.accepted += 1
+        self.number = _Connection.accepted
+        self.transport = transport
+        self.received = b""
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.buckets[self.number % len(self.buckets)].pop(self, None)
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        head, found, body = self.received.partition(b"\r\n\r\n")
+        if not found:
+            return
+        lower = head.lower()
+        length = int(lower.partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
+        if len(body) >= length:
+            self.received = body[length:]
+            self._answer(head, lower, body[:length])
+
+    def _answer(self, head: bytes, lower: bytes, body: bytes) -> None:
+        path = head.split(b" ", 2)[1].decode()
+        if path == "/accepted":
+            said = str(_Connection.accepted - 1).encode()  # without the one that asks
+            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
+            return
+        kind, _, count = path.split("/")[1].partition("-")
+        protocol = OPENAI if PATHS[OPENAI] in path else DASHSCOPE
+        streams = b'"stream":true' in body.replace(b" ", b"") or b"text/event-stream" in lower or b"-sse:" in lower
+        if not streams:
+            self.transport.write(whole(protocol))
+        elif kind in ("burst", "tools"):
+            self.transport.write(_HEAD + burst(protocol, kind, int(count)) + _END)
+        elif kind == "calm":
+            self.transport.write(_HEAD)
+            self.buckets[self.number % len(self.buckets)][self] = iter(events(protocol, kind, int(count)))
+        elif kind == "first":
+            now, *rest = events(protocol, kind, 2)
+            asyncio.get_running_loop().call_later(0.03, self._write, b"".join(rest) + _END)
+            self.transport.write(_HEAD + now.replace(_STAMP, b"%020d" % time.monotonic_ns()))
+        else:
+            self.transport.write(_HEAD)
+            self._next(iter(events(protocol, kind, int(count))))
+
+    def _next(self, rest: Iterator[bytes]) -> None:
+        event = next(rest, None)
+        self._write(event or _END)
+        if event:
+            asyncio.get_running_loop().call_later(APART, self._next, rest)
+
+    def _write(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+
+async def _keep_calm() -> None:
+    """Writes to each calm stream every 50 ms, to a tenth of them at a time."""
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        for bucket in _Connection.buckets:
+            for connection, rest in list(bucket.items()):
+                event = next(rest, None)
+                connection._write(event or _END)
+                if not event:
+                    bucket.pop(connection, None)
+            due += CALM_TICK
+            await asyncio.sleep(max(0.0, due - loop.time()))
 
 
 async def _serve() -> None:
-    streamed, whole = stream_body(), whole_body()
-    head = "HTTP/1.1 200 OK\r\ncontent-type: {}\r\n{}\r\n\r\n"
-    sse = head.format("text/event-stream;charset=UTF-8", "transfer-encoding: chunked").encode()
-    sse += b"%x\r\n%b\r\n0\r\n\r\n" % (len(streamed), streamed)
-    plain = head.format("application/json", f"content-length: {len(whole)}").encode() + whole
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                request = (await reader.readuntil(b"\r\n\r\n")).lower()
-                length = int(request.partition(b"content-length:")[2].partition(b"\r\n")[0])
-                body = await reader.readexactly(length)
-                writer.write(sse if b'"stream":true' in body.replace(b" ", b"") else plain)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(_Connection, "127.0.0.1", 0, backlog=2048)
+    calm = asyncio.create_task(_keep_calm())
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)  # until the parent is gone
+    calm.cancel()
     os._exit(0)  # with connections still open, on purpose
+
+
+def url(origin: str, kind: str, protocol: str) -> str:
+    """The base URL under which answers come as `kind` says."""
+    return f"{origin}/{kind}/{PATHS[protocol]}"
 
 
 @contextmanager
 def running() -> Iterator[str]:
-    """The server's base URL, for as long as the block runs."""
+    """The server's origin, for as long as the block runs."""
     command = [sys.executable, "-m", "benchmarks.server"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdin is not None
-        yield f"http://127.0.0.1:{child.stdout.readline().strip()}/compatible-mode/v1"
+        yield f"http://127.0.0.1:{child.stdout.readline().strip()}"
         child.stdin.close()
 
 

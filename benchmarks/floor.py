@@ -1,0 +1,96 @@
+"""The least that anything on httpx can do, for each side's floor: one split of the bytes, one JSON parse an event.
+
+No errors, no tool calls put together, no usage, no retries, no time limits: no correct implementation can be cheaper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import httpx
+from pydantic_core import from_json
+
+from benchmarks.server import OPENAI
+
+Fragment = dict[str, Any]
+
+
+class Wire:
+    """Asks one server by one protocol."""
+
+    def __init__(self, base_url: str, protocol: str) -> None:
+        self.openai = protocol == OPENAI
+        self.url = base_url + ("/chat/completions" if self.openai else "/services/aigc/text-generation/generation")
+        self.sync = httpx.Client()
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        """The client of the running loop. As many connections as it wants, and patience: httpx's defaults would fail a
+        thousand streams before they began."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._by_loop:
+            self._by_loop[loop] = httpx.AsyncClient(limits=httpx.Limits(max_connections=None), timeout=120)
+        return self._by_loop[loop]
+
+    def request(self, text: str, stream: bool) -> dict[str, Any]:
+        """What httpx is given."""
+        messages = [{"role": "user", "content": text}]
+        if not self.openai:
+            headers = {"x-dashscope-sse": "enable"} if stream else {}
+            parameters = {"result_format": "message"} | ({"incremental_output": True} if stream else {})
+            body = {"model": "qwen-plus", "input": {"messages": messages}, "parameters": parameters}
+            return {"url": self.url, "json": body, "headers": headers}
+        body = {"model": "qwen-plus", "messages": messages}
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return {"url": self.url, "json": body}
+
+    def whole(self, data: bytes) -> str:
+        """The text of a whole answer."""
+        value = from_json(data)
+        text: str = (value if self.openai else value["output"])["choices"][0]["message"]["content"]
+        return text
+
+    def said(self, block: bytes) -> tuple[str, list[Fragment]] | None:
+        """Text and tool fragments of an event."""
+        at = block.find(b"{")
+        if at < 0:
+            return None
+        value = from_json(block[at:])
+        choices = value["choices"] if self.openai else value["output"]["choices"]
+        if not choices:
+            return "", []
+        delta = choices[0]["delta" if self.openai else "message"]
+        return delta.get("content", ""), delta.get("tool_calls", ())
+
+    def ask(self, text: str) -> str:
+        """A whole answer."""
+        return self.whole(self.sync.post(**self.request(text, stream=False)).content)
+
+    async def aask(self, text: str) -> str:
+        """The async twin of `ask`."""
+        return self.whole((await self.client.post(**self.request(text, stream=False))).content)
+
+    def stream(self, text: str) -> Iterator[tuple[str, list[Fragment]]]:
+        """What each event says, as it comes."""
+        rest = b""
+        with self.sync.stream("POST", **self.request(text, stream=True)) as response:
+            for data in response.iter_bytes():
+                *blocks, rest = (rest + data).split(b"\n\n")
+                for block in blocks:
+                    if (said := self.said(block)) is not None:
+                        yield said
+
+    async def astream(self, text: str) -> AsyncIterator[tuple[str, list[Fragment]]]:
+        """The async twin of `stream`."""
+        rest = b""
+        async with self.client.stream("POST", **self.request(text, stream=True)) as response:
+            async for data in response.aiter_bytes():
+                *blocks, rest = (rest + data).split(b"\n\n")
+                for block in blocks:
+                    if (said := self.said(block)) is not None:
+                        yield said

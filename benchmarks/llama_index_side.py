@@ -1,0 +1,174 @@
+"""LlamaIndex: its floor, ours and the peers, and how each is asked. Same calls for all, those of `LLM`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    LLMMetadata,
+    MessageRole,
+    TextBlock,
+    ToolCallBlock,
+)
+from llama_index.core.llms.callbacks import llm_chat_callback
+from llama_index.core.llms.custom import CustomLLM
+
+from benchmarks.floor import Wire
+from benchmarks.server import DASHSCOPE, OPENAI, url
+
+NAME = "LlamaIndex"
+IMPORTS = {
+    "framework": "import llama_index.core.llms.function_calling",
+    "floor": "import llama_index.core.llms.function_calling, httpx",
+    "ours": "import llama_index_modelstudio",
+    "OpenAILike": "import llama_index.llms.openai_like",
+    "DashScope": "import llama_index.llms.dashscope",
+}
+DISTRIBUTIONS = ("llama-index-core", "httpx", "pydantic", "llama-index-llms-openai-like", "openai",
+                 "llama-index-llms-dashscope", "dashscope")  # fmt: skip
+PROMPT = [ChatMessage(role=MessageRole.USER, content="hi")]
+
+
+class Floor(CustomLLM):
+    """The least that an LLM can do: plain httpx and one response, with all text so far, an event."""
+
+    wire: Any
+    over_stream: bool = False
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(is_chat_model=True)
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        raise NotImplementedError
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        text = messages[-1].content or ""
+        answer = "".join([t for t, _ in self.wire.stream(text)]) if self.over_stream else self.wire.ask(text)
+        return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text=answer)]))
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        answer = await self.wire.aask(messages[-1].content)
+        return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text=answer)]))
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
+        def gen() -> Iterator[ChatResponse]:
+            so_far, arguments = "", ""
+            for text, fragments in self.wire.stream(messages[-1].content):
+                so_far += text
+                arguments += "".join(fragment["function"].get("arguments", "") for fragment in fragments)
+                yield _response(so_far, text, arguments)
+
+        return gen()
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
+        async def gen() -> AsyncIterator[ChatResponse]:
+            so_far = ""
+            async for text, _ in self.wire.astream(messages[-1].content):
+                so_far += text
+                yield _response(so_far, text, "")
+
+        return gen()
+
+
+def _response(so_far: str, text: str, arguments: str) -> ChatResponse:
+    blocks: list[Any] = [ToolCallBlock(tool_call_id="1", tool_name="note", tool_kwargs=arguments)] if arguments else []
+    if so_far or not blocks:
+        blocks.insert(0, TextBlock(text=so_far))
+    return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks), delta=text)
+
+
+# ---------------------------------------------------------------- who takes part
+
+
+def _floor(origin: str, kind: str, protocol: str, over_stream: bool) -> Any:
+    return Floor(wire=Wire(url(origin, kind, protocol), protocol), over_stream=over_stream)
+
+
+def _ours(origin: str, kind: str, protocol: str, over_stream: bool) -> Any:
+    from llama_index_modelstudio import ModelStudio
+
+    # qwq-plus must stream, so `chat` does; qwen-turbo does not think
+    return ModelStudio(
+        model="qwq-plus" if over_stream else "qwen-turbo",
+        base_url=url(origin, kind, protocol),
+        api_key="none",
+        protocol=protocol,
+    )
+
+
+def _openai_like(origin: str, kind: str, protocol: str, over_stream: bool) -> Any:
+    from llama_index.llms.openai_like import OpenAILike
+
+    return OpenAILike(
+        model="qwen-turbo",
+        api_base=url(origin, kind, protocol),
+        api_key="none",
+        is_chat_model=True,
+        is_function_calling_model=True,
+    )
+
+
+def _dashscope(origin: str, kind: str, protocol: str, over_stream: bool) -> Any:
+    import dashscope
+    from llama_index.llms.dashscope import DashScope
+
+    dashscope.base_http_api_url = url(origin, kind, protocol)  # one a process, no other way
+    return DashScope(model_name="qwen-turbo", api_key="none")
+
+
+Make = Callable[[str, str, str, bool], Any]
+CONTENDERS: dict[str, dict[str, Make]] = {
+    OPENAI: {"floor": _floor, "ours": _ours, "OpenAILike": _openai_like},
+    DASHSCOPE: {"floor": _floor, "ours": _ours, "DashScope": _dashscope},
+}
+
+
+# ---------------------------------------------------------------- how each is asked
+
+
+def stream(llm: Any) -> None:
+    for _ in llm.stream_chat(PROMPT):
+        pass
+
+
+async def astream(llm: Any) -> None:
+    async for _ in await llm.astream_chat(PROMPT):
+        pass
+
+
+def invoke(llm: Any) -> None:
+    llm.chat(PROMPT)
+
+
+async def ainvoke(llm: Any) -> None:
+    await llm.achat(PROMPT)
+
+
+def texts(llm: Any) -> Iterator[str]:
+    for response in llm.stream_chat(PROMPT):
+        yield response.delta or ""
+
+
+async def atexts(llm: Any) -> AsyncIterator[str]:
+    async for response in await llm.astream_chat(PROMPT):
+        yield response.delta or ""
+
+
+def stream_asking_for_calls(llm: Any) -> None:
+    """As an agent does: it asks for the tool calls on every response. The floor knows none."""
+    ask = getattr(llm, "get_tool_calls_from_response", None)
+    for response in llm.stream_chat(PROMPT):
+        if ask is not None:
+            ask(response, error_on_no_tool_call=False)

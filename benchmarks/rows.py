@@ -1,0 +1,348 @@
+"""What is measured. Each row gives a figure for every contender of one side and protocol, by name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from benchmarks.pairs import Figure, Work, cpu, ratios
+
+Figures = Mapping[str, Figure]
+SIDES = {"langchain": "benchmarks.langchain_side", "llama_index": "benchmarks.llama_index_side"}
+CANNOT_STREAM_A_WHOLE_CALL = ("OpenAILike", "DashScope")
+CHUNKS = 2000
+ALLOWANCE = 1.05  # what a figure may be beyond its limit on a machine that others use too
+CALM_EVENTS = 100  # of a stream with 20 a second
+_loop = asyncio.new_event_loop()
+
+
+@dataclass
+class Bench:
+    """One side and protocol, against one server."""
+
+    side: Any  # a module of SIDES
+    side_name: str
+    protocol: str
+    origin: str
+    quick: bool
+
+    def made(self, kind: str, over_stream: bool = False) -> dict[str, Any]:
+        """A model of each contender, answered in the way that `kind` says."""
+        makers = self.side.CONTENDERS[self.protocol]
+        return {name: make(self.origin, kind, self.protocol, over_stream) for name, make in makers.items()}
+
+    def rounds(self, few: int, many: int) -> int:
+        """How often."""
+        return few if self.quick else many
+
+
+# ---------------------------------------------------------------- CPU as a ratio to the floor
+
+
+def _sync(call: Callable[[Any], object], models: Mapping[str, Any], times: int = 1) -> dict[str, Work]:
+    def work(llm: Any) -> Work:
+        return lambda: [call(llm) for _ in range(times)]
+
+    return {name: work(llm) for name, llm in models.items()}
+
+
+def _async(call: Callable[[Any], Any], models: Mapping[str, Any], times: int = 1) -> dict[str, Work]:
+    async def run(llm: Any) -> None:
+        for _ in range(times):
+            await call(llm)
+
+    def work(llm: Any) -> Work:
+        return lambda: _loop.run_until_complete(run(llm))
+
+    return {name: work(llm) for name, llm in models.items()}
+
+
+def burst(bench: Bench) -> Figures:
+    return ratios(_sync(bench.side.stream, bench.made(f"burst-{CHUNKS}")), bench.rounds(5, 21))
+
+
+def aburst(bench: Bench) -> Figures:
+    return ratios(_async(bench.side.astream, bench.made(f"burst-{CHUNKS}")), bench.rounds(5, 21))
+
+
+def each(bench: Bench) -> Figures:
+    kind = f"each-{200 if bench.quick else CHUNKS}"
+    return ratios(_sync(bench.side.stream, bench.made(kind)), bench.rounds(3, 9))
+
+
+def aeach(bench: Bench) -> Figures:
+    kind = f"each-{200 if bench.quick else CHUNKS}"
+    return ratios(_async(bench.side.astream, bench.made(kind)), bench.rounds(3, 9))
+
+
+def invoke_over_stream(bench: Bench) -> Figures:
+    models = bench.made(f"burst-{CHUNKS}", over_stream=True)
+    able = {name: llm for name, llm in models.items() if name not in CANNOT_STREAM_A_WHOLE_CALL}
+    return ratios(_sync(bench.side.invoke, able), bench.rounds(5, 21))
+
+
+def invoke(bench: Bench) -> Figures:
+    return ratios(_sync(bench.side.invoke, bench.made("whole"), 50), bench.rounds(5, 21))
+
+
+def ainvoke(bench: Bench) -> Figures:
+    return ratios(_async(bench.side.ainvoke, bench.made("whole"), 50), bench.rounds(5, 21))
+
+
+def threads(bench: Bench) -> Figures:
+    def work(llm: Any) -> Work:
+        def run() -> None:
+            each = [threading.Thread(target=lambda: [bench.side.invoke(llm) for _ in range(25)]) for _ in range(8)]
+            for thread in each:
+                thread.start()
+            for thread in each:
+                thread.join()
+
+        return run
+
+    return ratios({name: work(llm) for name, llm in bench.made("whole").items()}, bench.rounds(3, 11))
+
+
+def tasks(bench: Bench) -> Figures:
+    async def some(llm: Any) -> None:
+        for _ in range(4):
+            await bench.side.ainvoke(llm)
+
+    async def run(llm: Any) -> None:
+        await asyncio.gather(*(some(llm) for _ in range(64)))
+
+    return ratios(_async(run, bench.made("whole")), bench.rounds(3, 11))
+
+
+def tool_arguments(bench: Bench) -> Figures:
+    return ratios(_sync(bench.side.stream, bench.made(f"tools-{CHUNKS}")), bench.rounds(3, 11))
+
+
+def tool_arguments_apart(bench: Bench) -> Figures:
+    kind = f"apart-{200 if bench.quick else CHUNKS}"
+    return ratios(_sync(bench.side.stream, bench.made(kind)), bench.rounds(3, 7))
+
+
+def tool_arguments_asked(bench: Bench) -> Figures:
+    kind = f"apart-{200 if bench.quick else CHUNKS}"
+    return ratios(_sync(bench.side.stream_asking_for_calls, bench.made(kind)), bench.rounds(2, 5))
+
+
+def _flat(bench: Bench, call: Callable[[Any], object]) -> Figures:
+    spent: dict[int, dict[str, list[float]]] = {}
+    for count in (500, 4000):  # one after the other, since an SDK has one address a process, the last that was set
+        models = bench.made(f"{'tools' if bench.quick else 'apart'}-{count}")
+        spent[count] = {name: [] for name in models}
+        for number in range(-1, bench.rounds(3, 5)):
+            for name, work in _sync(call, models).items():
+                seconds = cpu(work)
+                if number >= 0:
+                    spent[count][name].append(seconds / count)
+    return {
+        name: Figure.of([many / few for many, few in zip(spent[4000][name], spent[500][name], strict=True)], "times")
+        for name in spent[500]
+    }
+
+
+def tool_arguments_flat(bench: Bench) -> Figures:
+    return _flat(bench, bench.side.stream)
+
+
+def tool_arguments_asked_flat(bench: Bench) -> Figures:
+    return _flat(bench, bench.side.stream_asking_for_calls)
+
+
+def v3_events(bench: Bench) -> Figures:
+    return ratios(_sync(bench.side.v3_events, bench.made(f"burst-{CHUNKS}")), bench.rounds(3, 11))
+
+
+# ---------------------------------------------------------------- others
+
+
+def first_token(bench: Bench) -> Figures:
+    """From the server's first byte to the first text, by the clock. What waits for the next event shows as 30 ms."""
+
+    def lateness(llm: Any) -> float:
+        texts = bench.side.texts(llm)
+        late = None
+        for text in texts:
+            now = time.monotonic_ns()
+            if late is None and text[:20].isdigit():
+                late = now - int(text[:20])
+        assert late is not None
+        return late / 1e9
+
+    models = bench.made("first")
+    rounds = bench.rounds(15, 101)
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for number in range(-3, rounds):
+        for name, llm in models.items():
+            late = lateness(llm)
+            if number >= 0:
+                seconds[name].append(late)
+    floor = statistics.median(seconds["floor"])
+    found = {}
+    for name, late in seconds.items():
+        low, _, high = statistics.quantiles(late, n=4)
+        note = f"{statistics.median(late) * 1000:.2f} ms"
+        found[name] = Figure(statistics.median(late) / floor, low / floor, high / floor, "F", note)
+    return found
+
+
+def connections(bench: Bench) -> Figures:
+    """New TCP connections in streams one after another, after a first."""
+
+    def accepted() -> int:
+        with urllib.request.urlopen(f"{bench.origin}/accepted") as answer:
+            return int(answer.read())
+
+    found = {}
+    times = 50 if bench.quick else 200
+    for name, llm in bench.made("burst-20").items():
+        bench.side.stream(llm)
+        before = accepted()
+        for _ in range(times):
+            bench.side.stream(llm)
+        new = float(accepted() - before - 1)  # without the one that counts
+        found[name] = Figure(new, new, new, f"of {times}")
+    return found
+
+
+def construct(bench: Bench) -> Figures:
+    """One more model object, in microseconds of CPU, and the SSL contexts made for it."""
+    found = {}
+    made = ssl.SSLContext.__new__
+    contexts = 0
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        nonlocal contexts
+        contexts += 1
+        return made(*args, **kwargs)
+
+    for name, make in bench.side.CONTENDERS[bench.protocol].items():
+        if name == "floor":
+            continue
+        make(bench.origin, "whole", bench.protocol, False)
+        ssl.SSLContext.__new__ = counting  # type: ignore[assignment,method-assign]
+        contexts = 0
+        one = make(bench.origin, "whole", bench.protocol, False)
+        bench.side.invoke(one)  # some are lazy
+        lazily = contexts
+        ssl.SSLContext.__new__ = made  # type: ignore[method-assign]
+        make_some = partial(_times, 20, partial(make, bench.origin, "whole", bench.protocol, False))
+        times = [cpu(make_some) / 20 * 1e6 for _ in range(bench.rounds(5, 21))]
+        found[name] = Figure.of(times, "us", f"{lazily} SSL contexts" if lazily else "")
+    return found
+
+
+def _times(count: int, call: Callable[[], object]) -> None:
+    for _ in range(count):
+        call()
+
+
+def import_time(bench: Bench) -> Figures:
+    """Milliseconds of CPU beyond the framework's own, in new processes, the least of some."""
+    return _imports(bench, 0, 1000, "ms")
+
+
+def import_memory(bench: Bench) -> Figures:
+    """Megabytes of resident memory beyond the framework's own."""
+    return _imports(bench, 1, 1, "MB")
+
+
+def _imports(bench: Bench, what: int, unit: float, name_of_unit: str) -> Figures:
+    statements = bench.side.IMPORTS
+    taking_part = ["floor", *(n for n in bench.side.CONTENDERS[bench.protocol] if n != "floor")]
+    found: dict[str, list[float]] = {name: [] for name in taking_part}
+    for _ in range(bench.rounds(3, 9)):
+        base = _import(statements["framework"])[what]
+        for name in taking_part:
+            found[name].append((_import(statements[name])[what] - base) * unit)
+    return {name: Figure.of(values, name_of_unit) for name, values in found.items()}
+
+
+def _import(statement: str) -> tuple[float, float]:
+    code = (
+        f"import time; b = time.process_time(); {statement}; s = time.process_time() - b\n"
+        "print(s, int(open('/proc/self/statm').read().split()[1]) * 4096 / 1e6)"
+    )
+    seconds, memory = subprocess.check_output([sys.executable, "-W", "ignore", "-c", code], text=True).split()
+    return float(seconds), float(memory)
+
+
+def crowd(bench: Bench, streams: int) -> Figures:
+    """Many calm streams on one loop, each contender in a process of its own: CPU an event that came."""
+    names = [n for n in bench.side.CONTENDERS[bench.protocol] if n != "ChatQwen"]  # as ChatOpenAI, which it is
+    events = 20 if bench.quick else CALM_EVENTS
+    found: dict[str, list[float]] = {name: [] for name in names}
+    notes = {}
+    for _ in range(bench.rounds(1, 3)):
+        spent = {}
+        for name in names:
+            command = [sys.executable, "-W", "ignore", "-m", "benchmarks.crowd"]
+            command += [bench.side_name, bench.protocol, name, bench.origin, str(streams), str(events)]
+            said = json.loads(subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL))
+            spent[name] = said["cpu"] / max(said["events"], 1)
+            notes[name] = f"{said['done']} done, {said['errors']} errors, {spent[name] * 1e6:.0f} us"
+        for name in names:
+            found[name].append(spent[name] / spent["floor"])
+    return {name: Figure.of(values, "F", notes[name]) for name, values in found.items()}
+
+
+def crowd_200(bench: Bench) -> Figures:
+    return crowd(bench, 200)
+
+
+def crowd_1000(bench: Bench) -> Figures:
+    return crowd(bench, 1000)
+
+
+# ---------------------------------------------------------------- all of them
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table; `most` is what ours may be."""
+
+    title: str
+    measure: Callable[[Bench], Figures]
+    most: float
+    sides: tuple[str, ...] = tuple(SIDES)
+    quick: bool = False  # also in a quick run of the native protocol
+
+
+ROWS = {
+    "burst": Row("2,000 chunks at once", burst, 1.15, quick=True),
+    "aburst": Row("2,000 chunks at once, async", aburst, 1.15, quick=True),
+    "each": Row("one chunk a write", each, 1.10),
+    "aeach": Row("one chunk a write, async", aeach, 1.05),
+    "invoke_over_stream": Row("invoke over a stream of 2,000", invoke_over_stream, 1.25),
+    "invoke": Row("small invoke", invoke, 1.25, quick=True),
+    "ainvoke": Row("small ainvoke", ainvoke, 1.15, quick=True),
+    "import_time": Row("import, beyond the framework's own", import_time, 100),
+    "import_memory": Row("import, memory", import_memory, 10),
+    "construct": Row("one more model object", construct, 150),
+    "first_token": Row("first token after the first byte", first_token, 1.20),
+    "connections": Row("new connections in 200 streams", connections, 0),
+    "threads": Row("8 threads of small requests", threads, 1.25),
+    "tasks": Row("64 tasks of small requests", tasks, 0.60),
+    "crowd_200": Row("200 streams of 20 events a second", crowd_200, 0.90),
+    "crowd_1000": Row("1,000 such streams on one loop", crowd_1000, 0.35),
+    "tools": Row("tool arguments in 2,000 fragments", tool_arguments, 1.2),
+    "tools_apart": Row("the same, one a write", tool_arguments_apart, 1.2),
+    "tools_flat": Row("4,000 fragments against 500", tool_arguments_flat, 1.15),
+    "tools_asked": Row("calls asked on every fragment", tool_arguments_asked, 1.3, ("llama_index",)),
+    "tools_asked_flat": Row("asked, 4,000 against 500", tool_arguments_asked_flat, 1.3, ("llama_index",)),
+    "v3": Row("v3 events", v3_events, 0.45, ("langchain",)),
+}
