@@ -46,6 +46,7 @@ def streamed(llm: BaseChatModel, question: str = QUESTION) -> list[BaseMessage]:
             for message in (message for update in part.values() for message in update["messages"]):
                 calls(message) if isinstance(message, AIMessage) else result(message.text)
                 messages.append(message)
+            speech = Speech()
         elif isinstance(part[0], AIMessageChunk):
             speech.add_chunk(part[0])
     return messages

@@ -61,7 +61,7 @@ def main() -> None:
         for message in kept(graph, "rivers"):
             console.print(f"{message.type}: {message.text}", markup=False)
             if reasoning := message.additional_kwargs.get("reasoning_content"):
-                console.print(f"  thought: {reasoning}", style=THINKING, markup=False)
+                console.print(f"  thought: {reasoning.strip()}", style=THINKING, markup=False)
 
 
 if __name__ == "__main__":

@@ -171,6 +171,11 @@ def to_core_part(block: Mapping[str, Any]) -> Part:
         return VideoPart(source, **pixels, **more, cache_control=mark)
     if kind in ("audio", "input_audio"):
         return _audio_part(block, mark)
+    if kind is None:
+        raise ConfigurationError(
+            f"a content block of {', '.join(map(str, block))} has no type: write "
+            '{"type": "text", "text": ...} or {"type": "image", "url": ...}'
+        )
     raise ConfigurationError(
         f"content of type {kind!r} cannot be sent: the chat service takes text, image, video and audio. "
         "Put a document's text into a text block, or upload it for a document model"

@@ -429,10 +429,16 @@ class Client:
             other = MULTIMODAL if asked == TEXT else TEXT
             advice = f'{request.model} was asked for at {asked}: native_endpoint="{other}" asks at the other one.'
         if advice:
-            error.message = f"{error.message.rstrip()} {advice}"
+            error.message = f"{_sentence(error.message)} {advice}"
             error.args = (error.message,)
         if self.config.api_key is not None:
             error.redact(self.config.api_key.get_secret_value())
+
+
+def _sentence(text: str) -> str:
+    """What the service said, ended, so that more may follow."""
+    text = text.rstrip()
+    return text if text.endswith((".", "!", "?", ":", "。", "！", "？")) else f"{text}."
 
 
 def _is_stream(head: ResponseHead, asked: bool) -> bool:

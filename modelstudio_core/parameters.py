@@ -6,7 +6,7 @@ for each, take each per call as well, and build their requests here, so that a m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -71,6 +71,18 @@ CONNECTION_SETTINGS = (
 # not on the wire: how this package makes the request
 LOCAL_PARAMETERS = ("streaming", "reasoning_replay", "native_endpoint", "extra_body")
 _OF_THE_OBJECT = frozenset((*CONNECTION_SETTINGS, "http_client", "http_async_client", "capabilities"))
+# what other integrations call it
+_ELSEWHERE = {
+    "dashscope_api_key": "api_key",
+    "openai_api_key": "api_key",
+    "api_base": "base_url",
+    "openai_api_base": "base_url",
+    "request_timeout": "timeout",
+    "model_kwargs": "extra_body",
+    "additional_kwargs": "extra_body",
+    "stop_sequences": "stop",
+    "openai_proxy": "http_client",
+}
 _KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS)
 
 
@@ -108,6 +120,13 @@ def chat_request(model: str, messages: Sequence[Message], values: Mapping[str, A
 def _unknown(name: str) -> str:
     if name in _OF_THE_OBJECT:
         return f"{name} is set on the model object, not per call: make another object with it."
-    close = get_close_matches(name, _KNOWN, n=1, cutoff=0.8)
-    hint = f" did you mean {close[0]}?" if close else ""
-    return f"{name} is no parameter of the service that this package knows;{hint} what is new goes in extra_body."
+    return unknown_argument(name, _KNOWN)
+
+
+def unknown_argument(name: str, known: Iterable[str]) -> str:
+    """What to do about `name`, which is none of the `known` arguments."""
+    if name in _ELSEWHERE:
+        return f"unknown argument {name}: did you mean {_ELSEWHERE[name]}?"
+    close = get_close_matches(name, known, n=1, cutoff=0.8)
+    hint = f"did you mean {close[0]}? If not," if close else "no parameter of the service that has a name here;"
+    return f'unknown argument {name}: {hint} extra_body={{"{name}": ...}} sends it as it is.'

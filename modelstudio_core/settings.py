@@ -7,8 +7,7 @@ model's facts and a request. It knows no framework.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
@@ -18,35 +17,18 @@ from modelstudio_core import config
 from modelstudio_core.client import Client
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.models import ModelInfo, NativeEndpoint, model_info
-from modelstudio_core.parameters import CONNECTION_SETTINGS, PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request
+from modelstudio_core.parameters import (
+    CONNECTION_SETTINGS,
+    PLAIN_PARAMETERS,
+    POLICY_PARAMETERS,
+    chat_request,
+    unknown_argument,
+)
 from modelstudio_core.sealing import seal, unseal
 from modelstudio_core.transport import Transport
 from modelstudio_core.types import ChatRequest, Message
 
 _OWN = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "native_endpoint", "reasoning_replay")
-
-
-# what other integrations call it
-_ELSEWHERE = {
-    "dashscope_api_key": "api_key",
-    "openai_api_key": "api_key",
-    "api_base": "base_url",
-    "openai_api_base": "base_url",
-    "request_timeout": "timeout",
-    "model_kwargs": "extra_body",
-    "additional_kwargs": "extra_body",
-    "stop_sequences": "stop",
-    "openai_proxy": "http_client",
-}
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    """What to do about an argument that is none."""
-    meant = _ELSEWHERE.get(name) or next(iter(get_close_matches(name, known, n=1, cutoff=0.8)), None)
-    hint = (
-        f"did you mean {meant}?" if meant else "a parameter of the service that has no field here goes in extra_body."
-    )
-    return f"unknown argument {name}: {hint}"
 
 
 def key_from_environment() -> SecretStr | None:
@@ -103,7 +85,7 @@ class ConnectionSettings(BaseModel):
             values = {"model": values["model_name"], **values}
             del values["model_name"]
         if unknown := sorted(values.keys() - cls.model_fields):
-            raise cls.configuration_error(" ".join(_unknown(name, cls.model_fields) for name in unknown))
+            raise cls.configuration_error(" ".join(unknown_argument(name, cls.model_fields) for name in unknown))
         return values
 
     @field_validator("api_key", mode="after")

@@ -931,7 +931,7 @@ def test_an_error_says_what_to_do(reply: Reply, cls: type[ModelStudioError], wor
     assert caught.args == (caught.message,)
     if reply.headers.get("content-type") == "application/json":
         said = json.loads(reply.reads[0] or b"")["error"]["message"]  # type: ignore[arg-type]
-        assert caught.message.startswith(said)
+        assert caught.message.startswith(f"{said.removesuffix('.')}. ")
         assert len(caught.message) > len(said) + 20
 
 

@@ -91,13 +91,13 @@ def test_an_unknown_name(name: str, says: str) -> None:
     for value in (1, None):
         with pytest.raises(ConfigurationError) as caught:
             chat_request("qwen-plus", [USER], {name: value})
-        assert caught.value.message.startswith(f"{name} ")
+        assert caught.value.message.startswith(f"unknown argument {name}: ")
         assert says in caught.value.message
 
 
 def test_all_unknown_names_are_told_at_once() -> None:
     """Two mistakes are told in one error."""
-    with pytest.raises(ConfigurationError, match=r"(?s)max_toks .*temprature "):
+    with pytest.raises(ConfigurationError, match=r"(?s)max_toks: .*temprature: "):
         chat_request("qwen-plus", [USER], {"temprature": 1, "max_toks": 1})
 
 

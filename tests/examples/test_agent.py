@@ -140,3 +140,12 @@ async def test_a_call_that_was_cut_off_does_not_run(way: str) -> None:
     assert isinstance(message, AIMessage)
     assert not message.tool_calls
     assert message.invalid_tool_calls[0]["args"] == '{"city": "Hang'
+
+
+@pytest.mark.parametrize("way", ["stream", "stream v3"])
+async def test_each_thought_has_its_title(way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is thought before the call and what is thought after it are each told from an answer by a line above."""
+    with Loopback(TWO_CALLS) as server:
+        await by(way, chat(server, enable_thinking=True))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in lines if line in ("thinking", "answer")] == ["thinking", "thinking", "answer"]

@@ -482,7 +482,11 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
     ("an uploaded image by id", user({"type": "image", "file_id": "f1"}), ("messages[0]", "file_id", "url or base64")),
     ("a video without content", user({"type": "video"}), ("messages[0]", "video")),
     ("an audio without content", user({"type": "audio", "mime_type": "audio/wav"}), ("messages[0]", "audio")),
-    ("a block of no type", user({"text": "hi"}), ("messages[0]", "None")),
+    (
+        "a block of no type",
+        user({"image": URL}),
+        ("messages[0]", "block of image has no type", '"type": "image", "url"'),
+    ),
     (
         "text by URL",
         user({"type": "text-plain", "url": URL}),
