@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-floor test-apart check format record bench clean
+.PHONY: help demo test test-floor test-apart check format record bench soak fuzz clean
 help:
 	@echo "make demo        the main job, live in the terminal (a small local model, or Model Studio with DASHSCOPE_API_KEY)"
 	@echo "make test        all tests, the real local model among them"
@@ -84,5 +84,17 @@ $(VENV)-bench-%/.ready: pyproject.toml
 bench: $(VENV)-bench-langchain/.ready $(VENV)-bench-llama-index/.ready
 	$(VENV)-bench-langchain/bin/python -W ignore -m benchmarks $(if $(QUICK),--quick)
 
+soak: $(READY)
+	$(BIN)/python -m tests.faults.soak --seconds $(or $(SECONDS),600)
+
+# atheris has no wheel for every Python that is supported, so it is no part of the environment of all
+$(VENV)-fuzz/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-fuzz
+	$(VENV)-fuzz/bin/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	@touch $@
+
+fuzz: $(VENV)-fuzz/.ready
+	$(VENV)-fuzz/bin/python -m tests.fuzz.target -max_total_time=$(or $(SECONDS),300)
+
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-floor $(VENV)-langchain $(VENV)-llama-index build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-floor $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz

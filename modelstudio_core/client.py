@@ -347,12 +347,7 @@ class Client:
             call.body,
         )
         arrived.head = head
-        if not 200 <= head.status < 300:
-            try:
-                body: bytes = yield ReadAll(_MAX_ERROR_BYTES)
-            except ModelStudioError:  # the status says enough
-                body = b""
-            raise codec.error(head, body)
+        yield from self._accepted(head)
         # what comes decides how it is read: a gateway may answer a stream whole, a whole request by a stream, and
         # call either by the other's name
         streamed = _is_stream(head, planned.stream)
@@ -384,6 +379,15 @@ class Client:
             raise decoder.failure
         yield Finish()
 
+    def _accepted(self, head: ResponseHead) -> Flow:
+        """Raises the error that an answer is by its status."""
+        if not 200 <= head.status < 300:
+            try:
+                body: bytes = yield ReadAll(_MAX_ERROR_BYTES)
+            except ModelStudioError:  # the status says enough
+                body = b""
+            raise CODECS[self.config.protocol].error(head, body)
+
     def _embedding_flow(self, request: EmbeddingRequest, found: list[Vector]) -> Flow:
         protocol = self.config.protocol
         call = embeddings.encode(request, protocol)
@@ -393,9 +397,8 @@ class Client:
             arrived.head = yield Open(
                 url, SecretHeaders({**self._headers, **call.headers, **self.config.headers}), call.body
             )
+            yield from self._accepted(arrived.head)
             body: bytes = yield ReadAll(self.config.max_event_bytes)
-            if not 200 <= arrived.head.status < 300:
-                raise CODECS[protocol].error(arrived.head, body)
             found.extend(embeddings.decode(request, protocol, arrived.head, body))
 
         return self._retried(attempt)

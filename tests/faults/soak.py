@@ -71,7 +71,7 @@ class Server:
     """Answers by the fault and the number that stand in the question. One loop, no thread for each connection."""
 
     def __init__(self) -> None:
-        self.seen: Counter[str] = Counter()
+        self.seen: set[str] = set()
         self.open = 0
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -94,10 +94,11 @@ class Server:
         found = re.search(rb"fault (\w+) number (\d+)\.", body)
         assert found is not None
         fault, number = found.group(1).decode(), found.group(2).decode()
-        again = self.seen[number]
-        self.seen[number] += 1
+        again = fault == "once" and number in self.seen
+        if fault == "once":
+            self.seen ^= {number}  # so that it holds no more than what is under way
         streams = b'"stream":true' in body or b"x-dashscope-sse: enable" in head.lower()
-        return await self._answer(writer, dialect, "good" if fault == "once" and again else fault, number, streams)
+        return await self._answer(writer, dialect, "good" if again else fault, number, streams)
 
     async def _answer(
         self, writer: asyncio.StreamWriter, dialect: Dialect, fault: str, number: str, streams: bool
