@@ -103,16 +103,8 @@ _BY_CORE_CLASS: dict[type[core.ModelStudioError], type[core.ModelStudioError]] =
 
 
 def from_core_error(error: core.ModelStudioError) -> core.ModelStudioError:
-    """The LangChain class of a core error, with its fields, cause and traceback.
-
-    `is_retryable` says in the core whether the call is made again by itself, and in LangChain whether asking again may
-    help, which ModelRetryMiddleware acts on: so it does after a silence, or where an answer broke off.
-    """
-    recast = error.recast(_BY_CORE_CLASS.get(type(error), type(error)))
-    broke_off = isinstance(recast, core.APIConnectionError) and recast.partial is not None
-    if broke_off or isinstance(recast, core.APITimeoutError | core.StreamTruncatedError):
-        recast.is_retryable = True
-    return recast
+    """The LangChain class of a core error, with its fields, cause and traceback."""
+    return error.recast(_BY_CORE_CLASS.get(type(error), type(error)))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def seal(state: dict[Any, Any]) -> dict[Any, Any]:
     key = fields.get("api_key")
     fields["api_key"] = None
     private = dict.fromkeys(state.get("__pydantic_private__") or (), None)
-    mark = _mark(key.get_secret_value(), os.urandom(_SALT_BYTES)) if isinstance(key, SecretStr) else None
+    mark = _mark(key.get_secret_value().strip(), os.urandom(_SALT_BYTES)) if isinstance(key, SecretStr) else None
     return {**state, "__dict__": fields, "__pydantic_private__": private or None, _MARK: mark}
 
 

@@ -219,6 +219,14 @@ TEXTS = [
         event(ROLE) + b": PROCESSING\n\n" + body_of([*text("A", "B"), STOP]),
         LETTERS,
     ),
+    Answer(
+        "an empty delta beside the whole message: the delta counts",
+        [
+            *text("A", "B"),
+            {"choices": [{"index": 0, "delta": {}, "message": {"content": "AB"}, "finish_reason": "stop"}]},
+        ],
+        LETTERS,
+    ),
     Answer("the finish chunk carries text", [*text("A"), chunk({"content": "B"}, "stop")], LETTERS),
     Answer(
         "finish sent twice, the second with usage (OpenRouter)",

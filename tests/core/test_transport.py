@@ -703,6 +703,17 @@ def test_an_answer_dropped_without_closing_closes_too_and_nothing_warns(wire: Wi
         assert server.wait_until(lambda _: len(gone) == 2)
 
 
+def test_an_answer_dropped_without_closing_gives_its_place_back(
+    make: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
+    wire = make(timeout=Timeouts(pool=0.5))
+    with Loopback([endless([]), reply_json(200, {})]) as server:
+        wire.open(server.url)
+        gc.collect()
+        assert wire.open(server.url).read() == b"{}"
+
+
 def test_another_thread_can_end_a_stream_that_waits_for_its_next_bytes() -> None:
     gone: list[float] = []
     with Loopback(endless(gone)) as server:

@@ -283,7 +283,7 @@ def test_a_pickle_wakes_with_the_key_of_its_new_place(
         data = pickled(adapter, server, monkeypatch, by_environment=by_environment)
         for key, warned in ((KEY, False), ("sk-another-key-0123456789", True)):
             caplog.clear()
-            monkeypatch.setenv("DASHSCOPE_API_KEY", key)
+            monkeypatch.setenv("DASHSCOPE_API_KEY", f"{key}\n")  # as files of secrets often end
             again = pickle.loads(data)
             assert ask(again, 1) == TEXT
             assert server.requests[-1].headers["authorization"] == f"Bearer {key}"

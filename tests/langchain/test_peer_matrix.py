@@ -109,7 +109,11 @@ def test_L47_serialised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("module", "suite"),
-    [("test_standard_unit", ChatModelUnitTests), ("test_standard_integration", ChatModelIntegrationTests)],
+    [
+        ("test_standard_unit", ChatModelUnitTests),
+        ("test_standard_integration", ChatModelIntegrationTests),
+        ("test_standard_documented", ChatModelIntegrationTests),
+    ],
 )
 def test_L48_the_standard_suites_are_unmodified(module: str, suite: type) -> None:
     """LangChain's own suites run here as they are: no test of theirs is replaced, marked or left out."""

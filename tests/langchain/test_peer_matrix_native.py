@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from langchain_core.load import dumpd, load
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
 from langchain_modelstudio import ChatModelStudio
+from langchain_modelstudio.events import EventWriter
+from modelstudio_core.types import ExtraDelta, FinishDelta, ReasoningDelta, ResponseDelta, TextDelta
 from tests.langchain.service import USAGE_METADATA, WAYS, call, chat, pieces_of, tool_calls
 from tests.langchain.ways import ALL_WAYS, STREAMS, by, by_v3
 from tests.loopback import Loopback
@@ -75,13 +78,27 @@ async def test_L50_the_sources_are_on_one_chunk(way: str, version: str | None) -
 
 @pytest.mark.parametrize("way", STREAMS)
 async def test_L50_sources_in_v3_events(way: str) -> None:
-    """The finished text has its citations, and the message's end the metadata."""
-    with Loopback(SEARCHED) as server:
+    """The finished text has its citations, whatever else the service says of its own, and the message's end the
+    metadata."""
+    with Loopback(replace(SEARCHED, extras={"search_info": INFO, "tool_info": RAN})) as server:
         events, message = await by_v3(chat(server, **SEARCH), way)
     finished = [event["content"] for event in events if event["event"] == "content-block-finish"]
     assert finished == [{"type": "text", "text": "It is sunny [1].", "annotations": CITED}]
     assert events[-1]["metadata"]["search_info"] == INFO
     assert texts(message) == finished
+
+
+def test_L50_sources_are_cited_once_in_v3_events() -> None:
+    """By the text that they came before; a later one, after a thought, does not say them again."""
+    writer = EventWriter("run-1")
+    said = [ResponseDelta(), ExtraDelta("search_info", INFO), TextDelta("a"), ReasoningDelta("hm"), TextDelta("b")]
+    events: list[Any] = [event for delta in (*said, FinishDelta("stop")) for event in writer.of(delta)] + writer.end()
+    finished = [event["content"] for event in events if event["event"] == "content-block-finish"]
+    assert finished == [
+        {"type": "text", "text": "a", "annotations": CITED},
+        {"type": "reasoning", "reasoning": "hm"},
+        {"type": "text", "text": "b"},
+    ]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -23,6 +23,8 @@ from llama_index.core.callbacks import CallbackManager, CBEventType, TokenCounti
 from llama_index.core.callbacks.schema import EventPayload
 
 from llama_index_modelstudio import ModelStudio, errors
+from llama_index_modelstudio.responses import from_core_usage
+from modelstudio_core.types import Usage
 from tests.llama_index.service import (
     COMPLETIONS,
     STREAMS,
@@ -98,6 +100,18 @@ async def test_i19_i20_usage(way: str) -> None:
     assert response.additional_kwargs["finish_reason"] == "tool_calls"
 
 
+def test_i19_every_count_has_its_name() -> None:
+    """No two are mixed up, and none is lost."""
+    usage = Usage(1, 2, 3, *range(4, 13))
+    assert from_core_usage(usage) == {
+        "prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens, "reasoning_tokens": usage.reasoning_tokens,
+        "cached_tokens": usage.cached_tokens, "cache_creation_tokens": usage.cache_creation_tokens,
+        "image_tokens": usage.input_image_tokens, "video_tokens": usage.input_video_tokens,
+        "audio_tokens": usage.input_audio_tokens, "output_audio_tokens": usage.output_audio_tokens,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("way", COMPLETIONS)
 async def test_i33_completions(way: str) -> None:
     """A completion is a chat of one user message, with the reasoning and usage beside its text."""
@@ -107,6 +121,7 @@ async def test_i33_completions(way: str) -> None:
     assert response.text == "Hello there."
     assert response.additional_kwargs["reasoning_content"] == "First this, then that."
     assert response.additional_kwargs["prompt_tokens"] == 20
+    assert [each["function"]["name"] for each in response.additional_kwargs["tool_calls"]] == ["weather"]
 
 
 def test_the_history_goes_through_json() -> None:

@@ -301,7 +301,7 @@ async def test_a_cache_point_marks_what_is_before_it() -> None:
 
 @pytest.mark.parametrize("way", ["achat", "astream_chat"])
 async def test_files_are_read_off_the_event_loop(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a block names a file, another thread reads it; where none does, no thread is needed."""
+    """Where a block names a file, or has a buffer, another thread reads it; where none does, no thread is needed."""
     path, threads = tmp_path / "pixel.png", []
     path.write_bytes(PNG)
 
@@ -310,10 +310,11 @@ async def test_files_are_read_off_the_event_loop(way: str, tmp_path: Path, monke
         return module.to_core_messages(messages)
 
     monkeypatch.setattr("llama_index_modelstudio.llm.to_core_messages", noted)
-    for block in (ImageBlock(path=path), ImageBlock(image=PNG)):
-        await sent_messages(way, ChatMessage(role="user", blocks=[block]))
-    assert threads[0] is not threading.main_thread()
-    assert threads[1] is threading.main_thread()
+    buffer = ImageBlock(image=BytesIO(PNG), image_mimetype="image/png")
+    with Loopback(HELLO) as server:
+        for block in (ImageBlock(path=path), buffer, ImageBlock(image=PNG)):
+            await call(chat(server), way, ChatMessage(role="user", blocks=[block]))
+    assert [thread is threading.main_thread() for thread in threads] == [False, False, True]
     await asyncio.sleep(0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
 from copy import deepcopy
@@ -112,6 +113,22 @@ async def test_i28_clients_and_timeouts() -> None:
                 await llm.achat([ChatMessage("hello")])
 
 
+@pytest.mark.parametrize("ending", ["close", "aclose"])
+async def test_i28_an_object_that_is_closed_has_no_connections(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connections close with it where nobody else uses them; used again, it opens new ones."""
+    monkeypatch.setattr("modelstudio_core.connections._stack", None)  # those of other tests
+    with Loopback(HELLO) as server:
+        llm = chat(server)
+        for number in (1, 2):
+            await call(llm, "chat" if ending == "close" else "achat")
+            assert (server.open_connections, server.connections) == (1, number)
+            if ending == "close":
+                llm.close()
+            else:
+                await llm.aclose()
+            assert await asyncio.to_thread(server.wait_until, lambda it: it.open_connections == 0)
+
+
 def test_a_missing_key_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the object is made, naming the variable; which is read where there is no argument."""
     with pytest.raises(errors.ConfigurationError, match="DASHSCOPE_API_KEY"):
@@ -152,10 +169,11 @@ def test_i25_the_window_is_the_models(model: str) -> None:
 def test_i25_windows_that_are_said_or_not_known() -> None:
     """The caller's word counts first; an unknown model has a window that PromptHelper can work with."""
     assert settings(context_window=5000).metadata.context_window == 5000
-    metadata = settings(max_tokens=500).metadata
     info = model_info("qwen-plus")
-    assert metadata.num_output == 500
-    assert metadata.context_window - 500 <= (info.max_input or 0)
+    for limit in ("max_tokens", "max_completion_tokens"):
+        metadata = settings(**{limit: 500}).metadata
+        assert metadata.num_output == 500
+        assert metadata.context_window - 500 <= (info.max_input or 0)
     unknown = settings(model="no-such-model").metadata
     assert unknown.context_window == UNKNOWN_WINDOW
     assert 0 < unknown.num_output < UNKNOWN_WINDOW
@@ -223,7 +241,6 @@ def test_it_is_made_again_from_its_dump(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-key-of-the-environment")
     again = ModelStudio.from_json(llm.to_json())
     assert again.to_dict() == llm.to_dict()
-    assert isinstance(again.api_key, object)
     assert json.loads(llm.to_json())["class_name"] == "ModelStudio"
     assert again.core_client().config.api_key.get_secret_value() == "sk-key-of-the-environment"  # type: ignore[union-attr]
 

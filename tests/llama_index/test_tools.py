@@ -12,7 +12,9 @@ from llama_index.core.tools import FunctionTool, ToolMetadata
 from pydantic import BaseModel, Field
 
 from llama_index_modelstudio import errors
+from llama_index_modelstudio.responses import Responses
 from modelstudio_core import growing
+from modelstudio_core.types import ToolCallDelta
 from tests.llama_index.service import (
     STREAMS,
     WAYS,
@@ -63,6 +65,18 @@ async def test_i9_calls_while_they_are_written(way: str) -> None:
     assert shown[0] == {}
     assert {"city": "New "} in shown
     assert shown[-1] == {"city": "New  York"}
+
+
+def test_i9_a_call_is_shown_anew_when_more_of_it_was_read() -> None:
+    """While a long text is not read again, its block stays the same object; calls stand in the order of their indices,
+    whichever begins first."""
+    responses = Responses()
+    deltas = [ToolCallDelta(1, "call_2", "local_time"), ToolCallDelta(0, "call_1", "weather", '{"city": "'),
+              *(ToolCallDelta(0, arguments="word ") for _ in range(1000))]  # fmt: skip
+    shown = [response.message.blocks for delta in deltas if (response := responses.of(delta)) is not None]
+    assert [block.tool_call_id for block in shown[-1] if isinstance(block, ToolCallBlock)] == ["call_1", "call_2"]
+    objects = {id(blocks[0]) for blocks in shown[1:]}
+    assert growing._SHORT // 5 < len(objects) < growing._SHORT // 5 + 50
 
 
 @pytest.mark.parametrize("pieces", [[], [""], [None], ["null"], ["[]"], ["{"], ['{"a"'], ["no JSON"]])
