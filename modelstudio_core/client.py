@@ -73,9 +73,13 @@ class Open:
 
 @dataclass(slots=True)  # frozen ones cost three times as much to make, and there is one for each read
 class Read:
-    """Hand `deltas` on, then read; the answer is the next bytes, or None at the end of the body."""
+    """Hand `deltas` on, then read; the answer is the next bytes, or None at the end of the body.
+
+    `settling`: the answer itself is whole, and what may follow is not waited for as long.
+    """
 
     deltas: list[Delta]
+    settling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +216,7 @@ class Client:
                     raise step.error
                 try:
                     if isinstance(step, Read):
-                        answer = next(chunks, None)
+                        answer = response.settle() if step.settling and response is not None else next(chunks, None)
                     elif isinstance(step, Open):
                         response = self.transport.open(step.url, step.headers, step.body)
                         chunks, answer = iter(response), response.head
@@ -241,8 +245,8 @@ class Client:
                     answer = None
                     raise step.error
                 try:
-                    if isinstance(step, Read) and chunks is not None:
-                        answer = await anext(chunks, None)
+                    if isinstance(step, Read) and chunks is not None and response is not None:
+                        answer = await response.asettle() if step.settling else await anext(chunks, None)
                     elif isinstance(step, Open):
                         response = await self.transport.aopen(step.url, step.headers, step.body)
                         chunks, answer = aiter(response), response.head
@@ -367,7 +371,7 @@ class Client:
             if decoder.failure is not None or decoder.ended:
                 break
             try:
-                data = yield Read(deltas if hand_on else [])
+                data = yield Read(deltas if hand_on else [], settling=decoder.whole)
             except ModelStudioError:  # the connection was lost: what was used up to then is known
                 deltas = decoder.rest()
                 arrived.deltas += deltas

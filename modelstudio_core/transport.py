@@ -35,6 +35,8 @@ _log = logging.getLogger("modelstudio_core")
 # What may follow the protocol's own end of a stream. Most servers send the end of the body with it or just after.
 DRAIN_BYTES = 64 * 1024
 DRAIN_SECONDS = 0.1
+# What may follow the end of the answer itself: usage, `[DONE]`, the end of the body. Who is slower has said all.
+SETTLE_SECONDS = 5.0
 
 # What httpx sends by itself; `httpx.Request` alone would not.
 _HEADERS = {"accept": "*/*", "accept-encoding": "gzip, deflate", "connection": "keep-alive"}
@@ -223,6 +225,7 @@ class Response:
         self._ended = False  # the whole body was read
         self._left = False  # closed before that
         self._closed = False
+        self._settled_by: float | None = None
         body: Any = response.iter_bytes() if "content-encoding" in self.head.headers else response.stream
         self._chunks: Iterator[bytes] = iter(body)
 
@@ -248,6 +251,19 @@ class Response:
             return chunk
         raise failed
 
+    def settle(self) -> bytes | None:
+        """The next bytes where the answer itself is whole; None at the end of the body, or where none of them have come
+        `SETTLE_SECONDS` after this was first asked, or for as long as `timeout` allows."""
+        self._settled_by = self._settled_by or time.monotonic() + SETTLE_SECONDS
+        network = _own_connection(self._response)
+        if network is None:
+            return next(self, None)
+        try:
+            with _hurried(network, self._settled_by):
+                return next(self, None)
+        except APITimeoutError:
+            return None
+
     def read(self, limit: int) -> bytes:
         """The rest of the body. Raises ProtocolError where it is longer than `limit` bytes."""
         chunks = []
@@ -266,7 +282,7 @@ class Response:
         left = DRAIN_BYTES
         try:
             if network is not None and not self._closed:
-                with contextlib.suppress(Exception), _hurried(network, DRAIN_SECONDS):
+                with contextlib.suppress(Exception), _hurried(network, time.monotonic() + DRAIN_SECONDS):
                     for chunk in self._chunks:
                         left -= len(chunk)
                         if left < 0:
@@ -290,7 +306,7 @@ class Response:
 
 
 class AsyncResponse:
-    """The async twin of `Response`: `aread`, `afinish`, `aclose`."""
+    """The async twin of `Response`: `asettle`, `aread`, `afinish`, `aclose`."""
 
     def __init__(self, response: httpx.Response, url: str, limits: Timeouts) -> None:
         self.head = ResponseHead(response.status_code, dict(response.headers.items()))
@@ -301,6 +317,7 @@ class AsyncResponse:
         self._ended = False
         self._left = False
         self._closed = False
+        self._settled_by: float | None = None
         body: Any = response.aiter_bytes() if "content-encoding" in self.head.headers else response.stream
         self._chunks: AsyncIterator[bytes] = aiter(body)
 
@@ -320,6 +337,15 @@ class AsyncResponse:
                 raise
             failed = _was_closed() if left else _failure(error, self._url, self._limits, begun=True)
         raise failed
+
+    async def asettle(self) -> bytes | None:
+        """The async twin of `Response.settle`."""
+        import anyio
+
+        self._settled_by = self._settled_by or time.monotonic() + SETTLE_SECONDS
+        with contextlib.suppress(APITimeoutError, TimeoutError), anyio.fail_after(self._settled_by - time.monotonic()):
+            return await anext(self, None)
+        return None
 
     async def aread(self, limit: int) -> bytes:
         """The async twin of `Response.read`."""
@@ -370,17 +396,17 @@ def _own_connection(response: httpx.Response) -> Any:
 
 
 @contextlib.contextmanager
-def _hurried(network: Any, seconds: float) -> Iterator[None]:
-    """Bound all reads of a connection by one deadline.
+def _hurried(network: Any, deadline: float) -> Iterator[None]:
+    """Bound all reads of a connection by one deadline, of the monotonic clock.
 
     httpcore fixed the read timeout when the body began, and only a read can tell whether the end of the body is
     already in its buffer; so for once the documented `NetworkStream.read` of this connection has less patience.
     """
     read = network.read
-    deadline = time.monotonic() + seconds
 
     def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
-        return bytes(read(max_bytes, timeout=max(deadline - time.monotonic(), 0.001)))
+        left = max(deadline - time.monotonic(), 0.001)
+        return bytes(read(max_bytes, timeout=left if timeout is None else min(left, timeout)))
 
     network.read = read_in_time
     try:

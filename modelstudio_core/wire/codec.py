@@ -25,6 +25,10 @@ class StreamDecoder(Protocol):
     failure: ModelStudioError | None
     ended: bool
 
+    @property
+    def whole(self) -> bool:
+        """Whether the answer itself is whole, though the stream has not ended."""
+
     def feed(self, data: bytes) -> list[Delta]:
         """The deltas that `data` completes. Never raises; nothing more comes once `failure` or `ended` is set."""
 

@@ -56,6 +56,11 @@ class EventStreamDecoder:
         self._events = EventDecoder(max_event_bytes)
         self._halves = Halves()
 
+    @property
+    def whole(self) -> bool:
+        """Whether all that was asked for has its finish reason; usage may follow."""
+        return self._writer.finished >= self._writer.n
+
     def feed(self, data: bytes) -> list[Delta]:
         """The deltas that `data` completes."""
         for event in self._events.feed(data):

@@ -95,10 +95,11 @@ class DeltaWriter:
             what is new, by position, is handed on.
     """
 
-    __slots__ = ("_answered", "_choices", "_extras", "_usage", "cumulative", "n", "out")
+    __slots__ = ("_answered", "_choices", "_extras", "_usage", "cumulative", "finished", "n", "out")
 
     def __init__(self, n: int = 1, *, cumulative: bool = False) -> None:
         self.n = n
+        self.finished = 0  # how many choices have their finish reason
         self.cumulative = cumulative
         self.out: list[Delta] = []
         self._choices: dict[int, _Choice] = {}
@@ -231,6 +232,7 @@ class DeltaWriter:
             return
         state = self._choices[choice]
         if reason != state.finish:
+            self.finished += state.finish is None
             state.finish = _string(reason, "finish_reason")
             self.out.append(FinishDelta(state.finish, choice))
 

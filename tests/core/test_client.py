@@ -163,6 +163,14 @@ class FakeResponse:
             raise copy.copy(data)
         return data
 
+    def settle(self) -> bytes | None:
+        self.log.append("settle")
+        return next(self, None)
+
+    async def asettle(self) -> bytes | None:
+        self.log.append("settle")
+        return await anext(self, None)
+
     def read(self, limit: int) -> bytes:
         self.log.append(f"read all {limit}")
         for data in (reads := list(self.reads)):
@@ -648,6 +656,16 @@ def test_after_done_the_connection_lives_on(way: Way) -> None:
     transport = FakeTransport(Reply(200, SSE, (A, STOP + DONE, AssertionError("read after the end"))))
     run(way, transport)
     assert transport.log == ["open", "read", "read", "finish", "close"]
+
+
+@streaming_ways
+def test_after_the_finish_the_rest_is_not_waited_for_as_long(way: Way) -> None:
+    """From the read on that follows the finish reason, the transport is told that the answer itself is whole."""
+    transport = FakeTransport(Reply(200, SSE, (A, STOP, USED)))
+    answer, _ = run(way, transport)
+    assert transport.log == ["open", "read", "read", "settle", "read", "settle", "read", "finish", "close"]
+    assert answer is not None
+    assert answer.usage is not None
 
 
 @every_way

@@ -26,7 +26,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -90,6 +90,9 @@ class Answer:
     def until_done(self) -> None:
         while not (self.next() or b"[DONE]").endswith(b"[DONE]\n\n"):
             pass
+
+    def settle(self) -> bytes | None:
+        return cast("bytes | None", self.wire.run(lambda: self.response.settle(), lambda: self.response.asettle()))
 
     def read(self, limit: int = 1_000_000) -> bytes:
         return bytes(self.wire.run(lambda: self.response.read(limit), lambda: self.response.aread(limit)))
@@ -540,6 +543,50 @@ def test_a_body_that_goes_on_after_done_is_given_up_by_its_length_before_any_dea
         answer.finish()
         assert time.monotonic() - begun < 1
         assert gone.wait(1)
+
+
+def test_a_body_dripping_after_the_finish_is_given_up_at_one_deadline(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heartbeats of a body that is held open do not put the end off; what comes in time is handed on."""
+    monkeypatch.setattr(transport_module, "SETTLE_SECONDS", 0.2)
+    gone = threading.Event()
+
+    def dripping(exchange: Exchange) -> None:
+        exchange.send_head()
+        exchange.send_chunk(b"data: the finish\n\n")
+        try:
+            while not exchange.client_gone(0.02):
+                exchange.send_chunk(b": heartbeat\n\n")
+        finally:
+            gone.set()
+
+    with Loopback(dripping) as server:
+        answer = wire.open(server.url)
+        assert answer.next() == b"data: the finish\n\n"
+        pieces = list(iter(answer.settle, None))
+        assert pieces
+        assert set(pieces) == {b": heartbeat\n\n"}
+        assert gone.wait(1)
+
+
+def test_a_body_that_ends_after_the_finish_is_read_to_its_end(wire: Wire) -> None:
+    """The connection lives on; an answer cut by its connection is an error as ever."""
+
+    def cut(exchange: Exchange) -> None:
+        exchange.send_head()
+        exchange.send_chunk(b"data: the finish\n\n")
+        exchange.wait(0.03)
+        exchange.reset()
+
+    with Loopback([EVENTS, EVENTS, cut]) as server:
+        for _ in range(2):
+            assert list(iter(wire.open(server.url).settle, None))
+        assert server.connections == 1
+        answer = wire.open(server.url)
+        answer.next()
+        with pytest.raises(APIConnectionError):
+            answer.settle()
 
 
 def test_a_body_dripping_after_done_is_given_up_at_one_deadline(wire: Wire) -> None:

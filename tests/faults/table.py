@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelstudio_core import errors
-from tests.faults.dialects import DIALECTS, PARTIAL, TEXT, Dialect, written
+from tests.faults.dialects import DIALECTS, PARTIAL, PIECES, TEXT, Dialect, written
 from tests.faults.steps import (
     HTML,
     JSON,
@@ -251,6 +251,13 @@ CONNECTION = (
         settings={"timeout": 60},
         wire="stream",
         only=("openai",),
+    ),
+    Fault(
+        "open for ever after the finish",
+        (opened, body(lambda it: it.said(*PIECES) + it.last()), hold),
+        text=TEXT,
+        settings=QUICK,
+        wire="stream",
     ),
 )
 
