@@ -29,7 +29,7 @@ from modelstudio_core.errors import (
     RateLimitError,
     ServerError,
 )
-from modelstudio_core.models import ModelInfo
+from modelstudio_core.models import ModelInfo, similar_model
 from modelstudio_core.retry import retry_delay
 from modelstudio_core.thinking import Plan, asks_for_stream, plan
 from modelstudio_core.transport import AsyncResponse, Response, Transport
@@ -431,6 +431,8 @@ class Client:
         advice = _ADVICE.get(type(error), "").format(where=self.config.where)
         if isinstance(error, AuthenticationError):
             advice = self._about_the_key()
+        elif request is not None and isinstance(error, NotFoundError) and (meant := similar_model(request.model)):
+            advice = f"Did you mean {meant}? {advice}"
         elif request is not None and self.config.protocol == "dashscope" and _WRONG_ENDPOINT in error.message:
             asked = endpoint_of(request)
             other = MULTIMODAL if asked == TEXT else TEXT

@@ -226,6 +226,6 @@ def _key(api_key: SecretStr | str | None, environ: Mapping[str, str], address: s
         if is_loopback(address):
             return None
         raise ConfigurationError(f"no API key: give api_key=, or set {API_KEY} in the environment")
-    if not key.isascii() or not key.isprintable() or " " in key:
+    if not key.isascii() or not key.isprintable() or any(mark in key for mark in " '\""):
         raise ConfigurationError("the API key holds characters that no key has: check how it was copied")
     return SecretStr(key)

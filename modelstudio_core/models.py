@@ -23,11 +23,12 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-__all__ = ["ModelInfo", "NativeEndpoint", "ReasoningEffort", "Thinking", "model_info"]
+__all__ = ["ModelInfo", "NativeEndpoint", "ReasoningEffort", "Thinking", "model_info", "similar_model"]
 
 NativeEndpoint: TypeAlias = Literal["text-generation", "multimodal-generation"]
 Thinking: TypeAlias = Literal["none", "hybrid-default-on", "hybrid-default-off", "only"]
@@ -167,6 +168,16 @@ def model_info(model: str, overrides: Mapping[str, Any] | None = None) -> ModelI
     if not overrides:
         return info
     return replace(info, **{name: _checked(name, value) for name, value in overrides.items()})
+
+
+def similar_model(model: str) -> str | None:
+    """The listed id that an id which is none was probably meant for; None where the id is listed, or like none."""
+    ids = _catalogue().models
+    if model in ids:
+        return None
+    folded = {listed.lower(): listed for listed in ids}
+    close = get_close_matches(model.lower(), folded, n=1, cutoff=0.85)
+    return folded[close[0]] if close else None
 
 
 class _Catalogue(NamedTuple):

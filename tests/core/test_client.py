@@ -954,6 +954,19 @@ def test_an_error_says_what_to_do(reply: Reply, cls: type[ModelStudioError], wor
 
 
 @every_way
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("qwen-plsu", "qwen-plus"), ("Qwen-Plus", "qwen-plus"), ("my-own-model", None)]
+)
+def test_a_misspelt_model_is_told_which_was_meant(asked: str, meant: str | None, way: Way) -> None:
+    """The 404 for an id that is nearly a listed one names that; any other gets the common advice alone."""
+    reply = error(404, "model_not_found")
+    _, caught = run(way, FakeTransport(reply), replace(REQUEST, model=asked, enable_thinking=False))
+    assert isinstance(caught, NotFoundError)
+    assert ("Did you mean" in caught.message) == (meant is not None)
+    assert meant is None or f"Did you mean {meant}? Asked at" in caught.message
+
+
+@every_way
 def test_without_a_key_the_advice_is_to_give_one(way: Way) -> None:
     """A 401 to a call that sent no key does not speak of the key's region but of the missing key."""
     reply = error(401, "invalid_api_key", "You gave no API key.")

@@ -232,6 +232,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ("a key with a blank inside", {"api_key": "sk-a b"}, {}, "characters that no key has"),
     ("a key with a typographic dash", {"api_key": "sk\u2013a"}, {}, "characters that no key has"),
     ("a key with a zero-width space", {"api_key": "sk-a\u200b"}, {}, "characters that no key has"),
+    ("a key in quotation marks", {"api_key": '"sk-a"'}, {}, "characters that no key has"),
     ("a key with NUL", {"api_key": "sk-a\x00"}, {}, "characters that no key has"),
     ("a wrong region", {"region": "mars"}, {}, "region='mars' is unknown"),
     ("a misspelt region", {"region": "singapor"}, {}, "Did you mean 'singapore'"),
