@@ -1373,6 +1373,15 @@ def test_a_half_that_an_error_cuts_off() -> None:
     assert said(escaped(r'{"content": "a\ud83d"}'), event(LIMITED)) == [TextDelta("a"), TextDelta("\ufffd")]
 
 
+def test_a_half_waits_while_another_answer_ends() -> None:
+    """With n > 1 the end of one answer is not that of the other."""
+    reader = decoder(2)
+    half, rest = escaped(r'{"content": "\ud83d"}'), escaped(r'{"content": "\ude80"}', '"stop"')
+    other = event(chunk({"content": "b"}, "stop", index=1))
+    came = [delta for data in (half, other, rest) for delta in reader.feed(data)]
+    assert came[1:] == [TextDelta("b", 1), FinishDelta("stop", 1), TextDelta("\U0001f680"), FinishDelta("stop")]
+
+
 def test_a_half_that_a_lost_connection_cuts_off() -> None:
     """So it is where the body does not come to its end."""
     reader = decoder()

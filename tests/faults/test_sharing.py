@@ -264,7 +264,7 @@ def test_a_copy_shares_an_injected_client(adapter: str) -> None:
 def pickled(adapter: str, server: Loopback, monkeypatch: pytest.MonkeyPatch, *, by_environment: bool) -> bytes:
     """A used model with a key, which was given or found."""
     if by_environment:
-        monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
+        monkeypatch.setenv("DASHSCOPE_API_KEY", f"{KEY}\n")
     llm = model(adapter, server, DIALECTS["openai"], temperature=0.5, **({} if by_environment else {"api_key": KEY}))
     assert ask(llm, 1) == TEXT
     data = pickle.dumps(llm)

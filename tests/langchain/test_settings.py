@@ -29,7 +29,7 @@ from langchain_modelstudio.messages import to_core_messages
 from modelstudio_core import connections
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS
 from modelstudio_core.tokens import count_message_tokens
-from tests.langchain.service import USAGE_METADATA, WAYS, call, chat, pieces_of
+from tests.langchain.service import WAYS, call, chat, pieces_of
 from tests.loopback import Exchange, Loopback, reply_json, sse_body
 from tests.protocols import both_protocols, spoken
 from tests.service import USAGE, Answer, sent
@@ -377,16 +377,7 @@ async def test_several_answers_are_not_streamed(way: str) -> None:
         assert (await call(chat(server, n=1), way)).text == "hello"
 
 
-TWO = Answer(text=["one"], others=["two"], usage=USAGE)
-
-
-@both_protocols
-def test_usage_of_several_answers_is_told_once() -> None:
-    """It is the response's, and whoever adds up messages must not count it twice."""
-    with Loopback(TWO) as server:
-        result = chat(server, n=2).generate([[HumanMessage("x")]])
-    messages: list[Any] = [generation.message for generation in result.generations[0]]  # type: ignore[union-attr]
-    assert [message.usage_metadata for message in messages] == [USAGE_METADATA, None]
+TWO = Answer(text=["one"], others=["two"])
 
 
 async def test_several_answers_of_an_object_that_streams() -> None:
