@@ -15,8 +15,7 @@ from benchmarks.server import DASHSCOPE, OPENAI, PATHS, url
 
 NAME = "LangChain"
 IMPORTS = {
-    "framework": "import langchain_core.language_models.chat_models",
-    "floor": "import langchain_core.language_models.chat_models, httpx",
+    "base": "import langchain_core.language_models.chat_models, httpx",
     "ours": "import langchain_modelstudio",
     "ChatOpenAI": "import langchain_openai",
     "ChatQwen": "import langchain_qwq",

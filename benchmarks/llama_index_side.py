@@ -22,8 +22,7 @@ from benchmarks.server import DASHSCOPE, OPENAI, url
 
 NAME = "LlamaIndex"
 IMPORTS = {
-    "framework": "import llama_index.core.llms.function_calling",
-    "floor": "import llama_index.core.llms.function_calling, httpx",
+    "base": "import llama_index.core.llms.function_calling, httpx",
     "ours": "import llama_index_modelstudio",
     "OpenAILike": "import llama_index.llms.openai_like",
     "DashScope": "import llama_index.llms.dashscope",

@@ -15,7 +15,7 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 
 from langchain_modelstudio.blocks import PROVIDER, audio_piece, citations, text_block
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
-from langchain_modelstudio.copies import call_chunk, generation_chunk, message_chunk
+from langchain_modelstudio.copies import generation_chunk, message_chunk, text_chunk
 from modelstudio_core.types import (
     AudioDelta,
     ChatResult,
@@ -101,7 +101,7 @@ def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChun
     give the first block and the first tool call the same one and merge them.
     """
     if not v1 and type(delta) is TextDelta:  # nearly all of them
-        return message_chunk(content=delta.text)
+        return text_chunk(content=delta.text)
     blocks: list[str | dict[Any, Any]] = []
     more: dict[str, Any] = {}
     if isinstance(delta, TextDelta):
@@ -123,8 +123,7 @@ def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChun
         return None
     if v1:
         more["response_metadata"] = {**more.get("response_metadata", {}), "output_version": "v1"}
-    make = call_chunk if "tool_call_chunks" in more else message_chunk
-    return make(content=blocks if v1 else "", **more)
+    return message_chunk(content=blocks if v1 else "", **more)
 
 
 def _audio_fields(audio: AudioDelta) -> dict[str, Any]:

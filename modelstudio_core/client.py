@@ -365,9 +365,10 @@ class Client:
                 yield Hand(deltas)
             return
         decoder = codec.stream(request, head, max_event_bytes=self.config.max_event_bytes)
+        seen = arrived.deltas
         while True:
             deltas = decoder.finish() if data is None else decoder.feed(data)
-            arrived.deltas += deltas
+            seen += deltas
             if decoder.failure is not None or decoder.ended:
                 break
             try:

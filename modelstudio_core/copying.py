@@ -1,9 +1,9 @@
-"""Pydantic objects made by copying the state of one that pydantic made: the same object at a fraction of the cost.
+"""Pydantic objects made by writing their state down: the same object at a fraction of the cost.
 
 A stream makes two or three of a framework's objects an event, and validating them is most of what an event costs,
-though nothing that is put into them can be invalid. A copy is only right as long as nothing else happens in the
-making. So at import objects are made both ways and compared, field by field; where they differ, because the framework
-or pydantic changed, they are made the ordinary way.
+though nothing that is put into them can be invalid. What is written down is only right as long as nothing else happens
+in the making. So at import objects are made both ways and compared, field by field; where they differ, because the
+framework or pydantic changed, they are made the ordinary way.
 """
 
 from __future__ import annotations
@@ -16,55 +16,45 @@ from pydantic import BaseModel
 M = TypeVar("M", bound=BaseModel)
 
 _UNCHANGING = (str, int, float, bool, type(None))
-_set = object.__setattr__  # pydantic's own would validate names and keep a record
+_new = object.__new__
+# the slots themselves: the way by __setattr__ is pydantic's, which validates names and keeps a record
+_set_state = BaseModel.__dict__["__dict__"].__set__
+_set_fields = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 
 
-def copier(
-    cls: type[M], samples: Sequence[Mapping[str, Any]], *, after: Callable[[M], object] | None = None
-) -> Callable[..., M]:
-    """A quick `cls(**fields)`, for fields like those of `samples`; `cls` itself where a copy would not be the same.
+def shell(cls: type[M], state: dict[str, Any], given: set[str], extra: dict[str, Any] | None = None) -> M:
+    """An object with this state, as if made from the fields in `given`. All containers become its own."""
+    made = _new(cls)
+    _set_state(made, state)
+    _set_fields(made, given)
+    _set_extra(made, extra)
+    _set_private(made, None)
+    return made
 
-    What is given becomes part of the object as it is: it has to be valid, and its containers the object's own.
+
+def quick(make: Callable[..., M], cls: type[M], samples: Sequence[Mapping[str, Any]]) -> Callable[..., M]:
+    """`make`, if it makes what `cls` makes; else `cls`.
 
     Args:
+        make: takes fields as keywords, as `cls` does.
         cls: the class.
-        samples: arguments to try; for each field that follows from another one, two at least.
-        after: what the class does with an object at the end of its making, called with each copy.
+        samples: fields to try; for each field that follows from another one, two at least.
     """
     try:
-        copied = _copier(cls, samples[0], after)
-        same = all(_whole_state(cls(**sample)) == _whole_state(copied(**sample)) for sample in samples)
+        same = all(_makes_the_same(make, cls, sample) for sample in samples)
     except Exception:  # whatever a changed class does
-        return cls
-    return copied if same else cls
+        same = False
+    return make if same else cls
 
 
-def _copier(cls: type[M], sample: Mapping[str, Any], after: Callable[[M], object] | None) -> Callable[..., M]:
-    made = cls(**sample)
-    template = made.__dict__
-    kept = {name: value for name, value in template.items() if name not in sample}
-    fresh = [(name, type(value)) for name, value in kept.items() if type(value) in (list, dict) and not value]
-    known = {name for name, _ in fresh}
-    if any(name not in known and not isinstance(value, _UNCHANGING) for name, value in kept.items()):
-        raise TypeError("copies would share what can change")
-    no_extra = made.__pydantic_extra__ is None
-    new = object.__new__
-
-    def copied(**fields: Any) -> M:
-        state = template.copy()
-        for name, kind in fresh:
-            state[name] = kind()
-        state.update(fields)
-        copy: M = new(cls)
-        _set(copy, "__dict__", state)
-        _set(copy, "__pydantic_fields_set__", set(fields))
-        _set(copy, "__pydantic_extra__", None if no_extra else {})
-        _set(copy, "__pydantic_private__", None)
-        if after is not None:
-            after(copy)
-        return copy
-
-    return copied
+def _makes_the_same(make: Callable[..., M], cls: type[M], sample: Mapping[str, Any]) -> bool:
+    quickly, again = make(**sample), make(**sample)
+    if _whole_state(quickly) != _whole_state(cls(**sample)):
+        return False
+    shared = (name for name, value in quickly.__dict__.items() if value is again.__dict__[name] and name not in sample)
+    return all(isinstance(quickly.__dict__[name], _UNCHANGING) for name in shared)
 
 
 def _whole_state(made: BaseModel) -> Any:

@@ -95,7 +95,7 @@ class DeltaWriter:
             what is new, by position, is handed on.
     """
 
-    __slots__ = ("_answered", "_choices", "_extras", "_usage", "cumulative", "finished", "n", "out")
+    __slots__ = ("_choices", "_extras", "_usage", "answered", "cumulative", "finished", "n", "out")
 
     def __init__(self, n: int = 1, *, cumulative: bool = False) -> None:
         self.n = n
@@ -105,7 +105,7 @@ class DeltaWriter:
         self._choices: dict[int, _Choice] = {}
         self._extras: dict[str, Any] = {}
         self._usage: tuple[Mapping[str, Any], Callable[[Mapping[str, Any]], Usage]] | None = None
-        self._answered = False
+        self.answered = False
 
     def take(self) -> list[Delta]:
         """The deltas written since the last take."""
@@ -114,15 +114,10 @@ class DeltaWriter:
 
     def response(self, id: Any, request_id: str | None, model: Any, created: Any, fingerprint: Any) -> None:
         """Who answers. Only the first time counts."""
-        if not self._answered:
-            self._answered = True
+        if not self.answered:
+            self.answered = True
             created = created if isinstance(created, int) and not isinstance(created, bool) else None
             self.out.append(ResponseDelta(word_of(id), request_id, word_of(model), created, word_of(fingerprint)))
-
-    @property
-    def answered(self) -> bool:
-        """Whether `response` has been written."""
-        return self._answered
 
     def begin(self, choice: int) -> bool:
         """A choice has something to say; false where it was not asked for."""

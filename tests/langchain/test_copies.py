@@ -1,4 +1,4 @@
-"""Chunks that are copied are what pydantic would have made, or they are not copied."""
+"""Chunks that are written down are what pydantic would have made, or they are not written down."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, PrivateAttr, model_validator
 from langchain_modelstudio import copies
 from langchain_modelstudio.answers import from_core_delta
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
-from modelstudio_core.copying import copier
+from modelstudio_core.copying import quick, shell
 from modelstudio_core.types import AudioDelta, Delta, LogprobsDelta, ReasoningDelta, TextDelta, ToolCallDelta
 
 DELTAS: list[Delta] = [
@@ -42,16 +42,16 @@ def validated(chunk: ModelStudioMessageChunk) -> ModelStudioMessageChunk:
     return ModelStudioMessageChunk(**{name: chunk.__dict__[name] for name in chunk.model_fields_set - derived})
 
 
-def test_chunks_are_copied_here() -> None:
+def test_chunks_are_written_down_here() -> None:
     """With the langchain-core that is installed, the quick way is the one that is taken."""
+    assert copies.text_chunk is not ModelStudioMessageChunk
     assert copies.message_chunk is not ModelStudioMessageChunk
-    assert copies.call_chunk is not ModelStudioMessageChunk
     assert copies.generation_chunk is not ChatGenerationChunk
 
 
 @pytest.mark.parametrize("v1", [False, True])
 @pytest.mark.parametrize("delta", DELTAS, ids=repr)
-def test_a_copied_chunk_is_what_pydantic_makes(delta: Delta, v1: bool) -> None:
+def test_a_chunk_is_what_pydantic_makes(delta: Delta, v1: bool) -> None:
     """Fields, their order and types, which of them were set, extra and private ones: all the same."""
     chunk = from_core_delta(delta, v1=v1)
     assert chunk is not None
@@ -59,17 +59,18 @@ def test_a_copied_chunk_is_what_pydantic_makes(delta: Delta, v1: bool) -> None:
     assert state(copies.generation_chunk(message=chunk, text=chunk.text)) == state(ChatGenerationChunk(message=chunk))
 
 
-def test_chunks_share_nothing_that_can_change() -> None:
+@pytest.mark.parametrize("make", [copies.text_chunk, copies.message_chunk])
+def test_chunks_share_nothing_that_can_change(make: Any) -> None:
     """What is put into one chunk is in no other."""
-    first, second = copies.message_chunk(content="a"), copies.message_chunk(content="b")
+    first, second = make(content="a"), make(content="b")
     for name, value in first.__dict__.items():
         if isinstance(value, list):
             value.append(name)
         elif isinstance(value, dict):
             value[name] = name
-    first.id, first.note = "1", "n"  # type: ignore[attr-defined]
+    first.id, first.note = "1", "n"
     assert state(second) == state(ModelStudioMessageChunk(content="b"))
-    assert state(copies.message_chunk(content="b")) == state(ModelStudioMessageChunk(content="b"))
+    assert state(make(content="b")) == state(ModelStudioMessageChunk(content="b"))
 
 
 class _WithSomethingOfItsOwn(ModelStudioMessageChunk):
@@ -100,6 +101,18 @@ class _WithAnotherText(ModelStudioMessageChunk):
         super().__init__(**{**fields, "content": fields.get("content") or " "})
 
 
+SAMPLES = [{"content": text} for text in ("", "a", "b")]
+
+
+def written_down(cls: type[ModelStudioMessageChunk], **more: Any) -> Any:
+    """Makes a `cls` as if it were the chunk class of today."""
+
+    def make(content: str) -> ModelStudioMessageChunk:
+        return shell(cls, {**ModelStudioMessageChunk(content=content).__dict__, **more}, {"content"}, {})
+
+    return make
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -112,5 +125,14 @@ class _WithAnotherText(ModelStudioMessageChunk):
     ],
 )
 def test_where_the_class_does_more_chunks_are_made_the_ordinary_way(changed: type[ModelStudioMessageChunk]) -> None:
-    """A release of langchain-core in which making a chunk does something new turns copying off, and nothing is lost."""
-    assert copier(changed, [{"content": text} for text in ("", "a", "b")]) is changed
+    """A release of langchain-core in which making a chunk does something new turns writing down off."""
+    assert quick(written_down(changed), changed, SAMPLES) is changed
+
+
+def test_what_is_the_same_is_taken_and_what_would_be_shared_is_not() -> None:
+    """The quick way is taken where it makes the same, but not where two objects would have one list."""
+    same = written_down(ModelStudioMessageChunk)
+    assert quick(same, ModelStudioMessageChunk, SAMPLES) is same
+    calls: list[Any] = []
+    sharing = written_down(ModelStudioMessageChunk, tool_calls=calls)
+    assert quick(sharing, ModelStudioMessageChunk, SAMPLES) is ModelStudioMessageChunk

@@ -1,4 +1,4 @@
-"""The objects of a stream that are copied are what pydantic would have made."""
+"""The objects of a stream that are written down are what pydantic would have made."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def validated(made: Any) -> Any:
 
 
 @pytest.mark.parametrize(("quick", "cls"), PAIRS)
-def test_objects_are_copied_here(quick: Any, cls: type[BaseModel]) -> None:
+def test_objects_are_written_down_here(quick: Any, cls: type[BaseModel]) -> None:
     """With the llama-index-core that is installed, the quick way is the one that is taken."""
     assert quick is not cls
 
