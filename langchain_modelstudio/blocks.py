@@ -23,7 +23,7 @@ def register_blocks() -> None:
 
 
 def content_blocks(message: AIMessage) -> list[ContentBlock]:
-    """The blocks of a message whose content is text: reasoning, text, audio, tool calls, each where there is one.
+    """The blocks of a message whose content is text: reasoning, text, audio, tool calls and invalid ones, as there are.
 
     Raises NotImplementedError, which leaves the message to langchain-core, where content is a list already.
     """
@@ -66,7 +66,7 @@ def _citation(result: Mapping[str, Any]) -> dict[str, Any]:
 def _calls(message: AIMessage) -> list[dict[str, Any]]:
     if isinstance(message, AIMessageChunk) and message.chunk_position != "last":
         return [dict(chunk) for chunk in message.tool_call_chunks]
-    return [dict(call) for call in message.tool_calls]
+    return [dict(call) for call in (*message.tool_calls, *message.invalid_tool_calls)]
 
 
 def audio_piece(audio: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from langchain_modelstudio.structured import (
     openai_tools,
     response_format,
     tool_parser,
+    unwrapped,
     with_parsing_error,
 )
 from modelstudio_core import __version__, config
@@ -302,8 +303,9 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         """Answers that follow a schema.
 
         Args:
-            schema: a pydantic class, whose objects come out, or a TypedDict, JSON schema or OpenAI function, for which
-                dicts come out as they were given, unchecked. May be None for "json_mode" only.
+            schema: a pydantic class, whose objects come out, or a TypedDict, JSON schema, OpenAI function or tool, or
+                the service's `response_format`, for which dicts come out as they were given, unchecked. May be None
+                for "json_mode" only.
             method: "json_schema" (the service constrains the answer), "function_calling" (the answer is a forced
                 call) or "json_mode" (any JSON object; say in the prompt which). Default: "json_schema" where the
                 model is listed for it, else "function_calling".
@@ -320,13 +322,13 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
             raise ConfigurationError(f"method={method!r} is unknown: {', '.join(METHODS)}")
         if schema is None and chosen != "json_mode":
             raise ConfigurationError(f"method={chosen!r} needs a schema")
-        if chosen == "function_calling" and kwargs.get("tools"):
+        if chosen == "function_calling" and kwargs.pop("tools", None):
             raise ConfigurationError("tools= beside a schema needs method='json_schema' or 'json_mode'")
         traced = {"kwargs": {"method": chosen, "strict": strict}, "schema": schema}
         if chosen == "function_calling":
             name = function_name(schema)
             llm = self.bind_tools(
-                [schema],  # type: ignore[list-item]  # None was refused above
+                [unwrapped(schema)],
                 tool_choice=name,
                 parallel_tool_calls=False,
                 strict=strict,
@@ -338,7 +340,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
             form = {"type": "json_object"} if chosen == "json_mode" else _response_format(schema, strict)
             if schema is not None:
                 kwargs["ls_structured_output_format"] = traced
-            llm = self.bind_tools(kwargs.pop("tools", ()), response_format=form, strict=strict, **kwargs)
+            llm = self.bind_tools(kwargs.pop("tools", None) or (), response_format=form, strict=strict, **kwargs)
             parser = json_parser(schema)
         if not include_raw:
             return llm | parser
@@ -351,6 +353,9 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
     ) -> tuple[core.ChatRequest, ModelInfo]:
         # what starts with ls_ is for LangSmith's traces
         call = {name: value for name, value in kwargs.items() if not name.startswith("ls_")}
+        if call.get("tools"):  # in the forms of bind_tools, which a call may add to, or do without
+            call["tools"] = openai_tools(call["tools"], None)
+            call["tool_choice"] = chosen_tool(call.get("tool_choice"), call["tools"])
         return self.core_request(to_core_messages(messages), stop, call)
 
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:

@@ -36,10 +36,11 @@ from modelstudio_core.types import (
 
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
                            "assistant": "assistant", "ai": "assistant", "tool": "tool"}  # fmt: skip
-_REASONING_BLOCKS = ("reasoning", "thinking")
+_REASONING_BLOCKS = ("reasoning", "thinking", "reasoning_content")  # the last is Bedrock's
 # what an assistant turn may hold that is said elsewhere in the message (its calls), or is another provider's own: its
 # tools, whose blocks end so in OpenAI's, Anthropic's and Google's form, and what only it can read
-_DROPPED_FROM_ASSISTANT = ("redacted_thinking", "non_standard", "audio", "executable_code", *_REASONING_BLOCKS)
+_DROPPED_FROM_ASSISTANT = ("redacted_thinking", "non_standard", "audio", "executable_code", "container_upload",
+                           *_REASONING_BLOCKS)  # fmt: skip
 _TOOL_BLOCKS = ("tool_use", "_call", "_call_chunk", "_result", "_call_output")
 
 
@@ -121,6 +122,7 @@ def _said(block: str | dict[Any, Any]) -> str | dict[Any, Any]:
 def _reasoning(block: str | dict[Any, Any]) -> str:
     if isinstance(block, dict) and block.get("type") in _REASONING_BLOCKS:
         text = block.get(str(block["type"]))
+        text = text.get("text") if isinstance(text, Mapping) else text
         return text if isinstance(text, str) else ""
     return ""
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
-from modelstudio_core.errors import ConfigurationError
+from langchain_modelstudio.errors import ConfigurationError
 from modelstudio_core.tools import checked_tool, json_schema_format, no_function
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
@@ -164,10 +164,33 @@ def response_format(schema: Any, strict: bool | None) -> dict[str, Any]:
     """The `response_format` for a schema: one that already is such an object as it is, else as json_schema."""
     if isinstance(schema, Mapping) and (schema.get("type") in ("json_object", "text") or "json_schema" in schema):
         return dict(schema)
-    function = convert_to_openai_function(schema, strict=strict)
+    function = _function(schema, strict)
     return json_schema_format(
-        function["name"], function.get("parameters", {}), description=function.get("description"), strict=strict
+        function["name"],
+        function.get("parameters", {}),
+        description=function.get("description"),
+        strict=function.get("strict", strict),
     )
+
+
+def unwrapped(schema: Any) -> Any:
+    """A schema that is given as an OpenAI tool, or as the service's `response_format` or the inside of one, as the
+    function that it describes; any other as it is."""
+    if not isinstance(schema, Mapping):
+        return schema
+    for wrapping in ("function", "json_schema"):
+        if isinstance(schema.get(wrapping), Mapping):
+            schema = schema[wrapping]
+    if "name" in schema and isinstance(schema.get("schema"), Mapping):
+        return {**{name: value for name, value in schema.items() if name != "schema"}, "parameters": schema["schema"]}
+    return schema
+
+
+def _function(schema: Any, strict: bool | None) -> dict[str, Any]:
+    try:
+        return convert_to_openai_function(unwrapped(schema), strict=strict)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"of {str(schema)[:120]} no schema can be made: {error}") from error
 
 
 def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
@@ -186,4 +209,4 @@ def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
 
 def function_name(schema: Any) -> str:
     """The name under which a schema is offered as a function."""
-    return str(convert_to_openai_tool(schema)["function"]["name"])
+    return str(_function(schema, None)["name"])

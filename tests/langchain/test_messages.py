@@ -208,6 +208,23 @@ MESSAGES: list[tuple[str, Any, list[dict[str, Any]]]] = [
         [{"role": "assistant", "content": "found"}],
     ),
     (
+        "Bedrock: reasoning in an object of its own",
+        [
+            AIMessage(
+                [
+                    {"type": "reasoning_content", "reasoning_content": {"text": "hm", "signature": "x"}},
+                    {"type": "text", "text": "hi"},
+                ]
+            )
+        ],
+        [{"role": "assistant", "content": "hi", "reasoning_content": "hm"}],
+    ),
+    (
+        "Anthropic: a file for its own code execution",
+        [AIMessage([{"type": "container_upload", "file_id": "x"}, {"type": "text", "text": "hi"}])],
+        [{"role": "assistant", "content": "hi"}],
+    ),
+    (
         "OpenAI Responses: a reasoning item without its text",
         [AIMessage([{"type": "reasoning", "summary": []}, {"type": "function_call", "name": "x"}, "hi"])],
         [{"role": "assistant", "content": "hi"}],

@@ -146,6 +146,7 @@ async def test_a_cut_call_is_never_a_call(pieces: tuple[str, ...], finish: str, 
     # v3 has None for no text at all, which is langchain-core's doing
     assert (cut["id"], cut["name"], cut["args"] or "") == ("call_2", "put", "".join(pieces))
     assert cut["error"]
+    assert [block["type"] for block in message.content_blocks] == ["tool_call", "invalid_tool_call"]
     assert message.response_metadata["finish_reason"] == finish
 
 

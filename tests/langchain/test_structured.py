@@ -66,6 +66,12 @@ SCHEMAS: dict[str, tuple[Any, str, Any]] = {
     "JSON schema": (SCHEMA, "CitySchema", ROME),
     "OpenAI function": (FUNCTION, "city_function", ROME),
 }
+_NAMED_SCHEMA = {"name": "CityForm", "description": "A city.", "schema": SCHEMA, "strict": True}
+WRAPPED: dict[str, tuple[Any, str, bool | None]] = {
+    "OpenAI tool": ({"type": "function", "function": FUNCTION}, "city_function", None),
+    "a schema with its name": (_NAMED_SCHEMA, "CityForm", True),
+    "response_format": ({"type": "json_schema", "json_schema": _NAMED_SCHEMA}, "CityForm", True),
+}
 
 
 def answer(method: str, name: str, *pieces: str, **more: Any) -> Answer:
@@ -186,6 +192,29 @@ async def test_json_mode_needs_no_schema() -> None:
         for method in ("json_schema", "function_calling", None):
             with pytest.raises(ConfigurationError, match="needs a schema"):
                 chat(server).with_structured_output(method=method)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_schema_in_its_wrapping(method: Any, kind: str) -> None:
+    """What the service itself takes for a schema is one, whole, by every method: the default depends on the model."""
+    schema, name, strict = WRAPPED[kind]
+    with Loopback(answer(method, name)) as server:
+        assert chat(server).with_structured_output(schema, method=method).invoke("json") == ROME
+        body = sent(server)
+    if method == "json_mode":
+        return
+    form = body["tools"][0]["function"] if method == "function_calling" else body["response_format"]["json_schema"]
+    assert (form["name"], form["description"], form.get("strict")) == (name, "A city.", strict)
+    assert form["parameters" if method == "function_calling" else "schema"]["properties"] == SCHEMA["properties"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_tools_none_is_no_tools(method: Any) -> None:
+    """Generic code passes `tools=None`."""
+    with Loopback(answer(method, "City")) as server:
+        structured = chat(server).with_structured_output(City, method=method, tools=None)
+        assert structured.invoke("json") == City(name="Rome", people=3)
 
 
 def test_a_method_that_does_not_exist_is_refused() -> None:

@@ -181,6 +181,24 @@ async def test_tools_may_be_given_per_call(way: str) -> None:
         assert (sent(server)["tools"], sent(server)["tool_choice"]) == ([OPENAI], "none")
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_tools_per_call_are_what_bind_tools_takes(way: str) -> None:
+    """A call's own tools are of any form, and its choice may be a name, whether the tools are its own or bound."""
+    named = {"type": "function", "function": {"name": "function"}}
+    with Loopback(Answer()) as server:
+        llm = chat(server, model="qwen-max")
+        await call(llm, way, tools=[function, decorated], tool_choice="function")
+        first = sent(server)
+        await call(llm.bind_tools([function, decorated]), way, tool_choice="function")
+        second = sent(server)
+        with pytest.raises(ConfigurationError, match="none of the tools"):
+            await call(llm.bind_tools([function]), way, tool_choice="missing")
+        await call(llm, way, tool_choice="function")  # without tools there is nothing to choose
+        assert "tool_choice" not in sent(server)
+    assert first["tools"] == second["tools"]
+    assert first["tool_choice"] == second["tool_choice"] == named
+
+
 # ---------------------------------------------------------------- the choice among them
 
 ONE, TWO = [OPENAI], [OPENAI, BARE]
