@@ -202,7 +202,9 @@ class ModelStudio(ChatSettings, FunctionCallingLLM):
         calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
         if allow_parallel_tool_calls or len(calls) < 2:
             return response
-        message.blocks = [block for block in message.blocks if block not in calls[1:]]
+        message.blocks = [
+            block for block in message.blocks if block is calls[0] or not isinstance(block, ToolCallBlock)
+        ]
         message.additional_kwargs["tool_calls"] = message.additional_kwargs["tool_calls"][:1]
         return response
 

@@ -215,6 +215,15 @@ async def test_i14_one_call_where_several_are_not_allowed(way: str) -> None:
     assert [id for id, _, _ in made(both)] == ["call_1", "call_2"]
 
 
+@pytest.mark.parametrize("way", ["chat_with_tools", "achat_with_tools"])
+async def test_i14_one_call_of_two_that_are_equal(way: str) -> None:
+    """Of two calls without an id that say the same, one is left."""
+    twice = Answer(calls=[Call("", "weather", ['{"city": "A"}']), Call("", "weather", ['{"city": "A"}'])])
+    with Loopback(twice) as server:
+        response = await call(chat(server), way, tools=tools())
+    assert made(response) == [(None, "weather", {"city": "A"})]
+
+
 @pytest.mark.parametrize("way", ["predict_and_call", "apredict_and_call"])
 async def test_a_call_is_made_and_run(way: str) -> None:
     """`predict_and_call` runs the tool that was called."""
