@@ -127,11 +127,11 @@ class _Reader:
         if extra := output.get("tool_info"):
             writer.extra("tool_info", extra)
         choices = output.get("choices")
-        if isinstance(choices, list):
+        if choices is not None and not isinstance(choices, list):
+            raise ProtocolError(f"output.choices is not a list but {choices!r:.100}")
+        if choices:
             for position, choice in enumerate(choices):
                 self._choice(writer, choice, position, output)
-        elif choices is not None:
-            raise ProtocolError(f"output.choices is not a list but {choices!r:.100}")
         elif isinstance(output.get("message"), dict):
             _read_research(writer, output["message"])
         elif "text" in output or "finish_reason" in output:  # result_format text

@@ -219,6 +219,15 @@ TEXTS = [
         value({"text": "AB", "finish_reason": "stop"}, USAGE),
     ),
     Answer(
+        "result_format text beside an empty list of choices",
+        [
+            value({"text": "A", "finish_reason": NULL, "choices": []}),
+            value({"text": "B", "finish_reason": "stop", "choices": []}, USAGE),
+        ],
+        [*LETTERS, USED],
+        value({"text": "AB", "finish_reason": "stop", "choices": []}, USAGE),
+    ),
+    Answer(
         "result_format text: nothing to say in an event",
         [
             value({"text": None, "finish_reason": NULL}),
