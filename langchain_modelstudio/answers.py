@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from langchain_core.callbacks import BaseRunManager
@@ -69,7 +70,8 @@ def from_core_response(response: ResponseDelta, finish_reason: str | None, extra
 
 def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
     """One whole answer as a message; usage belongs to the response, so only the first choice has it."""
-    metadata = from_core_response(result.response, choice.finish_reason, result.extras)
+    extras = deepcopy(result.extras)  # each choice has its own
+    metadata = from_core_response(result.response, choice.finish_reason, extras)
     if choice.logprobs:
         metadata["logprobs"] = {"content": [dict(item) for item in choice.logprobs]}
     kwargs: dict[str, Any] = {}

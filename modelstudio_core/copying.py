@@ -17,11 +17,22 @@ M = TypeVar("M", bound=BaseModel)
 
 _UNCHANGING = (str, int, float, bool, type(None))
 _new = object.__new__
-# the slots themselves: the way by __setattr__ is pydantic's, which validates names and keeps a record
-_set_state = BaseModel.__dict__["__dict__"].__set__
-_set_fields = BaseModel.__dict__["__pydantic_fields_set__"].__set__
-_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
-_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
+
+
+def _setter(slot: str) -> Callable[[BaseModel, Any], None]:
+    """Writes a slot itself: the way by __setattr__ is pydantic's, which validates names and keeps a record."""
+    found: Callable[[BaseModel, Any], None] = getattr(BaseModel.__dict__.get(slot), "__set__", _no_such_slot)
+    return found
+
+
+def _no_such_slot(made: BaseModel, value: Any) -> None:
+    raise TypeError("this pydantic keeps the state of an object elsewhere")  # which `quick` heeds
+
+
+_set_state = _setter("__dict__")
+_set_fields = _setter("__pydantic_fields_set__")
+_set_extra = _setter("__pydantic_extra__")
+_set_private = _setter("__pydantic_private__")
 
 
 def shell(cls: type[M], state: dict[str, Any], given: set[str], extra: dict[str, Any] | None = None) -> M:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, PrivateAttr, model_validator
 from langchain_modelstudio import copies
 from langchain_modelstudio.answers import from_core_delta
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
+from modelstudio_core import copying
 from modelstudio_core.copying import quick, shell
 from modelstudio_core.types import AudioDelta, Delta, LogprobsDelta, ReasoningDelta, TextDelta, ToolCallDelta
 
@@ -136,3 +137,11 @@ def test_what_is_the_same_is_taken_and_what_would_be_shared_is_not() -> None:
     calls: list[Any] = []
     sharing = written_down(ModelStudioMessageChunk, tool_calls=calls)
     assert quick(sharing, ModelStudioMessageChunk, SAMPLES) is ModelStudioMessageChunk
+
+
+def test_where_pydantic_keeps_an_objects_state_elsewhere_chunks_are_made_the_ordinary_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A release of pydantic without one of the slots that are written is no error, of the import either."""
+    monkeypatch.setattr(copying, "_set_private", copying._setter("__pydantic_no_such_slot__"))
+    assert quick(written_down(ModelStudioMessageChunk), ModelStudioMessageChunk, SAMPLES) is ModelStudioMessageChunk

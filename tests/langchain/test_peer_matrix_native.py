@@ -173,6 +173,19 @@ async def test_L52_the_native_protocol(model: str, service: str, way: str) -> No
     assert said == {"finish_reason": "tool_calls", "model_name": model, "request_id": REQUEST_ID}
 
 
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+async def test_L50_each_of_several_answers_has_sources_of_its_own(way: str) -> None:
+    """Who edits the sources of one answer leaves those of the other as they are."""
+    answer = Answer(text=["one"], others=["two"], extras={"search_info": {"search_results": RESULTS}})
+    with Loopback(answer) as server:
+        llm = chat(server, protocol="dashscope", n=2)
+        asked = [[HumanMessage("hello")]]
+        result = llm.generate(asked) if way == "invoke" else await llm.agenerate(asked)
+    first, second = (made.message for made in result.generations[0])  # type: ignore[union-attr]
+    first.response_metadata["search_info"]["search_results"].clear()
+    assert second.response_metadata["search_info"] == {"search_results": RESULTS}
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_L52_text_that_the_wire_repeats(way: str) -> None:
     """With `incremental_output=False` each event repeats the text so far; what comes out is said once."""
