@@ -236,28 +236,6 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
             wire = openai_tools(tools or (), None)
         return count_message_tokens(core_messages, self.model, tools=wire, enable_thinking=self.enable_thinking)
 
-    # ---------------------------------------------------------------- the end
-
-    def close(self) -> None:
-        """Close the connections that this object alone uses. It opens new ones if it is used again."""
-        self.core_client().close()
-
-    async def aclose(self) -> None:
-        """The async twin of `close`."""
-        await self.core_client().aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
-
     # ---------------------------------------------------------------- tools and structured output
 
     def bind_tools(

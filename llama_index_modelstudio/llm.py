@@ -318,28 +318,6 @@ class ModelStudio(ChatSettings, FunctionCallingLLM):
 
         return objects()
 
-    # ---------------------------------------------------------------- the end
-
-    def close(self) -> None:
-        """Close the connections that this object alone uses. It opens new ones if it is used again."""
-        self.core_client().close()
-
-    async def aclose(self) -> None:
-        """The async twin of `close`."""
-        await self.core_client().aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
-
     # ---------------------------------------------------------------- inside
 
     def _request(self, messages: tuple[Message, ...], kwargs: Mapping[str, Any]) -> tuple[ChatRequest, ModelInfo]:

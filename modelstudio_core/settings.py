@@ -120,6 +120,26 @@ class ConnectionSettings(BaseModel):
             self._client = (key, Client(resolved, transport))
         return self._client[1]
 
+    def close(self) -> None:
+        """Close the connections that this object alone uses. It opens new ones if it is used again."""
+        self.core_client().close()
+
+    async def aclose(self) -> None:
+        """The async twin of `close`."""
+        await self.core_client().aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
 
 class ChatSettings(ConnectionSettings):
     """The fields. Every one below `streaming` may also be given per call; None means: not sent, the service's default
