@@ -287,8 +287,11 @@ async def test_i31_the_history_stays_as_it_is(way: str) -> None:
     assert history == before
 
 
-def test_the_first_response_of_a_call_is_plain_json() -> None:
-    """What is in `additional_kwargs` is JSON at each step, so that memories and contexts can be stored."""
+def test_each_response_of_a_call_is_plain_json() -> None:
+    """What is in `additional_kwargs` and `raw` comes back from JSON the same, so that memories and contexts keep it."""
     with Loopback(ONE) as server:
-        for response in chat(server).stream_chat([ChatMessage("hello")]):
-            json.dumps([response.additional_kwargs, response.message.additional_kwargs, response.raw])
+        responses = list(chat(server).stream_chat([ChatMessage("hello")]))
+    stored = [(r.additional_kwargs, r.message.additional_kwargs, r.raw) for r in responses]
+    assert stored[-1][1]["tool_calls"]
+    for parts in stored:
+        assert json.loads(json.dumps(parts)) == list(parts)
