@@ -71,7 +71,7 @@ class Open:
     body: bytes
 
 
-@dataclass(slots=True)  # frozen ones cost three times as much to make, and there is one for each read
+@dataclass(slots=True)  # not frozen: a stream has one for all its reads
 class Read:
     """Hand `deltas` on, then read; the answer is the next bytes, or None at the end of the body.
 
@@ -209,7 +209,7 @@ class Client:
         try:
             step = _next(flow, None)
             while step is not None:
-                if isinstance(step, (Read, Hand)):
+                if isinstance(step, (Read, Hand)) and step.deltas:
                     yield from step.deltas
                 elif isinstance(step, Fail):
                     answer = None
@@ -366,13 +366,17 @@ class Client:
             return
         decoder = codec.stream(request, head, max_event_bytes=self.config.max_event_bytes)
         seen = arrived.deltas
+        read = Read([])  # one for all reads, of which there are thousands
         while True:
             deltas = decoder.finish() if data is None else decoder.feed(data)
             seen += deltas
             if decoder.failure is not None or decoder.ended:
                 break
+            if hand_on:
+                read.deltas = deltas
+            read.settling = decoder.whole
             try:
-                data = yield Read(deltas if hand_on else [], settling=decoder.whole)
+                data = yield read
             except ModelStudioError:  # the connection was lost: what was used up to then is known
                 deltas = decoder.rest()
                 arrived.deltas += deltas

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
-_NATIVE = re.compile(rb"(?:id:[^\r\n]*\n)?event:result\n:HTTP_STATUS/200\ndata:(?! )([^\r\n]*)\n\n")
+_NATIVE = re.compile(rb"(?:id:[^\n]*\n)?event:result\n:HTTP_STATUS/200\ndata:(?! )([^\n]*)")
 _STATUS, _STATUS_FIELD = b":HTTP_STATUS/", b"status:"
 
 
@@ -35,13 +35,13 @@ class EventDecoder:
     """
 
     __slots__ = (
-        "_between",
         "_data",
         "_held",
         "_line",
         "_name",
         "_skip_lf",
         "_status",
+        "_within",
         "max_event_bytes",
         "overflowed",
     )
@@ -55,41 +55,35 @@ class EventDecoder:
         self._data: bytes | bytearray | None = None  # the data of the event that has not ended yet
         self._name = ""
         self._status: int | None = None
-        self._between = False  # nothing at all is unfinished
+        self._within = False  # an event, or a line, has begun and not ended
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """The events that `data` completes."""
-        if self._between and len(data) <= self.max_event_bytes and (event := _one_event(data)) is not None:
-            return [event]
-        self._between = False
         if self._held is not None:
             data = self._without_bom(self._held + data)
         if self._skip_lf or b"\r" in data:
             data = self._with_lf_only(data)
+        if self.overflowed:
+            return []
+        small = len(data) <= self.max_event_bytes
+        between = small and not self._within
+        if between and data.endswith(b"\n\n") and (event := _usual_event(data[:-2])) is not None:
+            return [event]  # most reads
         events: list[ServerSentEvent] = []
-        if not data or self.overflowed:
-            return events
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        if lines:
-            if self._line:
-                self._line += lines[0]
-                lines[0] = bytes(self._line)
-                self._line = bytearray()
-            for line in lines:
-                if not line:
-                    if self._data is not None:
-                        events.append(self._take_event())
-                    self._name, self._status = "", None
-                else:
-                    self._read_line(line)
-                    if self.overflowed:
-                        return events
+        *blocks, rest = data.split(b"\n\n")
+        for block in blocks:
+            if between and (event := _usual_event(block)) is not None:
+                events.append(event)
+            else:
+                self._read_lines(block.split(b"\n"), events)
+                self._blank_line(events)
+                between = small and not self.overflowed
+        self._within = bool(rest) or (self._within and not blocks)
         if rest:
+            *lines, rest = rest.split(b"\n")
+            self._read_lines(lines, events)
             self._line += rest
-            self.overflowed = len(self._line) + len(self._data or b"") > self.max_event_bytes
-        else:
-            self._between = not lines[-1] and not self._skip_lf
+            self.overflowed |= len(self._line) + len(self._data or b"") > self.max_event_bytes
         return events
 
     def flush(self) -> ServerSentEvent | None:
@@ -113,6 +107,25 @@ class EventDecoder:
         if data:
             self._skip_lf = data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _read_lines(self, lines: list[bytes], events: list[ServerSentEvent]) -> None:
+        """Lines that have ended, the first of them perhaps begun before."""
+        if self._line and lines:
+            self._line += lines[0]
+            lines[0] = bytes(self._line)
+            self._line = bytearray()
+        for line in lines:
+            if self.overflowed:
+                return
+            if line:
+                self._read_line(line)
+            else:
+                self._blank_line(events)
+
+    def _blank_line(self, events: list[ServerSentEvent]) -> None:
+        if self._data is not None and not self.overflowed:
+            events.append(self._take_event())
+        self._name, self._status = "", None
 
     def _read_line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
@@ -140,12 +153,11 @@ class EventDecoder:
         return ServerSentEvent(data, self._name, self._status)
 
 
-def _one_event(data: bytes) -> ServerSentEvent | None:
-    """The event, if `data` is one whole event in a form that the service gives it, as nearly all reads are."""
-    if data.startswith(b"data: "):
-        alone = data.find(b"\n") == len(data) - 2 and data.endswith(b"\n\n") and b"\r" not in data
-        return _new_event(ServerSentEvent, (data[6:-2], "", None)) if alone else None
-    native = _NATIVE.fullmatch(data)
+def _usual_event(block: bytes) -> ServerSentEvent | None:
+    """The event that these lines are, where they have a form that the service gives them, as nearly all have."""
+    if block.startswith(b"data: "):
+        return _new_event(ServerSentEvent, (block[6:], "", None)) if b"\n" not in block else None
+    native = _NATIVE.fullmatch(block)
     return _new_event(ServerSentEvent, (native[1], "result", 200)) if native is not None else None
 
 

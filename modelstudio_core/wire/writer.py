@@ -121,9 +121,9 @@ class DeltaWriter:
 
     def begin(self, choice: int) -> bool:
         """A choice has something to say; false where it was not asked for."""
-        if choice >= self.n:
-            return False
         if choice not in self._choices:
+            if choice >= self.n:
+                return False
             self._choices[choice] = _Choice()
         return True
 
