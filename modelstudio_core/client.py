@@ -204,7 +204,6 @@ class Client:
 
     def _run(self, flow: Flow) -> Iterator[Delta]:
         response: Response | None = None
-        chunks: Iterator[bytes] = iter(())
         answer: Any = None
         try:
             step = _next(flow, None)
@@ -215,11 +214,11 @@ class Client:
                     answer = None
                     raise step.error
                 try:
-                    if isinstance(step, Read):
-                        answer = response.settle() if step.settling and response is not None else next(chunks, None)
+                    if isinstance(step, Read) and response is not None:
+                        answer = response.settle() if step.settling else next(response, None)
                     elif isinstance(step, Open):
                         response = self.transport.open(step.url, step.headers, step.body)
-                        chunks, answer = iter(response), response.head
+                        answer = response.head
                     else:
                         answer = self._perform(step, response)
                 except ModelStudioError as error:
@@ -233,25 +232,26 @@ class Client:
 
     async def _arun(self, flow: Flow) -> AsyncIterator[Delta]:
         response: AsyncResponse | None = None
-        chunks: AsyncIterator[bytes] | None = None
         answer: Any = None
         try:
             step = _next(flow, None)
             while step is not None:
-                if isinstance(step, (Read, Hand)):
+                if isinstance(step, (Read, Hand)) and step.deltas:
                     for delta in step.deltas:
                         yield delta
                 elif isinstance(step, Fail):
                     answer = None
                     raise step.error
                 try:
-                    if isinstance(step, Read) and chunks is not None and response is not None:
-                        answer = await response.asettle() if step.settling else await anext(chunks, None)
+                    if isinstance(step, Read) and response is not None:
+                        answer = await (response.asettle() if step.settling else response.__anext__())
                     elif isinstance(step, Open):
                         response = await self.transport.aopen(step.url, step.headers, step.body)
-                        chunks, answer = aiter(response), response.head
+                        answer = response.head
                     else:
                         answer = await self._aperform(step, response)
+                except StopAsyncIteration:  # anext with a default costs an object a read
+                    step = _next(flow, None)
                 except ModelStudioError as error:
                     step = _throw(flow, error)
                 else:

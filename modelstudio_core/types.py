@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from typing_extensions import dataclass_transform
 
 from modelstudio_core.models import NativeEndpoint
 
 Role = Literal["system", "user", "assistant", "tool"]
 ReasoningReplay = Literal["auto", "always", "never"]
 JsonObject = dict[str, Any]
+T = TypeVar("T")
 
 # ---------------------------------------------------------------- what goes in
 
@@ -118,7 +121,14 @@ class ChatRequest:
 # ---------------------------------------------------------------- what comes out, piece by piece
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass_transform(frozen_default=True)
+def _delta(cls: type[T]) -> type[T]:
+    """A frozen slots dataclass to the type checker. At run time nothing freezes it: there is one an event, and to make
+    a frozen one costs three times as much, a twentieth of all that an event costs the core."""
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+@_delta
 class ReasoningDelta:
     """More of the chain of thought. Never empty."""
 
@@ -126,7 +136,7 @@ class ReasoningDelta:
     choice: int = 0
 
 
-@dataclass(slots=True, frozen=True)
+@_delta
 class TextDelta:
     """More of the answer. Never empty."""
 
@@ -134,7 +144,7 @@ class TextDelta:
     choice: int = 0
 
 
-@dataclass(slots=True, frozen=True)
+@_delta
 class ToolCallDelta:
     """More of the tool call `index`. `id` and `name` come once, when first heard; None and "" mean nothing new."""
 

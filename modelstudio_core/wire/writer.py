@@ -158,16 +158,17 @@ class DeltaWriter:
             raise ProtocolError(f"tool_calls is not a list but {fragments!r:.100}")
         state = self._choices[choice]
         for position, fragment in enumerate(fragments):
-            if not isinstance(fragment, Mapping):
+            if not isinstance(fragment, dict):
                 raise ProtocolError(f"a tool call is not an object but {fragment!r:.100}")
             function = fragment.get("function") or {}
-            if not isinstance(function, Mapping):
+            if not isinstance(function, dict):
                 raise ProtocolError(f"the function of a tool call is not an object but {function!r:.100}")
-            id, name = _string(fragment.get("id"), "id") or None, _string(function.get("name"), "name") or None
+            id, name = _word(fragment, "id"), _word(function, "name")
             arguments = function.get("arguments")
-            if isinstance(arguments, Mapping):
-                arguments = json.dumps(arguments, ensure_ascii=False)
-            arguments = _string(arguments, "arguments")
+            if type(arguments) is not str:
+                if isinstance(arguments, dict):
+                    arguments = json.dumps(arguments, ensure_ascii=False)
+                arguments = _string(arguments, "arguments")
             index = fragment.get("index")
             if index is None and self.cumulative:  # all calls so far, in their order
                 index = position
@@ -268,6 +269,11 @@ def _string(value: Any, field: str) -> str:
     if isinstance(value, list) and all(isinstance(part, Mapping) for part in value):
         return "".join(_texts(value))
     raise ProtocolError(f"{field} is not text but {value!r:.100}")
+
+
+def _word(value: Mapping[str, Any], field: str) -> str | None:
+    found = value.get(field)
+    return (_string(found, field) or None) if found is not None else None
 
 
 def _texts(parts: Iterable[Mapping[str, Any]]) -> Iterable[str]:
