@@ -8,6 +8,8 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageR
 
 from modelstudio_core.copying import quick, shell
 
+_ROLE = MessageRole.ASSISTANT
+
 
 def _text_block(text: str) -> TextBlock:
     return shell(TextBlock, {"block_type": "text", "text": text}, {"text"})
@@ -23,14 +25,12 @@ def _thinking_block(content: str) -> ThinkingBlock:
     return shell(ThinkingBlock, state, {"content"})
 
 
-def _chat_message(role: MessageRole, additional_kwargs: dict[str, Any], blocks: list[Any]) -> ChatMessage:
-    state = {"role": role, "additional_kwargs": additional_kwargs, "blocks": blocks}
-    return shell(ChatMessage, state, {"role", "additional_kwargs", "blocks"})
-
-
-def _chat_response(message: ChatMessage, raw: Any, delta: str, additional_kwargs: dict[str, Any]) -> ChatResponse:
+def _chat_response(
+    blocks: list[Any], message_kwargs: dict[str, Any], raw: Any, delta: str, additional_kwargs: dict[str, Any]
+) -> ChatResponse:
+    message: dict[str, Any] = {"role": _ROLE, "additional_kwargs": message_kwargs, "blocks": blocks}
     state = {
-        "message": message,
+        "message": shell(ChatMessage, message, {"role", "additional_kwargs", "blocks"}),
         "raw": raw,
         "delta": delta,
         "logprobs": None,
@@ -39,15 +39,24 @@ def _chat_response(message: ChatMessage, raw: Any, delta: str, additional_kwargs
     return shell(ChatResponse, state, {"message", "raw", "delta", "additional_kwargs"})
 
 
+def _validated_response(
+    blocks: list[Any], message_kwargs: dict[str, Any], raw: Any, delta: str, additional_kwargs: dict[str, Any]
+) -> ChatResponse:
+    message = ChatMessage(role=_ROLE, additional_kwargs=message_kwargs, blocks=blocks)
+    return ChatResponse(message=message, raw=raw, delta=delta, additional_kwargs=additional_kwargs)
+
+
 _TEXTS = ("a", "{}", "<c>\n")
 _BLOCKS: list[list[Any]] = [[], *([TextBlock(text=text)] for text in _TEXTS), [ThinkingBlock(content="a")]]
-_MESSAGES = [
-    {"role": MessageRole.ASSISTANT, "additional_kwargs": {"reasoning_content": "a"}, "blocks": blocks}
-    for blocks in _BLOCKS
-]
 _RESPONSES = [
-    {"message": ChatMessage(**fields), "raw": {"id": "1"}, "delta": text, "additional_kwargs": {"a": 1}}
-    for fields, text in zip(_MESSAGES, _TEXTS, strict=False)
+    {
+        "blocks": blocks,
+        "message_kwargs": {"reasoning_content": "a"},
+        "raw": {"id": "1"},
+        "delta": "a",
+        "additional_kwargs": {"a": 1},
+    }
+    for blocks in _BLOCKS
 ]
 
 text_block = quick(_text_block, TextBlock, [{"text": text} for text in _TEXTS])
@@ -56,8 +65,5 @@ text_block = quick(_text_block, TextBlock, [{"text": text} for text in _TEXTS])
 thinking_block = quick(_thinking_block, ThinkingBlock, [{"content": text} for text in _TEXTS])
 """A `ThinkingBlock`."""
 
-chat_message = quick(_chat_message, ChatMessage, _MESSAGES)
-"""A `ChatMessage` with role, additional_kwargs and blocks."""
-
-chat_response = quick(_chat_response, ChatResponse, _RESPONSES)
-"""A `ChatResponse` with message, raw, delta and additional_kwargs."""
+chat_response = quick(_chat_response, _validated_response, _RESPONSES)
+"""A `ChatResponse` with raw, delta and additional_kwargs, around an assistant's message of `blocks`."""

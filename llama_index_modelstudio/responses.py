@@ -22,8 +22,8 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from llama_index_modelstudio.copies import chat_message, chat_response, text_block, thinking_block
-from modelstudio_core.accumulate import Accumulator
+from llama_index_modelstudio.copies import chat_response, text_block, thinking_block
+from modelstudio_core.accumulate import fold
 from modelstudio_core.growing import GrowingObject
 from modelstudio_core.types import (
     Audio,
@@ -150,10 +150,10 @@ def _logprobs(choice: Choice) -> list[list[LogProb]] | None:
 class Responses:
     """The responses of one stream: one for each delta that says something, and one at the end that holds everything."""
 
-    __slots__ = ("_accumulator", "_calls", "_content", "_extra", "_extras", "_raw", "_reasoning", "_text", "_thought")
+    __slots__ = ("_calls", "_content", "_deltas", "_extra", "_extras", "_raw", "_reasoning", "_text", "_thought")
 
     def __init__(self) -> None:
-        self._accumulator = Accumulator()
+        self._deltas: list[Delta] = []
         self._reasoning = ""
         self._text = ""
         self._thought: ThinkingBlock | None = None
@@ -165,7 +165,7 @@ class Responses:
 
     def of(self, delta: Delta) -> ChatResponse | None:
         """The response of a delta; None where the last response says it."""
-        self._accumulator.add(delta)
+        self._deltas.append(delta)
         if isinstance(delta, TextDelta):
             self._text += delta.text
             self._content = text_block(text=self._text)
@@ -179,6 +179,7 @@ class Responses:
             call = self._calls.get(delta.index)
             if call is None:
                 call = self._calls[delta.index] = _Call()
+                self._calls = dict(sorted(self._calls.items()))
             call.add(delta)
             return self._response("", self._extra)
         if isinstance(delta, ResponseDelta):
@@ -189,7 +190,7 @@ class Responses:
 
     def last(self) -> ChatResponse:
         """The response that ends the stream, made like that of a whole answer."""
-        response = from_core_result(self._accumulator.result())
+        response = from_core_result(fold(self._deltas))
         response.delta = ""
         return response
 
@@ -201,12 +202,12 @@ class Responses:
             blocks.append(self._content)
         kwargs: dict[str, Any] = {"reasoning_content": self._reasoning} if self._reasoning else {}
         if self._calls:
-            named = [call for _, call in sorted(self._calls.items()) if call.block is not None]
-            blocks += [call.block for call in named if call.block is not None]
-            kwargs["tool_calls"] = [_legacy(call.id, call.name, call.arguments.text) for call in named]
-        message = chat_message(role=MessageRole.ASSISTANT, additional_kwargs=kwargs, blocks=blocks)
-        extra = {**self._extras, **extra}
-        return chat_response(message=message, raw=self._raw, delta=delta, additional_kwargs=extra)
+            calls = kwargs["tool_calls"] = []
+            for call in self._calls.values():
+                if call.block is not None:
+                    blocks.append(call.block)
+                    calls.append(_legacy(call.id, call.name, call.arguments.text))
+        return chat_response(blocks, kwargs, self._raw, delta, {**self._extras, **extra})
 
 
 class _Call:

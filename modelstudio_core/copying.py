@@ -45,24 +45,24 @@ def shell(cls: type[M], state: dict[str, Any], given: set[str], extra: dict[str,
     return made
 
 
-def quick(make: Callable[..., M], cls: type[M], samples: Sequence[Mapping[str, Any]]) -> Callable[..., M]:
-    """`make`, if it makes what `cls` makes; else `cls`.
+def quick(make: Callable[..., M], ordinary: Callable[..., M], samples: Sequence[Mapping[str, Any]]) -> Callable[..., M]:
+    """`make`, if it makes what `ordinary` makes; else `ordinary`.
 
     Args:
-        make: takes fields as keywords, as `cls` does.
-        cls: the class.
+        make: takes what `ordinary` takes.
+        ordinary: the class, or whatever makes the object through pydantic.
         samples: fields to try; for each field that follows from another one, two at least.
     """
     try:
-        same = all(_makes_the_same(make, cls, sample) for sample in samples)
+        same = all(_makes_the_same(make, ordinary, sample) for sample in samples)
     except Exception:  # whatever a changed class does
         same = False
-    return make if same else cls
+    return make if same else ordinary
 
 
-def _makes_the_same(make: Callable[..., M], cls: type[M], sample: Mapping[str, Any]) -> bool:
+def _makes_the_same(make: Callable[..., M], ordinary: Callable[..., M], sample: Mapping[str, Any]) -> bool:
     quickly, again = make(**sample), make(**sample)
-    if _whole_state(quickly) != _whole_state(cls(**sample)):
+    if _whole_state(quickly) != _whole_state(ordinary(**sample)):
         return False
     shared = (name for name, value in quickly.__dict__.items() if value is again.__dict__[name] and name not in sample)
     return all(isinstance(quickly.__dict__[name], _UNCHANGING) for name in shared)
