@@ -163,8 +163,9 @@ class DeltaWriter:
             function = fragment.get("function") or {}
             if not isinstance(function, dict):
                 raise ProtocolError(f"the function of a tool call is not an object but {function!r:.100}")
-            id, name = _word(fragment, "id"), _word(function, "name")
-            arguments = function.get("arguments")
+            id, name, arguments = fragment.get("id"), function.get("name"), function.get("arguments")
+            id = (_string(id, "id") or None) if id else None
+            name = (_string(name, "name") or None) if name else None
             if type(arguments) is not str:
                 if isinstance(arguments, dict):
                     arguments = json.dumps(arguments, ensure_ascii=False)
@@ -269,11 +270,6 @@ def _string(value: Any, field: str) -> str:
     if isinstance(value, list) and all(isinstance(part, Mapping) for part in value):
         return "".join(_texts(value))
     raise ProtocolError(f"{field} is not text but {value!r:.100}")
-
-
-def _word(value: Mapping[str, Any], field: str) -> str | None:
-    found = value.get(field)
-    return (_string(found, field) or None) if found is not None else None
 
 
 def _texts(parts: Iterable[Mapping[str, Any]]) -> Iterable[str]:
