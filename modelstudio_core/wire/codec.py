@@ -97,8 +97,13 @@ def read_object(data: bytes, halves: Halves | None = None) -> dict[str, Any]:
     except ValueError:
         value = read_json(data, halves)
     if not isinstance(value, dict):
-        raise ProtocolError(f"the service sent no JSON object: {shown(data)}")
+        raise no_object(data)
     return value
+
+
+def no_object(data: bytes) -> ProtocolError:
+    """The error for JSON that is not an object."""
+    return ProtocolError(f"the service sent no JSON object: {shown(data)}")
 
 
 def write_json(value: Any) -> bytes:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from pydantic_core import from_json
+
 from modelstudio_core.accumulate import fold
 from modelstudio_core.errors import ModelStudioError, ProtocolError
 from modelstudio_core.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.types import Delta, ResponseHead
-from modelstudio_core.wire.codec import read_object
+from modelstudio_core.wire.codec import no_object, read_json, read_object
 from modelstudio_core.wire.failures import error_of_object, says_error
 from modelstudio_core.wire.halves import Halves
 from modelstudio_core.wire.writer import DeltaWriter
@@ -96,8 +98,13 @@ class EventStreamDecoder:
             if not data or data.isspace():  # a heartbeat
                 return
         try:
-            value = read_object(data, self._halves)
-            if name == "error" or says_error(value):
+            try:
+                value = from_json(data)
+            except ValueError:
+                value = read_json(data, self._halves)
+            if not isinstance(value, dict):
+                raise no_object(data)
+            if name == "error" or (("error" in value or "code" in value) and says_error(value)):
                 raise error_of_object(value, status, self._head)
             self._read(self._writer, value, self._head)
         except ModelStudioError as failure:
@@ -105,7 +112,8 @@ class EventStreamDecoder:
             self._writer.spend()
 
     def _take(self, *, over: bool = False) -> list[Delta]:
-        deltas = self._writer.take()
+        writer = self._writer
+        deltas, writer.out = writer.out, []
         if not self._halves.torn:
             return deltas
         return self._halves.joined(deltas, ended=over or self.ended or self.failure is not None)
