@@ -23,7 +23,8 @@ SIDES = {"langchain": "benchmarks.langchain_side", "llama_index": "benchmarks.ll
 CANNOT_STREAM_A_WHOLE_CALL = ("OpenAILike", "DashScope")
 CHUNKS = 2000
 ALLOWANCE = 1.05  # what a figure may be beyond its limit on a machine that others use too
-CALM_EVENTS = 100  # of a stream with 20 a second
+CALM_EVENTS = 60  # of a stream with 20 a second
+APART = 500  # events that come one a write, which takes its time
 _loop = asyncio.new_event_loop()
 
 
@@ -77,13 +78,13 @@ def aburst(bench: Bench) -> Figures:
 
 
 def each(bench: Bench) -> Figures:
-    kind = f"each-{200 if bench.quick else CHUNKS}"
-    return ratios(_sync(bench.side.stream, bench.made(kind)), bench.rounds(3, 9))
+    kind = f"each-{200 if bench.quick else APART}"
+    return ratios(_sync(bench.side.stream, bench.made(kind)), bench.rounds(3, 7))
 
 
 def aeach(bench: Bench) -> Figures:
-    kind = f"each-{200 if bench.quick else CHUNKS}"
-    return ratios(_async(bench.side.astream, bench.made(kind)), bench.rounds(3, 9))
+    kind = f"each-{200 if bench.quick else APART}"
+    return ratios(_async(bench.side.astream, bench.made(kind)), bench.rounds(3, 7))
 
 
 def invoke_over_stream(bench: Bench) -> Figures:
@@ -130,19 +131,19 @@ def tool_arguments(bench: Bench) -> Figures:
 
 
 def tool_arguments_apart(bench: Bench) -> Figures:
-    kind = f"apart-{200 if bench.quick else CHUNKS}"
+    kind = f"apart-{200 if bench.quick else APART}"
     return ratios(_sync(bench.side.stream, bench.made(kind)), bench.rounds(3, 7))
 
 
 def tool_arguments_asked(bench: Bench) -> Figures:
-    kind = f"apart-{200 if bench.quick else CHUNKS}"
-    return ratios(_sync(bench.side.stream_asking_for_calls, bench.made(kind)), bench.rounds(2, 5))
+    kind = f"apart-{200 if bench.quick else APART}"
+    return ratios(_sync(bench.side.stream_asking_for_calls, bench.made(kind)), bench.rounds(2, 7))
 
 
 def _flat(bench: Bench, call: Callable[[Any], object]) -> Figures:
     spent: dict[int, dict[str, list[float]]] = {}
     for count in (500, 4000):  # one after the other, since an SDK has one address a process, the last that was set
-        models = bench.made(f"{'tools' if bench.quick else 'apart'}-{count}")
+        models = bench.made(f"tools-{count}")
         spent[count] = {name: [] for name in models}
         for number in range(-1, bench.rounds(3, 5)):
             for name, work in _sync(call, models).items():
@@ -265,7 +266,7 @@ def _imports(bench: Bench, what: int, unit: float, name_of_unit: str) -> Figures
     statements = bench.side.IMPORTS
     taking_part = [name for name in bench.side.CONTENDERS[bench.protocol] if name != "floor"]
     found: dict[str, list[float]] = {name: [] for name in taking_part}
-    for _ in range(bench.rounds(3, 9)):
+    for _ in range(bench.rounds(3, 7)):
         base = _import(statements["base"])[what]
         for name in taking_part:
             found[name].append((_import(statements[name])[what] - base) * unit)
@@ -287,7 +288,7 @@ def crowd(bench: Bench, streams: int) -> Figures:
     events = 20 if bench.quick else CALM_EVENTS
     found: dict[str, list[float]] = {name: [] for name in names}
     notes = {}
-    for _ in range(bench.rounds(1, 3)):
+    for _ in range(bench.rounds(1, 2)):
         spent = {}
         for name in names:
             command = [sys.executable, "-W", "ignore", "-m", "benchmarks.crowd"]
