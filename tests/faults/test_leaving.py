@@ -238,9 +238,9 @@ async def test_a_whole_answer_that_is_cancelled(streaming: bool, adapter: str, d
 # ---------------------------------------------------------------- agents
 
 
-async def test_a_langgraph_agent_stopped_in_mid_stream() -> None:
+@every_protocol
+async def test_a_langgraph_agent_stopped_in_mid_stream(dialect: Dialect) -> None:
     """Leaving an agent's stream of messages leaves the model's."""
-    dialect = DIALECTS["openai"]
     with Loopback(endless(dialect)) as server:
         agent = create_agent(model(ChatModelStudio, server, dialect))
         asked = {"messages": [{"role": "user", "content": PROMPT}]}
@@ -252,9 +252,9 @@ async def test_a_langgraph_agent_stopped_in_mid_stream() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of LlamaIndex's own workflows
-async def test_a_llama_index_agent_stopped_in_mid_stream() -> None:
+@every_protocol
+async def test_a_llama_index_agent_stopped_in_mid_stream(dialect: Dialect) -> None:
     """Cancelling a run of a FunctionAgent leaves the model's stream."""
-    dialect = DIALECTS["openai"]
     with Loopback(endless(dialect)) as server:
         agent = FunctionAgent(llm=model(ModelStudio, server, dialect), streaming=True)
         handler = agent.run(PROMPT)

@@ -19,6 +19,11 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.load import dumpd, dumps
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.callbacks.base_handler import BaseCallbackHandler
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from pydantic import Field
 from rich.console import Console
 from rich.traceback import Traceback
 
@@ -142,6 +147,54 @@ async def test_traces_show_no_key(way: Way, fails: bool) -> None:
         await way(llm)
         assert len(tracer.told) >= 2
         shows_no_secret("".join(tracer.told) + repr(vars(llm.cache)))
+
+
+class Listens(BaseEventHandler):
+    """Keeps all events of LlamaIndex's instrumentation, as they are written down."""
+
+    told: list[str] = Field(default_factory=list)
+
+    def handle(self, event: Any, **_: Any) -> None:
+        self.told.append(repr(event) + json.dumps(event.model_dump(), default=repr))
+
+
+class Payloads(BaseCallbackHandler):
+    """Keeps all payloads of LlamaIndex's callbacks."""
+
+    def __init__(self) -> None:
+        super().__init__([], [])
+        self.told: list[str] = []
+
+    def on_event_start(self, event_type: Any, payload: Any = None, event_id: str = "", **_: Any) -> str:
+        self.told.append(repr(payload))
+        return event_id
+
+    def on_event_end(self, event_type: Any, payload: Any = None, event_id: str = "", **_: Any) -> None:
+        self.told.append(repr(payload))
+
+    def start_trace(self, trace_id: str | None = None) -> None: ...
+
+    def end_trace(self, trace_id: str | None = None, trace_map: Any = None) -> None: ...
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way.make is ModelStudio], ids=lambda way: way.name)
+@pytest.mark.parametrize("fails", [False, True])
+async def test_events_and_callbacks_show_no_key(way: Way, fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LlamaIndex's events and callbacks are told the same, and none of it has the key either."""
+    dialect = DIALECTS["openai"]
+    listens, payloads = Listens(), Payloads()
+    monkeypatch.setattr(root := get_dispatcher(), "event_handlers", [*root.event_handlers, listens])
+    with Loopback(lambda exchange: (echoes if fails else good)(exchange, dialect)) as server:
+        llm = ModelStudio(
+            model="qwen-plus", base_url=server.url, api_key=KEY, callback_manager=CallbackManager([payloads]),
+            default_headers={"x-gateway": HEADER}, max_retries=0,
+        )  # fmt: skip
+        await way(llm)
+    assert len(listens.told) >= 2
+    assert len(payloads.told) >= 2
+    told = "".join(listens.told) + "".join(payloads.told)
+    assert "qwen-plus" in told
+    shows_no_secret(told)
 
 
 def echoes(exchange: Exchange, dialect: Dialect) -> None:

@@ -24,7 +24,7 @@ import pytest
 from llama_index.core.llms import ChatMessage
 
 from langchain_modelstudio import ChatModelStudio
-from llama_index_modelstudio import ModelStudio
+from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding
 from modelstudio_core import connections
 from modelstudio_core.errors import ConfigurationError
 from tests.faults.dialects import DIALECTS, PIECES, TEXT, Dialect
@@ -311,6 +311,17 @@ def test_a_pickle_of_a_model_that_never_had_a_key(adapter: str) -> None:
     with Loopback(healthy(DIALECTS["openai"])) as server:
         llm = model(adapter, server, DIALECTS["openai"])
         assert ask(pickle.loads(pickle.dumps(llm)), 1) == TEXT
+
+
+def test_a_pickle_of_embeddings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """They keep the same rule: no key in it, a warning where there is another, an error where there is none."""
+    data = pickle.dumps(ModelStudioEmbedding(model="text-embedding-v4", dimensions=64, api_key=KEY))
+    assert KEY.encode() not in data
+    with pytest.raises(ConfigurationError, match="DASHSCOPE_API_KEY"):
+        pickle.loads(data)
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-another-key-0123456789")
+    assert pickle.loads(data).dimensions == 64
+    assert "another key" in caplog.text
 
 
 def test_two_pickles_of_one_model_share_no_mark(monkeypatch: pytest.MonkeyPatch) -> None:
