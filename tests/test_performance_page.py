@@ -1,0 +1,51 @@
+"""What docs/performance.md says of workers is so: its snippet runs in a process of its own, with workers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.rows import ROWS
+from modelstudio_core import config, connections, transport
+from modelstudio_core.sse import MAX_EVENT_BYTES
+from tests.faults.dialects import DIALECTS, TEXT
+from tests.faults.steps import KEY, good
+from tests.loopback import Loopback
+from tests.snippets import ROOT, snippets
+
+PAGE = "docs/performance.md"
+TEXT_OF_PAGE = (ROOT / PAGE).read_text(encoding="utf-8")
+
+
+def test_a_model_goes_to_workers(tmp_path: Path) -> None:
+    """Two workers of other processes answer, each with the key of its own environment."""
+    [snippet] = snippets(PAGE)
+    script = tmp_path / "summaries.py"
+    script.write_text(snippet, encoding="utf-8")
+    with Loopback(lambda exchange: good(exchange, DIALECTS["openai"])) as server:
+        place = {"DASHSCOPE_API_KEY": KEY, "DASHSCOPE_BASE_URL": server.url, "PYTHONPATH": str(ROOT)}
+        ran = subprocess.run(
+            [sys.executable, str(script)], env=os.environ | place, capture_output=True, text=True, timeout=60
+        )
+        assert (ran.returncode, ran.stdout.strip()) == (0, repr([TEXT, TEXT])), ran.stderr
+        assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {KEY}"] * 2
+
+
+def test_the_defaults_are_those_of_the_code() -> None:
+    """Each number of the table of what to turn, and of the drain, is the one in force."""
+    limits = transport.Timeouts()
+    assert f"{limits.read:.0f} s; {limits.connect:.0f} s to connect" in TEXT_OF_PAGE
+    assert f"{connections.MAX_CONNECTIONS:,} a process" in TEXT_OF_PAGE
+    assert f"{connections.MAX_IDLE} an origin, for {connections.KEEPALIVE_SECONDS:.0f} s" in TEXT_OF_PAGE
+    assert f"{MAX_EVENT_BYTES // 2**20} MiB" in TEXT_OF_PAGE
+    assert f"{transport.DRAIN_SECONDS} s and {transport.DRAIN_BYTES // 1024} KiB" in TEXT_OF_PAGE
+    assert re.search(rf"`max_retries=` \| {config.DEFAULT_MAX_RETRIES} \|", TEXT_OF_PAGE)
+
+
+def test_the_results_hold_each_row() -> None:
+    """The last full run measured every row there is now."""
+    results = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
+    assert [row.title for row in ROWS.values() if f"| {row.title} |" not in results] == []
