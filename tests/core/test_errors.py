@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import copy
+import html
+import itertools
+import json
 import pickle
+import time
 import traceback
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -391,6 +397,165 @@ def test_redact_leaves_what_holds_no_key() -> None:
     assert error.message == "It failed."
     error.redact(KEY)
     assert error.body == "<html>[redacted]</html>"
+
+
+# ---------------------------------------------------------------- a key in other words
+
+SECRET = "sk-Mark/0f4.a17_c0ff+ee="
+
+
+def each(form: str) -> Callable[[str], str]:
+    """Every character of a text written as `form`, which has its code `c` and itself `s`."""
+    return lambda text: "".join(form.format(c=ord(character), s=character) for character in text)
+
+
+def some(form: Callable[[str], str]) -> Callable[[str], str]:
+    """Only what is neither a letter nor a digit written so."""
+    return lambda text: "".join(character if character.isalnum() else form(character) for character in text)
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "in capitals": str.upper,
+    "in small letters": str.lower,
+    "JSON": each(r"\u{c:04x}"),
+    "JSON in capitals": each(r"\u{c:04X}"),
+    "JSON, signs only": some(each(r"\u{c:04x}")),
+    "JSON, slash": lambda text: text.replace("/", r"\/"),
+    "JSON twice": some(each(r"\\u{c:04x}")),
+    "JSON twice, slash": lambda text: text.replace("/", r"\\/"),
+    "JSON four times": each("\\" * 8 + "u{c:04x}"),
+    "a Python string": some(each(r"\x{c:02x}")),
+    "a backslash before signs": some(each(r"\{s}")),
+    "percent": each("%{c:02X}"),
+    "percent in small letters, signs only": some(each("%{c:02x}")),
+    "percent twice": each("%25{c:02X}"),
+    "HTML": each("&#{c};"),
+    "HTML, signs only": some(each("&#{c};")),
+    "HTML in base 16": each("&#x{c:x};"),
+    "HTML in base 16, capitals": each("&#X{c:X};"),
+    "HTML with zeros": each("&#{c:07};"),
+    "HTML twice": each("&amp;#{c};"),
+    "HTML names": lambda text: html.escape(text).replace("/", "&sol;").replace("_", "&lowbar;").replace("+", "&plus;"),
+    "HTML in JSON": each(r"\u0026#{c};"),
+    "all at once": lambda text: "".join(
+        each(form)(character)
+        for character, form in zip(text, itertools.cycle(["{s}", r"\u{c:04x}", "%{c:02X}", "&#{c};"]), strict=False)
+    ),
+}
+
+
+def everywhere(said: str) -> ServerError:
+    """An error with `said` wherever it can be."""
+    error = ServerError(
+        f"before {said} after",
+        code=said,
+        request_id=said,
+        body={"a": [said], said: {"b": (said, 1)}},
+        response=ErrorResponse(500, {"x-echo": f"Bearer {said}", f"x-{said}": "1"}, f'{{"key": "{said}"}}'),
+        partial=ChatResult((Choice(0, text=said, reasoning=f"x {said}"),), extras={"x": said}),
+    )
+    error.__cause__ = ValueError(f"bad {said}", [said], said.encode(), {said})
+    return error
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
+def test_redact_finds_the_key_in_other_words(form: Callable[[str], str]) -> None:
+    """Escaped for JSON, for a URL or for HTML, once or twice, all of it or a part: it is nowhere."""
+    said = form(SECRET)
+    error, expected = everywhere(said), everywhere("[redacted]")
+    error.redact(SECRET)
+    assert {**vars(error), "partial": None} == {**vars(expected), "partial": None}
+    assert repr(error.partial) == repr(expected.partial)
+    assert error.__cause__ is not None
+    assert expected.__cause__ is not None
+    assert (error.args, error.__cause__.args) == (expected.args, expected.__cause__.args)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
+def test_redact_leaves_another_key(form: Callable[[str], str]) -> None:
+    """What has a few characters of the key, or ends like it, is kept in every form."""
+    for other in (SECRET[:11], SECRET[1:], SECRET.replace("4", "5"), f"{SECRET[:9]} {SECRET[9:]}"):
+        error, expected = everywhere(form(other)), everywhere(form(other))
+        error.redact(SECRET)
+        assert vars(error) == vars(expected)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
+def test_redact_takes_out_a_key_that_was_cut_off(form: Callable[[str], str]) -> None:
+    """A message may show no more than the beginning of a body: that of the key is taken out, in every form."""
+    for length in range(12, len(SECRET)):
+        error = ServerError(f"it begins '{form(SECRET[:length])}'... {form(SECRET[:length])}")
+        error.redact(SECRET)
+        assert error.message == "it begins '[redacted]'... [redacted]"
+
+
+@pytest.mark.parametrize(
+    "secret", ["\\" * 12, "%25%25%25%25", "&amp;&amp;&amp;", "\\u0041\\u0042", "k\u00e9y-\U0001f680-mark"]
+)
+def test_redact_takes_any_secret(secret: str) -> None:
+    """A key of the signs that escape others, or of none of ASCII."""
+    for said in (secret, json.dumps(secret)[1:-1], quote(secret), html.escape(secret)):
+        error = ServerError(f"before {said} after")
+        error.redact(secret)
+        assert error.message == "before [redacted] after"
+
+
+NEAR = {
+    "nothing of it": "plain text, " * 80_000,
+    "other escapes": r'{"a": "\u4f60\n\"x\" 100% &amp; more"}, ' * 25_000,
+    "near matches": SECRET[:11] * 90_000 + "\\",
+    "near matches in JSON": each(r"\u{c:04x}")(SECRET[:11]) * 15_000,
+    "near matches in HTML": each("&#{c};")(SECRET[:11]) * 18_000,
+    "backslashes": "\\" * 1_000_000,
+    "per cent": "%" * 1_000_000,
+    "per cent, twice and more": "%25" * 330_000,
+    "ampersands": "&amp;" * 200_000,
+    "ampersands, twice and more": "&" + "amp;" * 250_000,
+    "zeros": "&#" + "0" * 1_000_000,
+    "beginnings": SECRET[:-1] * 45_000,
+    "beginnings in HTML": each("&#{c};")(SECRET[:-1]) * 9_000,
+    "its first character": "s" * 1_000_000 + "\\",
+    "its first character in backslashes": ("\\" * 9 + "s") * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", NEAR.values(), ids=list(NEAR))
+def test_redact_is_cheap(text: str) -> None:
+    """A megabyte takes a part of a second, whatever it is."""
+    error = ServerError(text)
+    began = time.process_time()
+    error.redact(SECRET)
+    assert time.process_time() - began < 1.5
+    assert error.message in (text, "[redacted]" * text.count("sk"), "[redacted]" * text.count("&#115;"))
+
+
+def test_an_interrupted_redact_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No frame on the way has the key among its locals, nor a pattern that spells it."""
+
+    def interrupt(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(errors, "_behind", interrupt)
+    error = everywhere(f"\\{SECRET}")
+    with pytest.raises(KeyboardInterrupt) as raised:
+        error.redact(str(SECRET))
+    shown = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+    frame = next(frame for frame in shown.stack if frame.name == "redact")
+    assert frame.locals
+    assert "Mark" not in repr(frame.locals)
+
+
+def test_redact_deep_down_in_a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no room to look for the key, a text that may have it is not shown at all."""
+
+    def deep(_: str) -> str:
+        raise RecursionError
+
+    monkeypatch.setattr(errors, "_forms_of", deep)
+    error = ServerError(f"It failed: {SECRET}", code="InternalError")
+    error.redact(SECRET)
+    assert (error.message, error.code) == ("[redacted]", "InternalError")
 
 
 class Both(RateLimitError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import itertools
 import json
 import logging
@@ -204,6 +205,11 @@ def echoes(exchange: Exchange, dialect: Dialect) -> None:
     replied(401, json.dumps(value).encode(), headers)(exchange, dialect)
 
 
+def written_as(form: str) -> bytes:
+    """The key with each of its characters in this form."""
+    return "".join(form.format(ord(character)) for character in KEY).encode()
+
+
 ECHOES: dict[str, tuple[Any, ...]] = {
     "in an error": (echoes,),
     "in a page": (replied(403, f"<html>{KEY}</html>".encode(), {"content-type": "text/html"}),),
@@ -212,6 +218,17 @@ ECHOES: dict[str, tuple[Any, ...]] = {
     "in an error event": streamed(begun_bytes, error_event(401, "x", "x", f"Expired: {KEY}")),
     "in an event of another shape": streamed(begun_bytes, lambda it: it.event(json.dumps({"x": KEY}).encode())),
     "in an event that is no JSON": streamed(begun_bytes, lambda it: it.event(KEY.encode())),
+    "in a page, for HTML": (replied(403, b"<html>%b</html>" % written_as("&#{};"), {"content-type": "text/html"}),),
+    "in an error, for JSON": (
+        replied(401, b'{"error": {"message": "No: %b", "code": "x"}}' % written_as(r"\u{:04x}")),
+    ),
+    "in an error, for JSON twice": (
+        replied(401, b'{"error": {"message": "No: %b", "code": "x"}}' % written_as(r"\\u{:04X}")),
+    ),
+    "in a redirect, for a URL": (replied(307, b"", {"location": f"/?key={written_as('%{:02x}').decode()}"}),),
+    "in a header, for a URL": (replied(401, b"", {f"x-{written_as('%{:02x}').decode()}": KEY.upper()}),),
+    "in an error event, as text": streamed(begun_bytes, b"event: error\ndata: No: %b\n\n" % written_as(r"\u{:04x}")),
+    "in a foreign event": streamed(begun_bytes, lambda it: it.event(b'{"detail": "%b"}' % written_as(r"\\u{:04x}"))),
     "before a reset": (*streamed(lambda it: f": {KEY}\n\n".encode())[:-1], pause, reset),
 }
 
@@ -241,10 +258,19 @@ async def test_an_error_shows_no_key_that_a_server_repeats(
         heard = await way(llm)
     error = heard.error
     assert error is not None
-    shows_no_secret("".join(written_errors(error)))
+    shown = "".join(written_errors(error))
+    shows_no_secret(shown)
+    for sought in (r"\\+u00(..)", r"\\+x(..)", r"%(..)"):  # nor in other words
+        shows_no_secret(re.sub(sought, read_back, shown))
+    shows_no_secret(html.unescape(shown))
     ours = [record for record in caplog.records if record.name.startswith("modelstudio")]
     assert ours
     shows_no_secret("".join(f"{record.getMessage()} {record.args} {vars(record)}" for record in ours))
+
+
+def read_back(escape: re.Match[str]) -> str:
+    """The character that an escape in base 16 stands for."""
+    return chr(int(escape[1], 16)) if re.fullmatch("[0-9A-Fa-f]{2}", escape[1]) else escape[0]
 
 
 def written_errors(error: BaseException) -> Iterator[str]:
