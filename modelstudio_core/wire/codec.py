@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Protocol
 
 from pydantic_core import from_json
@@ -12,6 +13,7 @@ from modelstudio_core.types import ChatRequest, Delta, ResponseHead, WireCall
 from modelstudio_core.wire.halves import SURROGATES, Halves
 
 _MAX_DEPTH = 200  # the limit of pydantic's parser
+_ESCAPE, _STRING, _NO_BRACKETS = re.compile(r"\\.", re.DOTALL), re.compile('"[^"]*"?'), re.compile(r"[^][{}]+")
 _SHOWN = 200  # characters of a body that an error message shows
 
 
@@ -65,8 +67,9 @@ def read_json(data: bytes, halves: Halves | None = None) -> Any:
     except ValueError:
         pass  # what a stricter parser refuses may still be JSON: half an emoji escaped
     try:
-        value = json.loads(data)
-        _check_depth(value)
+        text = data.decode(json.detect_encoding(data), "surrogatepass")  # as `json.loads` does
+        _check_depth(text)
+        value = json.loads(text)
         text = json.dumps(value, ensure_ascii=False)
         if halves is not None and SURROGATES.search(text):
             return halves.keep(value)
@@ -75,27 +78,22 @@ def read_json(data: bytes, halves: Halves | None = None) -> Any:
         raise ProtocolError(f"the service sent what is not JSON: {shown(data)}") from None
 
 
-def _check_depth(value: Any) -> None:
-    """Raise ValueError for what nests deeper than copies, pickles and reprs can follow, as pydantic's parser does."""
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        level = [
-            item
-            for holder in level
-            if isinstance(holder, (dict, list))
-            for item in (holder.values() if isinstance(holder, dict) else holder)
-        ]
-        if not level:
-            return
-    raise ValueError("nested too deep")
+def _check_depth(text: str) -> None:
+    """Raise ValueError for what nests deeper than copies, pickles and reprs can follow, as pydantic's parser does.
+
+    It is looked for before the text is parsed: whatever runs at the bottom of a deep recursion, such as a finalizer,
+    has no room left there. Each pattern reads on without ever going back.
+    """
+    depth = 0
+    for bracket in _NO_BRACKETS.sub("", _STRING.sub("", _ESCAPE.sub("", text))):
+        depth += 1 if bracket in "[{" else -1
+        if depth > _MAX_DEPTH:
+            raise ValueError("nested too deep")
 
 
-def read_object(data: bytes, halves: Halves | None = None) -> dict[str, Any]:
+def read_object(data: bytes) -> dict[str, Any]:
     """The object that `data` says, as JSON; see `read_json`. Raises ProtocolError."""
-    try:
-        value = from_json(data)
-    except ValueError:
-        value = read_json(data, halves)
+    value = read_json(data)
     if not isinstance(value, dict):
         raise no_object(data)
     return value
