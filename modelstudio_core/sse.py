@@ -2,9 +2,10 @@
 
 The rules are those of the WHATWG "Server-sent events" standard, section 9.2.6: lines end with LF, CRLF or CR and
 nothing else (U+2028 is text), a leading byte order mark is dropped, one space after the colon is dropped, an event
-without data is no event. Beyond it, the native protocol's status of an event is read: the comment
-`:HTTP_STATUS/nnn`, or the field `status` that the vendor's SDK knows. Data stays bytes: an event may be torn inside a
-UTF-8 character, and only a whole one is decoded.
+without data is no event. One exception is made to the last: an event named `error` is one without data, too, for a
+stream that failed without a word would look like one that goes on. Beyond the standard, the native protocol's status
+of an event is read: the comment `:HTTP_STATUS/nnn`, or the field `status` that the vendor's SDK knows. Data stays
+bytes: an event may be torn inside a UTF-8 character, and only a whole one is decoded.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class EventDecoder:
         if self._line and not self.overflowed:
             self._read_line(bytes(self._line))
             self._line = bytearray()
-        return self._take_event() if self._data is not None and not self.overflowed else None
+        return self._take_event() if self._is_event() and not self.overflowed else None
 
     def _without_bom(self, data: bytes) -> bytes:
         if len(data) < len(_BOM) and _BOM.startswith(data):
@@ -123,9 +124,13 @@ class EventDecoder:
                 self._blank_line(events)
 
     def _blank_line(self, events: list[ServerSentEvent]) -> None:
-        if self._data is not None and not self.overflowed:
+        if self._is_event() and not self.overflowed:
             events.append(self._take_event())
         self._name, self._status = "", None
+
+    def _is_event(self) -> bool:
+        """Whether the lines since the last blank one are an event."""
+        return self._data is not None or self._name == "error"
 
     def _read_line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
@@ -149,8 +154,9 @@ class EventDecoder:
         self.overflowed = len(self._data) > self.max_event_bytes
 
     def _take_event(self) -> ServerSentEvent:
-        data, self._data = bytes(self._data or b""), None
-        return ServerSentEvent(data, self._name, self._status)
+        event = ServerSentEvent(bytes(self._data or b""), self._name, self._status)
+        self._data, self._name, self._status = None, "", None
+        return event
 
 
 def _usual_event(block: bytes) -> ServerSentEvent | None:

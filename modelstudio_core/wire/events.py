@@ -8,16 +8,24 @@ from typing import Any, TypeAlias
 from pydantic_core import from_json
 
 from modelstudio_core.accumulate import fold
-from modelstudio_core.errors import ModelStudioError, ProtocolError
+from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTruncatedError
 from modelstudio_core.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.types import Delta, ResponseHead
 from modelstudio_core.wire.codec import no_object, read_json, read_object
-from modelstudio_core.wire.failures import error_of_object, says_error
+from modelstudio_core.wire.failures import error_of_event, error_of_object, says_error
 from modelstudio_core.wire.halves import Halves
 from modelstudio_core.wire.writer import DeltaWriter
 
 JsonObject: TypeAlias = dict[str, Any]
 Read: TypeAlias = Callable[[DeltaWriter, JsonObject, ResponseHead], None]
+
+
+class NoAnswer(Exception):
+    """What `read` raises for an object that is no part of an answer; it says what came.
+
+    A whole answer that is none is a ProtocolError. In a stream it may be a server's heartbeat, or all that is told of
+    a failure: which of them shows at the end.
+    """
 
 
 def read_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read) -> list[Delta]:
@@ -31,6 +39,8 @@ def read_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read)
     failure: ModelStudioError | None = None
     try:
         read(writer, value, head)
+    except NoAnswer as error:
+        failure = ProtocolError(str(error))
     except ProtocolError as error:
         failure = error
     failure = failure or writer.end()
@@ -44,10 +54,11 @@ def read_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read)
 class EventStreamDecoder:
     """Reads a stream of events, each by a protocol's `read`; see `modelstudio_core.wire.codec.StreamDecoder`.
 
-    The stream ends at `[DONE]`, where there is one (the native protocol has none), or at the end of the body.
+    The stream ends at `[DONE]`, where there is one (the native protocol has none), or at the end of the body. An event
+    that is no part of an answer does not end it; where the answer then ends too early, that event is the reason shown.
     """
 
-    __slots__ = ("_events", "_halves", "_head", "_read", "_writer", "ended", "failure")
+    __slots__ = ("_events", "_foreign", "_halves", "_head", "_read", "_writer", "ended", "failure")
 
     def __init__(self, writer: DeltaWriter, head: ResponseHead, max_event_bytes: int, read: Read) -> None:
         self.failure: ModelStudioError | None = None
@@ -57,6 +68,7 @@ class EventStreamDecoder:
         self._read = read
         self._events = EventDecoder(max_event_bytes)
         self._halves = Halves()
+        self._foreign = ""  # what the last event that is no part of an answer was
 
     @property
     def whole(self) -> bool:
@@ -91,6 +103,9 @@ class EventStreamDecoder:
 
     def _event(self, event: ServerSentEvent) -> None:
         data, name, status = event
+        if name == "error":
+            self._fail(error_of_event(event, self._head))
+            return
         if not data.startswith(b"{"):
             if data.strip().startswith(b"[DONE]"):
                 self._end()
@@ -103,13 +118,21 @@ class EventStreamDecoder:
             except ValueError:
                 value = read_json(data, self._halves)
             if not isinstance(value, dict):
+                if value is None:  # a heartbeat, too
+                    return
                 raise no_object(data)
-            if name == "error" or (("error" in value or "code" in value) and says_error(value)):
+            if ("error" in value or "code" in value) and says_error(value):
                 raise error_of_object(value, status, self._head)
             self._read(self._writer, value, self._head)
+        except NoAnswer as foreign:
+            if value:
+                self._foreign = str(foreign)
         except ModelStudioError as failure:
-            self.failure = failure
-            self._writer.spend()
+            self._fail(failure)
+
+    def _fail(self, failure: ModelStudioError) -> None:
+        self.failure = failure
+        self._writer.spend()
 
     def _take(self, *, over: bool = False) -> list[Delta]:
         writer = self._writer
@@ -121,3 +144,5 @@ class EventStreamDecoder:
     def _end(self) -> None:
         self.ended = True
         self.failure = self._writer.end()
+        if self._foreign and isinstance(self.failure, StreamTruncatedError):
+            self.failure = ProtocolError(self._foreign)

@@ -1,20 +1,25 @@
 """Reads the error bodies of both protocols, since either may come from either (vendor's error-code page).
 
 Compatible: {"error": {"message", "type", "param", "code"}, "request_id"}, the error sometimes a bare string. Native:
-{"code", "message", "request_id"}. A gateway may answer with HTML or with nothing; that becomes an error too.
+{"code", "message", "request_id"}. A gateway may answer with HTML or with nothing, put an error into an error, or call
+the message otherwise; that becomes an error too, which shows what there is of a reason.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from modelstudio_core.errors import APIStatusError, ErrorResponse, ProtocolError, status_error
-from modelstudio_core.sse import EventDecoder
+from modelstudio_core.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.types import ResponseHead
 from modelstudio_core.wire.codec import read_json, shown, word_of
 
+_MESSAGES = ("message", "msg", "error_msg", "detail", "errors")  # FastAPI and others have their own names for it
+_DEEPEST = 4  # errors in errors that are unwrapped
+_SUCCESS = re.compile(r"\s*(?:0*[0-3]?\d{1,2}|success|ok)\s*", re.ASCII | re.IGNORECASE)
 _UNSAFE_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authorization", "www-authenticate"})
 
 
@@ -26,7 +31,7 @@ def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
             value = read_json(data)
         except ProtocolError:
             continue
-        if isinstance(value, dict) and says_error(value):
+        if isinstance(value, dict) and (value.get("error") or _is_bare_error(value)):
             return error_of_object(value, head.status, head, response)
     if 300 <= head.status < 400:
         target = head.headers.get("location", "nowhere")
@@ -49,17 +54,15 @@ def error_of_object(
     value: Mapping[str, Any], status: int | None, head: ResponseHead, response: ErrorResponse | None = None
 ) -> APIStatusError:
     """The typed error for a decoded error object, whose HTTP status, or the status of its event, is `status`."""
-    inner = value.get("error") or value
-    if not isinstance(inner, Mapping):
-        inner = {"message": str(inner)}
+    inner = _innermost(value)
     code = inner.get("code")
-    if status is None and isinstance(inner.get("code"), int) and 400 <= inner["code"] < 600:
-        status = inner["code"]
+    if status is None and isinstance(code, int) and 400 <= code < 600:
+        status = code
     return status_error(
         status,
         code=word_of(code),
         kind=str(inner.get("type") or ""),
-        message=str(inner.get("message") or ""),
+        message=_message_of(inner, status),
         request_id=word_of(value.get("request_id")) or request_id_of(head, inner),
         retry_after=_retry_after(head),
         body=dict(value),
@@ -67,10 +70,69 @@ def error_of_object(
     )
 
 
+def error_of_event(event: ServerSentEvent, head: ResponseHead) -> APIStatusError:
+    """The typed error for an event named `error`, whose data is an error object, another value, text, or nothing."""
+    text = event.data.decode("utf-8", "replace").strip()
+    try:
+        value = read_json(event.data)
+    except ProtocolError:
+        value = text
+    if value and isinstance(value, dict):
+        return error_of_object(value, event.status, head)
+    said = value if isinstance(value, str) else text if value else ""
+    return status_error(
+        event.status,
+        code=None,
+        message=said or "the service sent an error event without a message",
+        request_id=request_id_of(head, {}),
+        retry_after=_retry_after(head),
+        body=said or None,
+    )
+
+
+def _innermost(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The object that has code and message: `value`, or the error in it, or the error in that.
+
+    Where that is a bare string, or has no message, what stands beside it belongs to it.
+    """
+    for _ in range(_DEEPEST):
+        error, beside = value.get("error"), _said_in(value)
+        if not error:
+            break
+        if not isinstance(error, Mapping):
+            said = (str(error) if error is not True else "", beside)
+            return {**value, "message": ": ".join(dict.fromkeys(filter(None, said)))}
+        value = {**error, "message": beside} if beside and not _said_in(error) else error
+    return value
+
+
+def _said_in(value: Mapping[str, Any]) -> str:
+    return next((str(value[name]) for name in _MESSAGES if value.get(name)), "")
+
+
+def _message_of(value: Mapping[str, Any], status: int | None) -> str:
+    """What an error object says; the beginning of it where that is not known."""
+    known = "sent an error without a" if status is None else f"answered with HTTP status {status} and no"
+    return _said_in(value) or f"the service {known} message: {value!r:.200}"
+
+
 def says_error(value: Mapping[str, Any]) -> bool:
-    """Whether a decoded object is an error: an `error`, or a bare code and message without an answer."""
+    """Whether a decoded object is an error: an `error`, or a bare code and message without an answer.
+
+    A code may say that all is well: one below 400, or that very word.
+    """
     if value.get("error"):
         return True
+    return _is_bare_error(value) and not _says_success(value["code"])
+
+
+def _says_success(code: Any) -> bool:
+    if isinstance(code, int):
+        return 0 <= code < 400
+    return isinstance(code, str) and _SUCCESS.fullmatch(code) is not None
+
+
+def _is_bare_error(value: Mapping[str, Any]) -> bool:
     return bool(value.get("code")) and "message" in value and not value.get("choices") and not value.get("output")
 
 
@@ -95,5 +157,5 @@ def _retry_after(head: ResponseHead) -> float | None:
     try:
         now, then = (parsedate_to_datetime(head.headers[name]) for name in ("date", "retry-after"))
         return max(0.0, (then - now).total_seconds())
-    except (KeyError, ValueError, TypeError):
+    except (LookupError, ValueError, TypeError, ArithmeticError):  # a zone of any number of digits overflows
         return None

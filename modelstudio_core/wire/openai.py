@@ -27,7 +27,7 @@ from modelstudio_core.types import (
 )
 from modelstudio_core.wire.codec import write_json
 from modelstudio_core.wire.counts import count, counts_of, details
-from modelstudio_core.wire.events import EventStreamDecoder, read_whole
+from modelstudio_core.wire.events import EventStreamDecoder, NoAnswer, read_whole
 from modelstudio_core.wire.failures import error_of_response, request_id_of
 from modelstudio_core.wire.requests import added, headers_of, hints_of, message_of, refuse
 from modelstudio_core.wire.writer import DeltaWriter
@@ -81,7 +81,7 @@ def _read(writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead, fie
     choices = value.get("choices")
     usage = value.get("usage")
     if choices is None and usage is None:
-        raise ProtocolError(f"the service sent an object with neither choices nor usage nor error: {value!r:.200}")
+        raise NoAnswer(f"the service sent an object with neither choices nor usage nor error: {value!r:.200}")
     if not writer.answered:
         writer.response(
             value.get("id"),

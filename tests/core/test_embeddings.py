@@ -104,3 +104,17 @@ def test_what_has_no_field_is_sent_as_it_is(protocol: str, within: str | None) -
     request = EmbeddingRequest("text-embedding-v4", ("a",), extra_body={"new": 1})
     body = json.loads(encode(request, protocol).body)
     assert (body[within] if within else body)["new"] == 1
+
+
+@pytest.mark.parametrize("protocol", ["openai", "dashscope"])
+def test_a_code_that_says_success_is_no_error(protocol: str) -> None:
+    """Beside the vectors, where it may stand with a message."""
+    said = {"code": 200, "message": "success"}
+    answer = {
+        "data": [{"index": 0, "embedding": [0.5]}],
+        "output": {"embeddings": [{"text_index": 0, "embedding": [0.5]}]},
+    }
+    if protocol == "openai":
+        del answer["output"]
+    body = json.dumps(said | answer).encode()
+    assert decode(EmbeddingRequest("text-embedding-v4", ("a",)), protocol, ResponseHead(200, {}), body) == [[0.5]]

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from modelstudio_core.errors import (
     APIStatusError,
@@ -103,6 +105,73 @@ BODIES: list[tuple[str, int, Any, type[ModelStudioError], str, str | None, str]]
         "of-header",
     ),
     ("empty error", 500, {"error": {}}, ServerError, "HTTP status 500 without an error object", None, "of-header"),
+    (
+        "an error in an error",
+        400,
+        {"error": {"error": {"message": "Not so.", "code": "invalid_parameter_error"}}, "request_id": "r-1"},
+        BadRequestError,
+        "Not so.",
+        "invalid_parameter_error",
+        "r-1",
+    ),
+    ("a string in an error", 400, {"error": {"error": "Not so."}}, BadRequestError, "Not so.", None, "of-header"),
+    (
+        "an error in an error, without an end",
+        400,
+        {"error": {"error": {"error": {"error": {"error": {"error": {"message": "Deep."}}}}}}},
+        BadRequestError,
+        "the service answered with HTTP status 400 and no message: {'error': ",
+        None,
+        "of-header",
+    ),
+    *(
+        (f"the message as {name}", 400, {"error": {name: said}}, BadRequestError, text, None, "of-header")
+        for name, said, text in (
+            ("detail", "No such model.", "No such model."),
+            ("detail", [{"loc": ["body"], "msg": "field required"}], "[{'loc': ['body'], 'msg': 'field required'}]"),
+            ("msg", "No such model.", "No such model."),
+            ("error_msg", "No such model.", "No such model."),
+            ("errors", ["One.", "Two."], "['One.', 'Two.']"),
+            ("reason", "No such model.", "the service answered with HTTP status 400 and no message: {'reason': 'No su"),
+        )
+    ),
+    (
+        "a bare string with its message beside it",
+        404,
+        {"error": "Not Found", "message": "No such model.", "status": 404},
+        NotFoundError,
+        "Not Found: No such model.",
+        None,
+        "of-header",
+    ),
+    ("no more than that there is one", 500, {"error": True, "message": "No."}, ServerError, "No.", None, "of-header"),
+    (
+        "a message beside the error",
+        500,
+        {"error": {"code": "InternalError"}, "message": "No."},
+        ServerError,
+        "No.",
+        "InternalError",
+        "of-header",
+    ),
+    (
+        "a bare string with its code beside it",
+        429,
+        {"error": "Too fast.", "code": "Throttling"},
+        RateLimitError,
+        "Too fast.",
+        "Throttling",
+        "of-header",
+    ),
+    (
+        "a code of success under an error's status",
+        429,
+        {"code": 200, "message": "Too fast."},
+        RateLimitError,
+        "Too fast.",
+        "200",
+        "of-header",
+    ),
     (
         "another object",
         422,
@@ -270,6 +339,16 @@ RETRY_AFTER: list[tuple[str, dict[str, str], float | None]] = [
     ("not a number", {"retry-after": "nan"}, None),
     ("endless", {"retry-after": "inf"}, None),
     ("words", {"retry-after": "soon", "date": DATE}, None),
+    *(
+        (
+            f"a zone of {len(zone)} digits in {name}",
+            {"retry-after": DATE, "date": DATE, name: f"{DATE[:-3]}+{zone}"},
+            None,
+        )
+        for name in ("retry-after", "date")
+        for zone in ("9" * 5, "9" * 11, "9" * 15, "9" * 30, "9" * 400, "9" * 5000)
+    ),
+    ("a year of many digits", {"retry-after": "Sun, 22 Nov 99999999999999999999 07:00:00 GMT", "date": DATE}, None),
     ("empty", {"retry-after": ""}, None),
     ("none", {}, None),
 ]
@@ -283,6 +362,28 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert error_of_response(head, b'{"code":"Throttling","message":"m"}').retry_after == seconds
 
 
+HEADER_TEXTS = st.one_of(
+    st.text(max_size=40),
+    st.lists(
+        st.sampled_from(
+            ["Sun", ",", " ", "22", "Nov", "2026", "99999", "07:00:00", "7.00", ":", "GMT", "+", "-", "0000", "EST",
+             "99999999999", "(", ")", "\\", '"', "1e9", "e", "nan", "inf", "\x00", "Z", "9" * 20]
+        )
+    ).map("".join),
+)  # fmt: skip
+HEADER_NAMES = ("retry-after", "retry-after-ms", "date", "x-request-id", "content-type", "location")
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(HEADER_NAMES), HEADER_TEXTS), st.sampled_from([301, 400, 429, 503]))
+@example({"retry-after": f"{DATE[:-3]}+{'9' * 15}", "date": DATE}, 429)
+def test_no_header_raises(headers: dict[str, str], status: int) -> None:
+    """Whatever the headers are, there is an error, and the wait it names is none or a number of seconds."""
+    for body in (b"", b'{"code":"Throttling","message":"m"}'):
+        seconds = error_of_response(ResponseHead(status, headers), body).retry_after
+        assert seconds is None or 0 <= seconds < float("inf")
+
+
 def test_headers_that_may_hold_a_secret_are_not_kept() -> None:
     """Cookies and what authorises do not get into an error."""
     secret = {"set-cookie": "a=b", "authorization": "Bearer x", "proxy-authorization": "y", "www-authenticate": "z"}
@@ -291,6 +392,25 @@ def test_headers_that_may_hold_a_secret_are_not_kept() -> None:
     assert error.response.headers == {"x-request-id": "r-1"}
 
 
+SUCCESS = (0, 1, 20, 200, 201, 204, 399, "0", "00", "20", "200", "0200", "399", "success", "Success", "OK", " ok ")
+NO_SUCCESS = (
+    -1,
+    400,
+    429,
+    503,
+    20035,
+    10**30,
+    "400",
+    "1000",
+    "-1",
+    "9" * 5000,
+    "\u00b2\u00b2",
+    "no",
+    "ok then",
+    1.5,
+    [1],
+)
+NO_ANSWERS: tuple[dict[str, Any], ...] = ({}, {"choices": []}, {"output": {}, "usage": {}})
 OBJECTS: list[tuple[dict[str, Any], bool]] = [
     ({"error": {"message": "m"}}, True),
     ({"error": "m"}, True),
@@ -302,13 +422,16 @@ OBJECTS: list[tuple[dict[str, Any], bool]] = [
     ({"code": "", "message": "", "output": {"text": "A"}}, False),
     ({"code": "200", "message": "ok", "output": {"text": "A"}}, False),
     ({"code": "200", "message": "ok", "choices": [{}]}, False),
+    *(({"code": code, "message": "m", **empty}, False) for code in SUCCESS for empty in NO_ANSWERS),
+    *(({"code": code, "message": "m", **empty}, True) for code in NO_SUCCESS for empty in NO_ANSWERS),
+    ({"code": 200, "error": {"message": "m"}}, True),
     ({"code": "C"}, False),
     ({"message": "m"}, False),
     ({}, False),
 ]
 
 
-@pytest.mark.parametrize(("value", "is_error"), OBJECTS)
+@pytest.mark.parametrize(("value", "is_error"), OBJECTS, ids=lambda case: repr(case)[:60])
 def test_which_objects_are_errors(value: dict[str, Any], is_error: bool) -> None:
     """An `error` that says something, or a code with a message and no answer; an answer with a code besides is none."""
     assert says_error(value) is is_error

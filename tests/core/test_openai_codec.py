@@ -8,6 +8,7 @@ of Model Studio (two dialects) or of the server named in the row.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,7 @@ from modelstudio_core.types import (
     Usage,
     UsageDelta,
 )
+from modelstudio_core.wire.codec import read_json
 from modelstudio_core.wire.events import EventStreamDecoder
 from modelstudio_core.wire.openai import OpenAICodec, read_usage
 from tests.core.decoding import check_form, read
@@ -1022,8 +1024,6 @@ BAD_CHUNKS: list[tuple[str, Any]] = [
     ("not UTF-8", b'{"choices":[{"index":0,"delta":{"content":"\xff"}}]}'),
     ("a JSON list", []),
     ("a JSON string", "text"),
-    ("null", None),
-    ("neither choices nor usage nor error", {"id": "chatcmpl-7"}),
     ("choices no list", {"choices": {}}),
     ("a choice that is no object", {"choices": ["A"]}),
     ("a choice that is null", {"choices": [None]}),
@@ -1400,6 +1400,51 @@ def test_deep_nesting(depth: int, half: bytes) -> None:
     reader = decoder()
     assert (TextDelta("A") in reader.feed(event(data))) == (depth < 200)
     assert (reader.failure is None) == (depth < 200)
+
+
+DEEP = [
+    ("lists", b"[" * 100_000 + b"]" * 100_000),
+    ("lists without an end", b"[" * 100_000),
+    ("objects", b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
+    ("after text with brackets", rb'["]]]]", "\"]", "\\", ' * 50_000 + b"1" + b"]" * 50_000),
+    ("after half a character", rb'["\ud83d", ' + b"[" * 100_000 + b"]" * 100_001),
+    ("in UTF-16", ("[" * 100_000 + "]" * 100_000).encode("utf-16")),
+]
+
+
+@pytest.mark.parametrize("data", [case[1] for case in DEEP], ids=[case[0] for case in DEEP])
+def test_what_nests_too_deep_is_not_parsed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is seen before: a finalizer that a garbage collection runs at the bottom of a deep recursion would fail."""
+    monkeypatch.setattr("modelstudio_core.wire.codec.json.loads", lambda _: pytest.fail("it was parsed"))
+    with pytest.raises(ProtocolError, match="not JSON"):
+        read_json(data)
+
+
+FLAT = [
+    ("a text without an end", b'"' + b"x" * 1_000_000),
+    ("a text of backslashes without an end", b'"' + b"\\" * 1_000_001),
+    ("texts, and no end", b'"a",' * 250_000 + b'"'),
+    ("quotes", b'"' * 1_000_001),
+    ("lists in a row", b"[" + b"[]," * 100_000),
+    ("ends", b"]" * 1_000_000),
+]
+
+
+@pytest.mark.parametrize("data", [case[1] for case in FLAT], ids=[case[0] for case in FLAT])
+def test_what_is_no_json_is_refused_soon(data: bytes) -> None:
+    """A megabyte takes a part of a second, whatever is wrong with it."""
+    began = time.process_time()
+    with pytest.raises(ProtocolError, match="not JSON"):
+        read_json(data)
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""])
+@pytest.mark.parametrize("text", ["[" * 300, '"]{[' * 100, "\\" * 301 + "[" * 300, '\\"[' * 300])
+def test_brackets_in_a_text_are_no_depth(text: str, mark: bytes) -> None:
+    """Whatever quotes and backslashes are before them; also after a byte order mark, which the usual parser refuses."""
+    data = json.dumps([text, "\ud83d"]).encode()
+    assert read_json(mark + data) == [text, "\ufffd"]
 
 
 WHOLE_FAILURES: list[tuple[str, bytes, type[ModelStudioError], str | None]] = [

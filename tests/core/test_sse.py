@@ -83,7 +83,12 @@ CASES: list[tuple[str, bytes, Events]] = [
     ("name after the data", b"data: a\nevent: error\n\n", [event("a", "error")]),
     ("the last name counts", b"event: x\nevent: error\ndata: a\n\n", [event("a", "error")]),
     ("a name is for one event", b"event: error\ndata: a\n\ndata: b\n\n", [event("a", "error"), event("b")]),
-    ("a name without data is forgotten", b"event: error\n\ndata: a\n\n", [event("a")]),
+    ("a name without data is forgotten", b"event: ping\n\ndata: a\n\n", [event("a")]),
+    # an error without data is one
+    ("an error without data", b"event: error\n\ndata: a\n\n", [event("", "error"), event("a")]),
+    ("an error with empty data", b"event: error\ndata:\n\ndata: a\n\n", [event("", "error"), event("a")]),
+    ("an error that only names a status", b"event:error\n:HTTP_STATUS/429\n\n", [event("", "error", 429)]),
+    ("the last name counts, also without data", b"event: error\nevent: x\n\ndata: a\n\n", [event("a")]),
     # the status comment of the native protocol
     (
         "frame of the native protocol",
@@ -120,7 +125,8 @@ UNENDED: list[tuple[str, bytes, Events]] = [
     ("after a whole one", b"data: a\n\ndata: b", [event("a"), event("b")]),
     ("half a field is no data", b"data: a\n\ndat", [event("a")]),
     ("a comment is no data", b"data: a\n\n: bye", [event("a")]),
-    ("a name is no data", b"event: error", []),
+    ("a name is no data", b"event: ping", []),
+    ("an error without data", b"data: a\n\nevent: error", [event("a"), event("", "error")]),
     ("half a byte order mark", b"\xef\xbb", []),
 ]
 

@@ -90,6 +90,8 @@ class Fault:
 QUICK = {"timeout": 0.4}
 SMALL = {"max_event_bytes": 20_000}
 BUSY = ("rate limit", "Requests rate limit exceeded, please try again later.")
+ESCAPED_KEY = "".join(f"\\u{ord(character):04x}" for character in KEY).encode()
+NO_DATE = f"Wed, 21 Oct 2026 07:28:00 +{'9' * 15}"
 FILTERED = "Output data may contain inappropriate content."
 
 
@@ -530,6 +532,47 @@ SERVICE = (
         partial=PARTIAL,
         wire="stream",
     ),
+    Fault(
+        "401 that repeats the key in escapes",
+        (replied(401, written({"error": {"message": "x"}}).replace(b"x", b"Key: " + ESCAPED_KEY)),),
+        error=errors.AuthenticationError,
+        status=401,
+        said="Key: [redacted]",
+        pooled=True,
+    ),
+    Fault(
+        "429 with a Retry-After of no zone",
+        refuses(429, "limit_requests", "Throttling", BUSY[1], retry_after=NO_DATE, date=NO_DATE),
+        error=errors.RateLimitError,
+        status=429,
+        requests=3,
+        pooled=True,
+    ),
+    Fault(
+        "an error event of plain text",
+        streamed(begun, b"event: error\n:HTTP_STATUS/503\ndata: Overloaded, try later.\n\n"),
+        error=errors.ServerError,
+        status=503,
+        said="Overloaded, try later.",
+        partial=PARTIAL,
+        wire="stream",
+    ),
+    Fault(
+        "an error event without a word",
+        streamed(begun, b"event: error\n\n"),
+        error=errors.APIStatusError,
+        said="an error event without a message",
+        partial=PARTIAL,
+        wire="stream",
+    ),
+    Fault(
+        "an error in an error",
+        (replied(400, b'{"error": {"error": {"message": "Range of input length should be [1, 9]"}}}'),),
+        error=errors.ContextLengthError,
+        status=400,
+        said="Range of input length",
+        pooled=True,
+    ),
 )
 
 # ---------------------------------------------------------------- answers that are none, or not whole
@@ -683,10 +726,36 @@ ANSWERS = (
         pooled=True,
         wire="stream",
     ),
+    Fault(
+        "a foreign event, then the end",
+        streamed(begun, event_of(b'{"detail": "boom"}')),
+        error=errors.ProtocolError,
+        said="boom",
+        partial=PARTIAL,
+        pooled=True,
+        wire="stream",
+    ),
+    Fault(
+        "a foreign event, then a reset",
+        (opened, body(begun), body(event_of(b'{"detail": "boom"}')), pause, reset),
+        error=errors.APIConnectionError,
+        partial=PARTIAL,
+        wire="stream",
+    ),
+    Fault(
+        "a foreign event, then silence",
+        (opened, body(begun), body(event_of(b'{"detail": "boom"}')), stall),
+        error=errors.APITimeoutError,
+        said="sent nothing for 0.4 s",
+        partial=PARTIAL,
+        settings=QUICK,
+        wire="stream",
+    ),
 )
 
 # ---------------------------------------------------------------- odd, but right
 
+FOREIGN = (b"null", b"{}", b'{"type": "ping"}', b'{"detail": "boom"}')
 _GZIP = {**JSON, "Content-Type": "text/event-stream", "Content-Encoding": "gzip"}
 
 
@@ -720,6 +789,17 @@ ODD = (
         (replied(200, lambda it: written(it.whole(TEXT)), {**JSON, "Content-Type": "text/event-stream"}),),
         text=TEXT,
         pooled=True,
+    ),
+    _right("foreign events", event_of(b'{"type": "ping"}'), begun, *map(event_of, FOREIGN), rest),
+    Fault(
+        "a code of success",
+        (replied(200, lambda it: written(it.whole(TEXT) | {"code": 200, "message": "success"})),),
+        text=TEXT,
+        pooled=True,
+    ),
+    _right(
+        "a code of success in each event",
+        lambda it: it.stream().replace(b', "usage"', b', "code": 200, "message": "success", "usage"'),
     ),
 )
 

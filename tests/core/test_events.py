@@ -1,0 +1,208 @@
+"""Events that are no part of an answer: what an error event says, what is a heartbeat, and what nobody knows.
+
+All holds for both protocols, and however the bytes are torn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelstudio_core.accumulate import fold
+from modelstudio_core.client import CODECS
+from modelstudio_core.errors import (
+    APIStatusError,
+    ContextLengthError,
+    ModelStudioError,
+    ProtocolError,
+    RateLimitError,
+    StreamTruncatedError,
+)
+from modelstudio_core.types import ChatRequest, Message, ResponseHead, UsageDelta
+from tests.core.decoding import check_form, read
+from tests.faults.dialects import DIALECTS, PARTIAL, TEXT, Dialect, written
+from tests.faults.steps import begun, rest
+
+HEAD = ResponseHead(200, {"content-type": "text/event-stream", "x-request-id": "req-1"})
+REQUEST = ChatRequest("qwen-plus", (Message("user", "hello"),))
+every_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
+every_size = pytest.mark.parametrize("size", [None, 1, 7])
+
+
+def read_stream(dialect: Dialect, body: bytes, size: int | None = None) -> tuple[str, ModelStudioError | None]:
+    """The text of a stream, and its failure."""
+    decoder = CODECS[dialect.name].stream(REQUEST, HEAD, max_event_bytes=1_000_000)
+    deltas = read(decoder, body, size)  # type: ignore[arg-type]  # a protocol's decoder
+    check_form(deltas)
+    choices = fold(deltas).choices
+    return choices[0].text if choices else "", decoder.failure
+
+
+# ---------------------------------------------------------------- error events
+
+SAID_NOTHING = "the service sent an error event without a message"
+ERROR_EVENTS: list[tuple[str, bytes, type[ModelStudioError], str, int | None, Any]] = [
+    # name, event -> class, message, status, body
+    ("text", b"event: error\ndata: Overloaded\n\n", APIStatusError, "Overloaded", None, "Overloaded"),
+    ("text, with a status", b"event:error\n:HTTP_STATUS/429\ndata:Slow\n\n", RateLimitError, "Slow", 429, "Slow"),
+    ("text of lines", b"event: error\ndata: a\ndata: b\n\n", APIStatusError, "a\nb", None, "a\nb"),
+    ("text that tells the class", b"event: error\ndata: maximum context length is 9\n\n", ContextLengthError,
+     "maximum context length is 9", None, "maximum context length is 9"),
+    ("text that is no UTF-8", b"event: error\ndata: a\xff\n\n", APIStatusError, "a\ufffd", None, "a\ufffd"),
+    ("half of JSON", b'event: error\ndata: {"a\n\n', APIStatusError, '{"a', None, '{"a'),
+    ("a JSON string", b'event: error\ndata: "Overloaded"\n\n', APIStatusError, "Overloaded", None, "Overloaded"),
+    ("a JSON list", b'event: error\ndata: ["a"]\n\n', APIStatusError, '["a"]', None, '["a"]'),
+    ("a detail", b'event: error\ndata: {"detail": "boom"}\n\n', APIStatusError, "boom", None, {"detail": "boom"}),
+    ("an unknown object", b'event: error\ndata: {"a": 1}\n\n', APIStatusError,
+     "the service sent an error without a message: {'a': 1}", None, {"a": 1}),
+    ("no data", b"event: error\n\n", APIStatusError, SAID_NOTHING, None, None),
+    ("empty data", b"event: error\ndata:\n\n", APIStatusError, SAID_NOTHING, None, None),
+    ("blank data", b"event: error\ndata:  \n\n", APIStatusError, SAID_NOTHING, None, None),
+    ("null", b"event: error\ndata: null\n\n", APIStatusError, SAID_NOTHING, None, None),
+    ("an empty object", b"event: error\ndata: {}\n\n", APIStatusError, SAID_NOTHING, None, None),
+    ("no data, with a status", b"event:error\n:HTTP_STATUS/429\n\n", RateLimitError, SAID_NOTHING, 429, None),
+]  # fmt: skip
+
+
+@every_size
+@every_dialect
+@pytest.mark.parametrize(
+    ("event", "cls", "message", "status", "body"), [c[1:] for c in ERROR_EVENTS], ids=[c[0] for c in ERROR_EVENTS]
+)
+def test_an_error_event_is_an_error_whatever_its_data_is(
+    event: bytes,
+    cls: type[ModelStudioError],
+    message: str,
+    status: int | None,
+    body: Any,
+    dialect: Dialect,
+    size: int | None,
+) -> None:
+    """Its text, its object or nothing at all: the stream ends with an error that says it, after what came before."""
+    for after in (rest(dialect), b""):
+        text, error = read_stream(dialect, begun(dialect) + event + after, size)
+        assert text == PARTIAL
+        assert type(error) is cls
+        assert (error.message, error.status_code, error.body) == (message, status, body)
+        assert error.request_id == "req-1"
+
+
+@every_dialect
+def test_an_error_event_after_the_finish_is_an_error(dialect: Dialect) -> None:
+    """An answer that was whole until then is not given for one."""
+    for event in (b"event: error\n\n", b"event: error", b"event: error\ndata: Overloaded\n\n"):
+        text, error = read_stream(dialect, begun(dialect) + dialect.last() + event)
+        assert (text, type(error)) == (PARTIAL, APIStatusError)
+
+
+# ---------------------------------------------------------------- codes that say success
+
+
+@every_dialect
+@pytest.mark.parametrize("code", [0, 20, 200, "200", "Success", "OK", 399])
+def test_a_code_that_says_success_is_no_error(dialect: Dialect, code: Any) -> None:
+    """In each event of a stream, that with the usage alone too, and beside a whole answer."""
+    said = {"code": code, "message": "success"}
+    usage = dialect.chunk(usage=True)
+    if "output" in usage:
+        usage["output"] = {}
+    decoder = CODECS[dialect.name].stream(REQUEST, HEAD, max_event_bytes=100_000)
+    chunks = [dialect.chunk(TEXT), dialect.chunk(finish="stop"), usage]
+    body = b"".join(dialect.event(written(chunk | said)) for chunk in chunks) + dialect.done
+    deltas = read(decoder, body)  # type: ignore[arg-type]  # a protocol's decoder
+    assert decoder.failure is None
+    assert fold(deltas).choices[0].text == TEXT
+    assert any(isinstance(delta, UsageDelta) for delta in deltas)
+    whole = CODECS[dialect.name].decode(REQUEST, HEAD, written(dialect.whole(TEXT) | said))
+    assert fold(whole).choices[0].text == TEXT
+    with pytest.raises(StreamTruncatedError):  # nothing was answered, but no error was said
+        CODECS[dialect.name].decode(REQUEST, HEAD, written(usage | said))
+
+
+@every_dialect
+@pytest.mark.parametrize("code", [400, "429", 1000, "Throttling"])
+def test_any_other_code_is_an_error(dialect: Dialect, code: Any) -> None:
+    """With a message and without an answer, streamed and whole."""
+    said = {"code": code, "message": "No.", "choices": [], "usage": {}}
+    text, error = read_stream(dialect, begun(dialect) + dialect.event(written(said)) + rest(dialect))
+    assert (text, isinstance(error, APIStatusError)) == (PARTIAL, True)
+    with pytest.raises(APIStatusError, match="No"):
+        CODECS[dialect.name].decode(REQUEST, HEAD, written(said))
+
+
+# ---------------------------------------------------------------- events that are no part of an answer
+
+FOREIGN: list[tuple[str, bytes, str | None]] = [
+    # name, data, what the error shows of it where the answer ends too early
+    ("null", b"null", None),
+    ("an empty object", b"{}", None),
+    ("a ping", b'{"type":"ping"}', "'ping'"),
+    ("an id", b'{"id":"chatcmpl-7"}', "chatcmpl-7"),
+    ("a detail", b'{"detail":"boom"}', "boom"),
+    ("choices that are null", b'{"choices":null,"output":null}', "choices"),
+]
+every_foreign = pytest.mark.parametrize(("data", "shown"), [c[1:] for c in FOREIGN], ids=[c[0] for c in FOREIGN])
+
+
+@every_size
+@every_dialect
+@every_foreign
+def test_a_foreign_event_does_not_end_a_stream(
+    data: bytes, shown: str | None, dialect: Dialect, size: int | None
+) -> None:
+    """Before, within and after the answer."""
+    event = dialect.event(data)
+    for body in (
+        event + dialect.stream(),
+        begun(dialect) + event * 3 + rest(dialect),
+        dialect.stream().removesuffix(dialect.done) + event,
+    ):
+        assert read_stream(dialect, body, size) == (TEXT, None)
+
+
+@every_size
+@every_dialect
+@every_foreign
+def test_a_foreign_event_is_shown_where_the_answer_ends_too_early(
+    data: bytes, shown: str | None, dialect: Dialect, size: int | None
+) -> None:
+    """It may be the reason: what it said is in the error. What is empty says nothing, and the answer was cut."""
+    event = dialect.event(data)
+    for body in (event, begun(dialect) + event, begun(dialect) + event.rstrip(), event + begun(dialect) + dialect.done):
+        text, error = read_stream(dialect, body, size)
+        assert text == ("" if body == event else PARTIAL)
+        if shown is None:
+            assert type(error) is StreamTruncatedError
+        else:
+            assert type(error) is ProtocolError
+            assert shown in error.message
+            assert "neither" in error.message
+
+
+@every_dialect
+def test_the_last_foreign_event_is_the_one_that_is_shown(dialect: Dialect) -> None:
+    """What came last is nearest to the end."""
+    events = dialect.event(b'{"type":"ping"}') + dialect.event(b'{"detail":"boom"}') + dialect.event(b"{}")
+    _, error = read_stream(dialect, begun(dialect) + events)
+    assert error is not None
+    assert "boom" in error.message
+
+
+@every_dialect
+def test_a_wrong_shape_after_a_foreign_event_is_the_error(dialect: Dialect) -> None:
+    """An event with an answer of a wrong shape ends the stream at once, and is what the error tells of."""
+    wrong = dialect.event(b'{"choices": {"0": "x"}, "output": []}')
+    _, error = read_stream(dialect, begun(dialect) + dialect.event(b'{"detail":"boom"}') + wrong + rest(dialect))
+    assert type(error) is ProtocolError
+    assert "boom" not in error.message
+
+
+@every_dialect
+def test_a_whole_answer_that_is_foreign_is_a_protocol_error(dialect: Dialect) -> None:
+    """There is nothing else to wait for."""
+    for data in (b"null", b"{}", b'{"type":"ping"}', b'{"detail":"boom"}'):
+        with pytest.raises(ModelStudioError) as caught:
+            CODECS[dialect.name].decode(REQUEST, HEAD, data)
+        assert type(caught.value) is ProtocolError
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
