@@ -16,11 +16,11 @@ def counts_of(usage: Any) -> Mapping[str, Any]:
 
 
 def count(holder: Mapping[str, Any], name: str) -> int | None:
-    """A number of tokens, None where it is missing. Raises ProtocolError for what is no such number."""
+    """A number of tokens, None where it is missing. Raises ProtocolError for what is no such number, as one below 0."""
     value = holder.get(name)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and value >= 0:
         return int(value)
     raise ProtocolError(f"usage.{name} is no number of tokens but {value!r:.100}")
 

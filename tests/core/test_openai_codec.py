@@ -1123,7 +1123,7 @@ def test_an_event_over_the_limit_is_a_protocol_error(size: int | None) -> None:
     assert str(LIMIT) in reader.failure.message
 
 
-NO_COUNTS: list[Any] = ["12", "", 1.5, {"n": 1}, [3], True, float("inf")]
+NO_COUNTS: list[Any] = ["12", "", 1.5, {"n": 1}, [3], True, float("inf"), -1, -3.0]
 COUNT_NAMES = [
     ("prompt_tokens", None),
     ("completion_tokens", None),
