@@ -33,6 +33,7 @@ from modelstudio_core.types import (
     UsageDelta,
 )
 from modelstudio_core.wire.codec import word_of
+from modelstudio_core.wire.logprobs import check_logprobs
 
 
 class _Call:
@@ -197,6 +198,8 @@ class DeltaWriter:
             _string(audio.get("data"), "audio.data"),
             _string(audio.get("transcript"), "audio.transcript"),
         )
+        if not data.isascii():
+            raise ProtocolError(f"audio.data is no base64, which is ASCII, but {data!r:.100}")
         id, expires = _string(audio.get("id"), "audio.id") or None, audio.get("expires_at")
         expires = expires if isinstance(expires, int) else None
         if data or transcript or id or expires:
@@ -205,11 +208,12 @@ class DeltaWriter:
     def logprobs(self, choice: int, logprobs: Any) -> None:
         content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
         if isinstance(content, list) and content:
-            if not all(isinstance(item, Mapping) for item in content):
-                raise ProtocolError(f"logprobs.content holds what is no object: {content!r:.100}")
+            known = 0
             if self.cumulative:
                 seen = self._choices[choice].seen
-                content, seen[LogprobsDelta] = content[seen.get(LogprobsDelta, 0) :], len(content)
+                known = seen.get(LogprobsDelta, 0)
+                content, seen[LogprobsDelta] = content[known:], len(content)
+            check_logprobs(content, known)
             if content:
                 self.out.append(LogprobsDelta(tuple(content), choice))
 

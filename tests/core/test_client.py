@@ -579,20 +579,20 @@ def test_an_error_status_with_an_event_for_a_body(kind: str, way: Way) -> None:
     assert (caught.code, caught.request_id, caught.status_code) == ("InvalidParameter", "r-1", 400)
 
 
-BAD_COUNTS: list[Any] = ["2", 2.5, {"n": 2}]
-BAD_LOGPROBS = {"content": ["A"]}
+BAD_COUNTS: list[Any] = ["2", 2.5, {"n": 2}, -2]
+BAD_LOGPROBS: list[Any] = ["A", {"logprob": -0.5}]
 
 
 BAD_ENDS: dict[str, dict[str, Any]] = {
     **{f"a count {count!r}": {"usage": COUNTS | {"completion_tokens": count}} for count in BAD_COUNTS},
-    "logprobs": {"choices": [CHOICE | {"logprobs": BAD_LOGPROBS}]},
+    **{f"logprobs {bad!r}": {"choices": [CHOICE | {"logprobs": {"content": [bad]}}]} for bad in BAD_LOGPROBS},
 }
 
 
 @every_way
 @pytest.mark.parametrize("bad", BAD_ENDS.values(), ids=BAD_ENDS)
 def test_what_is_no_count_comes_after_the_text(bad: dict[str, Any], way: Way) -> None:
-    """Counts that are no numbers, or logprobs that are no objects, end a stream with its text as the partial."""
+    """Counts that are no numbers of tokens, or logprobs that are none, end a stream with its text as the partial."""
     ending = {"choices": [], **bad}
     ending["choices"] = [{**choice, "delta": {}} for choice in ending["choices"]]
     for choice in ending["choices"]:
