@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -73,7 +73,7 @@ def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
     extras = deepcopy(result.extras)  # each choice has its own
     metadata = from_core_response(result.response, choice.finish_reason, extras)
     if choice.logprobs:
-        metadata["logprobs"] = {"content": [dict(item) for item in choice.logprobs]}
+        metadata["logprobs"] = _logprobs(choice.logprobs)
     kwargs: dict[str, Any] = {}
     if choice.reasoning:
         kwargs["reasoning_content"] = choice.reasoning
@@ -120,12 +120,21 @@ def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChun
         more = {"additional_kwargs": {"audio": audio}, "response_metadata": {"model_provider": PROVIDER}}
         blocks = [{**audio_piece(audio), "index": "lc_audio"}]
     elif isinstance(delta, LogprobsDelta):
-        more = {"response_metadata": {"logprobs": {"content": [dict(item) for item in delta.content]}}}
+        more = {"response_metadata": {"logprobs": _logprobs(delta.content)}}
     else:
         return None
     if v1:
         more["response_metadata"] = {**more.get("response_metadata", {}), "output_version": "v1"}
     return message_chunk(content=blocks if v1 else "", **more)
+
+
+def _logprobs(content: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Log probabilities as metadata, whose lists langchain-core joins where chunks are added.
+
+    It takes two objects that have the same `index` for pieces of one (`merge_lists`). These are one for each token, in
+    their order; so an `index` that a server adds is left out.
+    """
+    return {"content": [{name: value for name, value in item.items() if name != "index"} for item in content]}
 
 
 def _audio_fields(audio: AudioDelta) -> dict[str, Any]:

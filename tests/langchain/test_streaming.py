@@ -23,7 +23,7 @@ from langchain_core.callbacks import (
 from langchain_core.messages import HumanMessage
 from pydantic import SecretStr
 
-from langchain_modelstudio import ChatModelStudio
+from langchain_modelstudio import ChatModelStudio, errors
 from tests.langchain.service import USAGE_METADATA, WAYS, call, chat, pieces_of, tool_calls
 from tests.langchain.ways import ALL_WAYS, STREAMS, by, by_v2, by_v3
 from tests.loopback import Exchange, Loopback, sse_body
@@ -435,6 +435,39 @@ async def test_logprobs_are_joined(way: str, version: str | None) -> None:
         assert (sent(server)["logprobs"], sent(server)["top_logprobs"]) == (True, 1)
     assert message.response_metadata["logprobs"] == {"content": LOGPROBS}
     assert message.text == "It is"
+
+
+KEYED: list[dict[str, Any]] = [
+    {"index": 0, "id": "7", "type": "token", "rank": 1, "at": {"index": 0}},
+    {"index": 0, "id": "7", "type": "token", "rank": 2, "at": {"index": 0}},
+    {"index": "lc_0", "id": None, "type": "non_standard", "value": {"a": 1}},
+    {"index": "lc_0", "id": "", "type": "non_standard", "value": [2]},
+    {"index": False, "output_version": "v1"},
+    {"index": 0.0, "token": "is"},
+]
+
+
+@both_protocols
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("way", ALL_WAYS)
+async def test_logprobs_are_never_merged(way: str, version: str | None) -> None:
+    """Each token keeps what is said of it, whatever keys a server adds; but for `index`, by which langchain-core would
+    make one of two."""
+    items = [LOGPROBS[0] | more for more in KEYED]
+    with Loopback(Answer(text=["It "] * len(items), logprobs=items)) as server:
+        message = await by(way, chat(server, output_version=version, logprobs=True))
+    kept = [{name: value for name, value in item.items() if name != "index"} for item in items]
+    assert message.response_metadata["logprobs"] == {"content": kept}
+
+
+@both_protocols
+@pytest.mark.parametrize("way", WAYS)
+async def test_logprobs_that_are_none(way: str) -> None:
+    """An item that says no token, or a wrong one, is an error of this package."""
+    answer = Answer(text=["It ", "is"], logprobs=[LOGPROBS[0], {"logprob": -0.5}])
+    refused = pytest.raises(errors.ProtocolError, match=r"logprobs\.content\[\d\]\.token is no text but None")
+    with Loopback(answer) as server, refused:
+        await call(chat(server, logprobs=True), way)
 
 
 SPOKEN = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -283,6 +284,9 @@ async def test_leaving_a_stream_closes_it(way: str) -> None:
     assert gone == [True]
 
 
+GOOD: dict[str, Any] = {"token": "Hello ", "logprob": -0.1, "bytes": [72], "top_logprobs": []}
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_logprobs(way: str) -> None:
     """Log probabilities are on the response, for each token its alternatives."""
@@ -296,6 +300,35 @@ async def test_logprobs(way: str) -> None:
         [("Hi", -2.0)],
         [("there", -0.2)],
     ]
+
+
+BAD_LOGPROBS: dict[str, dict[str, Any]] = {
+    "token": {"logprob": -0.5},
+    "logprob": {"token": "A", "logprob": [1]},
+    "bytes": {"token": "A", "logprob": -0.5, "bytes": "A"},
+    "top_logprobs": {"token": "A", "logprob": -0.5, "top_logprobs": 7},
+    "top_logprobs[0].token": {"token": "A", "logprob": -0.5, "top_logprobs": [{"logprob": -1.0}]},
+    "top_logprobs[0].bytes": {"token": "A", "logprob": -0.5, "top_logprobs": [GOOD | {"bytes": [-1]}]},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("field", BAD_LOGPROBS)
+async def test_logprobs_that_are_none(field: str, way: str) -> None:
+    """An item of another form is an error of this package that names what is wrong with it."""
+    answer = Answer(text=["Hello ", "there"], logprobs=[GOOD, BAD_LOGPROBS[field]])
+    named = rf"logprobs\.content\[\d\]\.{re.escape(field)} is no "
+    with Loopback(answer) as server, pytest.raises(errors.ProtocolError, match=named):
+        await call(chat(server, logprobs=True), way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_sound_that_is_not_ascii(way: str) -> None:
+    """Audio that is no base64 text is an error of this package."""
+    with Loopback(Answer(audio=[{"id": "audio_1"}, {"data": "AAé="}])) as server:
+        llm = chat(server, model="qwen-plus", protocol="openai", modalities=["text", "audio"])
+        with pytest.raises(errors.ProtocolError, match=r"audio\.data"):
+            await call(llm, way)
 
 
 @pytest.mark.parametrize("way", STREAMS)
