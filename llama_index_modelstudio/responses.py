@@ -1,12 +1,13 @@
 """Core deltas and results to LlamaIndex responses. Translation only.
 
 Each response of a stream holds all that was said up to it, so a block that is finished is one object in all of them,
-and only the block that grows is built anew.
+as is a call in OpenAI's form, and only what grows is built anew. The lists that hold them are each response's own.
 """
 
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -150,7 +151,20 @@ def _logprobs(choice: Choice) -> list[list[LogProb]] | None:
 class Responses:
     """The responses of one stream: one for each delta that says something, and one at the end that holds everything."""
 
-    __slots__ = ("_calls", "_content", "_deltas", "_extra", "_extras", "_raw", "_reasoning", "_text", "_thought")
+    __slots__ = (
+        "_blocks",
+        "_calls",
+        "_content",
+        "_deltas",
+        "_extra",
+        "_extras",
+        "_legacy",
+        "_order",
+        "_raw",
+        "_reasoning",
+        "_text",
+        "_thought",
+    )
 
     def __init__(self) -> None:
         self._deltas: list[Delta] = []
@@ -159,6 +173,9 @@ class Responses:
         self._thought: ThinkingBlock | None = None
         self._content: TextBlock | None = None
         self._calls: dict[int, _Call] = {}
+        self._order: list[int] = []  # the indices of the calls that have a name, in order; beside it, of each of them:
+        self._blocks: list[ToolCallBlock] = []
+        self._legacy: list[dict[str, Any]] = []
         self._extra: dict[str, Any] = {}  # of the response; not changed once it was handed on
         self._extras: dict[str, Any] = {}  # what only the service has, from when it came
         self._raw: dict[str, Any] = {}
@@ -176,11 +193,7 @@ class Responses:
             self._extra = {"reasoning_content": self._reasoning}
             return self._response("", {"thinking_delta": delta.text, **self._extra})
         if isinstance(delta, ToolCallDelta):
-            call = self._calls.get(delta.index)
-            if call is None:
-                call = self._calls[delta.index] = _Call()
-                self._calls = dict(sorted(self._calls.items()))
-            call.add(delta)
+            self._call(delta)
             return self._response("", self._extra)
         if isinstance(delta, ResponseDelta):
             self._raw = from_core_response(delta)
@@ -194,6 +207,28 @@ class Responses:
         response.delta = ""
         return response
 
+    def _call(self, delta: ToolCallDelta) -> None:
+        """Take a fragment. Only its call is built anew, in its place; one without a name has none."""
+        index = delta.index
+        call = self._calls.get(index)
+        if call is None:
+            call = self._calls[index] = _Call()
+        begins = call.block is None
+        call.add(delta)
+        block = call.block
+        if block is None:
+            return
+        legacy = _legacy(call.id, call.name, call.arguments.text)
+        if begins:
+            at = bisect_left(self._order, index)
+            self._order.insert(at, index)
+            self._blocks.insert(at, block)
+            self._legacy.insert(at, legacy)
+        else:
+            at = -1 if self._order[-1] == index else bisect_left(self._order, index)
+            self._blocks[at] = block
+            self._legacy[at] = legacy
+
     def _response(self, delta: str, extra: dict[str, Any]) -> ChatResponse:
         blocks: list[ContentBlock] = []
         if self._thought is not None:
@@ -202,11 +237,8 @@ class Responses:
             blocks.append(self._content)
         kwargs: dict[str, Any] = {"reasoning_content": self._reasoning} if self._reasoning else {}
         if self._calls:
-            calls = kwargs["tool_calls"] = []
-            for call in self._calls.values():
-                if call.block is not None:
-                    blocks.append(call.block)
-                    calls.append(_legacy(call.id, call.name, call.arguments.text))
+            blocks += self._blocks
+            kwargs["tool_calls"] = [*self._legacy]
         return chat_response(blocks, kwargs, self._raw, delta, {**self._extras, **extra})
 
 

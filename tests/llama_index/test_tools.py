@@ -12,9 +12,10 @@ from llama_index.core.tools import FunctionTool, ToolMetadata
 from pydantic import BaseModel, Field
 
 from llama_index_modelstudio import errors
+from llama_index_modelstudio import responses as module
 from llama_index_modelstudio.responses import Responses
 from modelstudio_core import growing
-from modelstudio_core.types import ToolCallDelta
+from modelstudio_core.types import ReasoningDelta, TextDelta, ToolCallDelta
 from tests.llama_index.service import (
     STREAMS,
     WAYS,
@@ -77,6 +78,100 @@ def test_i9_a_call_is_shown_anew_when_more_of_it_was_read() -> None:
     assert [block.tool_call_id for block in shown[-1] if isinstance(block, ToolCallBlock)] == ["call_1", "call_2"]
     objects = {id(blocks[0]) for blocks in shown[1:]}
     assert growing._SHORT // 5 < len(objects) < growing._SHORT // 5 + 50
+
+
+class Counted(int):
+    """An index that counts how often one is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: int) -> bool:
+        Counted.compared += 1
+        return int(self) < int(other)
+
+    def __gt__(self, other: int) -> bool:
+        Counted.compared += 1
+        return int(self) > int(other)
+
+
+@pytest.mark.parametrize("order", ["in order", "backwards", "by twos"])
+def test_i9_many_calls_are_linear(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1,000 calls in two fragments each, a block and OpenAI's form are built once a fragment, and an index finds
+    its place in a few looks, whatever their order."""
+    indices = {
+        "in order": range(1000),
+        "backwards": range(999, -1, -1),
+        "by twos": [*range(0, 1000, 2), *range(1, 1000, 2)],
+    }
+    built = {"_legacy": 0, "ToolCallBlock": 0}
+    for name in built:
+        monkeypatch.setattr(module, name, counting(built, name, getattr(module, name)))
+    monkeypatch.setattr(Counted, "compared", 0)
+    responses = Responses()
+    for index in indices[order]:
+        responses.of(ToolCallDelta(Counted(index), f"call_{index}", "weather"))
+        last = responses.of(ToolCallDelta(Counted(index), arguments="{}"))
+    assert last is not None
+    assert [name for name, _, _ in made(last)] == [f"call_{index}" for index in range(1000)]
+    assert max(built.values()) <= 2 * 1000
+    assert Counted.compared <= 2 * 1000 * 12
+
+
+def counting(built: dict[str, int], name: str, real: Any) -> Any:
+    def build(*given: Any, **named: Any) -> Any:
+        built[name] += 1
+        return real(*given, **named)
+
+    return build
+
+
+UNORDERED = [
+    ToolCallDelta(4, "call_4", "weather"),
+    ToolCallDelta(1, "call_1", None, '{"city": '),  # has no name yet, so that it is no call
+    ToolCallDelta(7, None, "local_time", "{"),
+    ToolCallDelta(0, "call_0", "weather", '{"city": "Rome"}'),
+    ToolCallDelta(7, "call_7", None, "}"),
+    ToolCallDelta(4, None, None, '{"city"'),
+    ToolCallDelta(1, None, "weather", '"Oslo"}'),
+    ToolCallDelta(9),
+    ToolCallDelta(2, "call_2", "local_time"),
+    ToolCallDelta(4, None, None, ': "Bonn"}'),
+    ToolCallDelta(9, "call_9", "weather", '{"city": "Bern"}'),
+    ToolCallDelta(0, None, None, " "),
+]
+
+
+def test_i9_calls_that_come_in_any_order_stand_in_that_of_their_indices() -> None:
+    """At each step blocks and OpenAI's form have the calls that have a name, in order, each with all that was said."""
+    responses = Responses()
+    said: dict[int, tuple[str | None, str | None, str]] = {}
+    for delta in UNORDERED:
+        id, name, text = said.get(delta.index, (None, None, ""))
+        said[delta.index] = (delta.id or id, delta.name or name, text + delta.arguments)
+        response = responses.of(delta)
+        assert response is not None
+        named = [(id, name, text) for _, (id, name, text) in sorted(said.items()) if name]
+        assert made(response) == [(id, name, growing.read_partial(text)) for id, name, text in named]
+        assert response.message.additional_kwargs["tool_calls"] == [
+            {"id": id, "type": "function", "function": {"name": name, "arguments": text}} for id, name, text in named
+        ]
+
+
+def test_i9_responses_do_not_change_later() -> None:
+    """What was handed on stays as it was, and what a consumer does to its lists is in no other response."""
+    responses, before = Responses(), []
+    for delta in [ReasoningDelta("Well. "), TextDelta("So: "), *UNORDERED, TextDelta("there.")]:
+        response = responses.of(delta)
+        assert response is not None
+        before.append((response, response.model_dump_json()))
+    assert [response.model_dump_json() for response, _ in before] == [text for _, text in before]
+    last = before[-1][0].message
+    last.blocks.clear()
+    last.additional_kwargs["tool_calls"].clear()
+    again = responses.of(TextDelta(""))
+    assert again is not None
+    assert [id for id, _, _ in made(again)] == [f"call_{index}" for index in (0, 1, 2, 4, 7, 9)]
+    assert len(again.message.additional_kwargs["tool_calls"]) == 6
 
 
 @pytest.mark.parametrize("pieces", [[], [""], [None], ["null"], ["[]"], ["{"], ['{"a"'], ["no JSON"]])
