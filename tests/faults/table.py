@@ -604,6 +604,16 @@ def _long(size: int) -> Any:
     return stream
 
 
+def _without_token(value: Any) -> Any:
+    """The answer, or its event, with a log probability that does not say of what."""
+    value.get("output", value)["choices"][0]["logprobs"] = {"content": [{"logprob": -0.5}]}
+    return value
+
+
+def _negative(body: bytes) -> bytes:
+    return body.replace(b'"total_tokens": 12', b'"total_tokens": -1')
+
+
 ANSWERS = (
     Fault(
         "a clean end without a finish",
@@ -750,6 +760,39 @@ ANSWERS = (
         partial=PARTIAL,
         settings=QUICK,
         wire="stream",
+        "a log probability without its token",
+        streamed(begun, lambda it: it.event(written(_without_token(it.chunk())))),
+        error=errors.ProtocolError,
+        said="logprobs.content[0].token",
+        partial=PARTIAL,
+        wire="stream",
+    ),
+    Fault(
+        "a whole answer with a log probability without its token",
+        (replied(200, lambda it: written(_without_token(it.whole(PARTIAL)))),),
+        error=errors.ProtocolError,
+        said="logprobs.content[0].token",
+        partial=PARTIAL,
+        handed=False,
+        pooled=True,
+    ),
+    Fault(
+        "a negative number of tokens",
+        streamed(lambda it: _negative(it.stream())),
+        error=errors.ProtocolError,
+        said="usage.total_tokens",
+        partial=TEXT,
+        wire="stream",
+        only=("openai",),
+    ),
+    Fault(
+        "a whole answer with a negative number of tokens",
+        (replied(200, lambda it: _negative(written(it.whole(TEXT)))),),
+        error=errors.ProtocolError,
+        said="usage.total_tokens",
+        partial=TEXT,
+        handed=False,
+        pooled=True,
     ),
 )
 
