@@ -2,8 +2,9 @@
 
 httpcore's pool walks all its connections at each start and end of a request. Here every connection is an httpx
 transport of its own, limited to one; a request takes the youngest idle one of its origin, or a new one, and puts it
-back when its answer is read. Only httpx's public API is used, and `handle_request` is called on httpx's own classes,
-which is where vcrpy cuts in.
+back when its answer is read, to the last byte that came (see `unread`). Where an idle one turns out to be dead, the
+others of its origin may be too, and are closed: the next try has a new one. Only httpx's public API is used, and
+`handle_request` is called on httpx's own classes, which is where vcrpy cuts in.
 
 One stack serves all sync requests of the process; each event loop has one for its async requests, closed when the loop
 ends. No key, time limit or header is kept: those come with each request.
@@ -36,12 +37,14 @@ import httpx
 
 from modelstudio_core.config import is_loopback
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.unread import is_clean
 
 MAX_CONNECTIONS = 1000  # requests under way at once; more wait for as long as the pool timeout allows
 MAX_IDLE = 100  # connections kept for each origin
 KEEPALIVE_SECONDS = 30.0  # what lay idle for longer is not used again
 
 _ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
+_LOST = (httpx.NetworkError, httpx.RemoteProtocolError)
 
 Origin = tuple[bytes, bytes, "int | None"]
 T = TypeVar("T", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
@@ -169,21 +172,14 @@ class _IdleConnections(Generic[T]):
                     surplus.append(stack.popleft().transport)
         return surplus
 
-    def clear(self) -> list[_Idle[T]]:
+    def clear(self, origin: Origin | None = None) -> list[_Idle[T]]:
+        """All, or those of one origin."""
         found: list[_Idle[T]] = []
-        for stack in list(self._stacks.values()):
+        for known, stack in list(self._stacks.items()):
             with contextlib.suppress(IndexError):
-                while True:
+                while origin in (None, known):
                     found.append(stack.pop())
         return found
-
-
-def _reusable(network: Any) -> bool:
-    """Whether the connection is open and silent; an idle one that is readable was closed by the server."""
-    try:
-        return network is not None and not network.get_extra_info("is_readable")
-    except Exception:  # a network stream of another kind
-        return False
 
 
 def _origin(url: httpx.URL) -> Origin:
@@ -215,21 +211,23 @@ class ConnectionStack(httpx.BaseTransport):
             self._places.get(timeout=patience)
         except queue.Empty:
             raise _no_place(patience) from None
-        transport = None
+        transport = reused = None
+        origin = _origin(request.url)
         try:
-            origin = _origin(request.url)
-            transport, stale = self._idle.pop(origin)
+            reused, stale = self._idle.pop(origin)
             for other in stale:
                 other.close()
-            if transport is None:
-                transport = httpx.HTTPTransport(**_settings(request.url))
+            transport = reused or httpx.HTTPTransport(**_settings(request.url))
             self._busy.add(transport)
             response = transport.handle_request(request)
-        except BaseException:
+        except BaseException as error:
             self._places.put(None)
             if transport is not None:
                 self._busy.discard(transport)
                 transport.close()
+            if reused is not None and isinstance(error, _LOST):
+                for idle in self._idle.clear(origin):
+                    idle.transport.close()
             raise
         response.stream = _Lease(self, transport, origin, response)
         return response
@@ -237,7 +235,7 @@ class ConnectionStack(httpx.BaseTransport):
     def give_back(self, transport: httpx.HTTPTransport, origin: Origin, network: Any) -> None:
         self._busy.discard(transport)
         self._places.put(None)
-        if _reusable(network):
+        if is_clean(transport, network):
             for surplus in self._idle.push(origin, transport, network):
                 surplus.close()
         else:
@@ -316,21 +314,23 @@ class AsyncConnectionStack(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await self._wait_for_place(request.extensions.get("timeout", {}).get("pool"))
-        transport = None
+        transport = reused = None
+        origin = _origin(request.url)
         try:
-            origin = _origin(request.url)
-            transport, stale = self._idle.pop(origin)
+            reused, stale = self._idle.pop(origin)
             for other in stale:
                 await other.aclose()
-            if transport is None:
-                transport = httpx.AsyncHTTPTransport(**_settings(request.url))
+            transport = reused or httpx.AsyncHTTPTransport(**_settings(request.url))
             self._busy.add(transport)
             response = await transport.handle_async_request(request)
-        except BaseException:
+        except BaseException as error:
             self._places.release()
             if transport is not None:
                 self._busy.discard(transport)
                 await transport.aclose()
+            if reused is not None and isinstance(error, _LOST):
+                for idle in self._idle.clear(origin):
+                    await idle.transport.aclose()
             raise
         response.stream = _AsyncLease(self, transport, origin, response)
         return response
@@ -350,7 +350,7 @@ class AsyncConnectionStack(httpx.AsyncBaseTransport):
     async def give_back(self, transport: httpx.AsyncHTTPTransport, origin: Origin, network: Any) -> None:
         self._busy.discard(transport)
         self._places.release()
-        if _reusable(network):
+        if is_clean(transport, network):
             for surplus in self._idle.push(origin, transport, network):
                 await surplus.aclose()
         else:

@@ -626,6 +626,61 @@ def test_a_connection_that_dies_under_the_next_request_is_an_error_that_may_be_t
         assert wire.open(server.url).read() == b"{}"
 
 
+def test_where_one_idle_connection_is_dead_the_next_try_has_a_new_one(make: Callable[..., Wire]) -> None:
+    """A server that goes down resets all that lies idle, each only when the next request comes."""
+
+    def dies(exchange: Exchange) -> None:
+        if server.connections < 6:
+            exchange.reset()
+        else:
+            reply(200, b"new")(exchange)
+
+    with Loopback([*[reply(200, b"{}")] * 5, dies]) as server:
+        answers = [make().open(server.url) for _ in range(5)]
+        for answer in answers:
+            answer.read()
+        assert server.open_connections == 5
+        with pytest.raises(APIConnectionError):
+            make().open(server.url)
+        assert make().open(server.url).read() == b"new"
+        assert len(server.requests) == 7
+
+
+BEHIND = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"
+
+
+def sized(size: int) -> bytes:
+    """A response of so many bytes in all, head and body."""
+    head = b"HTTP/1.1 200 OK\r\nX-Padding: 00000\r\nContent-Length: %06d\r\n\r\n"
+    length = size - len(head % 0)
+    return head % length + b"x" * length
+
+
+@pytest.mark.parametrize("size", [200, 16 * 1024, 64 * 1024, 128 * 1024, 256 * 1024])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_what_follows_an_answer_is_not_taken_for_the_next_one(
+    wire: Wire, size: int, tls: bool, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever buffer it lies in: of h11, of anyio, which takes more from the socket than is asked for, or of TLS."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    connections._trust.cache_clear()
+
+    def script(exchange: Exchange) -> None:
+        if server.connections == 1:
+            for part in (sized(size)[:20], sized(size)[20:] + BEHIND):
+                exchange.send(part)
+                exchange.wait(0.02)
+            exchange._ended = True
+        else:
+            reply(200, b"right")(exchange)
+
+    with Loopback(script, tls=certificate[1] if tls else None) as server:
+        assert set(wire.open(server.url).read()) == {ord("x")}
+        assert wire.open(server.url).read() == b"right"
+        assert server.connections == 2
+    connections._trust.cache_clear()
+
+
 def test_a_server_that_says_close_is_believed(wire: Wire) -> None:
     def closing(exchange: Exchange) -> None:
         reply(200, b"{}", {"Connection": "close"})(exchange)

@@ -142,15 +142,42 @@ def event_of(data: bytes) -> Callable[[Dialect], bytes]:
     return lambda dialect: dialect.event(data)
 
 
+def _wants_events(exchange: Exchange) -> bool:
+    request = exchange.request
+    return bool(json.loads(request.body).get("stream")) or request.headers.get("x-dashscope-sse") == "enable"
+
+
 def good(exchange: Exchange, dialect: Dialect) -> None:
     """The answer as it should be, streamed or whole as it is asked for."""
-    request = exchange.request
-    wants_events = json.loads(request.body).get("stream") or request.headers.get("x-dashscope-sse") == "enable"
-    if wants_events:
+    if _wants_events(exchange):
         for step in streamed(Dialect.stream):
             step(exchange, dialect)
     else:
         replied(200, lambda it: written(it.whole("".join(PIECES))))(exchange, dialect)
+
+
+def followed_by(extra: Bytes) -> Step:
+    """The answer as it should be and, in the same write, what nobody asked for."""
+
+    def take(exchange: Exchange, dialect: Dialect) -> None:
+        wants_events = _wants_events(exchange)
+        data = dialect.stream() if wants_events else written(dialect.whole("".join(PIECES)))
+        kind = EVENT_STREAM if wants_events else JSON
+        exchange.send(_http(data, kind) + _bytes(extra, dialect))
+        exchange.client_gone(20)
+        exchange.close()
+
+    return take
+
+
+def another_answer(dialect: Dialect) -> bytes:
+    """A whole response, to a request that was never made."""
+    return _http(dialect.stream("This is someone else's."), EVENT_STREAM)
+
+
+def _http(data: bytes, headers: Mapping[str, str]) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, "Content-Length": str(len(data))}.items())
+    return f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode() + data
 
 
 def line_ends(ends: bytes) -> Callable[[Dialect], bytes]:

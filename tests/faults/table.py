@@ -18,12 +18,14 @@ from tests.faults.steps import (
     KEY,
     PAGE,
     Step,
+    another_answer,
     begun,
     body,
     close,
     end,
     error_event,
     event_of,
+    followed_by,
     good,
     head,
     hold,
@@ -245,6 +247,14 @@ CONNECTION = (
         error=errors.StreamTruncatedError,
         partial=PARTIAL,
         wire="stream",
+    ),
+    *(
+        Fault(f"{what} right behind the answer", (followed_by(extra),), text=TEXT)
+        for what, extra in (
+            ("another answer", another_answer),
+            ("a line end", b"\r\n"),
+            ("what is not HTTP", b"\0\xff junk"),
+        )
     ),
     Fault(
         "open for ever after the end",

@@ -1,0 +1,57 @@
+"""Whether a connection holds bytes that nobody has read: then it must not serve another request.
+
+A server, or a proxy gone wrong, may send more than the answer that was asked for. What of it came in the same read lies
+above the socket, in a buffer of h11, TLS or anyio, and would be taken for the beginning of the next answer, which may be
+someone else's. None of the libraries between tells of these buffers, so each is asked where it is. One that cannot be
+found counts as full: the price is a new connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from typing import Any
+
+
+def is_clean(transport: Any, network: Any) -> bool:
+    """Whether the one connection of an httpx transport is open, silent, and has been read to its last byte.
+
+    Args:
+        transport: an `httpx.HTTPTransport` or `AsyncHTTPTransport` of one connection, whose answer was read.
+        network: that connection's `httpcore.NetworkStream`, or its async twin.
+    """
+    try:
+        return not (
+            network.get_extra_info("is_readable")  # also where the server has closed it
+            or _h11_of(transport).trailing_data != (b"", False)
+            or _has_decrypted(network.get_extra_info("ssl_object"))
+            or _queue_of(network)
+        )
+    except Exception:  # a network stream or a transport of another kind
+        return False
+
+
+def _h11_of(transport: Any) -> Any:
+    """The `h11.Connection`, below the wrappers that a proxy makes."""
+    (connection,) = transport._pool.connections
+    while not hasattr(connection, "_h11_state"):
+        connection = connection._connection
+    return connection._h11_state
+
+
+def _has_decrypted(tls: Any) -> bool:
+    """Whether TLS has bytes that the socket has no more. Between answers nothing but them can be read."""
+    if not isinstance(tls, ssl.SSLObject):  # of a socket, which keeps what is not decrypted yet
+        return tls is not None and bool(tls.pending())
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.read(1)  # from memory: without waiting
+        return True
+    return False
+
+
+def _queue_of(network: Any) -> Any:
+    """What anyio has taken from an asyncio transport and nobody from anyio; empty for all other streams."""
+    stream = getattr(network, "_stream", None)
+    while hasattr(stream, "transport_stream"):  # TLS
+        stream = stream.transport_stream
+    return getattr(getattr(stream, "_protocol", None), "read_queue", ())
