@@ -86,6 +86,14 @@ class Exchange:
         """These bytes, as they are."""
         self._connection.sendall(data)
 
+    def send_together(self, *parts: bytes) -> None:
+        """Several writes, so several TLS records, in one segment where the system can do that."""
+        cork = getattr(socket, "TCP_CORK", socket.TCP_NODELAY)
+        self._connection.setsockopt(socket.IPPROTO_TCP, cork, 1)
+        for part in parts:
+            self.send(part)
+        self._connection.setsockopt(socket.IPPROTO_TCP, cork, 0)
+
     def send_chunk(self, data: bytes) -> None:
         """One HTTP chunk, or the plain bytes where the body is not chunked."""
         self.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)

@@ -649,33 +649,29 @@ def test_where_one_idle_connection_is_dead_the_next_try_has_a_new_one(make: Call
 BEHIND = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"
 
 
-def sized(size: int) -> bytes:
-    """A response of so many bytes in all, head and body."""
-    head = b"HTTP/1.1 200 OK\r\nX-Padding: 00000\r\nContent-Length: %06d\r\n\r\n"
-    length = size - len(head % 0)
-    return head % length + b"x" * length
-
-
-@pytest.mark.parametrize("size", [200, 16 * 1024, 64 * 1024, 128 * 1024, 256 * 1024])
+@pytest.mark.parametrize("length", [200, 64 * 1024, 3 * 64 * 1024])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 def test_what_follows_an_answer_is_not_taken_for_the_next_one(
-    wire: Wire, size: int, tls: bool, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+    wire: Wire, length: int, tls: bool, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever buffer it lies in: of h11, of anyio, which takes more from the socket than is asked for, or of TLS."""
+    """Whatever buffer it lies in: of h11, of anyio, which takes more from the socket than is asked for, or of TLS.
+
+    64 KiB are what httpcore reads at once, so that it stops right at the end of the body.
+    """
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     connections._trust.cache_clear()
 
     def script(exchange: Exchange) -> None:
         if server.connections == 1:
-            for part in (sized(size)[:20], sized(size)[20:] + BEHIND):
-                exchange.send(part)
-                exchange.wait(0.02)
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
+            exchange.wait(0.05)
+            exchange.send_together(*[b"x" * 100] * (length // 100), b"x" * (length % 100), BEHIND)
             exchange._ended = True
         else:
             reply(200, b"right")(exchange)
 
     with Loopback(script, tls=certificate[1] if tls else None) as server:
-        assert set(wire.open(server.url).read()) == {ord("x")}
+        assert wire.open(server.url).read() == b"x" * length
         assert wire.open(server.url).read() == b"right"
         assert server.connections == 2
     connections._trust.cache_clear()
