@@ -13,7 +13,7 @@ import math
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import httpx
 
 from modelstudio_core import connections
+from modelstudio_core.encodings import ACCEPTED, EncodingError, Unpacked
 from modelstudio_core.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -39,7 +40,8 @@ DRAIN_SECONDS = 0.1
 SETTLE_SECONDS = 5.0
 
 # What httpx sends by itself; `httpx.Request` alone would not.
-_HEADERS = {"accept": "*/*", "accept-encoding": "gzip, deflate", "connection": "keep-alive"}
+_ENCODINGS = {"accept-encoding": ACCEPTED}
+_HEADERS = {"accept": "*/*", **_ENCODINGS, "connection": "keep-alive"}
 
 
 # ---------------------------------------------------------------- time limits
@@ -129,8 +131,9 @@ class Transport:
         """
         try:
             if self._client is not None:
+                limits = httpx.Timeout(**asdict(self._limits))
                 request = self._client.build_request(
-                    "POST", url, headers=_normal(headers), content=body, timeout=httpx.Timeout(**asdict(self._limits))
+                    "POST", url, headers=_ENCODINGS | _normal(headers), content=body, timeout=limits
                 )
                 response = self._client.send(request, stream=True, follow_redirects=False)
             else:
@@ -149,8 +152,9 @@ class Transport:
         """The async twin of `open`."""
         try:
             if self._async_client is not None:
+                limits = httpx.Timeout(**asdict(self._limits))
                 request = self._async_client.build_request(
-                    "POST", url, headers=_normal(headers), content=body, timeout=httpx.Timeout(**asdict(self._limits))
+                    "POST", url, headers=_ENCODINGS | _normal(headers), content=body, timeout=limits
                 )
                 response = await self._async_client.send(request, stream=True, follow_redirects=False)
             else:
@@ -226,8 +230,9 @@ class Response:
         self._left = False  # closed before that
         self._closed = False
         self._settled_by: float | None = None
-        body: Any = response.iter_bytes() if "content-encoding" in self.head.headers else response.stream
-        self._chunks: Iterator[bytes] = iter(body)
+        body: Any = response.stream
+        encoding = self.head.headers.get("content-encoding")
+        self._chunks: Iterator[bytes] = iter(body) if encoding is None else _Decoded(body, encoding)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -318,8 +323,9 @@ class AsyncResponse:
         self._left = False
         self._closed = False
         self._settled_by: float | None = None
-        body: Any = response.aiter_bytes() if "content-encoding" in self.head.headers else response.stream
-        self._chunks: AsyncIterator[bytes] = aiter(body)
+        body: Any = response.stream
+        encoding = self.head.headers.get("content-encoding")
+        self._chunks: AsyncIterator[bytes] = aiter(body) if encoding is None else _AsyncDecoded(body, encoding)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -390,6 +396,38 @@ class AsyncResponse:
                 await self._response.aclose()
 
 
+class _Decoded:
+    """The reads of a body without its content-encoding, in pieces of bounded size."""
+
+    def __init__(self, body: Iterable[bytes], encoding: str) -> None:
+        self._body = iter(body)
+        self._unpacked = Unpacked(encoding)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        while (piece := self._unpacked.next_piece()) is None:
+            self._unpacked.give(next(self._body))
+        return piece
+
+
+class _AsyncDecoded:
+    """The async twin of `_Decoded`."""
+
+    def __init__(self, body: AsyncIterable[bytes], encoding: str) -> None:
+        self._body = aiter(body)
+        self._unpacked = Unpacked(encoding)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while (piece := self._unpacked.next_piece()) is None:
+            self._unpacked.give(await anext(self._body))
+        return piece
+
+
 def _own_connection(response: httpx.Response) -> Any:
     """The connection that carries this answer alone. vcrpy and MockTransport have none, HTTP/2 shares its own."""
     return None if response.http_version == "HTTP/2" else response.extensions.get("network_stream")
@@ -418,7 +456,7 @@ def _hurried(network: Any, deadline: float) -> Iterator[None]:
 # ---------------------------------------------------------------- what goes wrong
 
 # UnicodeError: a header or host name that cannot be encoded. ImportError: httpx has no SOCKS support installed.
-_FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ImportError)
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, EncodingError, UnicodeError, ImportError)
 
 
 def _failure(error: Exception, url: str, limits: Timeouts, *, begun: bool) -> ModelStudioError:
@@ -437,8 +475,8 @@ def _failure(error: Exception, url: str, limits: Timeouts, *, begun: bool) -> Mo
             f"the request cannot be sent to {place}: the API key or another header holds a line end or a letter "
             "beyond ASCII, or the host name is malformed"
         )
-    elif isinstance(error, httpx.DecodingError):
-        failed = ProtocolError(f"the answer of {place} is not encoded as its content-encoding says: {error}")
+    elif isinstance(error, EncodingError):
+        failed = ProtocolError(f"the answer of {place} cannot be unpacked: {error}")
     else:
         failed = _not_connected(error, place, _through(url), begun)
     failed.__cause__ = _bare(error, url)

@@ -1,9 +1,9 @@
 """Whether a connection holds bytes that nobody has read: then it must not serve another request.
 
-A server, or a proxy gone wrong, may send more than the answer that was asked for. What of it came in the same read lies
-above the socket, in a buffer of h11, TLS or anyio, and would be taken for the beginning of the next answer, which may be
-someone else's. None of the libraries between tells of these buffers, so each is asked where it is. One that cannot be
-found counts as full: the price is a new connection.
+A server, or a proxy gone wrong, may send more than the answer that was asked for. What of it came in the same read
+lies above the socket, in a buffer of h11, TLS or anyio, and would be taken for the beginning of the next answer, which
+may be someone else's. No library between tells of these buffers, so each is looked into where it is. Where h11's cannot
+be found, it counts as full: the price is a new connection.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _has_decrypted(tls: Any) -> bool:
 
 def _queue_of(network: Any) -> Any:
     """What anyio has taken from an asyncio transport and nobody from anyio; empty for all other streams."""
-    stream = getattr(network, "_stream", None)
+    stream: Any = getattr(network, "_stream", None)
     while hasattr(stream, "transport_stream"):  # TLS
         stream = stream.transport_stream
     return getattr(getattr(stream, "_protocol", None), "read_queue", ())

@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 import traceback
+import tracemalloc
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ import vcr  # type: ignore[import-untyped]  # ships no types
 
 from modelstudio_core import connections
 from modelstudio_core import transport as transport_module
+from modelstudio_core.encodings import EncodingError
 from modelstudio_core.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -212,12 +214,27 @@ def test_read_gives_the_rest_of_the_body_and_refuses_more_than_its_limit(wire: W
             wire.open(server.url).read(999)
 
 
-def test_a_small_gzip_body_cannot_unpack_to_more_than_the_limit(wire: Wire) -> None:
-    with (
-        Loopback(reply(200, gzip.compress(b"\0" * 3_000_000), {"Content-Encoding": "gzip"})) as server,
-        pytest.raises(ProtocolError, match="longer than 100000 bytes"),
-    ):
-        wire.open(server.url).read(100_000)
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
+@pytest.mark.parametrize("injected", [False, True])
+def test_a_small_body_that_unpacks_to_64_mb_is_refused_and_never_in_memory(
+    make: Callable[..., Wire], style: str, encoding: str, injected: bool
+) -> None:
+    body = b"\0" * 64 * 1024 * 1024
+    for _ in encoding.split(","):
+        body = gzip.compress(body)
+    client = httpx.Client() if style == "sync" else httpx.AsyncClient()
+    wire = make(**({OPTION[style]: client} if injected else {}))
+    with Loopback(reply(200, body, {"Content-Encoding": encoding})) as server:
+        answer = wire.open(server.url)
+        tracemalloc.start()
+        try:
+            with pytest.raises(ProtocolError, match="longer than 100000 bytes"):
+                answer.read(100_000)
+            assert tracemalloc.get_traced_memory()[1] < 2 * 1024 * 1024
+        finally:
+            tracemalloc.stop()
+        assert server.requests[0].headers["accept-encoding"] == "gzip, deflate"
+        wire.run(getattr(client, "close", lambda: None), getattr(client, "aclose", lambda: None))
 
 
 def test_a_redirect_is_an_answer_like_any_other(wire: Wire) -> None:
@@ -344,7 +361,7 @@ def test_a_failing_server_is_named_with_what_it_did_and_whether_trying_again_is_
     assert (caught.value.is_retryable, caught.value.is_resent) == again
     for word in (*words, f"127.0.0.1:{server.port}"):
         assert word in str(caught.value)
-    assert isinstance(caught.value.__cause__, httpx.HTTPError)
+    assert isinstance(caught.value.__cause__, (httpx.HTTPError, EncodingError))
     assert caught.value.__context__ is None
 
 

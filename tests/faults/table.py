@@ -6,13 +6,16 @@ about a stream streams on the wire under the ways that give a whole answer, too.
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from modelstudio_core import errors
 from tests.faults.dialects import DIALECTS, PARTIAL, PIECES, TEXT, Dialect, written
 from tests.faults.steps import (
+    EVENT_STREAM,
     HTML,
     JSON,
     KEY,
@@ -605,6 +608,12 @@ def _deep(dialect: Dialect) -> bytes:
     return dialect.event(b'{"choices": ' + b"[" * 200_000 + b"]" * 200_000 + b"}")
 
 
+@cache
+def _swollen(dialect: Dialect) -> bytes:
+    """What has come when a fault strikes and 64 MB of one line, packed twice."""
+    return gzip.compress(gzip.compress(begun(dialect) + b"data: " + b" " * 64 * 1024 * 1024))
+
+
 def _long(size: int) -> Any:
     """A stream in which one event is this long."""
 
@@ -735,6 +744,33 @@ ANSWERS = (
         wire="stream",
     ),
     Fault(
+        "packed twice, a line of 64 MB",
+        streamed(_swollen, headers={**EVENT_STREAM, "Content-Encoding": "gzip, gzip"}),
+        error=errors.ProtocolError,
+        said="max_event_bytes",
+        partial=PARTIAL,
+        settings=SMALL,
+        wire="stream",
+    ),
+    Fault(
+        "packed twice, a whole answer of 64 MB",
+        (replied(200, _swollen, {**JSON, "Content-Encoding": "gzip, gzip"}),),
+        error=errors.ProtocolError,
+        settings=SMALL,
+    ),
+    Fault(
+        "packed twice, an error of 64 MB",
+        (replied(400, _swollen, {**JSON, "Content-Encoding": "gzip, gzip"}),),
+        error=errors.BadRequestError,
+        status=400,
+    ),
+    Fault(
+        "packed as was not asked for",
+        (replied(200, b"\x0b\x02\x80", {**JSON, "Content-Encoding": "br"}),),
+        error=errors.ProtocolError,
+        said="'br' was not asked for",
+    ),
+    Fault(
         "gzip cut off",
         (
             head(200, {**JSON, "Content-Type": "text/event-stream", "Content-Encoding": "gzip"}),
@@ -829,6 +865,7 @@ ODD = (
     _right("blank lines first", b"\n\n\n\n", lambda it: it.stream()),
     _right("gzip", zipped, headers=_GZIP),
     _right("gzip, torn", zipped, headers=_GZIP, step=3),
+    _right("gzip of two members", lambda it: gzip.compress(begun(it)) + gzip.compress(rest(it)), headers=_GZIP),
     _right("finish and usage twice", _doubled),
     _right(
         "no usage", lambda it: begun(it) + it.said("", " ", "because 光 scatters.") + it.last(usage=False) + it.done

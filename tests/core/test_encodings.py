@@ -1,0 +1,83 @@
+"""Bodies that are encoded: the same text however torn, and never more at once than a piece."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from modelstudio_core.encodings import EncodingError, Unpacked
+
+TEXT = bytes(range(256)) * 4096  # 1 MB, four pieces
+BARE = zlib.compressobj(wbits=-15)
+BARE_TEXT = BARE.compress(TEXT) + BARE.flush()
+
+
+def pieces(encoding: str, data: bytes, step: int = 0) -> Iterator[bytes]:
+    """What a body unpacks to, read in steps of so many bytes."""
+    unpacked = Unpacked(encoding)
+    step = step or len(data)
+    for at in range(0, len(data), step):
+        unpacked.give(data[at : at + step])
+        while (piece := unpacked.next_piece()) is not None:
+            yield piece
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 7])
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("identity", TEXT),
+        ("", TEXT),
+        ("gzip", gzip.compress(TEXT)),
+        ("X-GZip", gzip.compress(TEXT)),
+        ("gzip", gzip.compress(TEXT[:1000]) + gzip.compress(b"") + gzip.compress(TEXT[1000:])),
+        ("gzip", gzip.compress(TEXT) + b"\0" * 20),
+        ("deflate", zlib.compress(TEXT)),
+        ("deflate", BARE_TEXT),
+        ("deflate, gzip", gzip.compress(zlib.compress(TEXT))),
+        ("gzip, identity, gzip", gzip.compress(gzip.compress(TEXT))),
+    ],
+    ids=str,
+)
+def test_a_body_unpacks_to_what_was_packed_however_it_is_torn(encoding: str, data: bytes, step: int) -> None:
+    assert b"".join(pieces(encoding, data, step)) == TEXT
+
+
+def test_what_came_is_handed_on_though_the_body_is_cut() -> None:
+    packer = zlib.compressobj(wbits=31)
+    data = packer.compress(b"begun") + packer.flush(zlib.Z_SYNC_FLUSH)
+    assert b"".join(pieces("gzip", data, 1)) == b"begun"
+
+
+def bomb(layers: int, size: int = 64 * 1024 * 1024) -> bytes:
+    """A body that unpacks to 64 MB, of which no layer is more than a few kilobytes."""
+    data = b" " * size
+    for _ in range(layers):
+        data = gzip.compress(data)
+    return data
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("encode", [lambda data: data, lambda data: data + data])
+def test_no_more_is_unpacked_than_a_piece_that_is_asked_for(layers: int, encode: Callable[[bytes], bytes]) -> None:
+    found = pieces(", ".join(["gzip"] * layers), encode(bomb(layers)))
+    tracemalloc.start()
+    try:
+        assert all(0 < len(next(found)) <= 256 * 1024 for _ in range(20))
+        assert tracemalloc.get_traced_memory()[1] < 2 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("gzip", "'gzip'"), ("deflate", "'deflate'"), ("br", "'br' was not asked for"), ("zstd", "'zstd'"),
+     ("gzip, br", "'br'"), (", ".join(["gzip"] * 5), "5 codings")],
+)  # fmt: skip
+def test_what_is_not_encoded_so_or_was_not_asked_for_is_refused_by_name(encoding: str, said: str) -> None:
+    with pytest.raises(EncodingError, match=said):
+        list(pieces(encoding, b"\xff\xffno such thing"))
