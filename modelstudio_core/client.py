@@ -25,6 +25,7 @@ from modelstudio_core.errors import (
     ModelStudioError,
     NotFoundError,
     PermissionDeniedError,
+    ProtocolError,
     QuotaError,
     RateLimitError,
     ServerError,
@@ -35,7 +36,7 @@ from modelstudio_core.thinking import Plan, asks_for_stream, plan
 from modelstudio_core.transport import AsyncResponse, Response, Transport
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseDelta, ResponseHead, SecretHeaders
 from modelstudio_core.wire import embeddings
-from modelstudio_core.wire.codec import Codec
+from modelstudio_core.wire.codec import Codec, shown
 from modelstudio_core.wire.dashscope import MULTIMODAL, TEXT, DashScopeCodec, endpoint_of
 from modelstudio_core.wire.embeddings import Vector
 from modelstudio_core.wire.failures import request_id_of
@@ -56,6 +57,9 @@ _ADVICE: dict[type[ModelStudioError], str] = {
 _WRONG_ENDPOINT = "url error, please check url"  # vendor's error-code page
 _BEGINS_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _BEGINS_WHOLE = (b"{", b"[", b"<")
+_TELLS = _BEGINS_EVENTS + _BEGINS_WHOLE
+_BOM = b"\xef\xbb\xbf"
+_MOST_BEFORE = 4096  # bytes of blanks, or of a line, that are looked at for what they begin
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
 
 
@@ -75,11 +79,13 @@ class Open:
 class Read:
     """Hand `deltas` on, then read; the answer is the next bytes, or None at the end of the body.
 
-    `settling`: the answer itself is whole, and what may follow is not waited for as long.
+    `settling`: the answer itself is whole, and what may follow is not waited for as long; `news`: the last read brought
+    more than signs of life.
     """
 
     deltas: list[Delta]
     settling: bool = False
+    news: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +221,7 @@ class Client:
                     raise step.error
                 try:
                     if isinstance(step, Read) and response is not None:
-                        answer = response.settle() if step.settling else next(response, None)
+                        answer = response.settle(step.news) if step.settling else next(response, None)
                     elif isinstance(step, Open):
                         response = self.transport.open(step.url, step.headers, step.body)
                         answer = response.head
@@ -244,7 +250,7 @@ class Client:
                     raise step.error
                 try:
                     if isinstance(step, Read) and response is not None:
-                        answer = await (response.asettle() if step.settling else response.__anext__())
+                        answer = await (response.asettle(step.news) if step.settling else response.__anext__())
                     elif isinstance(step, Open):
                         response = await self.transport.aopen(step.url, step.headers, step.body)
                         answer = response.head
@@ -355,16 +361,18 @@ class Client:
         # what comes decides how it is read: a gateway may answer a stream whole, a whole request by a stream, and
         # call either by the other's name
         streamed = _is_stream(head, planned.stream)
-        data: bytes | None = (yield Read([])) if streamed else (yield ReadAll(self.config.max_event_bytes))
-        begins = (data or b"").lstrip()
+        data: bytes | None = (
+            (yield from _until_it_tells()) if streamed else (yield ReadAll(self.config.max_event_bytes))
+        )
+        begins = _beginning(data or b"")
         if begins.startswith(_BEGINS_WHOLE) if streamed else not begins.startswith(_BEGINS_EVENTS):
-            rest: bytes = (yield ReadAll(self.config.max_event_bytes)) if streamed else b""
+            rest: bytes = (yield ReadAll(limit)) if streamed else b""
             deltas = codec.decode(request, head, (data or b"") + rest)
             arrived.deltas += deltas
             if hand_on:
                 yield Hand(deltas)
             return
-        decoder = codec.stream(request, head, max_event_bytes=self.config.max_event_bytes)
+        decoder = codec.stream(request, head, max_event_bytes=limit)
         seen = arrived.deltas
         read = Read([])  # one for all reads, of which there are thousands
         while True:
@@ -375,6 +383,7 @@ class Client:
             if hand_on:
                 read.deltas = deltas
             read.settling = decoder.whole
+            read.news = bool(deltas)
             try:
                 data = yield read
             except ModelStudioError:  # the connection was lost: what was used up to then is known
@@ -385,6 +394,8 @@ class Client:
         if hand_on:
             yield Hand(deltas)
         if decoder.failure is not None:
+            if not seen and begins and not begins.startswith(_BEGINS_EVENTS):
+                raise ProtocolError(f"the service sent no answer but {shown(begins)}")
             raise decoder.failure
         yield Finish()
 
@@ -453,6 +464,26 @@ def _sentence(text: str) -> str:
     """What the service said, ended, so that more may follow."""
     text = text.rstrip()
     return text if text.endswith((".", "!", "?", ":", "。", "！", "？")) else f"{text}."
+
+
+def _until_it_tells() -> Generator[Step, Any, bytes | None]:
+    """Reads on until the first bytes tell what they begin. No event is kept back: none ends before a line does."""
+    data: bytes | None = yield Read([])
+    while data is not None:
+        begins = _beginning(data)
+        if begins.startswith(_TELLS) or any(end in begins for end in b"\r\n") or len(data) > _MOST_BEFORE:
+            break
+        more: bytes | None = yield Read([])
+        if more is None:
+            break
+        data += more
+    return data
+
+
+def _beginning(data: bytes) -> bytes:
+    """`data` without the blanks and the byte order mark that it begins with; nothing where it is no more than these."""
+    begins = data.lstrip()
+    return b"" if _BOM.startswith(begins) else begins.removeprefix(_BOM).lstrip()
 
 
 def _is_stream(head: ResponseHead, asked: bool) -> bool:

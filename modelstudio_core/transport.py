@@ -36,7 +36,8 @@ _log = logging.getLogger("modelstudio_core")
 # What may follow the protocol's own end of a stream. Most servers send the end of the body with it or just after.
 DRAIN_BYTES = 64 * 1024
 DRAIN_SECONDS = 0.1
-# What may follow the end of the answer itself: usage, `[DONE]`, the end of the body. Who is slower has said all.
+# Seconds without anything new after the end of the answer itself, which usage, `[DONE]` or the end of the body may
+# follow. Who is slower has said all.
 SETTLE_SECONDS = 5.0
 
 # What httpx sends by itself; `httpx.Request` alone would not.
@@ -256,10 +257,11 @@ class Response:
             return chunk
         raise failed
 
-    def settle(self) -> bytes | None:
+    def settle(self, anew: bool = False) -> bytes | None:
         """The next bytes where the answer itself is whole; None at the end of the body, or where none of them have come
-        `SETTLE_SECONDS` after this was first asked, or for as long as `timeout` allows."""
-        self._settled_by = self._settled_by or time.monotonic() + SETTLE_SECONDS
+        `SETTLE_SECONDS` after this was first asked, or asked `anew`, or for as long as `timeout` allows."""
+        if anew or self._settled_by is None:
+            self._settled_by = time.monotonic() + SETTLE_SECONDS
         network = _own_connection(self._response)
         if network is None:
             return next(self, None)
@@ -344,11 +346,12 @@ class AsyncResponse:
             failed = _was_closed() if left else _failure(error, self._url, self._limits, begun=True)
         raise failed
 
-    async def asettle(self) -> bytes | None:
+    async def asettle(self, anew: bool = False) -> bytes | None:
         """The async twin of `Response.settle`."""
         import anyio
 
-        self._settled_by = self._settled_by or time.monotonic() + SETTLE_SECONDS
+        if anew or self._settled_by is None:
+            self._settled_by = time.monotonic() + SETTLE_SECONDS
         with contextlib.suppress(APITimeoutError, TimeoutError), anyio.fail_after(self._settled_by - time.monotonic()):
             return await anext(self, None)
         return None

@@ -163,12 +163,12 @@ class FakeResponse:
             raise copy.copy(data)
         return data
 
-    def settle(self) -> bytes | None:
-        self.log.append("settle")
+    def settle(self, anew: bool = False) -> bytes | None:
+        self.log.append("settle anew" if anew else "settle")
         return next(self, None)
 
-    async def asettle(self) -> bytes | None:
-        self.log.append("settle")
+    async def asettle(self, anew: bool = False) -> bytes | None:
+        self.log.append("settle anew" if anew else "settle")
         return await anext(self, None)
 
     def read(self, limit: int) -> bytes:
@@ -660,10 +660,13 @@ def test_after_done_the_connection_lives_on(way: Way) -> None:
 
 @streaming_ways
 def test_after_the_finish_the_rest_is_not_waited_for_as_long(way: Way) -> None:
-    """From the read on that follows the finish reason, the transport is told that the answer itself is whole."""
-    transport = FakeTransport(Reply(200, SSE, (A, STOP, USED)))
+    """From the read on that follows the finish reason, the transport is told that the answer itself is whole, and after
+    each read whether it brought anything but signs of life."""
+    transport = FakeTransport(Reply(200, SSE, (A, STOP, b": ping\n\n", A, USED)))
     answer, _ = run(way, transport)
-    assert transport.log == ["open", "read", "read", "settle", "read", "settle", "read", "finish", "close"]
+    settled = [step for step in transport.log if "settle" in step]
+    assert settled == ["settle anew", "settle", "settle anew", "settle"]
+    assert transport.log[-2:] == ["finish", "close"]
     assert answer is not None
     assert answer.usage is not None
 

@@ -93,8 +93,9 @@ class Answer:
         while not (self.next() or b"[DONE]").endswith(b"[DONE]\n\n"):
             pass
 
-    def settle(self) -> bytes | None:
-        return cast("bytes | None", self.wire.run(lambda: self.response.settle(), lambda: self.response.asettle()))
+    def settle(self, anew: bool = False) -> bytes | None:
+        ways = (lambda: self.response.settle(anew), lambda: self.response.asettle(anew))
+        return cast("bytes | None", self.wire.run(*ways))
 
     def read(self, limit: int = 1_000_000) -> bytes:
         return bytes(self.wire.run(lambda: self.response.read(limit), lambda: self.response.aread(limit)))
@@ -585,6 +586,26 @@ def test_a_body_dripping_after_the_finish_is_given_up_at_one_deadline(
         assert pieces
         assert set(pieces) == {b": heartbeat\n\n"}
         assert gone.wait(1)
+
+
+def test_what_still_comes_after_the_finish_is_read_however_long_it_takes(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that said its finish reason too early is cut off only when it has nothing more to say."""
+    monkeypatch.setattr(transport_module, "SETTLE_SECONDS", 0.3)
+
+    def talking(exchange: Exchange) -> None:
+        exchange.send_head()
+        for number in range(12):
+            exchange.send_chunk(b"%d" % number)
+            exchange.wait(0.1)
+        exchange.client_gone(5)
+        exchange.close()
+
+    with Loopback(talking) as server:
+        answer = wire.open(server.url)
+        pieces = list(iter(lambda: answer.settle(anew=True), None))
+        assert pieces == [b"%d" % number for number in range(12)]
 
 
 def test_a_body_that_ends_after_the_finish_is_read_to_its_end(wire: Wire) -> None:

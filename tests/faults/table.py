@@ -669,6 +669,25 @@ ANSWERS = (
     ),
     Fault("a page", (replied(200, PAGE, HTML),), error=errors.ProtocolError, said="<html>", known=False, pooled=True),
     Fault("a page in place of events", streamed(PAGE), error=errors.ProtocolError, pooled=True, wire="stream"),
+    *(
+        Fault(
+            f"a sentence in place of events, {step or 'all'} bytes at a time",
+            streamed(b"upstream connect error", step=step),
+            error=errors.ProtocolError,
+            said="'upstream connect error'",
+            pooled=True,
+            wire="stream",
+        )
+        for step in (0, 3)
+    ),
+    Fault(
+        "an error in place of events, after blanks",
+        streamed(b"\n", b" \r\n", lambda it: written(it.error("invalid_parameter_error", "No."))),
+        error=errors.BadRequestError,
+        said="No.",
+        pooled=True,
+        wire="stream",
+    ),
     Fault("no choices", (replied(200, b'{"object": "x"}'),), error=errors.ProtocolError, pooled=True),
     Fault("a list", (replied(200, b"[1, 2]"),), error=errors.ProtocolError, pooled=True),
     Fault(
@@ -874,6 +893,12 @@ ODD = (
     _right("more after the end", lambda it: it.stream() + it.said("no"), only=("openai",)),
     _right("no label", lambda it: it.stream(), headers={"x-request-id": JSON["x-request-id"]}),
     _right("labelled as JSON", lambda it: it.stream(), headers=JSON),
+    _right("labelled as JSON, with a byte order mark", lambda it: b"\xef\xbb\xbf" + it.stream(), headers=JSON),
+    _right("whole in place of events, after blanks", b"\n", lambda it: b"\r\n" + written(it.whole(TEXT))),
+    _right(
+        "whole in place of events, a byte order mark first", b"\xef", lambda it: b"\xbb\xbf" + written(it.whole(TEXT))
+    ),
+    _right("a field that nobody knows, first", lambda it: b"server: x\n\n" + it.stream(), step=3),
     Fault(
         "whole, labelled as events",
         (replied(200, lambda it: written(it.whole(TEXT)), {**JSON, "Content-Type": "text/event-stream"}),),
