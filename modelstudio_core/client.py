@@ -361,9 +361,8 @@ class Client:
         # what comes decides how it is read: a gateway may answer a stream whole, a whole request by a stream, and
         # call either by the other's name
         streamed = _is_stream(head, planned.stream)
-        data: bytes | None = (
-            (yield from _until_it_tells()) if streamed else (yield ReadAll(self.config.max_event_bytes))
-        )
+        limit = self.config.max_event_bytes
+        data: bytes | None = (yield from _until_it_tells()) if streamed else (yield ReadAll(limit))
         begins = _beginning(data or b"")
         if begins.startswith(_BEGINS_WHOLE) if streamed else not begins.startswith(_BEGINS_EVENTS):
             rest: bytes = (yield ReadAll(limit)) if streamed else b""

@@ -5,7 +5,7 @@ The rules, with their evidence in recorded traffic of the service and of servers
 - the finish may be sent twice: said again only where it differs;
 - a tool call's id and name come once, later as "" or null, or again: "" and null are absence;
 - a tool fragment belongs to the call of its `index`; a missing or negative one (Z.ai sends -1) is given by order; a
-  known id with no name continues its call, whatever the index;
+  known id with no name continues its call, whatever the index; another name without a known id is another call;
 - a choice that was not asked for is not handed on;
 - what the service adds of its own (sources of a search) may be said once, or on every event, and be empty later: what
   is not empty is handed on when it comes and when it changes;
@@ -45,6 +45,10 @@ class _Call:
         self.id: str | None = None
         self.name: str | None = None
 
+    def may_be(self, id: str | None, name: str | None) -> bool:
+        """Whether a fragment of this name may be of this call: one of another name is only where the id says so."""
+        return not name or self.name in (None, name) or (id is not None and id == self.id)
+
 
 class _Choice:
     __slots__ = ("by_id", "by_index", "calls", "finish", "next_index", "seen")
@@ -62,7 +66,7 @@ class _Choice:
         known = self.by_id.get(id) if id else None
         if isinstance(index, int) and index >= 0:
             call = self.by_index.get(index)
-            if call is not None and (not id or call.id in (None, id)):
+            if call is not None and (not id or call.id in (None, id)) and call.may_be(id, name):
                 return call
             if known is not None and (call is not None or not name):
                 return known

@@ -487,6 +487,42 @@ TOOLS = [
         AT_ONCE,
         PAIR_WHOLE,
     ),
+    *(
+        Answer(
+            f"index 0 for every call, names differ, ids {ids!r}",
+            two_calls(
+                tool("", index=0, id=ids, name="f"),
+                *(tool(a, index=0) for a in ('{"q": ', '"x"}')),
+                tool("", index=0, id=ids, name="g"),
+                tool("{}", index=0),
+            ),
+            [
+                ToolCallDelta(0, None, "f"),
+                *ARGUMENTS,
+                ToolCallDelta(1, None, "g"),
+                ToolCallDelta(1, arguments="{}"),
+                CALL_END,
+            ],
+        )
+        for ids in (None, "")
+    ),
+    Answer(
+        "index 0 for two calls of one event, names differ, no ids",
+        two_calls(
+            chunk({"tool_calls": [{"index": 0, "function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]})
+        ),
+        [ToolCallDelta(0, None, "f", "{}"), ToolCallDelta(1, None, "g", "{}"), CALL_END],
+    ),
+    Answer(
+        "index 0 for a name, then for another with an id",
+        two_calls(tool("{}", index=0, name="f"), tool("{}", index=0, id="call_2", name="g"), tool("", index=0)),
+        [ToolCallDelta(0, None, "f", "{}"), ToolCallDelta(1, "call_2", "g", "{}"), CALL_END],
+    ),
+    Answer(
+        "one id, another name later: the same call",
+        [FIRST, tool('{"q": "x"}', index=0, id="call_1", name="g"), CALLED],
+        [CALL, ToolCallDelta(0, arguments='{"q": "x"}'), CALL_END],
+    ),
     Answer(
         "index 0 for every call, then back by the id",
         two_calls(
