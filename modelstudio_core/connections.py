@@ -303,7 +303,7 @@ class AsyncConnectionStack(httpx.AsyncBaseTransport):
         self._idle: _IdleConnections[httpx.AsyncHTTPTransport] = _IdleConnections()
         self._busy: set[httpx.AsyncHTTPTransport] = set()
         self._places = anyio.Semaphore(MAX_CONNECTIONS)
-        self._loop: ReferenceType[Any] = ref(_running())
+        self._loop: ReferenceType[Any] = ref(running_loop())
         self._keeper: AsyncGenerator[None, None] | None = None
         self._strays: set[asyncio.Task[None]] = set()
 
@@ -481,7 +481,7 @@ def leave(user: object) -> None:
 
 async def ashared(user: object) -> AsyncConnectionStack:
     """The stack of the running event loop, with `user` among those it stays open for."""
-    loop = _running()
+    loop = running_loop()
     stack = _by_loop.get(loop)
     if stack is None or stack.closed:
         _forget_dead_loops()
@@ -496,14 +496,14 @@ async def ashared(user: object) -> AsyncConnectionStack:
 
 async def aleave(user: object) -> None:
     """`user` needs the connections of the running event loop no more."""
-    stack = _by_loop.get(_running())
+    stack = _by_loop.get(running_loop())
     if stack is not None:
         stack.users.discard(user)
         if not stack.users:
             await stack.aclose()
 
 
-def _running() -> Any:
+def running_loop() -> Any:
     """What identifies the running event loop, of asyncio or trio."""
     try:
         return asyncio.get_running_loop()

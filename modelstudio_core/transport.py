@@ -321,6 +321,7 @@ class AsyncResponse:
         self._url = url
         self._limits = limits
         self._process = os.getpid()
+        self._loop = connections.running_loop()
         self._ended = False
         self._left = False
         self._closed = False
@@ -341,9 +342,12 @@ class AsyncResponse:
             self._ended = isinstance(error, StopAsyncIteration)
             left = self._left
             await self.aclose()
-            if not isinstance(error, _FAILURES):
+            if isinstance(error, RuntimeError) and connections.running_loop() is not self._loop:
+                failed = _is_elsewhere()
+            elif not isinstance(error, _FAILURES):
                 raise
-            failed = _was_closed() if left else _failure(error, self._url, self._limits, begun=True)
+            else:
+                failed = _was_closed() if left else _failure(error, self._url, self._limits, begun=True)
         raise failed
 
     async def asettle(self, anew: bool = False) -> bytes | None:
@@ -554,6 +558,10 @@ def _through(url: str) -> str:
 
 def _too_long(url: str, limit: int) -> ProtocolError:
     return ProtocolError(f"the answer of {_place(url)} is longer than {limit} bytes, the most that is read of it")
+
+
+def _is_elsewhere() -> ModelStudioError:
+    return ConfigurationError("the stream was begun in another event loop: read it to its end in the one that began it")
 
 
 def _was_closed() -> APIConnectionError:

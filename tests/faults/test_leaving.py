@@ -19,6 +19,7 @@ from llama_index.core.agent.workflow import FunctionAgent
 
 from langchain_modelstudio import ChatModelStudio
 from llama_index_modelstudio import ModelStudio
+from modelstudio_core.errors import ConfigurationError
 from tests.faults.dialects import DIALECTS, Dialect
 from tests.faults.steps import EVENT_STREAM
 from tests.faults.ways import PROMPT, QUESTION
@@ -233,6 +234,29 @@ async def test_a_whole_answer_that_is_cancelled(streaming: bool, adapter: str, d
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await agone(server)
+
+
+@every_protocol
+@ADAPTERS
+def test_a_stream_taken_up_in_another_event_loop(adapter: str, dialect: Dialect) -> None:
+    """An error that says so, and the connection goes."""
+
+    async def begin(llm: Any) -> Any:
+        stream = await ASYNC[adapter](llm)
+        await anext(stream)
+        return stream
+
+    with Loopback(mute(dialect)) as server:
+        begun, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+        stream = begun.run_until_complete(begin(model(MAKERS[adapter], server, dialect)))
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            other.run_until_complete(asyncio.wait_for(anext(stream), 5))
+        assert gone(server)
+        for loop in (other, begun):
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+        del stream
+        gc.collect()
 
 
 # ---------------------------------------------------------------- agents
