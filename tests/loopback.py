@@ -157,6 +157,7 @@ class Loopback:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
+        self._acceptor: threading.Thread | None = None
         self._errors: list[Exception] = []
         self.requests: list[Received] = []
         self.connections = 0
@@ -182,7 +183,7 @@ class Loopback:
         return True
 
     def __enter__(self) -> Loopback:
-        self._start(self._accept)
+        self._acceptor = self._start(self._accept)
         return self
 
     def __exit__(
@@ -198,6 +199,8 @@ class Loopback:
         deadline = time.monotonic() + 1
         with contextlib.suppress(OSError):  # wakes accept(), where the system does
             self._listener.shutdown(socket.SHUT_RDWR)
+        if self._acceptor is not None:  # first: it may be about to serve one more
+            self._acceptor.join(1)
         self._listener.close()
         with self._lock:
             connections = list(self._open)
@@ -208,12 +211,13 @@ class Loopback:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _start(self, target: Callable[..., None], *args: Any) -> None:
+    def _start(self, target: Callable[..., None], *args: Any) -> threading.Thread:
         thread = threading.Thread(target=target, args=args, daemon=True)
         with self._lock:
             self._threads = [known for known in self._threads if known.is_alive() or known.ident is None]
             self._threads.append(thread)
         thread.start()
+        return thread
 
     def _accept(self) -> None:
         while not self.stopping.is_set():
