@@ -105,7 +105,7 @@ def chart(measured: list[Result], path: Path) -> None:
         panel.minorticks_off()
         panel.set_yticks([-index - 0.4 for index in range(len(rows))], labels=[ROWS[row].title for row in rows])
         panel.set_title(f"{SIDES[result['side']]}, {PROTOCOLS[result['protocol']]}")
-        panel.legend(loc="lower right", frameon=False)
+        panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=len(names), frameon=False)
         panel.spines[["top", "right"]].set_visible(False)
     figure.suptitle("CPU time as multiples of the floor (httpx, one JSON parse, one chunk object): less is better")
     figure.tight_layout()
