@@ -31,6 +31,7 @@ from modelstudio_core.errors import (
     ServerError,
 )
 from modelstudio_core.models import ModelInfo, similar_model
+from modelstudio_core.redaction import Cleaner
 from modelstudio_core.retry import retry_delay
 from modelstudio_core.thinking import Plan, asks_for_stream, plan
 from modelstudio_core.transport import AsyncResponse, Response, Transport
@@ -326,7 +327,7 @@ class Client:
             arrived = _Arrived()
             try:
                 yield from attempt_once(arrived)
-                logger.debug("answered by %s, request id %s", self.config.where, arrived.request_id)
+                logger.debug("answered by %s, request id %s", self.config.where, self._without_key(arrived.request_id))
                 return
             except ModelStudioError as error:
                 self._explain(error, arrived, request)
@@ -428,6 +429,11 @@ class Client:
         if self.config.api_key is not None:
             headers["authorization"] = f"Bearer {self.config.api_key.get_secret_value()}"
         return headers
+
+    def _without_key(self, text: str | None) -> str | None:
+        """What a server said, for a log."""
+        key = self.config.api_key
+        return text if key is None or text is None else Cleaner(key.get_secret_value())(text)
 
     def _about_the_key(self) -> str:
         if self.config.api_key is None:

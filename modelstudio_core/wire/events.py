@@ -143,6 +143,9 @@ class EventStreamDecoder:
 
     def _end(self) -> None:
         self.ended = True
-        self.failure = self._writer.end()
-        if self._foreign and isinstance(self.failure, StreamTruncatedError):
-            self.failure = ProtocolError(self._foreign)
+        self.failure = failure = self._writer.end()
+        if self._foreign and isinstance(failure, StreamTruncatedError):
+            if self._writer.answered:
+                self.failure = StreamTruncatedError(f"{failure.message}. Before, {self._foreign}")
+            else:
+                self.failure = ProtocolError(self._foreign)

@@ -895,7 +895,9 @@ FAILURES = [
         "req-9",
     ),
     Failure("not JSON", BEGUN + b"data:<html>\n\n", ProtocolError, SAID, "not JSON"),
-    Failure("neither output nor usage nor error", BEGUN + frame({"request_id": "r"}), ProtocolError, SAID, "neither"),
+    Failure(
+        "neither output nor usage nor error", BEGUN + frame({"request_id": "r"}), StreamTruncatedError, SAID, "neither"
+    ),
     Failure("output that is no object", BEGUN + frame(value("A")), ProtocolError, SAID, "output"),
     Failure("choices that are no list", BEGUN + frame(value({"choices": {}})), ProtocolError, SAID, "choices"),
     Failure("a choice that is no object", BEGUN + frame(value({"choices": ["A"]})), ProtocolError, SAID, "choice"),

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from modelstudio_core import errors
+from modelstudio_core import errors, redaction
 from modelstudio_core.errors import (
     APIConnectionError,
     APIStatusError,
@@ -552,7 +552,7 @@ def test_redact_deep_down_in_a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     def deep(_: str) -> str:
         raise RecursionError
 
-    monkeypatch.setattr(errors, "_forms_of", deep)
+    monkeypatch.setattr(redaction, "_forms_of", deep)
     error = ServerError(f"It failed: {SECRET}", code="InternalError")
     error.redact(SECRET)
     assert (error.message, error.code) == ("[redacted]", "InternalError")

@@ -804,7 +804,7 @@ ANSWERS = (
     Fault(
         "a foreign event, then the end",
         streamed(begun, event_of(b'{"detail": "boom"}')),
-        error=errors.ProtocolError,
+        error=errors.StreamTruncatedError,
         said="boom",
         partial=PARTIAL,
         pooled=True,
@@ -825,6 +825,8 @@ ANSWERS = (
         partial=PARTIAL,
         settings=QUICK,
         wire="stream",
+    ),
+    Fault(
         "a log probability without its token",
         streamed(begun, lambda it: it.event(written(_without_token(it.chunk())))),
         error=errors.ProtocolError,

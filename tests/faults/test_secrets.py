@@ -31,8 +31,8 @@ from rich.traceback import Traceback
 from langchain_modelstudio import ChatModelStudio
 from llama_index_modelstudio import ModelStudio
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
-from tests.faults.dialects import DIALECTS, REQUEST_ID, TEXT, Dialect
-from tests.faults.steps import KEY, error_event, good, pause, replied, reset, streamed
+from tests.faults.dialects import DIALECTS, REQUEST_ID, TEXT, Dialect, written
+from tests.faults.steps import JSON, KEY, error_event, good, pause, replied, reset, streamed
 from tests.faults.steps import begun as begun_bytes
 from tests.faults.ways import PROMPT, WAYS, Way
 from tests.loopback import Exchange, Loopback
@@ -340,6 +340,19 @@ async def test_logs_tell_of_a_call_without_the_key_and_without_a_word_of_it(
     assert "scatters" not in told
     ours = [record.getMessage() for record in caplog.records if record.name == "modelstudio_core"]
     assert any(REQUEST_ID in line for line in ours)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+async def test_our_log_shows_no_request_id_that_is_the_key(way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """A right answer whose header repeats the key. (httpcore's own log at DEBUG shows response headers.)"""
+    caplog.set_level(logging.DEBUG, "modelstudio_core")
+    dialect = DIALECTS["openai"]
+    answer = replied(200, written(dialect.whole(TEXT)), {**JSON, "x-request-id": f"Bearer {KEY}"})
+    with Loopback(lambda exchange: answer(exchange, dialect)) as server:
+        assert (await way(way.make(model="qwen-plus", base_url=server.url, api_key=KEY))).text == TEXT
+    ours = [record.getMessage() for record in caplog.records if record.name == "modelstudio_core"]
+    assert any("request id Bearer [redacted]" in line for line in ours)
+    shows_no_secret("".join(ours))
 
 
 # ---------------------------------------------------------------- where the key goes
