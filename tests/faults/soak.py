@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import gzip
 import os
 import random
 import re
@@ -54,6 +55,8 @@ FAULTS = (
     Fault("slow", None, 10),
     Fault("left", None, 15),
     Fault("once", None, 5),
+    Fault("zipped", None, 5),
+    Fault("behind", None, 5),  # another answer in the same write
     Fault("reset", errors.APIConnectionError, 5),
     Fault("cut", errors.StreamTruncatedError, 5),
     Fault("stall", errors.APITimeoutError, 2),
@@ -113,10 +116,10 @@ class Server:
                          % (status, REQUEST_ID.encode(), len(data), data))  # fmt: skip
             await writer.drain()
             return True
-        if not streams:
-            data = written(dialect.whole(answer(number)))
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-                         % (len(data), data))  # fmt: skip
+        if not streams or fault in ("zipped", "behind"):
+            data = dialect.stream(*pieces(number)) if streams else written(dialect.whole(answer(number)))
+            more = _whole(dialect.stream("It is someone else's."), "event-stream") if fault == "behind" else b""
+            writer.write(_whole(data, "event-stream" if streams else "json", zipped=fault == "zipped") + more)
             await writer.drain()
             return True
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-request-id: %b\r\n"
@@ -145,6 +148,14 @@ class Server:
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True
+
+
+def _whole(data: bytes, kind: str, *, zipped: bool = False) -> bytes:
+    """A response of known length."""
+    encoding = b"content-encoding: gzip\r\n" if zipped else b""
+    data = gzip.compress(data) if zipped else data
+    return b"HTTP/1.1 200 OK\r\nx-request-id: %b\r\n%bcontent-type: text/%b\r\ncontent-length: %d\r\n\r\n%b" % (
+        REQUEST_ID.encode(), encoding, kind.encode(), len(data), data)  # fmt: skip
 
 
 def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
