@@ -193,7 +193,7 @@ class Tally:
             right = isinstance(error, fault.error) and whole.startswith(said)
             partial = getattr(error, "partial", None)
             if right and partial is not None:
-                right = whole.startswith(partial.choices[0].text)
+                right = all(whole.startswith(choice.text) for choice in partial.choices)
         if not right:
             self.wrong.append(f"{fault.name} {number}: {said!r} {error!r}")
 
