@@ -367,6 +367,9 @@ class Client:
         begins = _beginning(data or b"")
         if begins.startswith(_BEGINS_WHOLE) if streamed else not begins.startswith(_BEGINS_EVENTS):
             rest: bytes = (yield ReadAll(limit)) if streamed else b""
+            if begins.startswith(b"<"):
+                said = f"a page came, no answer of the service: {shown(begins)}"
+                raise ProtocolError(f"{said} Asked at {self.config.where}: is base_url= right?")
             deltas = codec.decode(request, head, (data or b"") + rest)
             arrived.deltas += deltas
             if hand_on:

@@ -27,6 +27,8 @@ API_KEY, BASE_URL, REGION, WORKSPACE = (
     "DASHSCOPE_REGION",
     "DASHSCOPE_WORKSPACE",
 )
+NOT_FOUND = "\0"  # stands for a key that a pickle left behind, and that was not found where it woke
+NO_KEY = f"a pickle carries no API key: set {API_KEY} in the environment where it is loaded"
 DEFAULT_REGION = "singapore"
 DEFAULT_TIMEOUT = 300.0
 DEFAULT_MAX_RETRIES = 2
@@ -130,6 +132,8 @@ def resolve(
             "way there is safe"
         )
     retries = DEFAULT_MAX_RETRIES if max_retries is None else max_retries
+    if not isinstance(retries, int):
+        raise ConfigurationError(f"max_retries={retries!r} is no whole number")
     if retries < 0:
         raise ConfigurationError(f"max_retries={retries} is negative: 0 sends one request")
     if max_event_bytes is not None and max_event_bytes <= 0:
@@ -221,8 +225,11 @@ def _headers(given: Mapping[str, str], workspace: str | None, address: str) -> d
 
 def _key(api_key: SecretStr | str | None, environ: Mapping[str, str], address: str) -> SecretStr | None:
     given = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-    key = (given or environ.get(API_KEY) or "").strip()
+    lost = given == NOT_FOUND
+    key = ((not lost and given) or environ.get(API_KEY) or "").strip()
     if not key:
+        if lost:
+            raise ConfigurationError(NO_KEY)
         if is_loopback(address):
             return None
         raise ConfigurationError(f"no API key: give api_key=, or set {API_KEY} in the environment")

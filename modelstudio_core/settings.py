@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
@@ -25,6 +26,7 @@ from modelstudio_core.parameters import (
     unknown_argument,
 )
 from modelstudio_core.sealing import seal, unseal
+from modelstudio_core.timeouts import timeouts
 from modelstudio_core.transport import Transport
 from modelstudio_core.types import ChatRequest, Message
 
@@ -57,7 +59,7 @@ class ConnectionSettings(BaseModel):
     protocol: Literal["openai", "dashscope"] = "openai"
     """The service's protocol: "openai" (compatible) or "dashscope" (native: returns a search's sources)."""
     timeout: float | Any = None
-    """Seconds of silence allowed (default 300) between two reads, or an httpx.Timeout."""
+    """Seconds of silence allowed (default 300) between two reads, or an httpx.Timeout, kept as its four numbers."""
     max_retries: int | None = None
     """How often a call that failed before its first token is made again (default 2; 0 sends one request)."""
     default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
@@ -88,6 +90,17 @@ class ConnectionSettings(BaseModel):
             raise cls.configuration_error(" ".join(unknown_argument(name, cls.model_fields) for name in unknown))
         return values
 
+    @field_validator("timeout", mode="after")
+    @classmethod
+    def _as_numbers(cls, timeout: Any) -> Any:
+        """The limits of an httpx.Timeout, by name: these can be written as JSON and read again."""
+        if not hasattr(timeout, "connect"):
+            return timeout
+        try:
+            return asdict(timeouts(timeout))
+        except ConfigurationError as error:
+            raise error.recast(cls.configuration_error) from None
+
     @field_validator("api_key", mode="after")
     @classmethod
     def _keep_the_key_secret(cls, key: SecretStr | str | None) -> SecretStr | None:
@@ -113,10 +126,13 @@ class ConnectionSettings(BaseModel):
         settings = {name: getattr(self, name) for name in CONNECTION_SETTINGS}
         key = (settings, self.http_client, self.http_async_client)
         if self._client is None or self._client[0] != key:
-            resolved = config.resolve(**settings)
-            transport = Transport(
-                timeout=resolved.timeout, http_client=self.http_client, http_async_client=self.http_async_client
-            )
+            try:
+                resolved = config.resolve(**settings)
+                transport = Transport(
+                    timeout=resolved.timeout, http_client=self.http_client, http_async_client=self.http_async_client
+                )
+            except ConfigurationError as error:
+                raise error.recast(self.configuration_error) from None
             self._client = (key, Client(resolved, transport))
         return self._client[1]
 

@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
-import ssl
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
-from typing import Any, Protocol
+from types import NoneType
+from typing import Any
 
 import httpx
 
 from modelstudio_core import connections
-from modelstudio_core.encodings import ACCEPTED, EncodingError, Unpacked
-from modelstudio_core.errors import (
-    APIConnectionError,
-    APITimeoutError,
-    ConfigurationError,
-    ModelStudioError,
-    ProtocolError,
+from modelstudio_core.encodings import ACCEPTED, Unpacked
+from modelstudio_core.errors import APITimeoutError, ConfigurationError
+from modelstudio_core.timeouts import TimeoutLike, Timeouts, timeouts
+from modelstudio_core.transport_errors import (
+    FAILURES,
+    UnusableClient,
+    failure_of,
+    is_elsewhere,
+    place_of,
+    too_long,
+    was_closed,
 )
 from modelstudio_core.types import ResponseHead
 
@@ -43,57 +46,6 @@ SETTLE_SECONDS = 5.0
 # What httpx sends by itself; `httpx.Request` alone would not.
 _ENCODINGS = {"accept-encoding": ACCEPTED}
 _HEADERS = {"accept": "*/*", **_ENCODINGS, "connection": "keep-alive"}
-
-
-# ---------------------------------------------------------------- time limits
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds to wait for: a connection, the next bytes of the answer, a write, a free place. None waits for ever."""
-
-    connect: float | None = 10.0
-    read: float | None = 300.0
-    write: float | None = 300.0
-    pool: float | None = 300.0
-
-
-class TimeoutLike(Protocol):
-    """What `httpx.Timeout` and `Timeouts` have in common."""
-
-    @property
-    def connect(self) -> float | None: ...
-    @property
-    def read(self) -> float | None: ...
-    @property
-    def write(self) -> float | None: ...
-    @property
-    def pool(self) -> float | None: ...
-
-
-def timeouts(value: float | TimeoutLike | None) -> Timeouts:
-    """The limits that a caller's `timeout=` means.
-
-    A number is the silence allowed in reading, writing and waiting for a place; connecting gets at most 10 s of it.
-    None is the default. Raises ConfigurationError for what is neither a positive number nor like `httpx.Timeout`.
-    """
-    if value is None or isinstance(value, Timeouts):
-        return value or Timeouts()
-    if isinstance(value, (int, float)):
-        seconds = _limit(value)
-        return Timeouts(min(10.0, value), seconds, seconds, seconds)
-    try:
-        return Timeouts(_limit(value.connect), _limit(value.read), _limit(value.write), _limit(value.pool))
-    except AttributeError:
-        raise ConfigurationError(f"timeout= takes seconds or an httpx.Timeout, not {value!r}") from None
-
-
-def _limit(seconds: float | None) -> float | None:
-    if seconds is None:
-        return None
-    if not isinstance(seconds, (int, float)) or not seconds > 0:
-        raise ConfigurationError(f"timeout= takes positive numbers of seconds, not {seconds!r}")
-    return None if math.isinf(seconds) else float(seconds)
 
 
 # ---------------------------------------------------------------- one request
@@ -115,7 +67,9 @@ class Transport:
         http_client: httpx.Client | None = None,
         http_async_client: httpx.AsyncClient | None = None,
     ) -> None:
-        if isinstance(http_client, httpx.AsyncClient) or isinstance(http_async_client, httpx.Client):
+        if not isinstance(http_client, (httpx.Client, NoneType)) or not isinstance(
+            http_async_client, (httpx.AsyncClient, NoneType)
+        ):
             raise ConfigurationError("http_client takes an httpx.Client, http_async_client an httpx.AsyncClient")
         self._limits = timeouts(timeout)
         self._extensions = {"timeout": asdict(self._limits)}
@@ -136,14 +90,15 @@ class Transport:
                 request = self._client.build_request(
                     "POST", url, headers=_ENCODINGS | _normal(headers), content=body, timeout=limits
                 )
-                response = self._client.send(request, stream=True, follow_redirects=False)
+                with _injected("http_client"):
+                    response = self._client.send(request, stream=True, follow_redirects=False)
             else:
                 request = httpx.Request(
                     "POST", _url(url), headers=_HEADERS | _normal(headers), content=body, extensions=self._extensions
                 )
                 response = connections.shared(self).handle_request(request)
-        except _FAILURES as error:
-            failed = _failure(error, url, self._limits, begun=False)
+        except FAILURES as error:
+            failed = failure_of(error, url, self._limits, begun=False)
         else:
             return Response(response, url, self._limits)
         del headers  # a traceback that shows locals would show the key
@@ -157,14 +112,15 @@ class Transport:
                 request = self._async_client.build_request(
                     "POST", url, headers=_ENCODINGS | _normal(headers), content=body, timeout=limits
                 )
-                response = await self._async_client.send(request, stream=True, follow_redirects=False)
+                with _injected("http_async_client"):
+                    response = await self._async_client.send(request, stream=True, follow_redirects=False)
             else:
                 request = httpx.Request(
                     "POST", _url(url), headers=_HEADERS | _normal(headers), content=body, extensions=self._extensions
                 )
                 response = await (await connections.ashared(self)).handle_async_request(request)
-        except _FAILURES as error:
-            failed = _failure(error, url, self._limits, begun=False)
+        except FAILURES as error:
+            failed = failure_of(error, url, self._limits, begun=False)
         else:
             return AsyncResponse(response, url, self._limits)
         del headers
@@ -191,6 +147,15 @@ class Transport:
         """Let go of the shared connections of the running event loop, and of the sync ones."""
         connections.leave(self)
         await connections.aleave(self)
+
+
+@contextlib.contextmanager
+def _injected(name: str) -> Iterator[None]:
+    """httpx says by a RuntimeError that a client was closed, asyncio that its loop was, or is another one."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UnusableClient(f"{name}= cannot be used here, or no more: {error}") from None
 
 
 def _restore(limits: Timeouts, client: httpx.Client | None, async_client: httpx.AsyncClient | None) -> Transport:
@@ -240,7 +205,9 @@ class Response:
 
     def __next__(self) -> bytes:
         if self._left:
-            raise _was_closed()
+            raise was_closed()
+        if self._process != os.getpid():
+            raise is_elsewhere("process")
         self._reading = True
         try:
             chunk = next(self._chunks)
@@ -249,9 +216,9 @@ class Response:
             self._ended = isinstance(error, StopIteration)
             left = self._left
             self.close()
-            if not isinstance(error, _FAILURES):
+            if not isinstance(error, FAILURES):
                 raise
-            failed = _was_closed() if left else _failure(error, self._url, self._limits, begun=True)
+            failed = was_closed() if left else failure_of(error, self._url, self._limits, begun=True)
         else:
             self._reading = False
             return chunk
@@ -280,7 +247,7 @@ class Response:
             size += len(chunk)
             if size > limit:
                 self.close()
-                raise _too_long(self._url, limit)
+                raise too_long(self._url, limit)
         return b"".join(chunks)
 
     def finish(self) -> None:
@@ -303,7 +270,7 @@ class Response:
         """Close at once; the connection goes too if the body is not read to its end. May be repeated. Never raises."""
         if not self._ended and not self._left:
             self._left = True
-            _log.debug("the answer of %s was closed before its end", _place(self._url))
+            _log.debug("the answer of %s was closed before its end", place_of(self._url))
             if self._process == os.getpid():
                 connections.hang_up(_own_connection(self._response))
         if not self._closed and not self._reading:  # a thread that reads is woken by hanging up, and closes
@@ -335,7 +302,9 @@ class AsyncResponse:
 
     async def __anext__(self) -> bytes:
         if self._left:
-            raise _was_closed()
+            raise was_closed()
+        if self._process != os.getpid():
+            raise is_elsewhere("process")
         try:
             return await anext(self._chunks)
         except BaseException as error:
@@ -343,11 +312,11 @@ class AsyncResponse:
             left = self._left
             await self.aclose()
             if isinstance(error, RuntimeError) and connections.running_loop() is not self._loop:
-                failed = _is_elsewhere()
-            elif not isinstance(error, _FAILURES):
+                failed = is_elsewhere("event loop")
+            elif not isinstance(error, FAILURES):
                 raise
             else:
-                failed = _was_closed() if left else _failure(error, self._url, self._limits, begun=True)
+                failed = was_closed() if left else failure_of(error, self._url, self._limits, begun=True)
         raise failed
 
     async def asettle(self, anew: bool = False) -> bytes | None:
@@ -369,7 +338,7 @@ class AsyncResponse:
             size += len(chunk)
             if size > limit:
                 await self.aclose()
-                raise _too_long(self._url, limit)
+                raise too_long(self._url, limit)
         return b"".join(chunks)
 
     async def afinish(self) -> None:
@@ -394,7 +363,7 @@ class AsyncResponse:
         """The async twin of `Response.close`."""
         if not self._ended and not self._left:
             self._left = True
-            _log.debug("the answer of %s was closed before its end", _place(self._url))
+            _log.debug("the answer of %s was closed before its end", place_of(self._url))
             if self._process == os.getpid():
                 connections.hang_up(_own_connection(self._response))
         if not self._closed:
@@ -458,111 +427,3 @@ def _hurried(network: Any, deadline: float) -> Iterator[None]:
         yield
     finally:
         del network.read
-
-
-# ---------------------------------------------------------------- what goes wrong
-
-# UnicodeError: a header or host name that cannot be encoded. ImportError: httpx has no SOCKS support installed.
-_FAILURES = (httpx.HTTPError, httpx.InvalidURL, EncodingError, UnicodeError, ImportError)
-
-
-def _failure(error: Exception, url: str, limits: Timeouts, *, begun: bool) -> ModelStudioError:
-    """This package's error for what httpx raised; `begun` once the head of the answer had come."""
-    place = _place(url)
-    failed: ModelStudioError
-    if isinstance(error, httpx.TimeoutException):
-        failed = _timed_out(error, place + _through(url), limits)
-    elif isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
-        failed = ConfigurationError(f"base_url= is no http:// or https:// URL that can be used: {error}")
-    elif isinstance(error, ImportError):
-        failed = ConfigurationError(f"the proxy of the environment cannot be used: {error}")
-    elif isinstance(error, (httpx.LocalProtocolError, UnicodeError)):
-        # these errors quote the header, which may be the key: they are not shown, nor kept as the cause
-        return ConfigurationError(
-            f"the request cannot be sent to {place}: the API key or another header holds a line end or a letter "
-            "beyond ASCII, or the host name is malformed"
-        )
-    elif isinstance(error, EncodingError):
-        failed = ProtocolError(f"the answer of {place} cannot be unpacked: {error}")
-    else:
-        failed = _not_connected(error, place, _through(url), begun)
-    failed.__cause__ = _bare(error, url)
-    return failed
-
-
-def _timed_out(error: httpx.TimeoutException, place: str, limits: Timeouts) -> APITimeoutError:
-    if isinstance(error, httpx.ConnectTimeout):
-        said, limit = f"no connection to {place} within %s; is it reachable from here?", limits.connect
-    elif isinstance(error, httpx.PoolTimeout):
-        said, limit = "no connection became free within %s; send fewer requests at once", limits.pool
-    elif isinstance(error, httpx.WriteTimeout):
-        said, limit = f"{place} took in no more of the request for %s", limits.write
-    else:
-        said, limit = f"{place} sent nothing for %s", limits.read
-    resent = isinstance(error, (httpx.ConnectTimeout, httpx.PoolTimeout))
-    patience = "its time limit" if limit is None else f"{limit:g} s"
-    return APITimeoutError(f"{said % patience}; timeout= changes the limit", is_resent=resent)
-
-
-def _not_connected(error: Exception, place: str, through: str, begun: bool) -> ModelStudioError:
-    said = str(error) or type(error).__name__
-    kinds = {type(link).__module__.partition(".")[0]: link for link in _chain(error)}
-    if begun:
-        return APIConnectionError(f"{place} broke off in the middle of the answer: {said}", is_resent=False)
-    if isinstance(kinds.get("ssl"), ssl.SSLCertVerificationError):
-        return APIConnectionError(
-            f"the certificate of {place}{through} is not trusted: {said}; SSL_CERT_FILE names certificates of your own",
-            is_retryable=False,
-        )
-    if isinstance(error, httpx.ProxyError):
-        # the proxy's status: 407 and other refusals stay, 502 and its like pass
-        return APIConnectionError(f"no connection to {place}{through}: {said}", is_retryable=said.startswith("5"))
-    if isinstance(error, httpx.ConnectError):
-        return APIConnectionError(f"no connection to {place}{through}: {said}; is it reachable from here?")
-    if "h11" in kinds:
-        return ProtocolError(f"{place}{through} does not answer in HTTP: {said}; is the scheme or port wrong?")
-    return APIConnectionError(f"{place}{through} closed the connection before it answered: {said}")
-
-
-def _bare(error: Exception, url: str) -> Exception:
-    """`error` without what would show the key to those who print causes: the request, and the frames that sent it."""
-    for link in _chain(error):
-        link.__traceback__ = None
-        if isinstance(link, httpx.RequestError):
-            link.request = httpx.Request("POST", url)
-    return error
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    link: BaseException | None = error
-    while link is not None:
-        yield link
-        link = link.__cause__ or link.__context__
-
-
-def _place(url: str) -> str:
-    """Host and port, of a URL that may be malformed."""
-    with contextlib.suppress(httpx.InvalidURL, UnicodeError):
-        parsed = httpx.URL(url)
-        return f"{parsed.host}:{parsed.port or {'http': 80, 'https': 443}.get(parsed.scheme)}"
-    return "the host of base_url="
-
-
-def _through(url: str) -> str:
-    with contextlib.suppress(Exception):
-        proxy = connections.proxy_for(httpx.URL(url))
-        if proxy is not None:
-            return f" through the proxy {_place(proxy)} (of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY; NO_PROXY exempts)"
-    return ""
-
-
-def _too_long(url: str, limit: int) -> ProtocolError:
-    return ProtocolError(f"the answer of {_place(url)} is longer than {limit} bytes, the most that is read of it")
-
-
-def _is_elsewhere() -> ModelStudioError:
-    return ConfigurationError("the stream was begun in another event loop: read it to its end in the one that began it")
-
-
-def _was_closed() -> APIConnectionError:
-    return APIConnectionError("the answer was closed before it was read to its end", is_retryable=False)

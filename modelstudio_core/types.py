@@ -306,6 +306,11 @@ class ChatResult:
     response: ResponseDelta = ResponseDelta()
     extras: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def text(self) -> str:
+        """The text of the first choice; "" where there is none."""
+        return self.choices[0].text if self.choices else ""
+
 
 # ---------------------------------------------------------------- what the transport carries
 

@@ -16,6 +16,7 @@ from modelstudio_core.wire.failures import error_of_event, error_of_object, says
 from modelstudio_core.wire.halves import Halves
 from modelstudio_core.wire.writer import DeltaWriter
 
+_STREAMED = "or with streaming=True, where a whole answer takes the service longer than 300 s"  # its limit for these
 JsonObject: TypeAlias = dict[str, Any]
 Read: TypeAlias = Callable[[DeltaWriter, JsonObject, ResponseHead], None]
 
@@ -44,6 +45,8 @@ def read_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read)
     except ProtocolError as error:
         failure = error
     failure = failure or writer.end()
+    if isinstance(failure, StreamTruncatedError):
+        failure = StreamTruncatedError(f"{failure.message}, {_STREAMED}")
     deltas = writer.take()
     if failure is not None:
         failure.partial = fold(deltas)

@@ -266,7 +266,7 @@ class DeltaWriter:
             return None
         return StreamTruncatedError(
             "the answer ended before it was finished: no finish reason came. What had arrived is in `partial`; "
-            "ask again, or ask with stream=True where a whole answer takes the service longer than 300 s"
+            "ask again"
         )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import gc
 import logging
+import multiprocessing
 import os
 import pickle
 import re
@@ -15,7 +16,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +177,13 @@ def test_closing_in_the_middle_of_others() -> None:
 
 @pytest.mark.parametrize(("adapter", "protocol"), [("langchain", "openai"), ("llama_index", "dashscope")])
 def test_a_fork_in_the_middle_of_an_answer(adapter: str, protocol: str) -> None:
-    """The child asks anew and leaves; the parent's answer goes on to its end."""
+    """The child may not read on, asks anew and leaves; the parent's answer goes on to its end."""
     dialect = DIALECTS[protocol]
     with Loopback(slowly(dialect)) as server:
         script = f"""
         import os, sys, warnings
         from llama_index.core.llms import ChatMessage
+        from modelstudio_core.errors import ConfigurationError
         from tests.faults.test_sharing import MAKERS, ask, answer
         llm = MAKERS[{adapter!r}](model="qwen-plus", base_url={server.url!r}, protocol={dialect.name!r})
         assert ask(llm, 1) == answer(1)
@@ -192,7 +194,10 @@ def test_a_fork_in_the_middle_of_an_answer(adapter: str, protocol: str) -> None:
         begun = next(texts)
         child = os.fork()
         if not child:
-            ok = ask(llm, 3) == answer(3)
+            try:
+                ok = "".join(texts) and False
+            except ConfigurationError as error:
+                ok = "begun in another process" in str(error) and ask(llm, 3) == answer(3)
             del texts
             llm.close()
             sys.exit(0 if ok else 7)
@@ -303,6 +308,29 @@ def test_a_pickle_without_a_key_in_its_new_place(adapter: str, monkeypatch: pyte
     with pytest.raises(ConfigurationError, match="DASHSCOPE_API_KEY") as raised:
         pickle.loads(data)
     assert type(raised.value) is MAKERS[adapter].configuration_error
+
+
+def in_worker(llm: Any) -> str:
+    """What a task of a worker comes to: its answer, or the error that it raised."""
+    try:
+        return ask(llm, 1)
+    except ConfigurationError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+@every_adapter
+@pytest.mark.parametrize("start", ["spawn", "forkserver"])
+def test_a_worker_without_a_key(adapter: str, start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error while a task is unpickled would break the pool: there the call says so, and the worker lives on."""
+    monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
+    with Loopback(healthy(DIALECTS["openai"])) as server:
+        asleep = model(adapter, server, DIALECTS["openai"], api_key=KEY)
+        awake = model(adapter, server, DIALECTS["openai"])
+        with ProcessPoolExecutor(1, multiprocessing.get_context(start)) as pool:
+            said = pool.submit(in_worker, asleep).result(60)
+            assert said.startswith("ConfigurationError: a pickle carries no API key: set DASHSCOPE_API_KEY")
+            assert pool.submit(in_worker, awake).result(60) == TEXT
+        assert len(server.requests) == 1
 
 
 @every_adapter

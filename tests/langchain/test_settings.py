@@ -9,12 +9,14 @@ import asyncio
 import json
 import pickle
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.exceptions import ModelError
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.load import dumpd, dumps, load
 from langchain_core.messages import HumanMessage
@@ -28,6 +30,7 @@ from langchain_modelstudio.errors import ConfigurationError, RateLimitError
 from langchain_modelstudio.messages import to_core_messages
 from modelstudio_core import connections
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS
+from modelstudio_core.timeouts import Timeouts, timeouts
 from modelstudio_core.tokens import count_message_tokens
 from tests.langchain.service import WAYS, call, chat, pieces_of
 from tests.loopback import Exchange, Loopback, reply_json, sse_body
@@ -276,6 +279,46 @@ def test_what_a_field_cannot_hold_is_refused() -> None:
     for wrong in ({"temperature": "hot"}, {"reasoning_replay": "sometimes"}, {"extra_body": 1}, {"protocol": "soap"}):
         with pytest.raises(ValidationError):
             ChatModelStudio(**{"model": "qwen-plus", "api_key": KEY, **wrong})
+
+
+LATE = [{"timeout": 0}, {"max_retries": "3"}, {"max_retries": -3}, {"region": "x"}, {"base_url": "ftp://x"}]
+
+
+@pytest.mark.parametrize("late", LATE, ids=str)
+@pytest.mark.parametrize(
+    "use", [lambda llm: llm.invoke("hi"), lambda llm: next(llm.stream("hi")), lambda llm: llm.close()]
+)
+def test_a_setting_that_is_changed_to_a_wrong_one_is_refused_where_it_is_used(
+    late: dict[str, Any], use: Callable[[Any], Any]
+) -> None:
+    """By the error that the constructor raises, which is LangChain's as well."""
+    llm = ChatModelStudio(model="qwen-plus", api_key="sk-0123456789")
+    for name, value in late.items():
+        setattr(llm, name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        use(llm)
+    assert isinstance(caught.value, ModelError)
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+def test_the_limits_of_an_httpx_timeout_can_be_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JSON and by LangChain's serialisation, and they are the same when read again."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-0123456789")
+    limits = httpx.Timeout(7, connect=2, pool=None)
+    llm = ChatModelStudio(model="qwen-plus", api_key="sk-0123456789", timeout=limits)
+    again = (
+        ChatModelStudio.model_validate_json(llm.model_dump_json(include={"model", "timeout"})),
+        load(
+            json.loads(dumps(llm)),
+            secrets_map={"DASHSCOPE_API_KEY": "sk-0123456789"},
+            allowed_objects="all",
+            valid_namespaces=["langchain_modelstudio"],
+        ),
+    )
+    for each in (llm, *again):
+        assert timeouts(each.timeout) == Timeouts(2, 7, 7, None)
+    with pytest.raises(ConfigurationError, match="positive"):
+        ChatModelStudio(model="qwen-plus", api_key="sk-0123456789", timeout=httpx.Timeout(0))
 
 
 def test_model_name_is_the_same_as_model() -> None:
