@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
+from pydantic import SecretStr
+
 from modelstudio_core import __version__
 from modelstudio_core.accumulate import fold
 from modelstudio_core.config import API_KEY, REGIONS, Config
@@ -61,6 +63,7 @@ _BEGINS_WHOLE = (b"{", b"[", b"<")
 _TELLS = _BEGINS_EVENTS + _BEGINS_WHOLE
 _BOM = b"\xef\xbb\xbf"
 _MOST_BEFORE = 4096  # bytes of blanks, or of a line, that are looked at for what they begin
+_NO_SECRETS = frozenset(("user-agent", "accept", "accept-language", "content-type", "x-dashscope-workspace"))
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
 
 
@@ -91,9 +94,10 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class ReadAll:
-    """Read the whole body; the answer is its bytes."""
+    """Read the whole body; the answer is its bytes. Of an `error`, what comes soon is enough."""
 
     limit: int
+    error: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +278,7 @@ class Client:
                 response.close()
             self.transport.sleep(step.seconds)
         elif response is not None and isinstance(step, ReadAll):
-            return response.read(step.limit)
+            return response.read_error(step.limit) if step.error else response.read(step.limit)
         elif response is not None and isinstance(step, Finish):
             response.finish()
         return None
@@ -285,7 +289,7 @@ class Client:
                 await response.aclose()
             await self.transport.asleep(step.seconds)
         elif response is not None and isinstance(step, ReadAll):
-            return await response.aread(step.limit)
+            return await (response.aread_error(step.limit) if step.error else response.aread(step.limit))
         elif response is not None and isinstance(step, Finish):
             await response.afinish()
         return None
@@ -327,7 +331,7 @@ class Client:
             arrived = _Arrived()
             try:
                 yield from attempt_once(arrived)
-                logger.debug("answered by %s, request id %s", self.config.where, self._without_key(arrived.request_id))
+                logger.debug("answered by %s, request id %s", self.config.where, self._clean(arrived.request_id))
                 return
             except ModelStudioError as error:
                 self._explain(error, arrived, request)
@@ -357,7 +361,7 @@ class Client:
             SecretHeaders({**self._headers, **call.headers, **self.config.headers}),
             call.body,
         )
-        arrived.head = head
+        head = arrived.head = self._cleaned(head)
         yield from self._accepted(head)
         # what comes decides how it is read: a gateway may answer a stream whole, a whole request by a stream, and
         # call either by the other's name
@@ -405,10 +409,7 @@ class Client:
     def _accepted(self, head: ResponseHead) -> Flow:
         """Raises the error that an answer is by its status."""
         if not 200 <= head.status < 300:
-            try:
-                body: bytes = yield ReadAll(_MAX_ERROR_BYTES)
-            except ModelStudioError:  # the status says enough
-                body = b""
+            body: bytes = yield ReadAll(_MAX_ERROR_BYTES, error=True)
             raise CODECS[self.config.protocol].error(head, body)
 
     def _embedding_flow(self, request: EmbeddingRequest, found: list[Vector]) -> Flow:
@@ -417,8 +418,8 @@ class Client:
 
         def attempt(arrived: _Arrived) -> Flow:
             url = self.config.base_url + call.path
-            arrived.head = yield Open(
-                url, SecretHeaders({**self._headers, **call.headers, **self.config.headers}), call.body
+            arrived.head = self._cleaned(
+                (yield Open(url, SecretHeaders({**self._headers, **call.headers, **self.config.headers}), call.body))
             )
             yield from self._accepted(arrived.head)
             body: bytes = yield ReadAll(self.config.max_event_bytes)
@@ -433,10 +434,24 @@ class Client:
             headers["authorization"] = f"Bearer {self.config.api_key.get_secret_value()}"
         return headers
 
-    def _without_key(self, text: str | None) -> str | None:
-        """What a server said, for a log."""
-        key = self.config.api_key
-        return text if key is None or text is None else Cleaner(key.get_secret_value())(text)
+    @cached_property
+    def _secrets(self) -> tuple[SecretStr, ...]:
+        """The key, and the headers that the caller gives, which may hold some."""
+        headers = [SecretStr(value) for name, value in self.config.headers.items() if name not in _NO_SECRETS]
+        return tuple(headers if self.config.api_key is None else [self.config.api_key, *headers])
+
+    def _clean(self, value: Any) -> Any:
+        """What a server said, without our secrets."""
+        for secret in self._secrets:
+            value = Cleaner(secret.get_secret_value())(value)
+        return value
+
+    def _cleaned(self, head: ResponseHead) -> ResponseHead:
+        """The head of an answer, where a server may repeat a secret, which would go on as the request id."""
+        said = "".join(head.headers.values())
+        if any(secret.get_secret_value() in said for secret in self._secrets):
+            return ResponseHead(head.status, self._clean(head.headers))
+        return head
 
     def _about_the_key(self) -> str:
         if self.config.api_key is None:
@@ -464,8 +479,8 @@ class Client:
         if advice:
             error.message = f"{_sentence(error.message)} {advice}"
             error.args = (error.message,)
-        if self.config.api_key is not None:
-            error.redact(self.config.api_key.get_secret_value())
+        for secret in self._secrets:
+            error.redact(secret.get_secret_value())
 
 
 def _sentence(text: str) -> str:

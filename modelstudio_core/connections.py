@@ -282,10 +282,12 @@ class _Lease(httpx.SyncByteStream):
     def close(self) -> None:
         transport, self._transport = self._transport, None
         if transport is not None:
+            network = None  # not to be used again, where closing is interrupted
             try:
                 self._stream.close()
+                network = self._network
             finally:
-                self._stack.give_back(transport, self._origin, self._network)
+                self._stack.give_back(transport, self._origin, network)
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
@@ -421,10 +423,12 @@ class _AsyncLease(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         transport, self._transport = self._transport, None
         if transport is not None:
+            network = None
             try:
                 await self._stream.aclose()
+                network = self._network
             finally:
-                await self._stack.give_back(transport, self._origin, self._network)
+                await self._stack.give_back(transport, self._origin, network)
 
     def __del__(self) -> None:
         if self._transport is not None:

@@ -21,7 +21,7 @@ import httpx
 
 from modelstudio_core import connections
 from modelstudio_core.encodings import ACCEPTED, Unpacked
-from modelstudio_core.errors import APITimeoutError, ConfigurationError
+from modelstudio_core.errors import APITimeoutError, ConfigurationError, ModelStudioError
 from modelstudio_core.timeouts import TimeoutLike, Timeouts, timeouts
 from modelstudio_core.transport_errors import (
     FAILURES,
@@ -33,6 +33,7 @@ from modelstudio_core.transport_errors import (
     was_closed,
 )
 from modelstudio_core.types import ResponseHead
+from modelstudio_core.unread import is_followed
 
 _log = logging.getLogger("modelstudio_core")
 
@@ -100,7 +101,7 @@ class Transport:
         except FAILURES as error:
             failed = failure_of(error, url, self._limits, begun=False)
         else:
-            return Response(response, url, self._limits)
+            return Response(response, url, self._limits, injected=self._client is not None)
         del headers  # a traceback that shows locals would show the key
         raise failed
 
@@ -122,7 +123,7 @@ class Transport:
         except FAILURES as error:
             failed = failure_of(error, url, self._limits, begun=False)
         else:
-            return AsyncResponse(response, url, self._limits)
+            return AsyncResponse(response, url, self._limits, injected=self._async_client is not None)
         del headers
         raise failed
 
@@ -185,11 +186,12 @@ class Response:
     stopped and taken up again. Raises APIConnectionError, APITimeoutError or ProtocolError.
     """
 
-    def __init__(self, response: httpx.Response, url: str, limits: Timeouts) -> None:
+    def __init__(self, response: httpx.Response, url: str, limits: Timeouts, *, injected: bool = False) -> None:
         self.head = ResponseHead(response.status_code, dict(response.headers.items()))
         self._response = response
         self._url = url
         self._limits = limits
+        self._injected = injected
         self._process = os.getpid()
         self._reading = False  # a thread is in __next__
         self._ended = False  # the whole body was read
@@ -250,6 +252,19 @@ class Response:
                 raise too_long(self._url, limit)
         return b"".join(chunks)
 
+    def read_error(self, limit: int) -> bytes:
+        """What comes of the body of an error within `SETTLE_SECONDS`, up to `limit` bytes; never raises for less."""
+        chunks: list[bytes] = []
+        network = _own_connection(self._response)
+        hurry = contextlib.nullcontext() if network is None else _hurried(network, time.monotonic() + SETTLE_SECONDS)
+        with contextlib.suppress(ModelStudioError), hurry:
+            for chunk in self:
+                chunks.append(chunk[:limit])
+                limit -= len(chunk)
+                if limit <= 0:
+                    break
+        return b"".join(chunks)
+
     def finish(self) -> None:
         """The protocol's end was seen: read the little that is left, so that the connection lives on. Never raises."""
         network = _own_connection(self._response)
@@ -275,6 +290,8 @@ class Response:
                 connections.hang_up(_own_connection(self._response))
         if not self._closed and not self._reading:  # a thread that reads is woken by hanging up, and closes
             self._closed = True
+            if self._injected and self._ended and is_followed(self._response):
+                connections.hang_up(_own_connection(self._response))
             with contextlib.suppress(Exception):
                 self._response.close()
 
@@ -282,11 +299,12 @@ class Response:
 class AsyncResponse:
     """The async twin of `Response`: `asettle`, `aread`, `afinish`, `aclose`."""
 
-    def __init__(self, response: httpx.Response, url: str, limits: Timeouts) -> None:
+    def __init__(self, response: httpx.Response, url: str, limits: Timeouts, *, injected: bool = False) -> None:
         self.head = ResponseHead(response.status_code, dict(response.headers.items()))
         self._response = response
         self._url = url
         self._limits = limits
+        self._injected = injected
         self._process = os.getpid()
         self._loop = connections.running_loop()
         self._ended = False
@@ -341,6 +359,19 @@ class AsyncResponse:
                 raise too_long(self._url, limit)
         return b"".join(chunks)
 
+    async def aread_error(self, limit: int) -> bytes:
+        """The async twin of `Response.read_error`."""
+        import anyio
+
+        chunks: list[bytes] = []
+        with contextlib.suppress(ModelStudioError), anyio.move_on_after(SETTLE_SECONDS):
+            async for chunk in self:
+                chunks.append(chunk[:limit])
+                limit -= len(chunk)
+                if limit <= 0:
+                    break
+        return b"".join(chunks)
+
     async def afinish(self) -> None:
         """The async twin of `Response.finish`. A cancelled task stays cancelled."""
         import anyio
@@ -368,6 +399,8 @@ class AsyncResponse:
                 connections.hang_up(_own_connection(self._response))
         if not self._closed:
             self._closed = True
+            if self._injected and self._ended and is_followed(self._response):
+                connections.hang_up(_own_connection(self._response))
             with contextlib.suppress(Exception):
                 await self._response.aclose()
 
@@ -389,7 +422,7 @@ class _Decoded:
 
 
 class _AsyncDecoded:
-    """The async twin of `_Decoded`."""
+    """The async twin of `_Decoded`. Between the pieces of one read, others run: a little may unpack to much."""
 
     def __init__(self, body: AsyncIterable[bytes], encoding: str) -> None:
         self._body = aiter(body)
@@ -399,6 +432,9 @@ class _AsyncDecoded:
         return self
 
     async def __anext__(self) -> bytes:
+        from anyio.lowlevel import checkpoint
+
+        await checkpoint()
         while (piece := self._unpacked.next_piece()) is None:
             self._unpacked.give(await anext(self._body))
         return piece

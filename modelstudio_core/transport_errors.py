@@ -26,7 +26,7 @@ class UnusableClient(Exception):
 
 
 # UnicodeError: a header or host name that cannot be encoded. ImportError: httpx has no SOCKS support installed.
-FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnusableClient, EncodingError, UnicodeError, ImportError)
+FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnusableClient, EncodingError, OSError, UnicodeError, ImportError)
 
 
 def failure_of(error: Exception, url: str, limits: Timeouts, *, begun: bool) -> ModelStudioError:

@@ -12,31 +12,48 @@ import contextlib
 import ssl
 from typing import Any
 
+import httpx
+
 
 def is_clean(transport: Any, network: Any) -> bool:
-    """Whether the one connection of an httpx transport is open, silent, and has been read to its last byte.
+    """Whether the one connection of an httpx transport is idle, open, silent, and has been read to its last byte.
 
     Args:
         transport: an `httpx.HTTPTransport` or `AsyncHTTPTransport` of one connection, whose answer was read.
         network: that connection's `httpcore.NetworkStream`, or its async twin.
     """
     try:
-        return not (
-            network.get_extra_info("is_readable")  # also where the server has closed it
-            or _h11_of(transport).trailing_data != (b"", False)
-            or _has_decrypted(network.get_extra_info("ssl_object"))
-            or _queue_of(network)
-        )
+        (connection,) = transport._pool.connections
+        return connection.is_idle() and not _has_more(_h11_below(connection), network)
     except Exception:  # a network stream or a transport of another kind
         return False
 
 
-def _h11_of(transport: Any) -> Any:
-    """The `h11.Connection`, below the wrappers that a proxy makes."""
-    (connection,) = transport._pool.connections
-    while not hasattr(connection, "_h11_state"):
-        connection = connection._connection
-    return connection._h11_state
+def is_followed(response: httpx.Response) -> bool:
+    """Whether more than its answer has come on the connection of an httpx client's response; False where none can tell.
+
+    The client's pool does not look.
+    """
+    with contextlib.suppress(Exception):
+        return _has_more(_h11_below(response.stream), response.extensions["network_stream"])
+    return False
+
+
+def _has_more(h11: Any, network: Any) -> bool:
+    return bool(
+        network.get_extra_info("is_readable")  # also where the server has closed it
+        or h11.trailing_data != (b"", False)
+        or _has_decrypted(network.get_extra_info("ssl_object"))
+        or _queue_of(network)
+    )
+
+
+def _h11_below(holder: Any) -> Any:
+    """The `h11.Connection` of a connection or a stream, below what httpx, httpcore and a proxy wrap around it."""
+    while not hasattr(holder, "_h11_state"):
+        wrapped = ("_connection", "_httpcore_stream", "_stream")
+        holder = next(getattr(holder, name) for name in wrapped if hasattr(holder, name))
+    return holder._h11_state
 
 
 def _has_decrypted(tls: Any) -> bool:

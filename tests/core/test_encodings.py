@@ -38,8 +38,9 @@ def pieces(encoding: str, data: bytes, step: int = 0) -> Iterator[bytes]:
         ("gzip", gzip.compress(TEXT) + b"\0" * 20),
         ("deflate", zlib.compress(TEXT)),
         ("deflate", BARE_TEXT),
-        ("deflate, gzip", gzip.compress(zlib.compress(TEXT))),
-        ("gzip, identity, gzip", gzip.compress(gzip.compress(TEXT))),
+        ("identity, gzip", gzip.compress(TEXT)),
+        ("utf-8", TEXT),
+        ("none, binary", TEXT),
     ],
     ids=str,
 )
@@ -53,18 +54,9 @@ def test_what_came_is_handed_on_though_the_body_is_cut() -> None:
     assert b"".join(pieces("gzip", data, 1)) == b"begun"
 
 
-def bomb(layers: int, size: int = 64 * 1024 * 1024) -> bytes:
-    """A body that unpacks to 64 MB, of which no layer is more than a few kilobytes."""
-    data = b" " * size
-    for _ in range(layers):
-        data = gzip.compress(data)
-    return data
-
-
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("encode", [lambda data: data, lambda data: data + data])
-def test_no_more_is_unpacked_than_a_piece_that_is_asked_for(layers: int, encode: Callable[[bytes], bytes]) -> None:
-    found = pieces(", ".join(["gzip"] * layers), encode(bomb(layers)))
+@pytest.mark.parametrize("encode", [gzip.compress, zlib.compress, lambda data: gzip.compress(data) * 2])
+def test_no_more_is_unpacked_than_a_piece_that_is_asked_for(encode: Callable[[bytes], bytes]) -> None:
+    found = pieces("deflate" if encode is zlib.compress else "gzip", encode(b" " * 64 * 1024 * 1024))
     tracemalloc.start()
     try:
         assert all(0 < len(next(found)) <= 256 * 1024 for _ in range(20))
@@ -75,8 +67,8 @@ def test_no_more_is_unpacked_than_a_piece_that_is_asked_for(layers: int, encode:
 
 @pytest.mark.parametrize(
     ("encoding", "said"),
-    [("gzip", "'gzip'"), ("deflate", "'deflate'"), ("br", "'br' was not asked for"), ("zstd", "'zstd'"),
-     ("gzip, br", "'br'"), (", ".join(["gzip"] * 5), "5 codings")],
+    [("gzip", "'gzip'"), ("deflate", "'deflate'"), ("br", "'br' was not asked for"), ("ZSTD", "'zstd'"),
+     ("gzip, br", "2 codings"), ("deflate,gzip, gzip", "3 codings")],
 )  # fmt: skip
 def test_what_is_not_encoded_so_or_was_not_asked_for_is_refused_by_name(encoding: str, said: str) -> None:
     with pytest.raises(EncodingError, match=said):

@@ -481,6 +481,27 @@ SERVICE = (
         settings=QUICK,
     ),
     Fault(
+        "an unpaid bill whose body does not end",
+        (
+            head(429, JSON),
+            body(lambda it: written(it.error("Arrearage", "Please pay."))),
+            stall,
+        ),
+        error=errors.QuotaError,
+        status=429,
+        code=_codes("Arrearage", "Arrearage"),
+        said="Please pay.",
+        settings=QUICK,
+    ),
+    Fault(
+        "an unpaid bill whose body is cut",
+        (head(429, JSON, Content_Length="4000"), body(lambda it: written(it.error("Arrearage", "Please pay."))), reset),
+        error=errors.QuotaError,
+        status=429,
+        code=_codes("Arrearage", "Arrearage"),
+        said="Please pay.",
+    ),
+    Fault(
         "an error with an endless body",
         (head(500, JSON), *(body(b"x" * 65536),) * 40, hold),
         error=errors.ServerError,
@@ -610,8 +631,8 @@ def _deep(dialect: Dialect) -> bytes:
 
 @cache
 def _swollen(dialect: Dialect) -> bytes:
-    """What has come when a fault strikes and 64 MB of one line, packed twice."""
-    return gzip.compress(gzip.compress(begun(dialect) + b"data: " + b" " * 64 * 1024 * 1024))
+    """What has come when a fault strikes and 64 MB of one line, packed."""
+    return gzip.compress(begun(dialect) + b"data: " + b" " * 64 * 1024 * 1024)
 
 
 def _long(size: int) -> Any:
@@ -763,8 +784,8 @@ ANSWERS = (
         wire="stream",
     ),
     Fault(
-        "packed twice, a line of 64 MB",
-        streamed(_swollen, headers={**EVENT_STREAM, "Content-Encoding": "gzip, gzip"}),
+        "packed, a line of 64 MB",
+        streamed(_swollen, headers={**EVENT_STREAM, "Content-Encoding": "gzip"}),
         error=errors.ProtocolError,
         said="max_event_bytes",
         partial=PARTIAL,
@@ -772,16 +793,26 @@ ANSWERS = (
         wire="stream",
     ),
     Fault(
-        "packed twice, a whole answer of 64 MB",
-        (replied(200, _swollen, {**JSON, "Content-Encoding": "gzip, gzip"}),),
+        "packed, a whole answer of 64 MB",
+        (replied(200, _swollen, {**JSON, "Content-Encoding": "gzip"}),),
         error=errors.ProtocolError,
         settings=SMALL,
     ),
     Fault(
-        "packed twice, an error of 64 MB",
-        (replied(400, _swollen, {**JSON, "Content-Encoding": "gzip, gzip"}),),
+        "packed, an error of 64 MB",
+        (replied(400, _swollen, {**JSON, "Content-Encoding": "gzip"}),),
         error=errors.BadRequestError,
         status=400,
+    ),
+    Fault(
+        "packed twice",
+        (
+            replied(
+                200, lambda it: gzip.compress(gzip.compress(it.stream())), {**JSON, "Content-Encoding": "gzip, gzip"}
+            ),
+        ),
+        error=errors.ProtocolError,
+        said="2 codings",
     ),
     Fault(
         "packed as was not asked for",
@@ -885,6 +916,7 @@ ODD = (
     _right("comments and heartbeats", b": ping\n\n", begun, b":\n\ndata:\n\n: ping\n", rest),
     _right("blank lines first", b"\n\n\n\n", lambda it: it.stream()),
     _right("gzip", zipped, headers=_GZIP),
+    _right("a content-encoding that is none", lambda it: it.stream(), headers={**_GZIP, "Content-Encoding": "utf-8"}),
     _right("gzip, torn", zipped, headers=_GZIP, step=3),
     _right("gzip of two members", lambda it: gzip.compress(begun(it)) + gzip.compress(rest(it)), headers=_GZIP),
     _right("finish and usage twice", _doubled),

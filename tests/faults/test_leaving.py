@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from langchain_modelstudio import ChatModelStudio
 from llama_index_modelstudio import ModelStudio
 from modelstudio_core.errors import ConfigurationError
 from tests.faults.dialects import DIALECTS, Dialect
-from tests.faults.steps import EVENT_STREAM
+from tests.faults.steps import EVENT_STREAM, good
 from tests.faults.ways import PROMPT, QUESTION
 from tests.loopback import Exchange, Loopback
 
@@ -257,6 +258,28 @@ def test_a_stream_taken_up_in_another_event_loop(adapter: str, dialect: Dialect)
             loop.close()
         del stream
         gc.collect()
+
+
+@every_protocol
+@ADAPTERS
+async def test_a_call_cancelled_at_any_moment_hinders_no_other(adapter: str, dialect: Dialect) -> None:
+    """However far it had come, also while it gave its connection back: a call of another object is answered."""
+    with Loopback(lambda exchange: good(exchange, dialect)) as server:
+        make = partial(MAKERS[adapter], model="qwen-plus", base_url=server.url, protocol=dialect.name, timeout=5)
+        mine, other = make(), make(max_retries=0)
+        await WHOLE[adapter](mine)
+        for steps in range(40):
+            task = asyncio.ensure_future(WHOLE[adapter](mine))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await asyncio.wait_for(WHOLE[adapter](other), 2)
+        gc.collect()
+        await mine.aclose()
+        await other.aclose()
+        assert await agone(server)
 
 
 # ---------------------------------------------------------------- agents

@@ -30,7 +30,7 @@ from rich.traceback import Traceback
 
 from langchain_modelstudio import ChatModelStudio
 from llama_index_modelstudio import ModelStudio
-from modelstudio_core.errors import ConfigurationError, ModelStudioError
+from modelstudio_core.errors import BadRequestError, ConfigurationError, ModelStudioError
 from tests.faults.dialects import DIALECTS, REQUEST_ID, TEXT, Dialect, written
 from tests.faults.steps import JSON, KEY, error_event, good, pause, replied, reset, streamed
 from tests.faults.steps import begun as begun_bytes
@@ -343,16 +343,38 @@ async def test_logs_tell_of_a_call_without_the_key_and_without_a_word_of_it(
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
-async def test_our_log_shows_no_request_id_that_is_the_key(way: Way, caplog: pytest.LogCaptureFixture) -> None:
-    """A right answer whose header repeats the key. (httpcore's own log at DEBUG shows response headers.)"""
+@pytest.mark.parametrize("by_body", [True, False], ids=["body", "header"])
+async def test_a_request_id_that_is_the_key_is_shown_nowhere(
+    by_body: bool, way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In our log of a right answer; from the header, not in the answer either. (httpcore's own DEBUG log shows it.)"""
     caplog.set_level(logging.DEBUG, "modelstudio_core")
     dialect = DIALECTS["openai"]
-    answer = replied(200, written(dialect.whole(TEXT)), {**JSON, "x-request-id": f"Bearer {KEY}"})
+    said = dialect.whole(TEXT) | ({"request_id": f"Bearer {KEY}"} if by_body else {})
+    answer = replied(200, written(said), {**JSON, "x-request-id": f"Bearer {KEY}"})
     with Loopback(lambda exchange: answer(exchange, dialect)) as server:
-        assert (await way(way.make(model="qwen-plus", base_url=server.url, api_key=KEY))).text == TEXT
+        heard = await way(way.make(model="qwen-plus", base_url=server.url, api_key=KEY))
+    assert heard.text == TEXT
+    if not by_body:
+        assert heard.request_id == "Bearer [redacted]"
     ours = [record.getMessage() for record in caplog.records if record.name == "modelstudio_core"]
     assert any("request id Bearer [redacted]" in line for line in ours)
     shows_no_secret("".join(ours))
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+async def test_an_error_shows_no_header_that_the_caller_gave(way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """A gateway's token in `default_headers` is as secret as the key, where the gateway repeats it."""
+    caplog.set_level(logging.DEBUG, "modelstudio_core")
+    token = "gw-secret-abcdef0123456789"
+    said = {"error": {"message": f"unknown token {token}", "code": token}}
+    answer = replied(400, written(said), {**JSON, "x-request-id": token})
+    with Loopback(lambda exchange: answer(exchange, DIALECTS["openai"])) as server:
+        llm = way.make(model="qwen-plus", base_url=server.url, default_headers={"X-Gateway": token})
+        heard = await way(llm)
+    assert isinstance(heard.error, BadRequestError)
+    assert token not in caplog.text + repr(heard.error) + repr(heard.error.__dict__)
+    assert "unknown token [redacted]" in heard.error.message
 
 
 # ---------------------------------------------------------------- where the key goes
