@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import copy
 import gc
+import itertools
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -185,6 +186,15 @@ class FakeResponse:
         await asyncio.sleep(0)
         return self.read(limit)
 
+    def read_error(self, limit: int) -> bytes:
+        self.log.append(f"read error {limit}")
+        whole = itertools.takewhile(lambda data: not isinstance(data, Exception), self.reads)
+        return b"".join(whole)[:limit]
+
+    async def aread_error(self, limit: int) -> bytes:
+        await asyncio.sleep(0)
+        return self.read_error(limit)
+
     def finish(self) -> None:
         self.log.append("finish")
 
@@ -352,7 +362,7 @@ def test_a_failed_response_is_closed_before_the_wait(way: Way) -> None:
     """No connection is held while waiting, and the whole of a short error body is read, up to 1 MiB."""
     transport = FakeTransport(LIMITED, LIMITED, LIMITED)
     run(way, transport)
-    each = ["open", f"read all {1024 * 1024}", "close"]
+    each = ["open", f"read error {1024 * 1024}", "close"]
     assert transport.log == [*each, "sleep 0.25", *each, "sleep 0.5", *each]
 
 
