@@ -255,7 +255,7 @@ class _Call:
 
     def add(self, delta: ToolCallDelta) -> None:
         self.id = delta.id or self.id
-        self.name = delta.name or self.name
+        self.name += delta.name or ""
         read = self.arguments.add(delta.arguments) if delta.arguments else self.block is None
         if self.name and (read or delta.id or delta.name or self.block is None):
             self.block = ToolCallBlock(

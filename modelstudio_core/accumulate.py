@@ -124,7 +124,8 @@ class _Choice:
             if call is None:
                 call = self.calls[delta.index] = _Call()
             call.id = delta.id or call.id
-            call.name = delta.name or call.name
+            if delta.name:  # it may come in pieces
+                call.name = (call.name or "") + delta.name
             call.arguments.append(delta.arguments)
         elif isinstance(delta, FinishDelta):
             self.finish = delta.reason

@@ -146,7 +146,9 @@ class TextDelta:
 
 @_delta
 class ToolCallDelta:
-    """More of the tool call `index`. `id` and `name` come once, when first heard; None and "" mean nothing new."""
+    """More of the tool call `index`. `id` comes once, when first heard; `name`, too, or in pieces. None and "" mean
+    nothing new.
+    """
 
     index: int
     id: str | None = None

@@ -14,6 +14,7 @@ from modelstudio_core.wire.halves import SURROGATES, Halves
 
 _MAX_DEPTH = 200  # the limit of pydantic's parser
 _ESCAPE, _STRING, _NO_BRACKETS = re.compile(r"\\.", re.DOTALL), re.compile('"[^"]*"?'), re.compile(r"[^][{}]+")
+_DIGITS = 18  # of a number that comes as text
 _SHOWN = 200  # characters of a body that an error message shows
 
 
@@ -115,6 +116,24 @@ def write_json(value: Any) -> bytes:
 def word_of(value: Any) -> str | None:
     """An id or a name; None where it is empty, or of a kind that is neither."""
     return (str(value) or None) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def whole_number(value: Any) -> int | None:
+    """The whole number that `value` says, as text of digits or as a float too, for some servers write integers so."""
+    if isinstance(value, int):
+        return None if isinstance(value, bool) else value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _DIGITS:
+        return int(value)
+    return None
+
+
+def index_of(value: Any, of: str) -> int:
+    """The index of a call or a choice (`of`). Raises ProtocolError for what is none."""
+    if (index := whole_number(value)) is None:
+        raise ProtocolError(f"the index of a {of} is no number but {value!r:.100}")
+    return index
 
 
 def shown(data: bytes) -> str:

@@ -29,7 +29,7 @@ from modelstudio_core.types import (
     VideoPart,
     WireCall,
 )
-from modelstudio_core.wire.codec import write_json
+from modelstudio_core.wire.codec import index_of, write_json
 from modelstudio_core.wire.counts import count, counts_of, details
 from modelstudio_core.wire.events import EventStreamDecoder, NoAnswer, read_whole
 from modelstudio_core.wire.failures import error_of_response, request_id_of
@@ -148,8 +148,10 @@ class _Reader:
             raise ProtocolError(f"a choice is not an object but {choice!r:.100}")
         index = choice.get("index")
         message = choice.get("message") or {}
-        if not (index is None or isinstance(index, int)) or not isinstance(message, dict):
-            raise ProtocolError(f"a choice without index or message: {choice!r:.100}")
+        if not isinstance(message, dict):
+            raise ProtocolError(f"a choice without message: {choice!r:.100}")
+        if type(index) is not int and index is not None:
+            index = index_of(index, "choice")
         if index is None or index < 0:  # given by order
             index = position
         if not writer.begin(index):

@@ -25,7 +25,7 @@ from modelstudio_core.types import (
     VideoPart,
     WireCall,
 )
-from modelstudio_core.wire.codec import write_json
+from modelstudio_core.wire.codec import index_of, write_json
 from modelstudio_core.wire.counts import count, counts_of, details
 from modelstudio_core.wire.events import EventStreamDecoder, NoAnswer, read_whole
 from modelstudio_core.wire.failures import error_of_response, request_id_of
@@ -103,12 +103,17 @@ def _read_choice(writer: DeltaWriter, choice: Any, field: str, position: int) ->
     if not isinstance(choice, dict):
         raise ProtocolError(f"a choice is not an object but {choice!r:.100}")
     index = choice.get("index")
-    said = choice.get(field)
-    if not said:  # some servers end a stream with the whole message
+    said, before = choice.get(field), None
+    if not said and field not in choice:
         other = "delta" if field == "message" else "message"
-        said = {} if field in choice else choice.get(other) or {}
-    if not isinstance(said, dict) or not (index is None or isinstance(index, int)):
-        raise ProtocolError(f"a choice without index or {field}: {choice!r:.100}")
+        said, before = choice.get(other) or {}, writer.spoke
+        if writer.spoke and other == "message":  # some servers end a stream with the whole message
+            said, choice = {}, {"finish_reason": choice.get("finish_reason")}
+    said = said or {}
+    if not isinstance(said, dict):
+        raise ProtocolError(f"a choice without {field}: {choice!r:.100}")
+    if type(index) is not int and index is not None:
+        index = index_of(index, "choice")
     if index is None or index < 0:  # given by order
         index = position
     if not writer.begin(index):
@@ -123,6 +128,8 @@ def _read_choice(writer: DeltaWriter, choice: Any, field: str, position: int) ->
         writer.audio(index, audio)
     if logprobs := choice.get("logprobs"):
         writer.logprobs(index, logprobs)
+    if before is not None:  # a message may go on in another; only what deltas said is repeated by one
+        writer.spoke = before
     if reason := choice.get("finish_reason"):
         writer.finish(index, reason)
 

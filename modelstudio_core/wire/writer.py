@@ -4,8 +4,10 @@ The rules, with their evidence in recorded traffic of the service and of servers
 - usage may come on every event, twice, or never: the last wins, handed on once, at the end;
 - the finish may be sent twice: said again only where it differs;
 - a tool call's id and name come once, later as "" or null, or again: "" and null are absence;
+- a name may come in pieces, or grow, until the arguments begin; only what is new of it is handed on;
 - a tool fragment belongs to the call of its `index`; a missing or negative one (Z.ai sends -1) is given by order; a
-  known id with no name continues its call, whatever the index; another name without a known id is another call;
+  known id with no name continues its call, whatever the index; arguments with an unknown id and no name continue the
+  call that is there; once a call has arguments, another name without its id is another call;
 - a choice that was not asked for is not handed on;
 - what the service adds of its own (sources of a search) may be said once, or on every event, and be empty later: what
   is not empty is handed on when it comes and when it changes;
@@ -32,22 +34,48 @@ from modelstudio_core.types import (
     Usage,
     UsageDelta,
 )
-from modelstudio_core.wire.codec import word_of
+from modelstudio_core.wire.codec import index_of, word_of
 from modelstudio_core.wire.logprobs import check_logprobs
 
 
 class _Call:
-    __slots__ = ("id", "index", "name", "seen")
+    __slots__ = ("begun", "id", "index", "name", "named_in", "seen")
 
     def __init__(self, index: int) -> None:
         self.index = index
+        self.begun = False  # whether arguments have come, so that its name is whole
+        self.named_in: Any = None  # the fragments of the event that named it last
         self.seen = 0  # how much of the arguments that each event repeats was handed on
         self.id: str | None = None
         self.name: str | None = None
 
-    def may_be(self, id: str | None, name: str | None) -> bool:
-        """Whether a fragment of this name may be of this call: one of another name is only where the id says so."""
-        return not name or self.name in (None, name) or (id is not None and id == self.id)
+    def may_be(self, id: str | None, name: str | None, event: Any, *, pieces: bool) -> bool:
+        """Whether a fragment of this name may be of this call: one of another name is only where the id says so, or
+        while the name may still come in `pieces`, or grow.
+        """
+        if not name or self.name in (None, name) or (id is not None and id == self.id):
+            return True
+        return self.goes_on(event) and (pieces or name.startswith(self.name or ""))
+
+    def goes_on(self, event: Any) -> bool:
+        """Whether the name may go on: until there are arguments, and not within one event."""
+        return not self.begun and self.named_in is not event
+
+    def named(self, name: str | None, event: Any, *, pieces: bool) -> str | None:
+        """What is new of a name."""
+        if name:
+            self.named_in = event
+        known = self.name or ""
+        if not name or name == known or (known and self.begun):
+            return None
+        if name.startswith(known):
+            new = name[len(known) :]
+        elif pieces:
+            new = name
+        else:
+            return None
+        self.name = known + new
+        return new
 
 
 class _Choice:
@@ -61,22 +89,32 @@ class _Choice:
         self.finish: str | None = None
         self.seen: dict[type, int] = {}  # how much of what each event repeats was handed on, by kind
 
-    def call(self, index: Any, id: str | None, name: str | None) -> _Call:
-        """The call that a fragment belongs to, a new one where it begins one."""
+    def call(
+        self, index: int | None, id: str | None, name: str | None, event: Any, *, more: bool, pieces: bool
+    ) -> _Call:
+        """The call that a fragment of an event belongs to, a new one where it begins one.
+
+        `more`: it has arguments. `pieces`: a name may come in pieces.
+        """
         known = self.by_id.get(id) if id else None
-        if isinstance(index, int) and index >= 0:
+        if index is not None and index >= 0:
             call = self.by_index.get(index)
-            if call is not None and (not id or call.id in (None, id)) and call.may_be(id, name):
+            if call is not None and (not id or call.id in (None, id)) and call.may_be(id, name, event, pieces=pieces):
                 return call
             if known is not None and (call is not None or not name):
                 return known
-            return self._open(index)
-        if known is not None:
-            return known
-        last = self.calls[-1] if self.calls else None
-        if last is None or (id and last.id) or (name and last.name):
-            return self._open(None)
-        return last
+        else:
+            index = None
+            call = self.calls[-1] if self.calls else None
+            if known is not None:
+                return known
+            if call is not None and not (id and call.id):
+                another = name and call.name and not call.goes_on(event)
+                if not another and call.may_be(id, name, event, pieces=pieces):
+                    return call
+        if call is not None and more and not name:  # some servers make a new id for each fragment
+            return call
+        return self._open(index)
 
     def _open(self, index: int | None) -> _Call:
         if index is None or index in self.by_index:  # an index used again for another call: the next free one
@@ -100,7 +138,7 @@ class DeltaWriter:
             what is new, by position, is handed on.
     """
 
-    __slots__ = ("_choices", "_extras", "_usage", "answered", "cumulative", "finished", "n", "out")
+    __slots__ = ("_choices", "_extras", "_usage", "answered", "cumulative", "finished", "n", "out", "spoke")
 
     def __init__(self, n: int = 1, *, cumulative: bool = False) -> None:
         self.n = n
@@ -111,6 +149,7 @@ class DeltaWriter:
         self._extras: dict[str, Any] = {}
         self._usage: tuple[Mapping[str, Any], Callable[[Mapping[str, Any]], Usage]] | None = None
         self.answered = False
+        self.spoke = False  # whether anything of an answer was handed on
 
     def take(self) -> list[Delta]:
         """The deltas written since the last take."""
@@ -139,6 +178,7 @@ class DeltaWriter:
         if self.cumulative:
             text = self._new(ReasoningDelta, choice, text)
         if text:
+            self.spoke = True
             self.out.append(ReasoningDelta(text, choice))
 
     def text(self, choice: int, text: Any) -> None:
@@ -148,6 +188,7 @@ class DeltaWriter:
         if self.cumulative:
             text = self._new(TextDelta, choice, text)
         if text:
+            self.spoke = True
             self.out.append(TextDelta(text, choice))
 
     def _new(self, kind: type[ReasoningDelta] | type[TextDelta], choice: int, text: str) -> str:
@@ -175,24 +216,31 @@ class DeltaWriter:
                 if isinstance(arguments, dict):
                     arguments = json.dumps(arguments, ensure_ascii=False)
                 arguments = _string(arguments, "arguments")
-            index = fragment.get("index")
-            if index is None and self.cumulative:  # all calls so far, in their order
-                index = position
-            call = state._open(position) if whole else state.call(index, id, name)
-            self._fragment(state, call, id, name, arguments, choice)
+            if whole:
+                call = state._open(position)
+            else:
+                index = fragment.get("index")
+                if index is not None:
+                    index = index_of(index, "tool call")
+                elif self.cumulative:  # all calls so far, in their order
+                    index = position
+                call = state.call(index, id, name, fragments, more=bool(arguments), pieces=not self.cumulative)
+            new_name = call.named(name, fragments, pieces=not self.cumulative)
+            self._fragment(state, call, id, new_name, arguments, choice)
 
     def _fragment(
-        self, state: _Choice, call: _Call, id: str | None, name: str | None, arguments: str, choice: int
+        self, state: _Choice, call: _Call, id: str | None, new_name: str | None, arguments: str, choice: int
     ) -> None:
         new_id = id if call.id is None else None
-        new_name = name if call.name is None else None
         if new_id:
             call.id = new_id
             state.by_id.setdefault(new_id, call)
-        call.name = call.name or new_name
         if self.cumulative:
             arguments, call.seen = arguments[call.seen :], max(call.seen, len(arguments))
+        if arguments:
+            call.begun = True
         if new_id or new_name or arguments:
+            self.spoke = True
             self.out.append(ToolCallDelta(call.index, new_id, new_name, arguments, choice))
 
     def audio(self, choice: int, audio: Any) -> None:
@@ -207,6 +255,7 @@ class DeltaWriter:
         id, expires = _string(audio.get("id"), "audio.id") or None, audio.get("expires_at")
         expires = expires if isinstance(expires, int) else None
         if data or transcript or id or expires:
+            self.spoke = True
             self.out.append(AudioDelta(data, transcript, id, expires, choice))
 
     def logprobs(self, choice: int, logprobs: Any) -> None:

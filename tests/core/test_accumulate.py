@@ -225,3 +225,10 @@ def test_a_result_may_be_asked_for_at_any_time() -> None:
     accumulator.add(FinishDelta("stop"))
     assert first.choices[0].text == "A"
     assert accumulator.result() == fold([TextDelta("AB"), ToolCallDelta(0, "call_1", "f", "{}"), FinishDelta("stop")])
+
+
+def test_a_name_in_pieces() -> None:
+    """The pieces of a call's name are joined in their order; one without a name says nothing new of it."""
+    pieces = (ToolCallDelta(0, "call_1", "get_"), ToolCallDelta(0), ToolCallDelta(0, None, "weather", "{}"))
+    call = fold([*pieces, FinishDelta("tool_calls")]).choices[0].tool_calls[0]
+    assert (call.id, call.name, call.arguments) == ("call_1", "get_weather", "{}")

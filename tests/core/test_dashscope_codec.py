@@ -908,7 +908,7 @@ FAILURES = [
         SAID,
         "message",
     ),
-    Failure("an index that is no number", BEGUN + frame(chunk("B", index="0")), ProtocolError, SAID, "index"),
+    Failure("an index that is no number", BEGUN + frame(chunk("B", index="x")), ProtocolError, SAID, "index"),
     Failure("content that is no text", BEGUN + frame(chunk({"text": "B"})), ProtocolError, SAID, "content"),
     Failure("a part that is no object", BEGUN + frame(chunk([1])), ProtocolError, SAID, "content"),
     Failure("usage that is no object", BEGUN + frame(value({}, [1])), ProtocolError, SAID, "usage"),

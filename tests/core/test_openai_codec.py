@@ -519,9 +519,9 @@ TOOLS = [
         [ToolCallDelta(0, None, "f", "{}"), ToolCallDelta(1, "call_2", "g", "{}"), CALL_END],
     ),
     Answer(
-        "one id, another name later: the same call",
-        [FIRST, tool('{"q": "x"}', index=0, id="call_1", name="g"), CALLED],
-        [CALL, ToolCallDelta(0, arguments='{"q": "x"}'), CALL_END],
+        "one id, another name after the arguments began: the same call",
+        [FIRST, TAIL[0], tool('"x"}', index=0, id="call_1", name="g"), CALLED],
+        ONE_CALL,
     ),
     Answer(
         "index 0 for every call, then back by the id",
@@ -1064,7 +1064,7 @@ BAD_CHUNKS: list[tuple[str, Any]] = [
     ("a choice that is no object", {"choices": ["A"]}),
     ("a choice that is null", {"choices": [None]}),
     ("a delta that is no object", chunk("A")),
-    ("an index that is no number", chunk({"content": "A"}, index="0")),
+    ("an index that is no number", chunk({"content": "A"}, index="x")),
     ("content a number", chunk({"content": 7})),
     ("content an object", chunk({"content": {"text": "A"}})),
     ("content a list of strings", chunk({"content": ["A"]})),

@@ -390,3 +390,16 @@ def test_each_response_of_a_call_is_plain_json() -> None:
     assert stored[-1][1]["tool_calls"]
     for parts in stored:
         assert json.loads(json.dumps(parts)) == list(parts)
+
+
+def test_a_name_in_pieces_is_one_name() -> None:
+    """Each response shows as much of a call's name as has come, in the block and in OpenAI's form."""
+    responses = Responses()
+    deltas = [
+        ToolCallDelta(0, "call_1", "get_"),
+        ToolCallDelta(0, None, "weather"),
+        ToolCallDelta(0, arguments='{"city": "Rome"}'),
+    ]
+    shown = [made(response)[0][1] for delta in deltas if (response := responses.of(delta)) is not None]
+    assert shown == ["get_", "get_weather", "get_weather"]
+    assert made(responses.last())[0][1:] == ("get_weather", {"city": "Rome"})

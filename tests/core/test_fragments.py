@@ -1,0 +1,299 @@
+"""Fragments of tool calls, in both protocols and however the bytes are torn: no call is given that nobody made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelstudio_core.accumulate import fold
+from modelstudio_core.client import CODECS
+from modelstudio_core.errors import ModelStudioError, ProtocolError
+from modelstudio_core.types import ChatRequest, Delta, Message, ResponseHead, ToolCallDelta
+from tests.core.decoding import check_form, read
+from tests.faults.dialects import DIALECTS, Dialect, written
+
+HEAD = ResponseHead(200, {"content-type": "text/event-stream"})
+every_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
+every_size = pytest.mark.parametrize("size", [None, 1, 7])
+
+
+def piece(name: Any = None, arguments: Any = None, **beside: Any) -> dict[str, Any]:
+    """One fragment."""
+    return {"function": {"name": name, "arguments": arguments}, **beside}
+
+
+def said_by(dialect: Dialect, message: Any, finish: str | None = None) -> dict[str, Any]:
+    """The object of an event whose message, or delta, is `message`."""
+    value: dict[str, Any] = dialect.chunk(finish=finish)
+    choices = value["output"]["choices"] if "output" in value else value["choices"]
+    choices[0]["message" if "output" in value else "delta"] = message
+    return value
+
+
+def stream_of(dialect: Dialect, *events: Any) -> bytes:
+    """A stream of these objects that ends as one with calls."""
+    end = said_by(dialect, {"content": ""}, "tool_calls")
+    return b"".join(dialect.event(written(event)) for event in (*events, end)) + dialect.done
+
+
+def read_stream(
+    dialect: Dialect, body: bytes, size: int | None = None, *, cumulative: bool = False
+) -> tuple[list[Delta], ModelStudioError | None]:
+    """The deltas of a stream, and its failure."""
+    request = ChatRequest("qwen-plus", (Message("user", "hello"),), cumulative_stream=cumulative)
+    decoder = CODECS[dialect.name].stream(request, HEAD, max_event_bytes=1_000_000)
+    deltas = read(decoder, body, size)  # type: ignore[arg-type]  # a protocol's decoder
+    check_form(deltas)
+    return deltas, decoder.failure
+
+
+def calls_of(dialect: Dialect, fragments: list[Any], size: int | None = None, *, cumulative: bool = False) -> Any:
+    """Index, id, name and arguments of the calls of a stream, a fragment (or a list of them) an event."""
+    lists = [fragment if isinstance(fragment, list) else [fragment] for fragment in fragments]
+    events = [said_by(dialect, {"tool_calls": each}) for each in lists]
+    deltas, failure = read_stream(dialect, stream_of(dialect, *events), size, cumulative=cumulative)
+    assert failure is None
+    choice = fold(deltas).choices[0]
+    calls = [*choice.tool_calls, *choice.invalid_tool_calls]
+    return [(call.index, call.id, call.name, call.arguments) for call in calls]
+
+
+WEATHER = [(0, "call_1", "get_weather", "{}")]
+NAMES: list[tuple[str, list[Any], Any]] = [
+    # name, fragments, calls
+    (
+        "two pieces at one index",
+        [piece("get_", "", index=0, id="call_1"), piece("weather", "", index=0), piece(None, "{}", index=0)],
+        WEATHER,
+    ),
+    (
+        "three pieces, the last with the arguments",
+        [piece("get", index=0, id="call_1"), piece("_", index=0, id=""), piece("weather", "{}", index=0, id=None)],
+        WEATHER,
+    ),
+    (
+        "the id on every piece",
+        [piece("get_", index=0, id="call_1"), piece("weather", index=0, id="call_1"), piece("", "{}", index=0)],
+        WEATHER,
+    ),
+    (
+        "the id on the last piece",
+        [piece("get_", index=0), piece("weather", index=0, id="call_1"), piece(None, "{}", index=0)],
+        WEATHER,
+    ),
+    ("no index", [piece("get_", id="call_1"), piece("weather"), piece(None, "{}")], WEATHER),
+    (
+        "index -1",
+        [piece("get_", index=-1, id="call_1"), piece("weather", index=-1), piece(None, "{}", index=-1)],
+        WEATHER,
+    ),
+    (
+        "each event repeats the name so far",
+        [
+            piece("get_", index=0, id="call_1"),
+            piece("get_weather", index=0),
+            piece("get_weather", index=0),
+            piece("get_weather", "{}", index=0),
+        ],
+        WEATHER,
+    ),
+    (
+        "the same name again without an index, before the arguments",
+        [piece("get_weather", "", id="call_1"), piece("get_weather", ""), piece("", "{}")],
+        WEATHER,
+    ),
+    (
+        "the same id with another name, after the arguments began: the first name",
+        [piece("get_weather", "{", index=0, id="call_1"), piece("f", "}", index=0, id="call_1")],
+        WEATHER,
+    ),
+    (
+        "another name after the arguments: another call",
+        [piece("get_weather", "{}", index=0, id="call_1"), piece("f", "{}", index=0)],
+        [*WEATHER, (1, None, "f", "{}")],
+    ),
+    (
+        "another id with another name: another call",
+        [piece("get_weather", index=0, id="call_1"), piece("f", "{}", index=0, id="call_2")],
+        [(0, "call_1", "get_weather", ""), (1, "call_2", "f", "{}")],
+    ),
+    (
+        "two names in one event at one index: two calls",
+        [[piece("f", index=0), piece("g", index=0)]],
+        [(0, None, "f", ""), (1, None, "g", "")],
+    ),
+    (
+        "a name twice in one event without an index: two calls",
+        [[piece("f"), piece("f")]],
+        [(0, None, "f", ""), (1, None, "f", "")],
+    ),
+    (
+        "two calls in turn, each in pieces",
+        [
+            piece("get_", index=0, id="call_1"),
+            piece("f", index=1, id="call_2"),
+            piece("weather", index=0),
+            piece("oo", "{}", index=1),
+            piece(None, "{}", index=0),
+        ],
+        [*WEATHER, (1, "call_2", "foo", "{}")],
+    ),
+]
+
+
+@every_size
+@every_dialect
+@pytest.mark.parametrize(("fragments", "calls"), [c[1:] for c in NAMES], ids=[c[0] for c in NAMES])
+def test_a_name_may_come_in_pieces(dialect: Dialect, fragments: list[Any], calls: Any, size: int | None) -> None:
+    """Until the arguments begin, a further name at the same call is more of it, and what is repeated is nothing new."""
+    assert calls_of(dialect, fragments, size) == calls
+
+
+@every_dialect
+def test_each_piece_of_a_name_is_handed_on_once(dialect: Dialect) -> None:
+    """As it comes: what a delta says is only what is new."""
+    fragments = [piece(name, index=0) for name in ("get_", "get_weather", "get_weather", "_in")]
+    events = [said_by(dialect, {"tool_calls": [fragment]}) for fragment in fragments]
+    deltas, _ = read_stream(dialect, stream_of(dialect, *events))
+    assert [delta.name for delta in deltas if isinstance(delta, ToolCallDelta)] == ["get_", "weather", "_in"]
+
+
+@every_dialect
+def test_a_name_that_grows_where_each_event_repeats_all(dialect: Dialect) -> None:
+    """What is new of it is added; another name is another call."""
+    names = ("get_", "get_weather", "get_weather")
+    grown = [[piece(name, "{}" if at == 2 else "", id="call_1")] for at, name in enumerate(names)]
+    assert calls_of(dialect, [*grown, [*grown[-1], piece("f", "{}")]], cumulative=True) == [
+        *WEATHER,
+        (1, None, "f", "{}"),
+    ]
+    assert calls_of(dialect, [piece("f", index=0), piece("g", "{}", index=0)], cumulative=True) == [
+        (0, None, "f", ""),
+        (1, None, "g", "{}"),
+    ]
+
+
+@every_dialect
+@pytest.mark.parametrize("index", [1, "1", 1.0, "01"], ids=repr)
+def test_an_index_is_a_number_however_it_is_written(dialect: Dialect, index: Any) -> None:
+    """Text of digits and a whole float are that number, of a call and of a choice."""
+    fragments = [piece("f", "{}", index=0), piece("g", "{", index=index), piece(None, "}", index=1)]
+    assert calls_of(dialect, fragments) == [(0, None, "f", "{}"), (1, None, "g", "{}")]
+    for value, text in ((said_by(dialect, {"content": "A"}), "A"), (said_by(dialect, {"content": "B"}), "")):
+        choices = value["output"]["choices"] if "output" in value else value["choices"]
+        choices[0]["index"] = "0" if text else index  # the second choice was not asked for
+        deltas, failure = read_stream(dialect, stream_of(dialect, value))
+        assert (fold(deltas).choices[0].text, failure) == (text, None)
+
+
+@every_dialect
+@pytest.mark.parametrize("index", ["x", "", "-", "1.0", "\u00b2", 0.5, True, [0], {"n": 0}, "9" * 5000], ids=repr)
+def test_an_index_that_is_no_number(dialect: Dialect, index: Any) -> None:
+    """A ProtocolError names it, of a call and of a choice; no call is made up for it."""
+    call = said_by(dialect, {"tool_calls": [piece("f", "{}", index=index)]})
+    choice = said_by(dialect, {"content": "A"})
+    (choice["output"]["choices"] if "output" in choice else choice["choices"])[0]["index"] = index
+    for value in (call, choice):
+        deltas, failure = read_stream(dialect, stream_of(dialect, value))
+        assert type(failure) is ProtocolError
+        assert "index" in failure.message
+        assert repr(index)[:20] in failure.message
+        assert not any(isinstance(delta, ToolCallDelta) for delta in deltas)
+
+
+NEW_IDS: list[tuple[str, list[Any], Any]] = [
+    (
+        "at its index",
+        [
+            piece("get_weather", "", index=0, id="call_1"),
+            piece(None, "{", index=0, id="b"),
+            piece("", "}", index=0, id="c"),
+        ],
+        WEATHER,
+    ),
+    (
+        "without an index",
+        [piece("get_weather", "", id="call_1"), piece(None, "{", id="b"), piece("", "}", id="c")],
+        WEATHER,
+    ),
+    (
+        "two calls in turn",
+        [
+            piece("get_weather", "{", index=0, id="call_1"),
+            piece("f", "{", index=1, id="call_2"),
+            piece(None, "}", index=0, id="c"),
+            piece(None, "}", index=1, id="d"),
+        ],
+        [*WEATHER, (1, "call_2", "f", "{}")],
+    ),
+    (
+        "an id alone begins a call",
+        [
+            piece("get_weather", "{}", index=0, id="call_1"),
+            piece(None, "", index=0, id="call_2"),
+            piece("f", "{}", index=0, id="call_2"),
+        ],
+        [*WEATHER, (1, "call_2", "f", "{}")],
+    ),
+    (
+        "an id with a name begins a call",
+        [piece("get_weather", "{}", index=0, id="call_1"), piece("get_weather", "{}", index=0, id="call_2")],
+        [*WEATHER, (1, "call_2", "get_weather", "{}")],
+    ),
+]
+
+
+@every_size
+@every_dialect
+@pytest.mark.parametrize(("fragments", "calls"), [c[1:] for c in NEW_IDS], ids=[c[0] for c in NEW_IDS])
+def test_an_id_for_each_fragment(dialect: Dialect, fragments: list[Any], calls: Any, size: int | None) -> None:
+    """Arguments without a name go on with the call that is there, whatever id they have; its first id stays."""
+    assert calls_of(dialect, fragments, size) == calls
+
+
+REPEATED = {
+    "role": "assistant",
+    "content": "AB",
+    "reasoning_content": "hm",
+    "tool_calls": [{"id": "call_1", "function": {"name": "get_weather", "arguments": "{}"}}],
+    "audio": {"data": "AAAA"},
+}
+LOGPROBS = {"content": [{"token": "A", "logprob": -0.1}]}
+
+
+@every_size
+def test_a_last_choice_with_the_whole_message_says_nothing_new(size: int | None) -> None:
+    """After deltas that said it, only its finish reason counts, for each of the choices."""
+    dialect = DIALECTS["openai"]
+    deltas = [
+        {"reasoning_content": "hm"},
+        {"content": "A"},
+        {"content": "B"},
+        {"tool_calls": [piece("get_weather", "{}", index=0, id="call_1")]},
+    ]
+    end = {
+        "choices": [{"index": 0, "message": REPEATED, "logprobs": LOGPROBS, "finish_reason": "tool_calls"}] * 2,
+    }
+    events = [*(said_by(dialect, delta) for delta in deltas), end]
+    body = b"".join(dialect.event(written(event)) for event in events) + dialect.done
+    found, failure = read_stream(dialect, body, size)
+    assert failure is None
+    choice = fold(found).choices[0]
+    assert (choice.text, choice.reasoning, choice.finish_reason) == ("AB", "hm", "tool_calls")
+    assert [(call.index, call.id, call.name, call.arguments) for call in choice.tool_calls] == WEATHER
+    assert (choice.audio, choice.logprobs) == (None, ())
+
+
+@every_size
+def test_a_stream_of_messages_is_read(size: int | None) -> None:
+    """Where no delta said anything, each message says something, also after a delta that only names the role."""
+    dialect = DIALECTS["openai"]
+    events = [
+        said_by(dialect, {"role": "assistant", "content": ""}),
+        {"choices": [{"index": 0, "message": {"content": "A"}}]},
+        {"choices": [{"index": 0, "message": {"content": "B"}, "finish_reason": "stop"}]},
+    ]
+    body = b"".join(dialect.event(written(event)) for event in events) + dialect.done
+    found, failure = read_stream(dialect, body, size)
+    assert (fold(found).choices[0].text, failure) == ("AB", None)
