@@ -2,10 +2,10 @@
 
 The rules are those of the WHATWG "Server-sent events" standard, section 9.2.6: lines end with LF, CRLF or CR and
 nothing else (U+2028 is text), a leading byte order mark is dropped, one space after the colon is dropped, an event
-without data is no event. One exception is made to the last: an event named `error` is one without data, too, for a
-stream that failed without a word would look like one that goes on. Beyond the standard, the native protocol's status
-of an event is read: the comment `:HTTP_STATUS/nnn`, or the field `status` that the vendor's SDK knows. Data stays
-bytes: an event may be torn inside a UTF-8 character, and only a whole one is decoded.
+without data is no event. One exception is made to the last: an event named `error`, or with the status of one, is one
+without data, too, for a stream that failed without a word would look like one that goes on. Beyond the standard, the
+native protocol's status of an event is read: the comment `:HTTP_STATUS/nnn`, or the field `status` that the vendor's
+SDK knows. Data stays bytes: an event may be torn inside a UTF-8 character, and only a whole one is decoded.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _NATIVE = re.compile(rb"(?:id:[^\n]*\n)?event:result\n:HTTP_STATUS/200\ndata:(?! )([^\n]*)")
+_ERROR = 400  # the least status of an error
 _STATUS, _STATUS_FIELD = b":HTTP_STATUS/", b"status:"
 
 
@@ -130,7 +131,7 @@ class EventDecoder:
 
     def _is_event(self) -> bool:
         """Whether the lines since the last blank one are an event."""
-        return self._data is not None or self._name == "error"
+        return self._data is not None or self._name == "error" or (self._status or 0) >= _ERROR
 
     def _read_line(self, line: bytes) -> None:
         if line.startswith(b"data:"):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelstudio_core.errors import ProtocolError
+from modelstudio_core.wire.codec import whole_number
 
 
 def counts_of(usage: Any) -> Mapping[str, Any]:
@@ -18,10 +19,10 @@ def counts_of(usage: Any) -> Mapping[str, Any]:
 def count(holder: Mapping[str, Any], name: str) -> int | None:
     """A number of tokens, None where it is missing. Raises ProtocolError for what is no such number, as one below 0."""
     value = holder.get(name)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-        return value
-    if isinstance(value, float) and value.is_integer() and value >= 0:
-        return int(value)
+    if value is None:
+        return None
+    if (number := whole_number(value)) is not None and number >= 0:
+        return number
     raise ProtocolError(f"usage.{name} is no number of tokens but {value!r:.100}")
 
 

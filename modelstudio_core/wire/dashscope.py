@@ -32,9 +32,9 @@ from modelstudio_core.types import (
 from modelstudio_core.wire.codec import index_of, write_json
 from modelstudio_core.wire.counts import count, counts_of, details
 from modelstudio_core.wire.events import EventStreamDecoder, NoAnswer, read_whole
-from modelstudio_core.wire.failures import error_of_response, request_id_of
+from modelstudio_core.wire.failures import check_reason, error_of_response, request_id_of
 from modelstudio_core.wire.requests import added, headers_of, hints_of, message_of, refuse
-from modelstudio_core.wire.writer import DeltaWriter
+from modelstudio_core.wire.writer import NOTHING, DeltaWriter
 
 TEXT: NativeEndpoint = "text-generation"
 MULTIMODAL: NativeEndpoint = "multimodal-generation"
@@ -131,19 +131,28 @@ class _Reader:
             raise ProtocolError(f"output.choices is not a list but {choices!r:.100}")
         if choices:
             for position, choice in enumerate(choices):
-                self._choice(writer, choice, position, output)
+                self._choice(writer, choice, position, output, value, head)
         elif isinstance(output.get("message"), dict):
             _read_research(writer, output["message"])
         elif "text" in output or "finish_reason" in output:  # result_format text
             writer.begin(0)
             _read_message(writer, 0, {**output, "content": output.get("text")}, whole=self._whole)
+            check_reason(output.get("finish_reason"), output, value, head)
             writer.finish(0, output.get("finish_reason"))
         if usage:
             writer.usage(usage, read_usage)
             if plugins := usage.get("plugins"):
                 writer.extra("plugins", plugins)
 
-    def _choice(self, writer: DeltaWriter, choice: Any, position: int, output: Mapping[str, Any]) -> None:
+    def _choice(
+        self,
+        writer: DeltaWriter,
+        choice: Any,
+        position: int,
+        output: Mapping[str, Any],
+        value: Mapping[str, Any],
+        head: ResponseHead,
+    ) -> None:
         if not isinstance(choice, dict):
             raise ProtocolError(f"a choice is not an object but {choice!r:.100}")
         index = choice.get("index")
@@ -161,13 +170,15 @@ class _Reader:
             writer.logprobs(index, logprobs)
         reason = choice.get("finish_reason") or output.get("finish_reason")
         if reason != "null":
+            check_reason(reason, choice, value, head)
             writer.finish(index, reason)
 
 
 def _read_message(writer: DeltaWriter, index: int, message: Mapping[str, Any], *, whole: bool) -> None:
-    if reasoning := message.get("reasoning_content"):
+    reasoning, content = message.get("reasoning_content"), message.get("content")
+    if reasoning or (reasoning is not None and reasoning not in NOTHING):
         writer.reasoning(index, reasoning)
-    if content := message.get("content"):
+    if content or (content is not None and content not in NOTHING):
         writer.text(index, content)
         if isinstance(content, list):
             for part in content:

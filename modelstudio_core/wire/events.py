@@ -17,6 +17,7 @@ from modelstudio_core.wire.halves import Halves
 from modelstudio_core.wire.writer import DeltaWriter
 
 _STREAMED = "or with streaming=True, where a whole answer takes the service longer than 300 s"  # its limit for these
+_ERROR = 400  # the least status of an error
 JsonObject: TypeAlias = dict[str, Any]
 Read: TypeAlias = Callable[[DeltaWriter, JsonObject, ResponseHead], None]
 
@@ -42,7 +43,7 @@ def read_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read)
         read(writer, value, head)
     except NoAnswer as error:
         failure = ProtocolError(str(error))
-    except ProtocolError as error:
+    except ModelStudioError as error:
         failure = error
     failure = failure or writer.end()
     if isinstance(failure, StreamTruncatedError):
@@ -106,7 +107,7 @@ class EventStreamDecoder:
 
     def _event(self, event: ServerSentEvent) -> None:
         data, name, status = event
-        if name == "error":
+        if name == "error" or (status is not None and status >= _ERROR):
             self._fail(error_of_event(event, self._head))
             return
         if not data.startswith(b"{"):

@@ -15,11 +15,11 @@ from typing import Any
 from modelstudio_core.errors import APIStatusError, ErrorResponse, ProtocolError, status_error
 from modelstudio_core.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.types import ResponseHead
-from modelstudio_core.wire.codec import read_json, shown, word_of
+from modelstudio_core.wire.codec import read_json, shown, whole_number, word_of
 
 _MESSAGES = ("message", "msg", "error_msg", "detail", "errors")  # FastAPI and others have their own names for it
 _DEEPEST = 4  # errors in errors that are unwrapped
-_SUCCESS = re.compile(r"\s*(?:0*[0-3]?\d{1,2}|success|ok)\s*", re.ASCII | re.IGNORECASE)
+_SUCCESS = re.compile(r"\s*(?:0*[0-3]?\d{1,2}(?:\s+ok)?|success|succeeded|successful|ok)\s*", re.ASCII | re.IGNORECASE)
 _UNSAFE_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authorization", "www-authenticate"})
 
 
@@ -71,7 +71,9 @@ def error_of_object(
 
 
 def error_of_event(event: ServerSentEvent, head: ResponseHead) -> APIStatusError:
-    """The typed error for an event named `error`, whose data is an error object, another value, text, or nothing."""
+    """The typed error for an event named `error`, or with the status of one, whose data is an error object, another
+    value, text, or nothing.
+    """
     text = event.data.decode("utf-8", "replace").strip()
     try:
         value = read_json(event.data)
@@ -97,7 +99,7 @@ def _innermost(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     for _ in range(_DEEPEST):
         error, beside = value.get("error"), _said_in(value)
-        if not error:
+        if not _is_error(error):
             break
         if not isinstance(error, Mapping):
             said = (str(error) if error is not True else "", beside)
@@ -121,13 +123,35 @@ def says_error(value: Mapping[str, Any]) -> bool:
 
     A code may say that all is well: one below 400, or that very word.
     """
-    if value.get("error"):
+    if _is_error(value.get("error")):
         return True
     return _is_bare_error(value) and not _says_success(value["code"])
 
 
+def _is_error(error: Any) -> bool:
+    """Whether what stands as `error` is one: not an object in which nothing is said, or whose code says success.
+
+    Here any other number than 0 and those of HTTP may be a code of its server's own.
+    """
+    if not isinstance(error, Mapping):
+        return bool(error)
+    number = whole_number(code := error.get("code"))
+    success = _says_success(code) and (number is None or number == 0 or 200 <= number < 300)
+    return any(error.values()) and not success
+
+
+def check_reason(reason: Any, choice: Mapping[str, Any], value: Mapping[str, Any], head: ResponseHead) -> None:
+    """Raise the typed error where a choice of `value` that has a finish reason ends with an error."""
+    if not reason or reason == "null":
+        return
+    error = choice.get("error")
+    if reason == "error" or _is_error(error):
+        said = {"finish_reason": reason, "error": error, "request_id": value.get("request_id")}
+        raise error_of_object({name: item for name, item in said.items() if item}, None, head)
+
+
 def _says_success(code: Any) -> bool:
-    if isinstance(code, int):
+    if isinstance(code, int) or (isinstance(code, float) and code.is_integer()):
         return 0 <= code < 400
     return isinstance(code, str) and _SUCCESS.fullmatch(code) is not None
 

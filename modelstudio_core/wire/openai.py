@@ -28,9 +28,9 @@ from modelstudio_core.types import (
 from modelstudio_core.wire.codec import index_of, write_json
 from modelstudio_core.wire.counts import count, counts_of, details
 from modelstudio_core.wire.events import EventStreamDecoder, NoAnswer, read_whole
-from modelstudio_core.wire.failures import error_of_response, request_id_of
+from modelstudio_core.wire.failures import check_reason, error_of_response, request_id_of
 from modelstudio_core.wire.requests import added, headers_of, hints_of, message_of, refuse
-from modelstudio_core.wire.writer import DeltaWriter
+from modelstudio_core.wire.writer import NOTHING, DeltaWriter
 
 _PATH = "/chat/completions"
 _OURS = dict.fromkeys(("model", "messages", "stream"), "use the argument")
@@ -92,14 +92,16 @@ def _read(writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead, fie
         )
     if isinstance(choices, list):
         for position, choice in enumerate(choices):
-            _read_choice(writer, choice, field, position)
+            _read_choice(writer, choice, field, position, value, head)
     elif choices is not None:
         raise ProtocolError(f"choices is not a list but {choices!r:.100}")
     if usage:  # whatever the choices are: it mostly comes on a chunk that has none
         writer.usage(usage, read_usage)
 
 
-def _read_choice(writer: DeltaWriter, choice: Any, field: str, position: int) -> None:
+def _read_choice(
+    writer: DeltaWriter, choice: Any, field: str, position: int, value: Mapping[str, Any], head: ResponseHead
+) -> None:
     if not isinstance(choice, dict):
         raise ProtocolError(f"a choice is not an object but {choice!r:.100}")
     index = choice.get("index")
@@ -118,9 +120,13 @@ def _read_choice(writer: DeltaWriter, choice: Any, field: str, position: int) ->
         index = position
     if not writer.begin(index):
         return
-    if reasoning := said.get("reasoning_content") or said.get("reasoning"):  # vLLM and others renamed it
+    reasoning = said.get("reasoning_content")
+    if not reasoning and reasoning in NOTHING:  # vLLM and others renamed it
+        reasoning = said.get("reasoning")
+    if reasoning or (reasoning is not None and reasoning not in NOTHING):
         writer.reasoning(index, reasoning)
-    if content := said.get("content"):
+    content = said.get("content")
+    if content or (content is not None and content not in NOTHING):
         writer.text(index, content)
     if calls := said.get("tool_calls"):
         writer.tool_calls(index, calls, whole="message" in choice)
@@ -131,6 +137,7 @@ def _read_choice(writer: DeltaWriter, choice: Any, field: str, position: int) ->
     if before is not None:  # a message may go on in another; only what deltas said is repeated by one
         writer.spoke = before
     if reason := choice.get("finish_reason"):
+        check_reason(reason, choice, value, head)
         writer.finish(index, reason)
 
 

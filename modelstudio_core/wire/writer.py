@@ -37,6 +37,9 @@ from modelstudio_core.types import (
 from modelstudio_core.wire.codec import index_of, word_of
 from modelstudio_core.wire.logprobs import check_logprobs
 
+NOTHING: tuple[Any, ...] = (None, "", [])
+"""What a content is that says nothing. Anything else is text, or a wrong shape."""
+
 
 class _Call:
     __slots__ = ("begun", "id", "index", "name", "named_in", "seen")
@@ -325,12 +328,14 @@ def _string(value: Any, field: str) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(part, Mapping) for part in value):
-        return "".join(_texts(value))
+        return "".join(_texts(value, field))
     raise ProtocolError(f"{field} is not text but {value!r:.100}")
 
 
-def _texts(parts: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+def _texts(parts: Iterable[Mapping[str, Any]], field: str) -> Iterable[str]:
     for part in parts:
         text = part.get("text")
         if isinstance(text, str):
             yield text
+        elif text is not None:
+            raise ProtocolError(f"the text of a part of {field} is not text but {text!r:.100}")

@@ -744,7 +744,7 @@ def test_usage_counts_have_no_invented_zeros() -> None:
     assert usage == Usage(1, 2, 3, cached_tokens=0)
 
 
-@pytest.mark.parametrize("wrong", ["12", 1.5, True, {"n": 1}, -1, -3.0], ids=repr)
+@pytest.mark.parametrize("wrong", ["twelve", 1.5, True, {"n": 1}, -1, -3.0], ids=repr)
 @pytest.mark.parametrize(
     ("name", "holder"),
     [

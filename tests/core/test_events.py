@@ -13,10 +13,12 @@ from modelstudio_core.accumulate import fold
 from modelstudio_core.client import CODECS
 from modelstudio_core.errors import (
     APIStatusError,
+    BadRequestError,
     ContextLengthError,
     ModelStudioError,
     ProtocolError,
     RateLimitError,
+    ServerError,
     StreamTruncatedError,
 )
 from modelstudio_core.types import ChatRequest, Message, ResponseHead, UsageDelta
@@ -62,6 +64,14 @@ ERROR_EVENTS: list[tuple[str, bytes, type[ModelStudioError], str, int | None, An
     ("null", b"event: error\ndata: null\n\n", APIStatusError, SAID_NOTHING, None, None),
     ("an empty object", b"event: error\ndata: {}\n\n", APIStatusError, SAID_NOTHING, None, None),
     ("no data, with a status", b"event:error\n:HTTP_STATUS/429\n\n", RateLimitError, SAID_NOTHING, 429, None),
+    ("a status alone", b":HTTP_STATUS/429\n\n", RateLimitError, SAID_NOTHING, 429, None),
+    ("a result with a status", b"id:1\nevent:result\n:HTTP_STATUS/429\ndata:Slow\n\n", RateLimitError, "Slow", 429,
+     "Slow"),
+    ("an answer with a status", b'event:result\n:HTTP_STATUS/500\ndata:{"output":{"text":"A"}}\n\n', ServerError,
+     "the service answered with HTTP status 500 and no message: {'output': {'text': 'A'}}", 500,
+     {"output": {"text": "A"}}),
+    ("a code of success with a status", b':HTTP_STATUS/400\ndata:{"code":200,"message":"m"}\n\n', BadRequestError, "m",
+     400, {"code": 200, "message": "m"}),
 ]  # fmt: skip
 
 
@@ -100,7 +110,7 @@ def test_an_error_event_after_the_finish_is_an_error(dialect: Dialect) -> None:
 
 
 @every_dialect
-@pytest.mark.parametrize("code", [0, 20, 200, "200", "Success", "OK", 399])
+@pytest.mark.parametrize("code", [0, 20, 200, 200.0, "200", "200 OK", "Success", "succeeded", "OK", 399])
 def test_a_code_that_says_success_is_no_error(dialect: Dialect, code: Any) -> None:
     """In each event of a stream, that with the usage alone too, and beside a whole answer."""
     said = {"code": code, "message": "success"}

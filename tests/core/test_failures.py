@@ -392,7 +392,8 @@ def test_headers_that_may_hold_a_secret_are_not_kept() -> None:
     assert error.response.headers == {"x-request-id": "r-1"}
 
 
-SUCCESS = (0, 1, 20, 200, 201, 204, 399, "0", "00", "20", "200", "0200", "399", "success", "Success", "OK", " ok ")
+SUCCESS = (0, 1, 20, 200, 200.0, 201, 204, 399, "0", "00", "20", "200", "0200", "399", "success", "Success", "OK",
+           " ok ", "200 OK", "200 ok", "succeeded", "Successful")  # fmt: skip
 NO_SUCCESS = (
     -1,
     400,
@@ -408,6 +409,11 @@ NO_SUCCESS = (
     "no",
     "ok then",
     1.5,
+    429.0,
+    float("inf"),
+    "400 OK",
+    "unsuccessful",
+    "200 no",
     [1],
 )
 NO_ANSWERS: tuple[dict[str, Any], ...] = ({}, {"choices": []}, {"output": {}, "usage": {}})
@@ -419,6 +425,16 @@ OBJECTS: list[tuple[dict[str, Any], bool]] = [
     ({"error": None, "choices": []}, False),
     ({"error": {}, "choices": []}, False),
     ({"error": ""}, False),
+    ({"error": {"code": None, "message": ""}}, False),
+    ({"error": {"code": 0, "message": ""}, "choices": [{}]}, False),
+    ({"error": {"code": 200, "message": "ok"}}, False),
+    ({"error": {"code": "Success", "message": "m"}}, False),
+    ({"error": {"code": None, "message": "m"}}, True),
+    ({"error": {"code": 500}}, True),
+    ({"error": {"code": 1, "message": "m"}}, True),
+    ({"error": {"code": "200 OK", "message": "m"}}, False),
+    ({"error": [{}]}, True),
+    ({"error": {"code": 0}, "code": "C", "message": "m"}, True),
     ({"code": "", "message": "", "output": {"text": "A"}}, False),
     ({"code": "200", "message": "ok", "output": {"text": "A"}}, False),
     ({"code": "200", "message": "ok", "choices": [{}]}, False),

@@ -1159,7 +1159,7 @@ def test_an_event_over_the_limit_is_a_protocol_error(size: int | None) -> None:
     assert str(LIMIT) in reader.failure.message
 
 
-NO_COUNTS: list[Any] = ["12", "", 1.5, {"n": 1}, [3], True, float("inf"), -1, -3.0]
+NO_COUNTS: list[Any] = ["", "-5", "5.0", "\u00b2", "9" * 5000, 1.5, {"n": 1}, [3], True, float("inf"), -1, -3.0]
 COUNT_NAMES = [
     ("prompt_tokens", None),
     ("completion_tokens", None),
@@ -1198,9 +1198,10 @@ def test_a_count_that_is_no_number_of_tokens(name: str, holder: str | None, valu
 
 @pytest.mark.parametrize(("name", "holder"), COUNT_NAMES)
 def test_a_whole_float_is_a_count(name: str, holder: str | None) -> None:
-    """3.0, as some servers write integers, is 3, and an int; null is not given."""
-    assert read_usage(counted(name, holder, 3.0)) == read_usage(counted(name, holder, 3))
-    assert "3.0" not in repr(read_usage(counted(name, holder, 3.0)))
+    """3.0 and "3", as some servers write integers, are 3, and an int; null is not given."""
+    for value in (3.0, "3"):
+        assert read_usage(counted(name, holder, value)) == read_usage(counted(name, holder, 3))
+        assert repr(value) not in repr(read_usage(counted(name, holder, value)))
     unsaid = read_usage({key: value for key, value in USAGE.items() if key != name})
     assert read_usage(counted(name, holder, None)) == unsaid
 

@@ -98,7 +98,8 @@ CASES: list[tuple[str, bytes, Events]] = [
     ("status 200", b"id:1\nevent:result\n:HTTP_STATUS/200\ndata:a\n\n", [event("a", "result", 200)]),
     ("status as a field", b"event:error\nstatus:429\ndata:a\n\n", [event("a", "error", 429)]),
     ("a status is for one event", b":HTTP_STATUS/429\ndata:a\n\ndata:b\n\n", [event("a", "", 429), event("b")]),
-    ("a status without data is forgotten", b":HTTP_STATUS/429\n\ndata:a\n\n", [event("a")]),
+    ("a status without data is forgotten", b":HTTP_STATUS/200\n\ndata:a\n\n", [event("a")]),
+    ("the status of an error is an event", b":HTTP_STATUS/429\n\ndata:a\n\n", [event("", "", 429), event("a")]),
     ("a status that is none", b":HTTP_STATUS/abc\ndata:a\n\n:HTTP_STATUS/\ndata:b\n\n", [event("a"), event("b")]),
     ("a status with more digits is none", b":HTTP_STATUS/40000\ndata:a\n\n", [event("a")]),
     # text is text

@@ -1,0 +1,151 @@
+"""What an answer holds that is none: a content of a wrong kind, and a choice that tells of an error.
+
+All holds for both protocols, for a whole answer and for a stream, however its bytes are torn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from modelstudio_core.accumulate import fold
+from modelstudio_core.client import CODECS
+from modelstudio_core.errors import APIStatusError, ModelStudioError, ProtocolError, RateLimitError, ServerError
+from modelstudio_core.types import ChatRequest, Message, ResponseHead
+from tests.core.decoding import check_form, read
+from tests.faults.dialects import DIALECTS, PARTIAL, Dialect, written
+from tests.faults.steps import begun
+
+HEAD = ResponseHead(200, {"content-type": "text/event-stream", "x-request-id": "req-1"})
+REQUEST = ChatRequest("qwen-plus", (Message("user", "hello"),))
+every_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
+every_size = pytest.mark.parametrize("size", [None, 1, 7])
+
+
+def choice_of(value: Any) -> Any:
+    """The first choice of the object of an event or of a whole answer."""
+    return value.get("output", value)["choices"][0]
+
+
+def with_message(value: Any, **said: Any) -> Any:
+    """The object, whose message or delta says this."""
+    choice = choice_of(value)
+    choice["delta" if "delta" in choice else "message"] = said
+    return value
+
+
+def read_stream(dialect: Dialect, *events: Any, size: int | None = None) -> tuple[str, ModelStudioError | None]:
+    """The text of a stream that begins with `PARTIAL`, and its failure."""
+    decoder = CODECS[dialect.name].stream(REQUEST, HEAD, max_event_bytes=1_000_000)
+    body = begun(dialect) + b"".join(dialect.event(written(event)) for event in events) + dialect.last() + dialect.done
+    deltas = read(decoder, body, size)  # type: ignore[arg-type]  # a protocol's decoder
+    check_form(deltas)
+    return fold(deltas).choices[0].text, decoder.failure
+
+
+WRONG = [0, 5, 0.0, False, True, {}, {"text": "A"}, ["A"], [{"text": 0}], [{"text": False}], [{"text": {"a": 1}}],
+         [{"text": "A"}, {"text": ["B"]}]]  # fmt: skip
+
+
+@every_size
+@every_dialect
+@pytest.mark.parametrize("content", WRONG, ids=repr)
+@pytest.mark.parametrize("field", ["content", "reasoning_content"])
+def test_a_content_that_is_no_text_is_an_error(dialect: Dialect, field: str, content: Any, size: int | None) -> None:
+    """Also where it is nothing to Python: it names the field, and no answer is made of it."""
+    text, failure = read_stream(dialect, with_message(dialect.chunk(), **{field: content}), size=size)
+    assert (text, type(failure)) == (PARTIAL, ProtocolError)
+    assert failure is not None
+    assert field in failure.message
+    with pytest.raises(ProtocolError, match=field):
+        CODECS[dialect.name].decode(REQUEST, HEAD, written(with_message(dialect.whole(""), **{field: content})))
+
+
+@every_size
+@every_dialect
+@pytest.mark.parametrize("content", [None, "", [], [{"text": None}], [{"image": "x"}], [{"text": ""}]], ids=repr)
+@pytest.mark.parametrize("field", ["content", "reasoning_content"])
+def test_a_content_that_is_absent_is_no_text(dialect: Dialect, field: str, content: Any, size: int | None) -> None:
+    """null, an empty text and an empty list say nothing, and a part need not have a text."""
+    assert read_stream(dialect, with_message(dialect.chunk(), **{field: content}), size=size) == (PARTIAL, None)
+    whole = CODECS[dialect.name].decode(REQUEST, HEAD, written(with_message(dialect.whole(""), **{field: content})))
+    assert fold(whole).choices[0].text == ""
+
+
+@pytest.mark.parametrize("value", [0, False, {}], ids=repr)
+def test_no_text_under_the_other_names_is_an_error(value: Any) -> None:
+    """`reasoning` of other servers, and the native `output.text`."""
+    compatible = written(with_message(DIALECTS["openai"].whole(""), reasoning=value))
+    with pytest.raises(ProtocolError, match="reasoning"):
+        CODECS["openai"].decode(REQUEST, HEAD, compatible)
+    native = written({"output": {"text": value, "finish_reason": "stop"}})
+    with pytest.raises(ProtocolError, match="content"):
+        CODECS["dashscope"].decode(REQUEST, HEAD, native)
+
+
+ERRORS: list[tuple[str, dict[str, Any], type[ModelStudioError], str, str | None]] = [
+    # name, of the choice -> class, message, code
+    (
+        "finish_reason error",
+        {"finish_reason": "error"},
+        APIStatusError,
+        "the service sent an error without a message",
+        None,
+    ),
+    (
+        "with the error beside it",
+        {"finish_reason": "error", "error": {"code": "Throttling", "message": "Slow."}},
+        RateLimitError,
+        "Slow.",
+        "Throttling",
+    ),
+    (
+        "an error beside another reason (OpenRouter)",
+        {"finish_reason": "stop", "error": {"code": 502, "message": "Upstream."}},
+        ServerError,
+        "Upstream.",
+        "502",
+    ),
+    ("a text as error", {"finish_reason": "length", "error": "Overloaded"}, APIStatusError, "Overloaded", None),
+]
+
+
+@every_size
+@every_dialect
+@pytest.mark.parametrize(("said", "cls", "message", "code"), [c[1:] for c in ERRORS], ids=[c[0] for c in ERRORS])
+def test_a_choice_that_ends_with_an_error(
+    dialect: Dialect, said: Any, cls: type[ModelStudioError], message: str, code: str | None, size: int | None
+) -> None:
+    """It is the typed error, after the text that came with it; a whole answer has that in `partial`."""
+    value = dialect.chunk("!")
+    choice_of(value).update(said)
+    text, failure = read_stream(dialect, value, size=size)
+    assert text == f"{PARTIAL}!"
+    whole = dialect.whole("!")
+    choice_of(whole).update(said)
+    with pytest.raises(ModelStudioError) as caught:
+        CODECS[dialect.name].decode(REQUEST, HEAD, written(whole))
+    for error in (failure, caught.value):
+        assert type(error) is cls
+        assert error.message.startswith(message)
+        assert (error.code, error.request_id) == (code, value.get("request_id", "req-1"))
+    assert caught.value.partial is not None
+    assert caught.value.partial.choices[0].text == "!"
+
+
+def test_a_native_text_that_ends_with_an_error() -> None:
+    """In the form of result_format text the reason stands in the output itself."""
+    output = {"text": "A", "finish_reason": "error", "error": {"code": "Throttling", "message": "Slow."}}
+    with pytest.raises(RateLimitError, match="Slow"):
+        CODECS["dashscope"].decode(REQUEST, HEAD, written({"output": output}))
+
+
+@every_dialect
+@pytest.mark.parametrize("error", [None, "", {}, {"code": None}, {"code": 0, "message": "ok"}], ids=repr)
+def test_an_error_that_says_nothing_beside_a_reason(dialect: Dialect, error: Any) -> None:
+    """It is no error: some servers always send the key."""
+    whole = dialect.whole("A")
+    choice_of(whole)["error"] = error
+    deltas = CODECS[dialect.name].decode(REQUEST, HEAD, written(whole | {"error": error}))
+    assert fold(deltas).choices[0].text == "A"
