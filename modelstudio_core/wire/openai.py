@@ -105,13 +105,12 @@ def _read_choice(
     if not isinstance(choice, dict):
         raise ProtocolError(f"a choice is not an object but {choice!r:.100}")
     index = choice.get("index")
-    said, before = choice.get(field), None
-    if not said and field not in choice:
-        other = "delta" if field == "message" else "message"
-        said, before = choice.get(other) or {}, writer.spoke
-        if writer.spoke and other == "message":  # some servers end a stream with the whole message
-            said, choice = {}, {"finish_reason": choice.get("finish_reason")}
-    said = said or {}
+    said = choice.get(field)
+    if not said:
+        if field not in choice and ("message" in choice or "delta" in choice):
+            _read_other(writer, choice, field, position, value, head)
+            return
+        said = {}
     if not isinstance(said, dict):
         raise ProtocolError(f"a choice without {field}: {choice!r:.100}")
     if type(index) is not int and index is not None:
@@ -121,7 +120,7 @@ def _read_choice(
     if not writer.begin(index):
         return
     reasoning = said.get("reasoning_content")
-    if not reasoning and reasoning in NOTHING:  # vLLM and others renamed it
+    if reasoning is None or (not reasoning and reasoning in NOTHING):  # vLLM and others renamed it
         reasoning = said.get("reasoning")
     if reasoning or (reasoning is not None and reasoning not in NOTHING):
         writer.reasoning(index, reasoning)
@@ -134,11 +133,33 @@ def _read_choice(
         writer.audio(index, audio)
     if logprobs := choice.get("logprobs"):
         writer.logprobs(index, logprobs)
-    if before is not None:  # a message may go on in another; only what deltas said is repeated by one
-        writer.spoke = before
     if reason := choice.get("finish_reason"):
         check_reason(reason, choice, value, head)
         writer.finish(index, reason)
+
+
+def _read_other(
+    writer: DeltaWriter,
+    choice: Mapping[str, Any],
+    field: str,
+    position: int,
+    value: Mapping[str, Any],
+    head: ResponseHead,
+) -> None:
+    """A choice with a message where a delta should be, or the other way round.
+
+    Some servers end a stream with the whole message: after deltas it says nothing new. But a message that is no such
+    end may go on in another.
+    """
+    spoke = writer.spoke
+    if field == "message":
+        choice = {**choice, field: choice["delta"] or {}}
+    elif spoke:
+        choice = {name: choice.get(name) for name in ("index", "finish_reason", "error", field)}
+    else:
+        choice = {**choice, field: choice["message"] or {}}
+    _read_choice(writer, choice, field, position, value, head)
+    writer.spoke = spoke
 
 
 def read_usage(usage: Any) -> Usage:

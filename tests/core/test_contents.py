@@ -141,6 +141,17 @@ def test_a_native_text_that_ends_with_an_error() -> None:
         CODECS["dashscope"].decode(REQUEST, HEAD, written({"output": output}))
 
 
+def test_a_last_message_may_end_with_an_error() -> None:
+    """Though it repeats what deltas said, its error is one."""
+    error = {
+        "message": {"content": PARTIAL},
+        "finish_reason": "error",
+        "error": {"code": "Throttling", "message": "No"},
+    }
+    text, failure = read_stream(DIALECTS["openai"], {"choices": [error]})
+    assert (text, type(failure)) == (PARTIAL, RateLimitError)
+
+
 @every_dialect
 @pytest.mark.parametrize("error", [None, "", {}, {"code": None}, {"code": 0, "message": "ok"}], ids=repr)
 def test_an_error_that_says_nothing_beside_a_reason(dialect: Dialect, error: Any) -> None:
