@@ -8,16 +8,23 @@ the message otherwise; that becomes an error too, which shows what there is of a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+from pydantic_core import from_json
 
 from modelstudio_core.errors import APIStatusError, ErrorResponse, ProtocolError, status_error
 from modelstudio_core.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.types import ResponseHead
 from modelstudio_core.wire.codec import read_json, shown, whole_number, word_of
 
-_MESSAGES = ("message", "msg", "error_msg", "detail", "errors")  # FastAPI and others have their own names for it
+# FastAPI and others have their own names for them
+_OWN_MESSAGES = ("message", "Message", "msg", "error_msg")
+_DETAILS = ("detail", "errors")
+_MESSAGES = (*_OWN_MESSAGES, *_DETAILS)
+_CODES = ("code", "Code", "error_code")
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DEEPEST = 4  # errors in errors that are unwrapped
 _SUCCESS = re.compile(r"\s*(?:0*[0-3]?\d{1,2}(?:\s+ok)?|success|succeeded|successful|ok)\s*", re.ASCII | re.IGNORECASE)
 _UNSAFE_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authorization", "www-authenticate"})
@@ -26,14 +33,16 @@ _UNSAFE_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authorization
 def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
     """The typed error for a response whose status is not 2xx."""
     response = ErrorResponse(head.status, safe_headers(head), body.decode("utf-8", "replace"))
-    for data in (body, *(event.data for event in EventDecoder().feed(body + b"\n\n"))):  # it may come as an event
-        try:
-            value = read_json(data)
-        except ProtocolError:
-            continue
-        if isinstance(value, dict) and (value.get("error") or _is_bare_error(value)):
-            return error_of_object(value, head.status, head, response)
-    if 300 <= head.status < 400:
+    events = EventDecoder().feed(body + b"\n\n")  # it may come as an event
+    objects = [found for data in (body, *(event.data for event in events)) if (found := _object_in(data))]
+    if (value := next(filter(_tells, objects), None)) is not None:
+        return error_of_object(value, head.status, head, response)
+    for event in events:
+        if event.name == "error" and event.data.strip():
+            return error_of_event(event._replace(status=head.status), head, response)
+    if objects:
+        return error_of_object(objects[0], head.status, head, response)
+    if head.status in _REDIRECTS:
         target = head.headers.get("location", "nowhere")
         message = f"the server redirects to {target}; redirects are not followed, so set base_url to the right address"
     else:
@@ -55,7 +64,7 @@ def error_of_object(
 ) -> APIStatusError:
     """The typed error for a decoded error object, whose HTTP status, or the status of its event, is `status`."""
     inner = _innermost(value)
-    code = inner.get("code")
+    code = _code_in(inner)
     if status is None and isinstance(code, int) and 400 <= code < 600:
         status = code
     return status_error(
@@ -70,7 +79,7 @@ def error_of_object(
     )
 
 
-def error_of_event(event: ServerSentEvent, head: ResponseHead) -> APIStatusError:
+def error_of_event(event: ServerSentEvent, head: ResponseHead, response: ErrorResponse | None = None) -> APIStatusError:
     """The typed error for an event named `error`, or with the status of one, whose data is an error object, another
     value, text, or nothing.
     """
@@ -80,7 +89,7 @@ def error_of_event(event: ServerSentEvent, head: ResponseHead) -> APIStatusError
     except ProtocolError:
         value = text
     if value and isinstance(value, dict):
-        return error_of_object(value, event.status, head)
+        return error_of_object(value, event.status, head, response)
     said = value if isinstance(value, str) else text if value else ""
     return status_error(
         event.status,
@@ -89,27 +98,76 @@ def error_of_event(event: ServerSentEvent, head: ResponseHead) -> APIStatusError
         request_id=request_id_of(head, {}),
         retry_after=_retry_after(head),
         body=said or None,
+        response=response,
     )
+
+
+def _object_in(data: bytes) -> dict[str, Any] | None:
+    """The object that an error's body is, or the first of a list of them.
+
+    It may have bytes that are no UTF-8, or be cut off: then it is what there is of it, if that tells anything.
+    """
+    try:
+        return _first_object(read_json(data))
+    except ProtocolError:
+        text = data.decode("utf-8", "replace").strip()
+    if not text.startswith(("{", "[")):
+        return None
+    try:
+        value = _first_object(from_json(text, allow_partial="trailing-strings"))
+    except ValueError:
+        return None
+    return value if value and _tells(value) else None
+
+
+def _first_object(value: Any) -> dict[str, Any] | None:
+    if isinstance(value, list):
+        value = next((item for item in value if isinstance(item, dict)), None)
+    return value if isinstance(value, dict) else None
+
+
+def _tells(value: Mapping[str, Any]) -> bool:
+    """Whether an object has a code or a message."""
+    inner = _innermost(value)
+    return _code_in(inner) is not None or bool(_said_in(inner))
 
 
 def _innermost(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """The object that has code and message: `value`, or the error in it, or the error in that.
 
-    Where that is a bare string, or has no message, what stands beside it belongs to it.
+    Where that is a bare string, or has no message or code, what stands beside it belongs to it.
     """
     for _ in range(_DEEPEST):
         error, beside = value.get("error"), _said_in(value)
-        if not _is_error(error):
+        if not error or (isinstance(error, Mapping) and not any(error.values())):
+            error, beside = _details_of(value), ""
+        if not error:
             break
         if not isinstance(error, Mapping):
             said = (str(error) if error is not True else "", beside)
             return {**value, "message": ": ".join(dict.fromkeys(filter(None, said)))}
-        value = {**error, "message": beside} if beside and not _said_in(error) else error
+        added = {"message": beside} if beside and not _said_in(error) else {}
+        code = _code_in(value)
+        if code is not None and _code_in(error) is None and not _says_success(code):
+            added["code"] = code
+        value = {**error, **added}
     return value
 
 
-def _said_in(value: Mapping[str, Any]) -> str:
-    return next((str(value[name]) for name in _MESSAGES if value.get(name)), "")
+def _details_of(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The object, or the first of the objects, that stands for the message of `value`, if one does."""
+    if _said_in(value, _OWN_MESSAGES):
+        return None
+    found = (value.get(name) for name in _DETAILS)
+    return next((each for item in found if (each := _first_object(item))), None)
+
+
+def _said_in(value: Mapping[str, Any], names: Iterable[str] = _MESSAGES) -> str:
+    return next((str(value[name]) for name in names if value.get(name)), "")
+
+
+def _code_in(value: Mapping[str, Any]) -> Any:
+    return next((value[name] for name in _CODES if value.get(name) not in (None, "")), None)
 
 
 def _message_of(value: Mapping[str, Any], status: int | None) -> str:

@@ -16,6 +16,7 @@ from modelstudio_core.errors import (
     ContentFilterError,
     ModelStudioError,
     NotFoundError,
+    QuotaError,
     RateLimitError,
     ServerError,
 )
@@ -104,7 +105,162 @@ BODIES: list[tuple[str, int, Any, type[ModelStudioError], str, str | None, str]]
         "ModelUnavailable",
         "of-header",
     ),
-    ("empty error", 500, {"error": {}}, ServerError, "HTTP status 500 without an error object", None, "of-header"),
+    (
+        "empty error",
+        500,
+        {"error": {}},
+        ServerError,
+        "the service answered with HTTP status 500 and no message: {'error': {}}",
+        None,
+        "of-header",
+    ),
+    ("an empty object", 500, {}, ServerError, "HTTP status 500 without an error object", None, "of-header"),
+    (
+        "native, the message as msg",
+        429,
+        {"code": "Arrearage", "msg": "pay"},
+        QuotaError,
+        "pay",
+        "Arrearage",
+        "of-header",
+    ),
+    ("a code alone", 429, {"code": "Arrearage"}, QuotaError, "the service answered with", "Arrearage", "of-header"),
+    ("a message alone", 429, {"message": "Slow."}, RateLimitError, "Slow.", None, "of-header"),
+    (
+        "a gateway's capitals",
+        400,
+        {"Code": "Arrearage", "Message": "Pay.", "request_id": "r-1"},
+        QuotaError,
+        "Pay.",
+        "Arrearage",
+        "r-1",
+    ),
+    (
+        "error_code and error_msg",
+        400,
+        {"error_code": 17, "error_msg": "Daily limit."},
+        BadRequestError,
+        "Daily limit.",
+        "17",
+        "of-header",
+    ),
+    (
+        "an answer's object under an error's status",
+        503,
+        {"code": "ServiceUnavailable", "message": "Later.", "output": {"text": "A"}},
+        ServerError,
+        "Later.",
+        "ServiceUnavailable",
+        "of-header",
+    ),
+    (
+        "an object as detail",
+        400,
+        {"detail": {"code": "Arrearage", "message": "Pay."}},
+        QuotaError,
+        "Pay.",
+        "Arrearage",
+        "of-header",
+    ),
+    (
+        "a list of objects as errors",
+        400,
+        {"errors": [{"code": "Arrearage", "message": "Pay."}, {"message": "Second."}], "request_id": "r-1"},
+        QuotaError,
+        "Pay.",
+        "Arrearage",
+        "r-1",
+    ),
+    (
+        "an error in a detail",
+        400,
+        {"detail": {"error": {"code": "Arrearage", "message": "Pay."}}},
+        QuotaError,
+        "Pay.",
+        "Arrearage",
+        "of-header",
+    ),
+    (
+        "details beside a message of its own",
+        400,
+        {"code": "InvalidParameter", "message": "Bad.", "errors": [{"message": "n"}]},
+        BadRequestError,
+        "Bad.",
+        "InvalidParameter",
+        "of-header",
+    ),
+    (
+        "a list of errors",
+        400,
+        [1, {"error": {"code": "Arrearage", "message": "Pay."}}, {"message": "Second."}],
+        QuotaError,
+        "Pay.",
+        "Arrearage",
+        "of-header",
+    ),
+    (
+        "bytes that are no UTF-8",
+        400,
+        b'{"code": "Arrearage", "message": "Pay \xff."}',
+        QuotaError,
+        "Pay \ufffd.",
+        "Arrearage",
+        "of-header",
+    ),
+    (
+        "cut off in the message",
+        400,
+        b'{"error": {"code": "Arrearage", "message": "Your account',
+        QuotaError,
+        "Your account",
+        "Arrearage",
+        "of-header",
+    ),
+    (
+        "cut off after the code",
+        400,
+        b'{"code": "Arrearage", "mess',
+        QuotaError,
+        "the service answered with HTTP status 400 and no message",
+        "Arrearage",
+        "of-header",
+    ),
+    (
+        "cut off inside a character",
+        400,
+        '{"code": "Arrearage", "message": "好'.encode()[:-1],
+        QuotaError,
+        "",
+        "Arrearage",
+        "of-header",
+    ),
+    (
+        "an error event of text",
+        429,
+        b"event:error\ndata:Too fast.\n\n",
+        RateLimitError,
+        "Too fast.",
+        None,
+        "of-header",
+    ),
+    (
+        "an error event of text after another",
+        429,
+        b'data:{"choices":[]}\n\nevent:error\ndata:Too fast.\n\n',
+        RateLimitError,
+        "Too fast.",
+        None,
+        "of-header",
+    ),
+    (
+        "an error event that says nothing",
+        429,
+        b"event:error\ndata:\n\n",
+        RateLimitError,
+        "HTTP status 429 without an error object",
+        None,
+        "of-header",
+    ),
     (
         "an error in an error",
         400,
@@ -128,7 +284,7 @@ BODIES: list[tuple[str, int, Any, type[ModelStudioError], str, str | None, str]]
         (f"the message as {name}", 400, {"error": {name: said}}, BadRequestError, text, None, "of-header")
         for name, said, text in (
             ("detail", "No such model.", "No such model."),
-            ("detail", [{"loc": ["body"], "msg": "field required"}], "[{'loc': ['body'], 'msg': 'field required'}]"),
+            ("detail", [{"loc": ["body"], "msg": "field required"}], "field required"),
             ("msg", "No such model.", "No such model."),
             ("error_msg", "No such model.", "No such model."),
             ("errors", ["One.", "Two."], "['One.', 'Two.']"),
@@ -177,7 +333,7 @@ BODIES: list[tuple[str, int, Any, type[ModelStudioError], str, str | None, str]]
         422,
         {"detail": "no"},
         BadRequestError,
-        "HTTP status 422 without an error object",
+        "no",
         None,
         "of-header",
     ),
@@ -256,7 +412,7 @@ BODIES: list[tuple[str, int, Any, type[ModelStudioError], str, str | None, str]]
 def test_bodies(
     status: int, body: Any, cls: type[ModelStudioError], message: str, code: str | None, request_id: str
 ) -> None:
-    """Class, message, code, request id, and the body as it came: decoded where it is an error object, else its text."""
+    """Class, message, code, request id, and the body: decoded where there is an object in it, else its text."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     error = error_of_response(ResponseHead(status, HEADERS), raw)
     assert type(error) is cls
@@ -266,7 +422,12 @@ def test_bodies(
     assert (error.response.status_code, error.response.headers) == (status, HEADERS)
     assert error.response.text == raw.decode("utf-8", "replace")
     text = raw.decode("utf-8", "replace")[:65_536]
-    assert error.body == (body if isinstance(body, dict) and body.get("error", body.get("code")) else text)
+    if isinstance(body, list):
+        body = next((item for item in body if isinstance(item, dict)), None)
+    if isinstance(body, dict) and body:
+        assert error.body == body
+    else:
+        assert isinstance(error.body, dict) or error.body in (text, error.message)
     assert str(OpenAICodec().error(ResponseHead(status, HEADERS), raw)) == str(error)
 
 
@@ -312,7 +473,7 @@ def test_what_a_body_begins_with_is_shown_and_no_more() -> None:
     assert error.request_id is None
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_an_error_that_names_its_target(status: int) -> None:
     """Redirects are not followed with a key; the message says where to and what to set."""
     error = error_of_response(ResponseHead(status, {"location": "https://elsewhere/v1"}), b"")
@@ -321,6 +482,24 @@ def test_a_redirect_is_an_error_that_names_its_target(status: int) -> None:
     assert "base_url" in error.message
     assert not error.is_retryable
     assert "nowhere" in error_of_response(ResponseHead(status, {}), b"").message
+
+
+@pytest.mark.parametrize("status", [300, 304, 305, 306, 399])
+def test_what_leads_nowhere_is_no_redirect(status: int) -> None:
+    """Its message shows what there is, and does not speak of another address."""
+    error = error_of_response(ResponseHead(status, {}), b"")
+    assert type(error) is APIStatusError
+    assert error.message.startswith(f"HTTP status {status} without an error object")
+    assert "base_url" not in error.message
+
+
+@pytest.mark.parametrize("cut", range(1, 60))
+def test_a_body_cut_anywhere_never_says_what_was_not_there(cut: int) -> None:
+    """What is read of half an object is a beginning of what it says."""
+    whole = b'{"error":{"code":"Arrearage","message":"Please pay first."}}'
+    error = error_of_response(ResponseHead(400, {}), whole[:cut])
+    assert "Arrearage".startswith(error.code or "")
+    assert "Please pay first.".startswith(error.message) or "HTTP status 400" in error.message
 
 
 DATE = "Sun, 22 Nov 2026 07:00:00 GMT"
