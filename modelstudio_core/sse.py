@@ -5,7 +5,8 @@ nothing else (U+2028 is text), a leading byte order mark is dropped, one space a
 without data is no event. One exception is made to the last: an event named `error`, or with the status of one, is one
 without data, too, for a stream that failed without a word would look like one that goes on. Beyond the standard, the
 native protocol's status of an event is read: the comment `:HTTP_STATUS/nnn`, or the field `status` that the vendor's
-SDK knows. Data stays bytes: an event may be torn inside a UTF-8 character, and only a whole one is decoded.
+SDK knows; and the first line that is no field at all is kept, for it may tell why a stream failed. Data stays bytes:
+an event may be torn inside a UTF-8 character, and only a whole one is decoded.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ MAX_EVENT_BYTES = 32 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _NATIVE = re.compile(rb"(?:id:[^\n]*\n)?event:result\n:HTTP_STATUS/200\ndata:(?! )([^\n]*)")
 _ERROR = 400  # the least status of an error
+_KEPT = 64 * 1024  # bytes of a line that is no field
+_FIELDS = (b"data", b"event", b"id", b"retry", b"status")
+_FIELD = re.compile(rb"(?:%b)(?::|\Z)" % b"|".join(_FIELDS))
 _STATUS, _STATUS_FIELD = b":HTTP_STATUS/", b"status:"
 
 
@@ -44,6 +48,7 @@ class EventDecoder:
         "_skip_lf",
         "_status",
         "_within",
+        "foreign",
         "max_event_bytes",
         "overflowed",
     )
@@ -51,6 +56,7 @@ class EventDecoder:
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.max_event_bytes = max_event_bytes
         self.overflowed = False
+        self.foreign = b""  # the first line that is no field of an event, or its beginning
         self._held: bytes | None = b""  # the body's first bytes while they may be a byte order mark; then None
         self._skip_lf = False  # the last read ended with CR, so that an LF which comes next belongs to it
         self._line = bytearray()  # the line that has not ended yet; one object, however small the reads
@@ -91,7 +97,8 @@ class EventDecoder:
     def flush(self) -> ServerSentEvent | None:
         """At the end of the body: the event that no blank line ended, if any. The caller judges whether it is whole."""
         if self._line and not self.overflowed:
-            self._read_line(bytes(self._line))
+            if not any(field[:-1].startswith(self._line) for field in _FIELDS):  # the body ended inside its name
+                self._read_line(bytes(self._line))
             self._line = bytearray()
         return self._take_event() if self._is_event() and not self.overflowed else None
 
@@ -143,6 +150,8 @@ class EventDecoder:
             self._status = int(status) if len(status) == 3 and status.isdigit() else None
         elif line == b"data":  # a field without a colon is that field, empty
             self._add_data(b"")
+        elif not self.foreign and not line.startswith(b":") and _FIELD.match(line) is None and not line.isspace():
+            self.foreign = line[:_KEPT]
 
     def _add_data(self, value: bytes) -> None:
         if self._data is None:

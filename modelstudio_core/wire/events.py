@@ -11,7 +11,7 @@ from modelstudio_core.accumulate import fold
 from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTruncatedError
 from modelstudio_core.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.types import Delta, ResponseHead
-from modelstudio_core.wire.codec import no_object, read_json, read_object
+from modelstudio_core.wire.codec import no_object, read_json, read_object, shown
 from modelstudio_core.wire.failures import error_of_event, error_of_object, says_error
 from modelstudio_core.wire.halves import Halves
 from modelstudio_core.wire.writer import DeltaWriter
@@ -147,9 +147,26 @@ class EventStreamDecoder:
 
     def _end(self) -> None:
         self.ended = True
-        self.failure = failure = self._writer.end()
-        if self._foreign and isinstance(failure, StreamTruncatedError):
-            if self._writer.answered:
-                self.failure = StreamTruncatedError(f"{failure.message}. Before, {self._foreign}")
-            else:
-                self.failure = ProtocolError(self._foreign)
+        failure = self._writer.end()
+        self.failure = self._explained(failure) if isinstance(failure, StreamTruncatedError) else failure
+
+    def _explained(self, failure: StreamTruncatedError) -> ModelStudioError:
+        """The error for an answer that ended too early, with what came that may be the reason."""
+        line = self._events.foreign
+        if (error := _error_in_line(line, self._head)) is not None:
+            return error
+        if self._foreign and not self._writer.answered:
+            return ProtocolError(self._foreign)
+        reason = self._foreign or (f"the service sent a line that is no event: {shown(line)}" if line else "")
+        return StreamTruncatedError(f"{failure.message}. Before, {reason}") if reason else failure
+
+
+def _error_in_line(line: bytes, head: ResponseHead) -> ModelStudioError | None:
+    """The typed error that a line of a body is, outside of any event."""
+    if not line.lstrip().startswith(b"{"):
+        return None
+    try:
+        value = read_object(line)
+    except ProtocolError:
+        return None
+    return error_of_object(value, None, head) if says_error(value) else None

@@ -215,7 +215,19 @@ def _says_success(code: Any) -> bool:
 
 
 def _is_bare_error(value: Mapping[str, Any]) -> bool:
-    return bool(value.get("code")) and "message" in value and not value.get("choices") and not value.get("output")
+    if not value.get("code") or "message" not in value:
+        return False
+    answer = [value.get("choices"), value.get("output")]
+    return not any(answer) or (bool(value["message"]) and not _says(answer))
+
+
+def _says(answer: Any) -> bool:
+    """Whether anything is said in what has the form of an answer."""
+    if isinstance(answer, Mapping):
+        return any(_says(item) for name, item in answer.items() if name not in ("index", "role"))
+    if isinstance(answer, list):
+        return any(map(_says, answer))
+    return bool(answer) and answer != "null"
 
 
 def request_id_of(head: ResponseHead, value: Mapping[str, Any]) -> str | None:

@@ -141,6 +141,86 @@ def test_any_other_code_is_an_error(dialect: Dialect, code: Any) -> None:
         CODECS[dialect.name].decode(REQUEST, HEAD, written(said))
 
 
+SAYS_NOTHING = [
+    {"output": {"text": ""}},
+    {"output": {"text": "", "finish_reason": "null"}},
+    {"output": {"choices": []}},
+    {"output": {"choices": [{"message": {"role": "assistant", "content": []}, "finish_reason": "null"}]}},
+    {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]},
+    {"output": None, "choices": [None]},
+]
+
+
+@every_dialect
+@pytest.mark.parametrize("empty", SAYS_NOTHING, ids=repr)
+def test_an_error_beside_an_answer_that_says_nothing(dialect: Dialect, empty: dict[str, Any]) -> None:
+    """Empty forms of an answer do not make one of a code with a message."""
+    said = {"code": "Throttling", "message": "Slow.", "usage": {"input_tokens": 1}, **empty}
+    text, error = read_stream(dialect, begun(dialect) + dialect.event(written(said)) + rest(dialect))
+    assert (text, type(error)) == (PARTIAL, RateLimitError)
+    with pytest.raises(RateLimitError, match="Slow"):
+        CODECS[dialect.name].decode(REQUEST, HEAD, written(said))
+
+
+@every_dialect
+def test_a_code_and_a_message_beside_an_answer(dialect: Dialect) -> None:
+    """An answer is read, whatever stands beside it; a message that says nothing makes no error of an empty event."""
+    said = {"code": "Throttling", "message": "Slow."}
+    body = begun(dialect) + b"".join(
+        dialect.event(written(chunk))
+        for chunk in (
+            dialect.chunk() | said | {"message": ""},
+            dialect.chunk("!") | said,
+            dialect.chunk(finish="stop") | said,
+        )
+    )
+    assert read_stream(dialect, body + dialect.done) == (f"{PARTIAL}!", None)
+
+
+# ---------------------------------------------------------------- lines that are no event
+
+BARE_ERROR = b'{"code":"Throttling.RateQuota","message":"Slow.","request_id":"r-9"}'
+
+
+@every_size
+@every_dialect
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n"], ids=["no end", "a line", "a blank line"])
+@pytest.mark.parametrize(
+    "line", [BARE_ERROR, b'{"error":{"message":"Slow.","code":"limit_requests"},"request_id":"r-9"}']
+)
+def test_a_bare_error_in_a_stream(dialect: Dialect, line: bytes, end: bytes, size: int | None) -> None:
+    """A line of JSON that says an error is that error where the answer then ends too early."""
+    for before in (b"", b": ping\n\n", b": ping\n", begun(dialect)):
+        text, error = read_stream(dialect, before + line + end, size)
+        assert text == (PARTIAL if before == begun(dialect) else "")
+        assert error is not None
+        assert (type(error), error.request_id) == (RateLimitError, "r-9")
+    _, error = read_stream(dialect, begun(dialect) + line + b"\n\n" + dialect.event(b'{"type":"ping"}') + dialect.done)
+    assert type(error) is RateLimitError
+
+
+@every_size
+@every_dialect
+@pytest.mark.parametrize(
+    "line", [b"upstream is gone", b'{"detail":"gone"}', b'["gone"]', b"Error: gone", b"<p>gone\xff"]
+)
+def test_another_line_is_shown(dialect: Dialect, line: bytes, size: int | None) -> None:
+    """A line that is no field of an event is shown where the answer ends too early."""
+    for before in (b"", b": ping\n\n", begun(dialect)):
+        text, error = read_stream(dialect, before + line + b"\n\n", size)
+        assert text == (PARTIAL if before == begun(dialect) else "")
+        assert type(error) is StreamTruncatedError
+        assert "gone" in error.message
+        assert "Before, " in error.message
+
+
+@every_dialect
+@pytest.mark.parametrize("line", [b"upstream is gone", BARE_ERROR])
+def test_a_line_beside_a_whole_answer_says_nothing(dialect: Dialect, line: bytes) -> None:
+    """An answer that came to its end is one."""
+    assert read_stream(dialect, begun(dialect) + line + b"\n\n" + rest(dialect)) == (TEXT, None)
+
+
 # ---------------------------------------------------------------- events that are no part of an answer
 
 FOREIGN: list[tuple[str, bytes, str | None]] = [

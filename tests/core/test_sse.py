@@ -191,6 +191,38 @@ def test_an_event_at_the_limit_is_read(size: int) -> None:
     assert events == [event("x" * (LIMIT - 6))] * 3 + [event("\n".join(["12345"] * 160))]
 
 
+FOREIGN_LINES: list[tuple[str, bytes, bytes]] = [
+    ("none", b": ping\nid: 1\nevent: x\nretry: 3\nstatus: 200\ndata: a\n\nevent\nid\nretry\ndata\n\n", b""),
+    ("blank", b"   \n\t\n\n", b""),
+    ("a sentence", b": ping\n\nupstream is gone\n\n", b"upstream is gone"),
+    ("an unknown field", b"Error: gone\n\n", b"Error: gone"),
+    ("JSON", b'{"code": "C"}\r\n', b'{"code": "C"}'),
+    ("the first of them", b"data: a\n\none\ntwo\n\n", b"one"),
+    ("within an event", b"data: a\none\ndata: b\n\n", b"one"),
+    ("without its end", b"data: a\n\nupstream is gone", b"upstream is gone"),
+    ("half of a field's name", b"data: a\n\neven", b""),
+    ("a field's name goes on", b"database is gone\n\n", b"database is gone"),
+]
+
+
+@pytest.mark.parametrize("size", [None, 1, 7])
+@pytest.mark.parametrize(("body", "line"), [c[1:] for c in FOREIGN_LINES], ids=[c[0] for c in FOREIGN_LINES])
+def test_the_first_line_that_is_no_field_is_kept(body: bytes, line: bytes, size: int | None) -> None:
+    """It is no event, but may be all that is told of a failure."""
+    decoder = EventDecoder()
+    for read in cut(body, size or len(body)):
+        decoder.feed(read)
+    decoder.flush()
+    assert decoder.foreign == line
+
+
+def test_no_more_than_the_beginning_of_a_foreign_line_is_kept() -> None:
+    """64 KiB of it, whatever an event may hold."""
+    decoder = EventDecoder()
+    decoder.feed(b"x" * 200_000 + b"\n\n")
+    assert decoder.foreign == b"x" * 65_536
+
+
 def test_the_default_limit() -> None:
     """One event is at most 32 MiB."""
     assert MAX_EVENT_BYTES == EventDecoder().max_event_bytes == 32 * 1024 * 1024
