@@ -6,6 +6,8 @@ size `dimensions`, the native one `dimension`; `text_type` and `instruct` are na
 
 from __future__ import annotations
 
+from contextlib import suppress
+from math import isfinite
 from typing import Any
 
 from modelstudio_core.embedding import EmbeddingRequest
@@ -38,7 +40,10 @@ def encode(request: EmbeddingRequest, protocol: str) -> WireCall:
 
 
 def decode(request: EmbeddingRequest, protocol: str, head: ResponseHead, body: bytes) -> list[Vector]:
-    """A vector for each text, in their order. Raises the typed error that the body says, or ProtocolError."""
+    """A vector for each text, in their order, all of one length.
+
+    Raises the typed error that the body says, or ProtocolError.
+    """
     value = read_object(body)
     if says_error(value):
         raise error_of_object(value, None, head)
@@ -50,8 +55,20 @@ def decode(request: EmbeddingRequest, protocol: str, head: ResponseHead, body: b
         if not isinstance(item, dict):
             continue
         vector, at = item.get("embedding"), item.get(index)
-        if isinstance(vector, list) and vector and isinstance(at, int | None):
-            found[position if at is None else at] = vector
+        if vector is not None and isinstance(at, int | None):
+            at = position if at is None else at
+            found[at] = _vector(vector, at)
     if sorted(found) != [*range(len(request.texts))]:
         raise ProtocolError(f"the service sent {len(found)} embeddings for {len(request.texts)} texts")
+    if len(lengths := {len(vector) for vector in found.values()}) > 1:
+        raise ProtocolError(f"the service sent vectors of the lengths {', '.join(map(str, sorted(lengths)))}")
     return [found[position] for position in range(len(request.texts))]
+
+
+def _vector(value: Any, at: int) -> Vector:
+    """The vector of text number `at`. Raises ProtocolError for what is no list of numbers that a float can hold."""
+    if isinstance(value, list) and value and {*map(type, value)} <= {int, float}:
+        with suppress(OverflowError):
+            if all(map(isfinite, value)):
+                return value
+    raise ProtocolError(f"the embedding of text {at} is no vector of numbers but {value!r:.100}")

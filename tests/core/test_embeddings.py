@@ -59,7 +59,6 @@ ONE: dict[str, Any] = {"index": 0, "embedding": [1.0]}
         [ONE, {"index": 2, "embedding": [1.0]}],
         [ONE, {"index": [], "embedding": [1.0]}],
         [ONE, {"index": "1", "embedding": [1.0]}],
-        [ONE, {"index": 1, "embedding": []}],
         [ONE, {"index": 1, "embedding": None}],
         [ONE, {"index": 1}],
         [ONE, "x"],
@@ -70,6 +69,37 @@ ONE: dict[str, Any] = {"index": 0, "embedding": [1.0]}
 def test_a_missing_vector_is_an_error(protocol: str, items: Any) -> None:
     """As is one too many, or one whose index is none."""
     with pytest.raises(ProtocolError, match="for 2 texts"):
+        decode(TWO, protocol, HEAD, items_as(protocol, items))
+
+
+NO_VECTORS: list[Any] = [
+    [], "AAAA", 1.0, {}, {"0": 1.0}, False, 0, "", ["1.0"], [1.0, "2"], [1.0, None], [True], [0.5, False], [[1.0]],
+    [{"a": 1}], [10**400], [float("inf")], [float("nan")],
+]  # fmt: skip
+
+
+@every_protocol
+@pytest.mark.parametrize("vector", NO_VECTORS, ids=lambda vector: repr(vector)[:30])
+def test_what_is_no_vector_is_an_error_that_names_it(protocol: str, vector: Any) -> None:
+    """A vector is a list of numbers that a float can hold, and not an empty one."""
+    with pytest.raises(ProtocolError, match="vector of numbers") as caught:
+        decode(TWO, protocol, HEAD, items_as(protocol, [ONE, {"index": 1, "embedding": vector}]))
+    assert "text 1" in caught.value.message
+    assert len(caught.value.message) < 300
+
+
+@every_protocol
+def test_numbers_of_both_kinds_make_a_vector(protocol: str) -> None:
+    """Whole ones, small ones and those below 0 too."""
+    items = [{"index": 0, "embedding": [0, -1, 1e-300]}, {"index": 1, "embedding": [2.5, 3, -0.0]}]
+    assert decode(TWO, protocol, HEAD, items_as(protocol, items)) == [[0, -1, 1e-300], [2.5, 3, -0.0]]
+
+
+@every_protocol
+def test_vectors_of_two_lengths_are_an_error(protocol: str) -> None:
+    """What is compared with each other has one length; the error names both."""
+    items = [{"index": 0, "embedding": [1.0, 2.0, 3.0]}, {"index": 1, "embedding": [1.0]}]
+    with pytest.raises(ProtocolError, match="lengths 1, 3"):
         decode(TWO, protocol, HEAD, items_as(protocol, items))
 
 
