@@ -589,7 +589,7 @@ def test_an_error_status_with_an_event_for_a_body(kind: str, way: Way) -> None:
     assert (caught.code, caught.request_id, caught.status_code) == ("InvalidParameter", "r-1", 400)
 
 
-BAD_COUNTS: list[Any] = ["2", 2.5, {"n": 2}, -2]
+BAD_COUNTS: list[Any] = ["two", 2.5, {"n": 2}, -2]
 BAD_LOGPROBS: list[Any] = ["A", {"logprob": -0.5}]
 
 
