@@ -278,6 +278,14 @@ CONNECTION = (
 
 # ---------------------------------------------------------------- what the service says
 
+
+def _ended_by_error(dialect: Dialect) -> bytes:
+    """An event whose choice has an error beside its finish reason."""
+    value = dialect.chunk(finish="error")
+    value.get("output", value)["choices"][0]["error"] = {"code": 502, "message": "The upstream is gone."}
+    return dialect.event(written(value))
+
+
 SERVICE = (
     _status(
         "400",
@@ -606,6 +614,61 @@ SERVICE = (
         status=400,
         said="Range of input length",
         pooled=True,
+    ),
+    Fault(
+        "429 that is about money, in a form of its own",
+        (replied(429, b'{"code": "Arrearage", "msg": "Pay your bill."}'),),
+        error=errors.QuotaError,
+        status=429,
+        code=_codes("Arrearage", "Arrearage"),
+        said="Pay your bill.",
+        pooled=True,
+    ),
+    Fault(
+        "an error whose body was cut off",
+        (replied(400, b'{"error": {"code": "Arrearage", "message": "Your acc'),),
+        error=errors.QuotaError,
+        status=400,
+        code=_codes("Arrearage", "Arrearage"),
+        said="Your acc",
+        pooled=True,
+    ),
+    Fault(
+        "an error with bytes that are no UTF-8",
+        (replied(400, b'{"code": "Arrearage", "message": "Pay \xff."}'),),
+        error=errors.QuotaError,
+        status=400,
+        code=_codes("Arrearage", "Arrearage"),
+        said="Pay \ufffd.",
+        pooled=True,
+    ),
+    Fault(
+        "a choice that ends with an error",
+        streamed(begun, _ended_by_error, lambda it: it.done),
+        error=errors.ServerError,
+        code=_codes("502", "502"),
+        said="The upstream is gone.",
+        partial=PARTIAL,
+        wire="stream",
+    ),
+    Fault(
+        "an error in a bare line of a stream",
+        streamed(begun, b'{"code": "Throttling", "message": "Too many requests."}\n\n'),
+        error=errors.RateLimitError,
+        code=_codes("Throttling", "Throttling"),
+        said="Too many requests.",
+        partial=PARTIAL,
+        pooled=True,
+        wire="stream",
+    ),
+    Fault(
+        "a bare sentence in a stream",
+        streamed(begun, b"The upstream is gone.\n\n"),
+        error=errors.StreamTruncatedError,
+        said="The upstream is gone.",
+        partial=PARTIAL,
+        pooled=True,
+        wire="stream",
     ),
 )
 
