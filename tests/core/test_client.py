@@ -13,6 +13,8 @@ import gc
 import itertools
 import json
 import logging
+import threading
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -42,7 +44,9 @@ from modelstudio_core.errors import (
     StreamTruncatedError,
 )
 from modelstudio_core.models import model_info
+from modelstudio_core.transport import Transport
 from modelstudio_core.types import ChatRequest, ChatResult, Message, ResponseHead, TextDelta, Usage
+from tests.loopback import Exchange, Loopback
 
 KEY = "sk-very-secret"
 CONFIG = Config("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", SecretStr(KEY), region="singapore")
@@ -637,6 +641,44 @@ def test_the_limit_goes_to_both_readers(way: Way) -> None:
     assert isinstance(run(way, transport, config=replace(CONFIG, max_event_bytes=50))[1], ProtocolError)
 
 
+@every_way
+@pytest.mark.parametrize("sign", [b"x", b" "], ids=["letters", "blanks"])
+def test_a_stream_without_a_line_end_is_read_up_to_the_limit(sign: bytes, way: Way) -> None:
+    """What never tells what it begins is given up after `max_event_bytes`, however much more of it there is."""
+    transport = FakeTransport(Reply(200, SSE, (sign * 1000,) * 1000))
+    _, error = run(way, transport, config=replace(CONFIG, max_event_bytes=65_536))
+    assert type(error) is ProtocolError
+    assert transport.log.count("read") == 66
+
+
+@every_way
+@pytest.mark.parametrize("sign", [b"x", b" "], ids=["letters", "blanks"])
+def test_a_stream_without_a_line_end_and_without_end_takes_little_memory(sign: bytes, way: Way) -> None:
+    """The server goes on until the client leaves, which it does soon."""
+    gone = threading.Event()
+
+    def endless(exchange: Exchange) -> None:
+        exchange.send_head(200, SSE)
+        try:
+            for _ in range(1000):  # 16 MB, so that a client which reads it all comes to an end, too
+                exchange.send_chunk(sign * 16_384)
+        except OSError:
+            gone.set()
+            raise
+
+    with Loopback(endless) as server:
+        client = Client(replace(CONFIG, base_url=server.url, max_event_bytes=65_536), Transport(timeout=10))
+        tracemalloc.start()
+        try:
+            with pytest.raises(ProtocolError):
+                way(client, REQUEST)
+            assert tracemalloc.get_traced_memory()[1] < 4 * 1024 * 1024
+        finally:
+            tracemalloc.stop()
+            client.close()
+        assert gone.wait(5)
+
+
 # ---------------------------------------------------------------- deltas, in time
 
 
@@ -658,6 +700,55 @@ async def test_a_delta_is_handed_on_before_the_next_read_async() -> None:
         if isinstance(delta, TextDelta):
             reads[delta.text] = transport.log.count("read")
     assert reads == {"A": 1, "B": 3}
+
+
+UNKNOWN_FIRST: dict[str, tuple[bytes, ...]] = {
+    "LF": (b"server: x\n\n" + A,),
+    "LF, in reads": (b"server: x\n", b"\n", A),
+    "CR": (b"server: x\r\r" + A.replace(b"\n", b"\r"),),
+    "CR, in reads": (b"server: x\r", b"\r", A.replace(b"\n", b"\r")),
+    "CRLF": (b"server: x\r\n\r\n" + A.replace(b"\n", b"\r\n"),),
+}
+unknown_first = pytest.mark.parametrize("reads", UNKNOWN_FIRST.values(), ids=UNKNOWN_FIRST)
+
+
+@unknown_first
+def test_a_delta_after_a_field_that_nobody_knows_is_handed_on_before_the_server_goes_on(
+    reads: tuple[bytes, ...],
+) -> None:
+    """A line that has ended tells that events come, whatever it is."""
+    deltas = Client(CONFIG, FakeTransport(Reply(200, SSE, (*reads, None)))).stream(REQUEST, model_info("qwen-max"))
+    assert next(delta for delta in deltas if isinstance(delta, TextDelta)) == TextDelta("A")
+
+
+@unknown_first
+async def test_a_delta_after_a_field_that_nobody_knows_is_handed_on_before_the_server_goes_on_async(
+    reads: tuple[bytes, ...],
+) -> None:
+    """The same, async."""
+    transport = FakeTransport(Reply(200, SSE, (*reads, None)))
+    deltas = Client(CONFIG, transport).astream(REQUEST, model_info("qwen-max"))
+    texts = (delta async for delta in deltas if isinstance(delta, TextDelta))
+    assert await asyncio.wait_for(anext(texts), 5) == TextDelta("A")
+    await deltas.aclose()  # type: ignore[attr-defined]  # a generator
+
+
+@every_way
+@pytest.mark.parametrize(
+    ("end", "cls"), [((), StreamTruncatedError), ((LIMITED_EVENT,), RateLimitError), ((event(b"?"),), ProtocolError)]
+)
+@unknown_first
+def test_a_failure_after_a_field_that_nobody_knows_and_an_answer_is_what_it_is(
+    reads: tuple[bytes, ...], end: tuple[bytes, ...], cls: type[ModelStudioError], way: Way
+) -> None:
+    """What the body began with tells nothing once an answer has come."""
+    if b"\n" not in reads[0]:
+        end = tuple(read.replace(b"\n", b"\r") for read in end)
+    _, error = run(way, FakeTransport(Reply(200, SSE, (*reads, *end))))
+    assert type(error) is cls
+    assert "server: x" not in error.message
+    assert error.partial is not None
+    assert error.partial.choices[0].text == "A"
 
 
 @streaming_ways
