@@ -48,6 +48,21 @@ def test_a_body_unpacks_to_what_was_packed_however_it_is_torn(encoding: str, dat
     assert b"".join(pieces(encoding, data, step)) == TEXT
 
 
+def test_what_the_last_bytes_held_is_handed_on_though_no_more_follow() -> None:
+    """A piece that is full leaves output within the engine, which needs no more input to give it."""
+    data = gzip.compress(b" " * (256 * 1024 + 1))[:-9]
+    assert b"".join(pieces("gzip", data)) == b" " * (256 * 1024 + 1)
+
+
+def test_what_looks_like_a_header_by_its_check_alone_is_none() -> None:
+    """A header's first two bytes divide by 31, as those of what has none may, too; it also names its method."""
+    packer = zlib.compressobj(0, wbits=-15)
+    data = packer.compress(b"a line of 23 characters") + packer.flush()
+    assert int.from_bytes(data[:2], "big") % 31 == 0
+    for step in (0, 1):
+        assert b"".join(pieces("deflate", data, step)) == b"a line of 23 characters"
+
+
 def test_what_came_is_handed_on_though_the_body_is_cut() -> None:
     packer = zlib.compressobj(wbits=31)
     data = packer.compress(b"begun") + packer.flush(zlib.Z_SYNC_FLUSH)

@@ -438,6 +438,9 @@ FORMS: dict[str, Callable[[str], str]] = {
     "HTML twice": each("&amp;#{c};"),
     "HTML names": lambda text: html.escape(text).replace("/", "&sol;").replace("_", "&lowbar;").replace("+", "&plus;"),
     "HTML in JSON": each(r"\u0026#{c};"),
+    "percent in JSON": each(r"\u0025{c:02X}"),
+    "HTML twice, by number": each("&#38;#{c};"),
+    "HTML twice, by number in base 16": each("&#x26;#{c};"),
     "all at once": lambda text: "".join(
         each(form)(character)
         for character, form in zip(text, itertools.cycle(["{s}", r"\u{c:04x}", "%{c:02X}", "&#{c};"]), strict=False)
