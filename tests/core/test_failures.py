@@ -553,7 +553,7 @@ HEADER_TEXTS = st.one_of(
 HEADER_NAMES = ("retry-after", "retry-after-ms", "date", "x-request-id", "content-type", "location")
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)
 @given(st.dictionaries(st.sampled_from(HEADER_NAMES), HEADER_TEXTS), st.sampled_from([301, 400, 429, 503]))
 @example({"retry-after": f"{DATE[:-3]}+{'9' * 15}", "date": DATE}, 429)
 def test_no_header_raises(headers: dict[str, str], status: int) -> None:
@@ -584,7 +584,7 @@ NO_SUCCESS = (
     "1000",
     "-1",
     "9" * 5000,
-    "\u00b2\u00b2",
+    "\u0662\u0660",
     "no",
     "ok then",
     1.5,
