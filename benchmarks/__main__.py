@@ -9,6 +9,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,14 @@ def measure(side: str, protocol: str, quick: bool, rows: list[str]) -> report.Re
         command += ["--quick"] * quick + ["--rows", *rows]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as worker:
             assert worker.stdout is not None
+            began = time.monotonic()
             for line in worker.stdout:
                 said = json.loads(line)
                 found["versions"] |= said.get("versions", {})
                 if "row" in said:
                     found["rows"][said["row"]] = said["figures"]
-                    print(f"  {said['row']}", file=sys.stderr, flush=True)
+                    print(f"  {said['row']}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+                    began = time.monotonic()
         if worker.returncode:
             raise SystemExit(f"the worker for {side}, {protocol} failed after {list(found['rows'])}")
     return found
