@@ -38,7 +38,9 @@ class EventWriter:
         self._message_id = message_id
         self._deltas: list[Delta] = []
         self._blocks = 0
-        self._open: tuple[str, int, list[str]] | None = None  # kind, index and pieces of the text that is being said
+        self._open = ""  # the kind of text that is being said, "text" or "reasoning"
+        self._index = 0  # of its block
+        self._pieces: list[str] = []
         self._calls: dict[int, int] = {}  # a call's index among the calls -> among the blocks
         self._cited: list[dict[str, Any]] = []  # the sources of a search, till a finished text has them
         self._audio: int | None = None  # the index of the spoken answer, which goes on beside the others
@@ -46,11 +48,11 @@ class EventWriter:
     def of(self, delta: Delta) -> list[MessagesData]:
         """The events of one delta."""
         self._deltas.append(delta)
-        if self._open is not None and self._open[0] == "text" and type(delta) is TextDelta:  # nearly all of them
-            _, index, pieces = self._open
-            pieces.append(delta.text)
+        if type(delta) is TextDelta and self._open == "text":  # nearly all of them
+            text = delta.text
+            self._pieces.append(text)
             return [
-                {"event": "content-block-delta", "index": index, "delta": {"type": "text-delta", "text": delta.text}}
+                {"event": "content-block-delta", "index": self._index, "delta": {"type": "text-delta", "text": text}}
             ]
         if isinstance(delta, TextDelta):
             return self._text("text", delta.text)
@@ -90,22 +92,23 @@ class EventWriter:
 
     def _text(self, kind: str, text: str) -> list[MessagesData]:
         events: list[MessagesData] = []
-        if self._open is None or self._open[0] != kind:
+        if self._open != kind:
             events = self._close()
-            self._open = (kind, self._next_block(), [])
-            events.append(_event("content-block-start", index=self._open[1], content={"type": kind, kind: ""}))
-        self._open[2].append(text)
-        events.append(_event("content-block-delta", index=self._open[1], delta={"type": f"{kind}-delta", kind: text}))
+            self._open, self._index = kind, self._next_block()
+            events.append(_event("content-block-start", index=self._index, content={"type": kind, kind: ""}))
+        self._pieces.append(text)
+        events.append(_event("content-block-delta", index=self._index, delta={"type": f"{kind}-delta", kind: text}))
         return events
 
     def _close(self) -> list[MessagesData]:
-        if self._open is None:
+        if not self._open:
             return []
-        (kind, index, pieces), self._open = self._open, None
-        content: Any = {"type": kind, kind: "".join(pieces)}
+        text, kind = "".join(self._pieces), self._open
+        self._pieces, self._open = [], ""
+        content: Any = {"type": kind, kind: text}
         if kind == "text":
-            content, self._cited = text_block("".join(pieces), self._cited), []
-        return [_event("content-block-finish", index=index, content=content)]
+            content, self._cited = text_block(text, self._cited), []
+        return [_event("content-block-finish", index=self._index, content=content)]
 
     def _tool_call(self, delta: ToolCallDelta) -> list[MessagesData]:
         events: list[MessagesData] = []
