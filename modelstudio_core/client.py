@@ -389,8 +389,8 @@ class Client:
                 break
             if hand_on:
                 read.deltas = deltas
-            read.settling = decoder.whole
-            read.news = bool(deltas)
+            if decoder.whole:
+                read.settling, read.news = True, bool(deltas)
             try:
                 data = yield read
             except ModelStudioError:  # the connection was lost: what was used up to then is known

@@ -458,6 +458,8 @@ _lock = threading.Lock()
 _stack: ConnectionStack | None = None
 _by_loop: WeakKeyDictionary[Any, AsyncConnectionStack] = WeakKeyDictionary()
 _inherited: list[Any] = []
+forks = 0
+"""How many forks lie between this process and the one that imported this: cheaper to ask than the process id is."""
 
 
 def shared(user: object) -> ConnectionStack:
@@ -535,7 +537,8 @@ def _at_exit() -> None:
 
 def _in_forked_child() -> None:
     """The parent's connections are not ours. Those of a loop are left as they are: closing would reach its selector."""
-    global _lock, _stack, _by_loop
+    global _lock, _stack, _by_loop, forks
+    forks += 1
     _lock = threading.Lock()
     if _stack is not None:
         _stack.forget()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -192,7 +191,7 @@ class Response:
         self._url = url
         self._limits = limits
         self._injected = injected
-        self._process = os.getpid()
+        self._forks = connections.forks
         self._reading = False  # a thread is in __next__
         self._ended = False  # the whole body was read
         self._left = False  # closed before that
@@ -208,7 +207,7 @@ class Response:
     def __next__(self) -> bytes:
         if self._left:
             raise was_closed()
-        if self._process != os.getpid():
+        if self._forks != connections.forks:
             raise is_elsewhere("process")
         self._reading = True
         try:
@@ -286,7 +285,7 @@ class Response:
         if not self._ended and not self._left:
             self._left = True
             _log.debug("the answer of %s was closed before its end", place_of(self._url))
-            if self._process == os.getpid():
+            if self._forks == connections.forks:
                 connections.hang_up(_own_connection(self._response))
         if not self._closed and not self._reading:  # a thread that reads is woken by hanging up, and closes
             self._closed = True
@@ -305,7 +304,7 @@ class AsyncResponse:
         self._url = url
         self._limits = limits
         self._injected = injected
-        self._process = os.getpid()
+        self._forks = connections.forks
         self._loop = connections.running_loop()
         self._ended = False
         self._left = False
@@ -321,7 +320,7 @@ class AsyncResponse:
     async def __anext__(self) -> bytes:
         if self._left:
             raise was_closed()
-        if self._process != os.getpid():
+        if self._forks != connections.forks:
             raise is_elsewhere("process")
         try:
             return await anext(self._chunks)
@@ -395,7 +394,7 @@ class AsyncResponse:
         if not self._ended and not self._left:
             self._left = True
             _log.debug("the answer of %s was closed before its end", place_of(self._url))
-            if self._process == os.getpid():
+            if self._forks == connections.forks:
                 connections.hang_up(_own_connection(self._response))
         if not self._closed:
             self._closed = True

@@ -122,10 +122,11 @@ class _Reader:
             raise ProtocolError(f"output is not an object but {output!r:.100}")
         if not writer.answered:
             writer.response(None, request_id_of(head, value), output.get("model_name") or self._model, None, None)
-        if extra := output.get("search_info"):
-            writer.extra("search_info", extra)
-        if extra := output.get("tool_info"):
-            writer.extra("tool_info", extra)
+        if len(output) > 1:  # mostly there are choices and nothing else
+            if extra := output.get("search_info"):
+                writer.extra("search_info", extra)
+            if extra := output.get("tool_info"):
+                writer.extra("tool_info", extra)
         choices = output.get("choices")
         if choices is not None and not isinstance(choices, list):
             raise ProtocolError(f"output.choices is not a list but {choices!r:.100}")
