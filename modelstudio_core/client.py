@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic import SecretStr
 
 from modelstudio_core import __version__
 from modelstudio_core.accumulate import fold
+from modelstudio_core.beginning import BEGINS_EVENTS, BEGINS_WHOLE, beginning, is_stream, until_it_tells
 from modelstudio_core.config import API_KEY, REGIONS, Config
 from modelstudio_core.embedding import EmbeddingRequest
 from modelstudio_core.errors import (
@@ -35,6 +36,7 @@ from modelstudio_core.errors import (
 from modelstudio_core.models import ModelInfo, similar_model
 from modelstudio_core.redaction import Cleaner
 from modelstudio_core.retry import retry_delay
+from modelstudio_core.steps import Fail, Finish, Flow, Hand, Open, Read, ReadAll, Step, Wait
 from modelstudio_core.thinking import Plan, asks_for_stream, plan
 from modelstudio_core.transport import AsyncResponse, Response, Transport
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseDelta, ResponseHead, SecretHeaders
@@ -58,73 +60,8 @@ _ADVICE: dict[type[ModelStudioError], str] = {
     ServerError: "Asked at {where}; it may succeed later.",
 }
 _WRONG_ENDPOINT = "url error, please check url"  # vendor's error-code page
-_BEGINS_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
-_BEGINS_WHOLE = (b"{", b"[", b"<")
-_TELLS = _BEGINS_EVENTS + _BEGINS_WHOLE
-_BOM = b"\xef\xbb\xbf"
-_MOST_BEFORE = 4096  # bytes of blanks, or of a line, that are looked at for what they begin
 _NO_SECRETS = frozenset(("user-agent", "accept", "accept-language", "content-type", "x-dashscope-workspace"))
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
-
-
-# ---------------------------------------------------------------- the steps of a call
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Send the request; the answer is the response's head."""
-
-    url: str
-    headers: SecretHeaders = field(repr=False)  # they hold the key; nowhere is it a local of its own
-    body: bytes
-
-
-@dataclass(slots=True)  # not frozen: a stream has one for all its reads
-class Read:
-    """Hand `deltas` on, then read; the answer is the next bytes, or None at the end of the body.
-
-    `settling`: the answer itself is whole, and what may follow is not waited for as long; `news`: the last read brought
-    more than signs of life.
-    """
-
-    deltas: list[Delta]
-    settling: bool = False
-    news: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ReadAll:
-    """Read the whole body; the answer is its bytes. Of an `error`, what comes soon is enough."""
-
-    limit: int
-    error: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Hand:
-    """Hand `deltas` on; no answer."""
-
-    deltas: list[Delta]
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The protocol's end was seen: let the connection live on; no answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Close the response, if any, and sleep; no answer."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """Raise `error`; the last step. The frames of the flow hold what the service sent, which may repeat the key, so the
-    error does not come out through them."""
-
-    error: ModelStudioError
 
 
 @dataclass(slots=True)
@@ -141,10 +78,6 @@ class _Arrived:
             if isinstance(delta, ResponseDelta) and delta.request_id:
                 return delta.request_id
         return None if self.head is None else request_id_of(self.head, {})
-
-
-Step: TypeAlias = Open | Read | ReadAll | Hand | Finish | Wait | Fail
-Flow: TypeAlias = Generator[Step, Any, None]
 
 
 class Client:
@@ -365,11 +298,11 @@ class Client:
         yield from self._accepted(head)
         # what comes decides how it is read: a gateway may answer a stream whole, a whole request by a stream, and
         # call either by the other's name
-        streamed = _is_stream(head, planned.stream)
+        streamed = is_stream(head, planned.stream)
         limit = self.config.max_event_bytes
-        data: bytes | None = (yield from _until_it_tells()) if streamed else (yield ReadAll(limit))
-        begins = _beginning(data or b"")
-        if begins.startswith(_BEGINS_WHOLE) if streamed else not begins.startswith(_BEGINS_EVENTS):
+        data: bytes | None = (yield from until_it_tells()) if streamed else (yield ReadAll(limit))
+        begins = beginning(data or b"")
+        if begins.startswith(BEGINS_WHOLE) if streamed else not begins.startswith(BEGINS_EVENTS):
             rest: bytes = (yield ReadAll(limit)) if streamed else b""
             if begins.startswith(b"<"):
                 said = f"a page came, no answer of the service: {shown(begins)}"
@@ -401,7 +334,7 @@ class Client:
         if hand_on:
             yield Hand(deltas)
         if decoder.failure is not None:
-            if not seen and begins and not begins.startswith(_BEGINS_EVENTS):
+            if not seen and begins and not begins.startswith(BEGINS_EVENTS):
                 raise ProtocolError(f"the service sent no answer but {shown(begins)}")
             raise decoder.failure
         yield Finish()
@@ -487,33 +420,6 @@ def _sentence(text: str) -> str:
     """What the service said, ended, so that more may follow."""
     text = text.rstrip()
     return text if text.endswith((".", "!", "?", ":", "。", "！", "？")) else f"{text}."
-
-
-def _until_it_tells() -> Generator[Step, Any, bytes | None]:
-    """Reads on until the first bytes tell what they begin. No event is kept back: none ends before a line does."""
-    data: bytes | None = yield Read([])
-    while data is not None:
-        begins = _beginning(data)
-        if begins.startswith(_TELLS) or any(end in begins for end in b"\r\n") or len(data) > _MOST_BEFORE:
-            break
-        more: bytes | None = yield Read([])
-        if more is None:
-            break
-        data += more
-    return data
-
-
-def _beginning(data: bytes) -> bytes:
-    """`data` without the blanks and the byte order mark that it begins with; nothing where it is no more than these."""
-    begins = data.lstrip()
-    return b"" if _BOM.startswith(begins) else begins.removeprefix(_BOM).lstrip()
-
-
-def _is_stream(head: ResponseHead, asked: bool) -> bool:
-    """Whether to read events. What came decides, since a gateway may answer a stream whole, and a whole request by a
-    stream; what was asked for counts only where the content type does not tell."""
-    kind = head.headers.get("content-type", "").lower()
-    return "event-stream" in kind or (asked and not any(whole in kind for whole in ("json", "html")))
 
 
 def _next(flow: Flow, answer: Any) -> Step | None:
