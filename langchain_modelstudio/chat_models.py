@@ -18,12 +18,12 @@ from langchain_protocol.protocol import MessagesData
 from pydantic import BaseModel, model_validator
 from typing_extensions import Self
 
-from langchain_modelstudio.answers import Chunks, from_core_result, message_id
-from langchain_modelstudio.blocks import PROVIDER
+from langchain_modelstudio.content_blocks import PROVIDER
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
-from langchain_modelstudio.events import EventWriter
 from langchain_modelstudio.messages import to_core_messages
+from langchain_modelstudio.outputs import Chunks, from_core_result, message_id
 from langchain_modelstudio.profiles import model_profile
+from langchain_modelstudio.streaming import EventWriter
 from langchain_modelstudio.structured import (
     METHODS,
     Method,
@@ -38,7 +38,7 @@ from langchain_modelstudio.structured import (
 from modelstudio_core import __version__, config
 from modelstudio_core import errors as core_errors
 from modelstudio_core import types as core
-from modelstudio_core.models import ModelInfo
+from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tokens import count_message_tokens, count_tokens, token_ids
 from modelstudio_core.tools import chosen_tool

@@ -16,8 +16,8 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import Self
 
-from langchain_modelstudio.blocks import with_mime_type
-from modelstudio_core.accumulate import parse_arguments
+from langchain_modelstudio.content_blocks import with_mime_type
+from modelstudio_core.protocols.accumulate import parse_arguments
 
 _TOOL_BLOCKS = ("tool_call_chunk", "tool_call", "invalid_tool_call")
 

@@ -12,7 +12,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, FunctionMessage, ToolMessage
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
-from modelstudio_core.accumulate import parse_arguments
+from modelstudio_core.protocols.accumulate import parse_arguments
 
 
 def with_tool_messages(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:

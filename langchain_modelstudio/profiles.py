@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from langchain_core.language_models.model_profile import ModelProfile
 
-from modelstudio_core.models import ModelInfo
+from modelstudio_core.catalogue import ModelInfo
 
 
 def model_profile(info: ModelInfo) -> ModelProfile:

@@ -32,10 +32,10 @@ from typing_extensions import Self
 
 from llama_index_modelstudio.errors import ConfigurationError, NoToolCallError
 from llama_index_modelstudio.messages import read_files, to_core_messages
-from llama_index_modelstudio.responses import Responses, from_core_result, to_completion
+from llama_index_modelstudio.outputs import Responses, from_core_result, to_completion
 from llama_index_modelstudio.structured import StructuredAnswer
-from modelstudio_core.growing import read_partial
-from modelstudio_core.models import ModelInfo
+from modelstudio_core.catalogue import ModelInfo
+from modelstudio_core.partial_json import read_partial
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tools import checked_tool, chosen_tool
 from modelstudio_core.types import ChatRequest, Message

@@ -16,7 +16,7 @@ from llama_index.core.types import Model
 from pydantic import ValidationError
 
 from llama_index_modelstudio.errors import StructuredOutputError
-from modelstudio_core.growing import GrowingObject
+from modelstudio_core.partial_json import GrowingObject
 from modelstudio_core.tools import json_schema_format
 
 # said by LlamaIndex's own programs and meant for them; here they follow from the way in which the object is asked for

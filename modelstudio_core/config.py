@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import SecretStr
 
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.sse import MAX_EVENT_BYTES
+from modelstudio_core.protocols.sse import MAX_EVENT_BYTES
 
 Protocol = Literal["openai", "dashscope"]
 API_KEY, BASE_URL, REGION, WORKSPACE = (

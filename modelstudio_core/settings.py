@@ -15,9 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field
 from typing_extensions import Self
 
 from modelstudio_core import config
-from modelstudio_core.client import Client
+from modelstudio_core.catalogue import ModelInfo, NativeEndpoint, model_info
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.models import ModelInfo, NativeEndpoint, model_info
+from modelstudio_core.http.client import Client
+from modelstudio_core.http.timeouts import timeouts
+from modelstudio_core.http.transport import Transport
 from modelstudio_core.parameters import (
     CONNECTION_SETTINGS,
     PLAIN_PARAMETERS,
@@ -25,9 +27,7 @@ from modelstudio_core.parameters import (
     chat_request,
     unknown_argument,
 )
-from modelstudio_core.sealing import seal, unseal
-from modelstudio_core.timeouts import timeouts
-from modelstudio_core.transport import Transport
+from modelstudio_core.pickling import seal, unseal
 from modelstudio_core.types import ChatRequest, Message
 
 _OWN = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "native_endpoint", "reasoning_replay")
@@ -246,7 +246,7 @@ class ChatSettings(ConnectionSettings):
     extra_body: dict[str, Any] | None = None
     """Parameters of the service that have no field here, sent as they are."""
     capabilities: dict[str, Any] | None = None
-    """Facts on the model that override the catalogue, by the names of `modelstudio_core.models.ModelInfo`."""
+    """Facts on the model that override the catalogue, by the names of `modelstudio_core.catalogue.ModelInfo`."""
 
     def core_model(self, model: str | None = None) -> ModelInfo:
         """What is known of `model`, or of this object's, with its `capabilities`. Raises ConfigurationError."""

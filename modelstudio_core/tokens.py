@@ -18,7 +18,7 @@ from functools import lru_cache
 from math import ceil
 from typing import Any
 
-from modelstudio_core.models import model_info
+from modelstudio_core.catalogue import model_info
 from modelstudio_core.types import Message, TextPart
 
 _AROUND_MESSAGE = 3  # <|im_start|>, <|im_end|> and the line end

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from typing_extensions import dataclass_transform
 
-from modelstudio_core.models import NativeEndpoint
+from modelstudio_core.catalogue import NativeEndpoint
 
 Role = Literal["system", "user", "assistant", "tool"]
 ReasoningReplay = Literal["auto", "always", "never"]

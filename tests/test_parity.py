@@ -26,13 +26,13 @@ from llama_index.core.base.llms.types import (
 
 from langchain_modelstudio import ChatModelStudio
 from llama_index_modelstudio import ModelStudio
-from modelstudio_core.accumulate import fold
-from modelstudio_core.client import Client
+from modelstudio_core.catalogue import model_info
 from modelstudio_core.config import resolve
 from modelstudio_core.errors import ModelStudioError
-from modelstudio_core.models import model_info
+from modelstudio_core.http.client import Client
+from modelstudio_core.http.transport import Transport
 from modelstudio_core.parameters import chat_request
-from modelstudio_core.transport import Transport
+from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import (
     AudioPart,
     ChatResult,

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 from benchmarks.rows import ROWS
-from modelstudio_core import config, connections, transport
-from modelstudio_core.sse import MAX_EVENT_BYTES
+from modelstudio_core import config
+from modelstudio_core.http import pool as connections
+from modelstudio_core.http import transport
+from modelstudio_core.protocols.sse import MAX_EVENT_BYTES
 from tests.faults.dialects import DIALECTS, TEXT
 from tests.faults.steps import KEY, good
 from tests.loopback import Loopback

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelstudio_core.protocols.codec import StreamDecoder
 from modelstudio_core.types import (
     AudioDelta,
     Delta,
@@ -14,7 +15,6 @@ from modelstudio_core.types import (
     ToolCallDelta,
     UsageDelta,
 )
-from modelstudio_core.wire.codec import StreamDecoder
 
 
 def read(reader: StreamDecoder, body: bytes, size: int | None = None) -> list[Delta]:

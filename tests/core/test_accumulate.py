@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelstudio_core.accumulate import Accumulator, fold, parse_arguments
+from modelstudio_core.protocols.accumulate import Accumulator, fold, parse_arguments
 from modelstudio_core.types import (
     Audio,
     AudioDelta,

@@ -23,8 +23,7 @@ import pytest
 from pydantic import SecretStr
 
 from modelstudio_core import __version__
-from modelstudio_core.accumulate import fold
-from modelstudio_core.client import Client
+from modelstudio_core.catalogue import model_info
 from modelstudio_core.config import Config
 from modelstudio_core.errors import (
     APIConnectionError,
@@ -43,8 +42,9 @@ from modelstudio_core.errors import (
     ServerError,
     StreamTruncatedError,
 )
-from modelstudio_core.models import model_info
-from modelstudio_core.transport import Transport
+from modelstudio_core.http.client import Client
+from modelstudio_core.http.transport import Transport
+from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import ChatRequest, ChatResult, Message, ResponseHead, TextDelta, Usage
 from tests.loopback import Exchange, Loopback
 
@@ -255,7 +255,7 @@ def run(way: Way, transport: FakeTransport, request: ChatRequest = REQUEST, conf
 @pytest.fixture(autouse=True)
 def half_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Delays of 0.25, 0.5, 1 … s instead of random ones."""
-    monkeypatch.setattr("modelstudio_core.client.random.random", lambda: 0.5)
+    monkeypatch.setattr("modelstudio_core.http.client.random.random", lambda: 0.5)
 
 
 # ---------------------------------------------------------------- asking, and asking again

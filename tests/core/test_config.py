@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from modelstudio_core.config import DEFAULT_TIMEOUT, REGIONS, Config, is_loopback, resolve
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.sse import MAX_EVENT_BYTES
+from modelstudio_core.protocols.sse import MAX_EVENT_BYTES
 
 KEY = {"DASHSCOPE_API_KEY": "sk-environment"}
 LOCAL = "http://127.0.0.1:8080/v1"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from modelstudio_core.accumulate import fold
-from modelstudio_core.client import CODECS
 from modelstudio_core.errors import APIStatusError, ModelStudioError, ProtocolError, RateLimitError, ServerError
+from modelstudio_core.http.client import CODECS
+from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import ChatRequest, Message, ResponseHead
 from tests.core.decoding import check_form, read
 from tests.faults.dialects import DIALECTS, PARTIAL, Dialect, written

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from modelstudio_core.client import Client
+from modelstudio_core.catalogue import model_info
 from modelstudio_core.config import resolve
 from modelstudio_core.errors import APIConnectionError, APITimeoutError, BadRequestError, ModelStudioError
-from modelstudio_core.models import model_info
-from modelstudio_core.transport import Transport
+from modelstudio_core.http.client import Client
+from modelstudio_core.http.transport import Transport
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, Message, TextDelta, Usage, UsageDelta
 from tests.loopback import Exchange, Loopback, reply_json
 

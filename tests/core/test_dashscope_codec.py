@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from modelstudio_core.accumulate import fold
 from modelstudio_core.errors import (
     APIStatusError,
     AuthenticationError,
@@ -26,6 +25,9 @@ from modelstudio_core.errors import (
     ServerError,
     StreamTruncatedError,
 )
+from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.protocols.dashscope import DashScopeCodec, read_usage
+from modelstudio_core.protocols.decoding import EventStreamDecoder
 from modelstudio_core.types import (
     ChatRequest,
     Delta,
@@ -41,8 +43,6 @@ from modelstudio_core.types import (
     Usage,
     UsageDelta,
 )
-from modelstudio_core.wire.dashscope import DashScopeCodec, read_usage
-from modelstudio_core.wire.events import EventStreamDecoder
 from tests.core.decoding import check_form, read
 
 CODEC = DashScopeCodec()

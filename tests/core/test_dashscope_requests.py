@@ -10,6 +10,8 @@ import pytest
 
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.parameters import PLAIN_PARAMETERS
+from modelstudio_core.protocols.dashscope import DashScopeCodec
+from modelstudio_core.protocols.openai import OpenAICodec
 from modelstudio_core.types import (
     AudioPart,
     ChatRequest,
@@ -19,8 +21,6 @@ from modelstudio_core.types import (
     TextPart,
     VideoPart,
 )
-from modelstudio_core.wire.dashscope import DashScopeCodec
-from modelstudio_core.wire.openai import OpenAICodec
 
 CODEC = DashScopeCodec()
 USER = Message("user", "hello")

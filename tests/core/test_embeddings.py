@@ -9,8 +9,8 @@ import pytest
 
 from modelstudio_core.embedding import EmbeddingRequest
 from modelstudio_core.errors import ConfigurationError, ProtocolError, RateLimitError
+from modelstudio_core.protocols.embeddings import decode, encode
 from modelstudio_core.types import ResponseHead
-from modelstudio_core.wire.embeddings import decode, encode
 
 PROTOCOLS = ("openai", "dashscope")
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)

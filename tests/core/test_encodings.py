@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from modelstudio_core.encodings import EncodingError, Unpacked
+from modelstudio_core.http.encodings import EncodingError, Unpacked
 
 TEXT = bytes(range(256)) * 4096  # 1 MB, four pieces
 BARE = zlib.compressobj(wbits=-15)

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from modelstudio_core.accumulate import fold
-from modelstudio_core.client import CODECS
 from modelstudio_core.errors import (
     APIStatusError,
     BadRequestError,
@@ -21,6 +19,8 @@ from modelstudio_core.errors import (
     ServerError,
     StreamTruncatedError,
 )
+from modelstudio_core.http.client import CODECS
+from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import ChatRequest, Message, ResponseHead, UsageDelta
 from tests.core.decoding import check_form, read
 from tests.faults.dialects import DIALECTS, PARTIAL, TEXT, Dialect, written

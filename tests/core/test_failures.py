@@ -20,9 +20,9 @@ from modelstudio_core.errors import (
     RateLimitError,
     ServerError,
 )
+from modelstudio_core.protocols.errors import error_of_response, says_error
+from modelstudio_core.protocols.openai import OpenAICodec
 from modelstudio_core.types import ResponseHead
-from modelstudio_core.wire.failures import error_of_response, says_error
-from modelstudio_core.wire.openai import OpenAICodec
 
 HEADERS = {"content-type": "application/json", "x-request-id": "of-header"}
 NO_KEY = {"message": "You gave no API key.", "type": "invalid_request_error", "param": None, "code": None}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from modelstudio_core.accumulate import fold
-from modelstudio_core.client import CODECS
 from modelstudio_core.errors import ModelStudioError, ProtocolError
+from modelstudio_core.http.client import CODECS
+from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import ChatRequest, Delta, Message, ResponseHead, ToolCallDelta
 from tests.core.decoding import check_form, read
 from tests.faults.dialects import DIALECTS, Dialect, written

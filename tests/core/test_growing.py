@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from modelstudio_core import growing
-from modelstudio_core.growing import GrowingObject, read_partial
+from modelstudio_core import partial_json as growing
+from modelstudio_core.partial_json import GrowingObject, read_partial
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from modelstudio_core.errors import ProtocolError
+from modelstudio_core.protocols.codec import Codec
+from modelstudio_core.protocols.dashscope import DashScopeCodec
+from modelstudio_core.protocols.openai import OpenAICodec
 from modelstudio_core.types import AudioDelta, ChatRequest, Delta, LogprobsDelta, Message, ResponseHead, TextDelta
-from modelstudio_core.wire.codec import Codec
-from modelstudio_core.wire.dashscope import DashScopeCodec
-from modelstudio_core.wire.openai import OpenAICodec
 from tests.core.decoding import read
 
 HEAD = ResponseHead(200, {"content-type": "text/event-stream", "x-request-id": "req-1"})

@@ -14,8 +14,8 @@ from typing import Any, get_args
 
 import pytest
 
-from modelstudio_core import models
-from modelstudio_core.models import ModelInfo, ReasoningEffort, Thinking, model_info
+from modelstudio_core import catalogue as models
+from modelstudio_core.catalogue import ModelInfo, ReasoningEffort, Thinking, model_info
 
 TEXT = files("modelstudio_core").joinpath("catalogue.json").read_text(encoding="utf-8")
 RAW: dict[str, Any] = json.loads(TEXT)

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from modelstudio_core.accumulate import fold
 from modelstudio_core.errors import (
     APIStatusError,
     AuthenticationError,
@@ -27,6 +26,10 @@ from modelstudio_core.errors import (
     ServerError,
     StreamTruncatedError,
 )
+from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.protocols.codec import read_json
+from modelstudio_core.protocols.decoding import EventStreamDecoder
+from modelstudio_core.protocols.openai import OpenAICodec, read_usage
 from modelstudio_core.types import (
     AudioDelta,
     ChatRequest,
@@ -42,9 +45,6 @@ from modelstudio_core.types import (
     Usage,
     UsageDelta,
 )
-from modelstudio_core.wire.codec import read_json
-from modelstudio_core.wire.events import EventStreamDecoder
-from modelstudio_core.wire.openai import OpenAICodec, read_usage
 from tests.core.decoding import check_form, read
 
 CODEC = OpenAICodec()
@@ -1452,7 +1452,7 @@ DEEP = [
 @pytest.mark.parametrize("data", [case[1] for case in DEEP], ids=[case[0] for case in DEEP])
 def test_what_nests_too_deep_is_not_parsed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is seen before: a finalizer that a garbage collection runs at the bottom of a deep recursion would fail."""
-    monkeypatch.setattr("modelstudio_core.wire.codec.json.loads", lambda _: pytest.fail("it was parsed"))
+    monkeypatch.setattr("modelstudio_core.protocols.codec.json.loads", lambda _: pytest.fail("it was parsed"))
     with pytest.raises(ProtocolError, match="not JSON"):
         read_json(data)
 

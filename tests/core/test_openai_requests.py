@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.protocols.openai import OpenAICodec
 from modelstudio_core.types import AudioPart, ChatRequest, FunctionCall, ImagePart, Message, TextPart, VideoPart
-from modelstudio_core.wire.openai import OpenAICodec
 
 CODEC = OpenAICodec()
 USER = Message("user", "hello")

@@ -15,7 +15,7 @@ from modelstudio_core.errors import (
     ServerError,
     StreamTruncatedError,
 )
-from modelstudio_core.retry import retry_delay
+from modelstudio_core.http.retry import retry_delay
 
 BUSY = RateLimitError("busy", status_code=429)
 DELAYS: list[tuple[str, ModelStudioError, int, int, float, float | None]] = [

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from modelstudio_core.sse import MAX_EVENT_BYTES, EventDecoder, ServerSentEvent
+from modelstudio_core.protocols.sse import MAX_EVENT_BYTES, EventDecoder, ServerSentEvent
 
 Events = list[ServerSentEvent]
 

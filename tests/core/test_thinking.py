@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from modelstudio_core.catalogue import model_info
 from modelstudio_core.errors import BadRequestError, ConfigurationError, ModelStudioError
-from modelstudio_core.models import model_info
-from modelstudio_core.thinking import JSON_INSTRUCTION, Plan, asks_for_stream, may_think, plan
+from modelstudio_core.policies import JSON_INSTRUCTION, Plan, asks_for_stream, may_think, plan
 from modelstudio_core.types import ChatRequest, ImagePart, Message, TextPart
 
 USER = Message("user", "hello")

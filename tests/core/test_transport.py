@@ -36,9 +36,6 @@ import httpx
 import pytest
 import vcr  # type: ignore[import-untyped]  # ships no types
 
-from modelstudio_core import connections
-from modelstudio_core import transport as transport_module
-from modelstudio_core.encodings import EncodingError
 from modelstudio_core.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -46,9 +43,12 @@ from modelstudio_core.errors import (
     ModelStudioError,
     ProtocolError,
 )
-from modelstudio_core.timeouts import Timeouts, timeouts
-from modelstudio_core.transport import AsyncResponse, Response, Transport
-from modelstudio_core.unread import is_clean
+from modelstudio_core.http import pool as connections
+from modelstudio_core.http import transport as transport_module
+from modelstudio_core.http.encodings import EncodingError
+from modelstudio_core.http.timeouts import Timeouts, timeouts
+from modelstudio_core.http.transport import AsyncResponse, Response, Transport
+from modelstudio_core.http.unread import is_clean
 from tests.loopback import Exchange, Loopback, Script, reply, reply_json, sse
 
 KEY = "sk-secret-0123456789"
@@ -546,7 +546,7 @@ def test_a_body_held_open_after_done_is_given_up_soon(wire: Wire) -> None:
 def test_a_body_that_goes_on_after_done_is_given_up_by_its_length_before_any_deadline(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modelstudio_core.transport.DRAIN_SECONDS", 60)
+    monkeypatch.setattr("modelstudio_core.http.transport.DRAIN_SECONDS", 60)
     gone = threading.Event()
 
     def flood(exchange: Exchange) -> None:
@@ -1172,7 +1172,7 @@ def script_run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_nothing_warns_when_the_interpreter_exits_with_everything_left_open(read: str) -> None:
     code = f"""
 import asyncio, logging, sys
-from modelstudio_core.transport import Transport
+from modelstudio_core.http.transport import Transport
 logging.getLogger("asyncio").setLevel(logging.ERROR)  # development mode warns of callbacks that a busy machine delays
 transport = Transport()
 response = transport.open(sys.argv[1], {{}}, b"")
@@ -1199,7 +1199,7 @@ def test_importing_and_making_a_transport_loads_no_certificates() -> None:
 import ssl
 def refuse(*args, **kwargs): raise AssertionError("a context was made")
 ssl.create_default_context = refuse
-from modelstudio_core.transport import Transport
+from modelstudio_core.http.transport import Transport
 Transport()
 """
     ended = script_run(code)

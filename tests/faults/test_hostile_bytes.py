@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelstudio_core.sse import EventDecoder, ServerSentEvent
+from modelstudio_core.protocols.sse import EventDecoder, ServerSentEvent
 from tests.faults.dialects import DIALECTS, Dialect
 from tests.faults.ways import WAYS, Way
 from tests.fuzz.reading import pieces, read_error, read_stream, read_whole

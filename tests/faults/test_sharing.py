@@ -26,8 +26,8 @@ from llama_index.core.llms import ChatMessage
 
 from langchain_modelstudio import ChatModelStudio
 from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding
-from modelstudio_core import connections
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.http import pool as connections
 from tests.faults.dialects import DIALECTS, PIECES, TEXT, Dialect
 from tests.faults.steps import EVENT_STREAM, KEY, good, streamed
 from tests.loopback import Exchange, Loopback

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from modelstudio_core.transport import Transport
+from modelstudio_core.http.transport import Transport
 from tests.faults.dialects import REQUEST_ID, TEXT, Dialect
 from tests.faults.steps import KEY, good
 from tests.faults.table import DEADLINE, TABLE, Fault, cells

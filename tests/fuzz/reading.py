@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelstudio_core.accumulate import fold
-from modelstudio_core.client import CODECS
 from modelstudio_core.errors import ModelStudioError
+from modelstudio_core.http.client import CODECS
+from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import ChatRequest, Delta, Message, ResponseHead
 
 REQUEST = ChatRequest("qwen-plus", (Message("user", "hello"),))

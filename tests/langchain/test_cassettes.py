@@ -17,7 +17,7 @@ from langchain_core.exceptions import ContextOverflowError, ModelAuthenticationE
 from langchain_core.messages import AIMessage, AIMessageChunk, message_chunk_to_message
 from langchain_core.utils.json import parse_partial_json
 
-from modelstudio_core.transport import Transport
+from modelstudio_core.http.transport import Transport
 from tests.cassette_format import (
     CASSETTES,
     CassetteFormat,

@@ -21,8 +21,8 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from langchain_modelstudio.answers import from_core_delta, last_chunk
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
+from langchain_modelstudio.outputs import from_core_delta, last_chunk
 from modelstudio_core.types import ReasoningDelta, ResponseDelta, TextDelta, ToolCallDelta, Usage
 
 RESPONSE = ResponseDelta("chatcmpl-1", "req-1", "qwen-plus", 1770000000)

@@ -10,11 +10,11 @@ import pytest
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
-from langchain_modelstudio import copies
-from langchain_modelstudio.answers import from_core_delta
+from langchain_modelstudio import construct as copies
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
-from modelstudio_core import copying
-from modelstudio_core.copying import quick, shell
+from langchain_modelstudio.outputs import from_core_delta
+from modelstudio_core import construct as copying
+from modelstudio_core.construct import quick, shell
 from modelstudio_core.types import AudioDelta, Delta, LogprobsDelta, ReasoningDelta, TextDelta, ToolCallDelta
 
 DELTAS: list[Delta] = [

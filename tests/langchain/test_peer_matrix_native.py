@@ -10,7 +10,7 @@ from langchain_core.load import dumpd, load
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
 from langchain_modelstudio import ChatModelStudio
-from langchain_modelstudio.events import EventWriter
+from langchain_modelstudio.streaming import EventWriter
 from modelstudio_core.types import ExtraDelta, FinishDelta, ReasoningDelta, ResponseDelta, TextDelta
 from tests.langchain.service import USAGE_METADATA, WAYS, call, chat, pieces_of, tool_calls
 from tests.langchain.ways import ALL_WAYS, STREAMS, by, by_v3

@@ -28,9 +28,9 @@ from pydantic import SecretStr, ValidationError
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import ConfigurationError, RateLimitError
 from langchain_modelstudio.messages import to_core_messages
-from modelstudio_core import connections
+from modelstudio_core.http import pool as connections
+from modelstudio_core.http.timeouts import Timeouts, timeouts
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS
-from modelstudio_core.timeouts import Timeouts, timeouts
 from modelstudio_core.tokens import count_message_tokens
 from tests.langchain.service import WAYS, call, chat, pieces_of
 from tests.loopback import Exchange, Loopback, reply_json, sse_body

@@ -24,7 +24,7 @@ from llama_index.core.callbacks import CallbackManager, CBEventType, TokenCounti
 from llama_index.core.callbacks.schema import EventPayload
 
 from llama_index_modelstudio import ModelStudio, errors
-from llama_index_modelstudio.responses import from_core_usage
+from llama_index_modelstudio.outputs import from_core_usage
 from modelstudio_core.types import Usage
 from tests.llama_index.service import (
     COMPLETIONS,

@@ -23,7 +23,7 @@ from llama_index.core.base.llms.types import (
 
 from llama_index_modelstudio import ModelStudio
 from llama_index_modelstudio.errors import ModelStudioError
-from modelstudio_core.transport import Transport
+from modelstudio_core.http.transport import Transport
 from tests.cassette_format import Interaction, cassette_names, play, read
 from tests.cassette_oracle import Expected, asked, expected
 from tests.llama_index.service import STREAMS, WAYS, made, responses_of, said, thought

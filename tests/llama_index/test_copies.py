@@ -8,8 +8,8 @@ import pytest
 from llama_index.core.base.llms.types import TextBlock, ThinkingBlock
 from pydantic import BaseModel
 
-from llama_index_modelstudio import copies
-from llama_index_modelstudio.responses import Responses
+from llama_index_modelstudio import construct as copies
+from llama_index_modelstudio.outputs import Responses
 from modelstudio_core.types import ReasoningDelta, ResponseDelta, TextDelta, ToolCallDelta
 
 PAIRS = [

@@ -21,7 +21,7 @@ from llama_index.core.llms.structured_llm import StructuredLLM
 from pydantic import BaseModel
 
 from llama_index_modelstudio import ModelStudio, errors
-from modelstudio_core.models import UNKNOWN_WINDOW, model_info
+from modelstudio_core.catalogue import UNKNOWN_WINDOW, model_info
 from tests.llama_index.service import COMPLETIONS, WAYS, call, chat
 from tests.loopback import Loopback
 from tests.service import Answer, sent
@@ -116,7 +116,7 @@ async def test_i28_clients_and_timeouts() -> None:
 @pytest.mark.parametrize("ending", ["close", "aclose"])
 async def test_i28_an_object_that_is_closed_has_no_connections(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connections close with it where nobody else uses them; used again, it opens new ones."""
-    monkeypatch.setattr("modelstudio_core.connections._stack", None)  # those of other tests
+    monkeypatch.setattr("modelstudio_core.http.pool._stack", None)  # those of other tests
     with Loopback(HELLO) as server:
         llm = chat(server)
         for number in (1, 2):

@@ -12,9 +12,9 @@ from llama_index.core.tools import FunctionTool, ToolMetadata
 from pydantic import BaseModel, Field
 
 from llama_index_modelstudio import errors
-from llama_index_modelstudio import responses as module
-from llama_index_modelstudio.responses import Responses
-from modelstudio_core import growing
+from llama_index_modelstudio import outputs as module
+from llama_index_modelstudio.outputs import Responses
+from modelstudio_core import partial_json as growing
 from modelstudio_core.types import ReasoningDelta, TextDelta, ToolCallDelta
 from tests.llama_index.service import (
     STREAMS,

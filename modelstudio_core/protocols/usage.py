@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelstudio_core.errors import ProtocolError
-from modelstudio_core.wire.codec import whole_number
+from modelstudio_core.protocols.codec import whole_number
 
 
 def counts_of(usage: Any) -> Mapping[str, Any]:

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
-from modelstudio_core.models import ModelInfo
 from modelstudio_core.types import ChatRequest, Message, TextPart
 
 JSON_INSTRUCTION = "Answer with a JSON object."

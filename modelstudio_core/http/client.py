@@ -17,8 +17,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from modelstudio_core import __version__
-from modelstudio_core.accumulate import fold
-from modelstudio_core.beginning import BEGINS_EVENTS, BEGINS_WHOLE, beginning, is_stream, until_it_tells
+from modelstudio_core.catalogue import ModelInfo, similar_model
 from modelstudio_core.config import API_KEY, REGIONS, Config
 from modelstudio_core.embedding import EmbeddingRequest
 from modelstudio_core.errors import (
@@ -33,19 +32,20 @@ from modelstudio_core.errors import (
     RateLimitError,
     ServerError,
 )
-from modelstudio_core.models import ModelInfo, similar_model
+from modelstudio_core.http.detect import BEGINS_EVENTS, BEGINS_WHOLE, beginning, is_stream, until_it_tells
+from modelstudio_core.http.retry import retry_delay
+from modelstudio_core.http.steps import Fail, Finish, Flow, Hand, Open, Read, ReadAll, Step, Wait
+from modelstudio_core.http.transport import AsyncResponse, Response, Transport
+from modelstudio_core.policies import Plan, asks_for_stream, plan
+from modelstudio_core.protocols import embeddings
+from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.protocols.codec import Codec, shown
+from modelstudio_core.protocols.dashscope import MULTIMODAL, TEXT, DashScopeCodec, endpoint_of
+from modelstudio_core.protocols.embeddings import Vector
+from modelstudio_core.protocols.errors import request_id_of
+from modelstudio_core.protocols.openai import OpenAICodec
 from modelstudio_core.redaction import Cleaner
-from modelstudio_core.retry import retry_delay
-from modelstudio_core.steps import Fail, Finish, Flow, Hand, Open, Read, ReadAll, Step, Wait
-from modelstudio_core.thinking import Plan, asks_for_stream, plan
-from modelstudio_core.transport import AsyncResponse, Response, Transport
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseDelta, ResponseHead, SecretHeaders
-from modelstudio_core.wire import embeddings
-from modelstudio_core.wire.codec import Codec, shown
-from modelstudio_core.wire.dashscope import MULTIMODAL, TEXT, DashScopeCodec, endpoint_of
-from modelstudio_core.wire.embeddings import Vector
-from modelstudio_core.wire.failures import request_id_of
-from modelstudio_core.wire.openai import OpenAICodec
 
 logger = logging.getLogger("modelstudio_core")
 

@@ -13,9 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from modelstudio_core.catalogue import NativeEndpoint
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
-from modelstudio_core.models import NativeEndpoint
 from modelstudio_core.parameters import POLICY_PARAMETERS
+from modelstudio_core.protocols.assembler import NOTHING, DeltaWriter
+from modelstudio_core.protocols.codec import index_of, write_json
+from modelstudio_core.protocols.decoding import EventStreamDecoder, NoAnswer, read_whole
+from modelstudio_core.protocols.errors import check_reason, error_of_response, request_id_of
+from modelstudio_core.protocols.requests import added, headers_of, hints_of, message_of, refuse
+from modelstudio_core.protocols.usage import count, counts_of, details
 from modelstudio_core.types import (
     AudioPart,
     ChatRequest,
@@ -29,12 +35,6 @@ from modelstudio_core.types import (
     VideoPart,
     WireCall,
 )
-from modelstudio_core.wire.codec import index_of, write_json
-from modelstudio_core.wire.counts import count, counts_of, details
-from modelstudio_core.wire.events import EventStreamDecoder, NoAnswer, read_whole
-from modelstudio_core.wire.failures import check_reason, error_of_response, request_id_of
-from modelstudio_core.wire.requests import added, headers_of, hints_of, message_of, refuse
-from modelstudio_core.wire.writer import NOTHING, DeltaWriter
 
 TEXT: NativeEndpoint = "text-generation"
 MULTIMODAL: NativeEndpoint = "multimodal-generation"
@@ -49,7 +49,7 @@ _PART_EXTRAS = ("ocr_result", "image_hw")  # what the service found out about an
 
 
 class DashScopeCodec:
-    """The native codec; see `modelstudio_core.wire.codec.Codec`."""
+    """The native codec; see `modelstudio_core.protocols.codec.Codec`."""
 
     def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
         """The HTTP request. Sends what the caller set, `result_format`, and `incremental_output` where it streams."""

@@ -2,7 +2,7 @@
 
 The facts are data, in `catalogue.json`; each model names the vendor pages it was read from (Deep thinking,
 Visual reasoning, Streaming, Structured output, Function calling, Partial mode, chat reference, model cards).
-The file is read at the first lookup, not at import. Nothing is decided here: policies are in `thinking.py`.
+The file is read at the first lookup, not at import. Nothing is decided here: policies are in `policies.py`.
 
 An id is looked up in four steps; what one step leaves open, the last may fill:
 

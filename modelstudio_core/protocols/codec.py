@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from pydantic_core import from_json
 
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
+from modelstudio_core.protocols.surrogates import SURROGATES, Halves
 from modelstudio_core.types import ChatRequest, Delta, ResponseHead, WireCall
-from modelstudio_core.wire.halves import SURROGATES, Halves
 
 _MAX_DEPTH = 200  # the limit of pydantic's parser
 _ESCAPE, _STRING, _NO_BRACKETS = re.compile(r"\\.", re.DOTALL), re.compile('"[^"]*"?'), re.compile(r"[^][{}]+")

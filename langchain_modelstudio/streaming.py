@@ -12,9 +12,9 @@ from typing import Any, cast
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_protocol.protocol import MessagesData
 
-from langchain_modelstudio.answers import from_core_choice
-from langchain_modelstudio.blocks import PROVIDER, audio_piece, citations, text_block, with_mime_type
-from modelstudio_core.accumulate import fold
+from langchain_modelstudio.content_blocks import PROVIDER, audio_piece, citations, text_block, with_mime_type
+from langchain_modelstudio.outputs import from_core_choice
+from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import (
     AudioDelta,
     Choice,

@@ -1,4 +1,4 @@
-"""The objects of a streamed event, made quickly; see `modelstudio_core.copying`."""
+"""The objects of a streamed event, made quickly; see `modelstudio_core.construct`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock, ThinkingBlock
 
-from modelstudio_core.copying import quick, shell
+from modelstudio_core.construct import quick, shell
 
 _ROLE = MessageRole.ASSISTANT
 

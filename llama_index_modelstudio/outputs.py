@@ -23,9 +23,9 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from llama_index_modelstudio.copies import chat_response, text_block, thinking_block
-from modelstudio_core.accumulate import fold
-from modelstudio_core.growing import GrowingObject
+from llama_index_modelstudio.construct import chat_response, text_block, thinking_block
+from modelstudio_core.partial_json import GrowingObject
+from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import (
     Audio,
     ChatResult,

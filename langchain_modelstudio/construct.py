@@ -1,4 +1,4 @@
-"""The two objects of a streamed event, made quickly; see `modelstudio_core.copying`."""
+"""The two objects of a streamed event, made quickly; see `modelstudio_core.construct`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
-from modelstudio_core.copying import quick, shell
+from modelstudio_core.construct import quick, shell
 
 
 def _state(content: Any) -> dict[str, Any]:

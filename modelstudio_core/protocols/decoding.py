@@ -7,14 +7,14 @@ from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
-from modelstudio_core.accumulate import fold
 from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTruncatedError
-from modelstudio_core.sse import EventDecoder, ServerSentEvent
+from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.protocols.assembler import DeltaWriter
+from modelstudio_core.protocols.codec import no_object, read_json, read_object, shown
+from modelstudio_core.protocols.errors import error_of_event, error_of_object, says_error
+from modelstudio_core.protocols.sse import EventDecoder, ServerSentEvent
+from modelstudio_core.protocols.surrogates import Halves
 from modelstudio_core.types import Delta, ResponseHead
-from modelstudio_core.wire.codec import no_object, read_json, read_object, shown
-from modelstudio_core.wire.failures import error_of_event, error_of_object, says_error
-from modelstudio_core.wire.halves import Halves
-from modelstudio_core.wire.writer import DeltaWriter
 
 _STREAMED = "or with streaming=True, where a whole answer takes the service longer than 300 s"  # its limit for these
 _ERROR = 400  # the least status of an error
@@ -56,7 +56,7 @@ def read_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read)
 
 
 class EventStreamDecoder:
-    """Reads a stream of events, each by a protocol's `read`; see `modelstudio_core.wire.codec.StreamDecoder`.
+    """Reads a stream of events, each by a protocol's `read`; see `modelstudio_core.protocols.codec.StreamDecoder`.
 
     The stream ends at `[DONE]`, where there is one (the native protocol has none), or at the end of the body. An event
     that is no part of an answer does not end it; where the answer then ends too early, that event is the reason shown.

@@ -37,7 +37,7 @@ import httpx
 
 from modelstudio_core.config import is_loopback
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.unread import is_clean
+from modelstudio_core.http.unread import is_clean
 
 MAX_CONNECTIONS = 1000  # requests under way at once; more wait for as long as the pool timeout allows
 MAX_IDLE = 100  # connections kept for each origin

@@ -14,9 +14,9 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 from langchain_core.outputs import ChatResult as LangChainResult
 from langchain_core.utils.utils import LC_ID_PREFIX
 
-from langchain_modelstudio.blocks import PROVIDER, audio_piece, citations, text_block
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
-from langchain_modelstudio.copies import generation_chunk, message_chunk, text_chunk
+from langchain_modelstudio.construct import generation_chunk, message_chunk, text_chunk
+from langchain_modelstudio.content_blocks import PROVIDER, audio_piece, citations, text_block
 from modelstudio_core.types import (
     AudioDelta,
     ChatResult,

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTruncatedError
+from modelstudio_core.protocols.codec import index_of, word_of
+from modelstudio_core.protocols.logprobs import check_logprobs
 from modelstudio_core.types import (
     AudioDelta,
     Delta,
@@ -34,8 +36,6 @@ from modelstudio_core.types import (
     Usage,
     UsageDelta,
 )
-from modelstudio_core.wire.codec import index_of, word_of
-from modelstudio_core.wire.logprobs import check_logprobs
 
 NOTHING: tuple[Any, ...] = (None, "", [])
 """What a content is that says nothing. Anything else is text, or a wrong shape."""

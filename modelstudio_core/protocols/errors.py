@@ -15,9 +15,9 @@ from typing import Any
 from pydantic_core import from_json
 
 from modelstudio_core.errors import APIStatusError, ErrorResponse, ProtocolError, status_error
-from modelstudio_core.sse import EventDecoder, ServerSentEvent
+from modelstudio_core.protocols.codec import read_json, shown, whole_number, word_of
+from modelstudio_core.protocols.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.types import ResponseHead
-from modelstudio_core.wire.codec import read_json, shown, whole_number, word_of
 
 # FastAPI and others have their own names for them
 _OWN_MESSAGES = ("message", "Message", "msg", "error_msg")

@@ -18,11 +18,10 @@ from typing import Any
 
 import httpx
 
-from modelstudio_core import connections
-from modelstudio_core.encodings import ACCEPTED, Unpacked
 from modelstudio_core.errors import APITimeoutError, ConfigurationError, ModelStudioError
-from modelstudio_core.timeouts import TimeoutLike, Timeouts, timeouts
-from modelstudio_core.transport_errors import (
+from modelstudio_core.http import pool as connections
+from modelstudio_core.http.encodings import ACCEPTED, Unpacked
+from modelstudio_core.http.errors import (
     FAILURES,
     UnusableClient,
     failure_of,
@@ -31,8 +30,9 @@ from modelstudio_core.transport_errors import (
     too_long,
     was_closed,
 )
+from modelstudio_core.http.timeouts import TimeoutLike, Timeouts, timeouts
+from modelstudio_core.http.unread import is_followed
 from modelstudio_core.types import ResponseHead
-from modelstudio_core.unread import is_followed
 
 _log = logging.getLogger("modelstudio_core")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from modelstudio_core.steps import Read, Step
+from modelstudio_core.http.steps import Read, Step
 from modelstudio_core.types import ResponseHead
 
 BEGINS_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")

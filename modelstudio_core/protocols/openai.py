@@ -12,6 +12,12 @@ from typing import Any
 
 from modelstudio_core.errors import ModelStudioError, ProtocolError
 from modelstudio_core.parameters import POLICY_PARAMETERS
+from modelstudio_core.protocols.assembler import NOTHING, DeltaWriter
+from modelstudio_core.protocols.codec import index_of, write_json
+from modelstudio_core.protocols.decoding import EventStreamDecoder, NoAnswer, read_whole
+from modelstudio_core.protocols.errors import check_reason, error_of_response, request_id_of
+from modelstudio_core.protocols.requests import added, headers_of, hints_of, message_of, refuse
+from modelstudio_core.protocols.usage import count, counts_of, details
 from modelstudio_core.types import (
     AudioPart,
     ChatRequest,
@@ -25,12 +31,6 @@ from modelstudio_core.types import (
     VideoPart,
     WireCall,
 )
-from modelstudio_core.wire.codec import index_of, write_json
-from modelstudio_core.wire.counts import count, counts_of, details
-from modelstudio_core.wire.events import EventStreamDecoder, NoAnswer, read_whole
-from modelstudio_core.wire.failures import check_reason, error_of_response, request_id_of
-from modelstudio_core.wire.requests import added, headers_of, hints_of, message_of, refuse
-from modelstudio_core.wire.writer import NOTHING, DeltaWriter
 
 _PATH = "/chat/completions"
 _OURS = dict.fromkeys(("model", "messages", "stream"), "use the argument")
@@ -40,7 +40,7 @@ _NATIVE_SEARCH = frozenset({"enable_source", "enable_citation", "citation_format
 
 
 class OpenAICodec:
-    """The compatible codec; see `modelstudio_core.wire.codec.Codec`."""
+    """The compatible codec; see `modelstudio_core.protocols.codec.Codec`."""
 
     def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
         """The HTTP request. Sends what the caller set, and `stream_options.include_usage` where it streams."""

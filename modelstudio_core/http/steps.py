@@ -1,4 +1,4 @@
-"""The steps of a call, which a flow gives and a driver performs, sync or async: see `modelstudio_core.client`."""
+"""The steps of a call, which a flow gives and a driver performs, sync or async: see `modelstudio_core.http.client`."""
 
 from __future__ import annotations
 

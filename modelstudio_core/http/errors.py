@@ -9,8 +9,6 @@ from collections.abc import Iterator
 
 import httpx
 
-from modelstudio_core import connections
-from modelstudio_core.encodings import EncodingError
 from modelstudio_core.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -18,7 +16,9 @@ from modelstudio_core.errors import (
     ModelStudioError,
     ProtocolError,
 )
-from modelstudio_core.timeouts import Timeouts
+from modelstudio_core.http import pool as connections
+from modelstudio_core.http.encodings import EncodingError
+from modelstudio_core.http.timeouts import Timeouts
 
 
 class UnusableClient(Exception):

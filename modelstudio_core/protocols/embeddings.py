@@ -12,9 +12,9 @@ from typing import Any
 
 from modelstudio_core.embedding import EmbeddingRequest
 from modelstudio_core.errors import ConfigurationError, ProtocolError
+from modelstudio_core.protocols.codec import read_object, write_json
+from modelstudio_core.protocols.errors import error_of_object, says_error
 from modelstudio_core.types import ResponseHead, WireCall
-from modelstudio_core.wire.codec import read_object, write_json
-from modelstudio_core.wire.failures import error_of_object, says_error
 
 Vector = list[float]
 
