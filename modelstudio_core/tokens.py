@@ -19,6 +19,7 @@ from math import ceil
 from typing import Any
 
 from modelstudio_core.catalogue import model_info
+from modelstudio_core.tools import inline_tool
 from modelstudio_core.types import Message, TextPart
 
 _AROUND_MESSAGE = 3  # <|im_start|>, <|im_end|> and the line end
@@ -81,7 +82,7 @@ def count_message_tokens(
     turns = [_turn(message) for message in messages]
     total = 0
     if tools:
-        schemas = "".join("\n" + json.dumps(tool, ensure_ascii=False) for tool in tools)
+        schemas = "".join("\n" + json.dumps(inline_tool(tool), ensure_ascii=False) for tool in tools)
         total += _TOOLS_PREAMBLE + count_tokens(schemas, model)
         if not messages or messages[0].role != "system":
             turns.insert(0, "system\n")

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.json_schema import inline_references
 
 _MAX_NAME = 64  # of a json_schema; vendor's Structured output page
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
@@ -81,6 +82,24 @@ def json_schema_format(
     if strict is not None:
         wire["strict"] = strict
     return {"type": "json_schema", "json_schema": wire}
+
+
+def inline_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an OpenAI tool with the references in its parameters inlined. The tool is not changed."""
+    return _with_inlined(tool, "function", "parameters")
+
+
+def inline_response_format(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a `response_format` with the references in its schema, if it has one, inlined. It is not changed."""
+    return _with_inlined(form, "json_schema", "schema")
+
+
+def _with_inlined(holder: Mapping[str, Any], inner: str, name: str) -> Mapping[str, Any]:
+    held = holder.get(inner) if isinstance(holder, Mapping) else None  # anything else is refused when it is written
+    if not isinstance(held, Mapping) or not isinstance(schema := held.get(name), Mapping):
+        return holder
+    inlined = inline_references(schema)
+    return holder if inlined is schema else {**holder, inner: {**held, name: inlined}}
 
 
 def arguments_text(name: str, arguments: object) -> str:

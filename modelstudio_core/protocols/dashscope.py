@@ -15,12 +15,11 @@ from typing import Any
 
 from modelstudio_core.catalogue import NativeEndpoint
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
-from modelstudio_core.parameters import POLICY_PARAMETERS
 from modelstudio_core.protocols.assembler import NOTHING, DeltaWriter
 from modelstudio_core.protocols.codec import index_of, write_json
 from modelstudio_core.protocols.decoding import EventStreamDecoder, NoAnswer, read_whole
 from modelstudio_core.protocols.errors import check_reason, error_of_response, request_id_of
-from modelstudio_core.protocols.requests import added, headers_of, hints_of, message_of, refuse
+from modelstudio_core.protocols.requests import added, headers_of, hints_of, message_of, policy_parameters, refuse
 from modelstudio_core.protocols.usage import count, counts_of, details
 from modelstudio_core.types import (
     AudioPart,
@@ -59,10 +58,7 @@ class DashScopeCodec:
         if stream:
             parameters["incremental_output"] = not request.cumulative_stream
         parameters |= request.parameters
-        for name in POLICY_PARAMETERS:
-            value = getattr(request, name)
-            if value is not None and value != ():
-                parameters[name] = value
+        parameters |= policy_parameters(request)
         headers = headers_of(request, stream)
         if stream:
             headers["x-dashscope-sse"] = "enable"

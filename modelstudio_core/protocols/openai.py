@@ -11,12 +11,11 @@ from functools import partial
 from typing import Any
 
 from modelstudio_core.errors import ModelStudioError, ProtocolError
-from modelstudio_core.parameters import POLICY_PARAMETERS
 from modelstudio_core.protocols.assembler import NOTHING, DeltaWriter
 from modelstudio_core.protocols.codec import index_of, write_json
 from modelstudio_core.protocols.decoding import EventStreamDecoder, NoAnswer, read_whole
 from modelstudio_core.protocols.errors import check_reason, error_of_response, request_id_of
-from modelstudio_core.protocols.requests import added, headers_of, hints_of, message_of, refuse
+from modelstudio_core.protocols.requests import added, headers_of, hints_of, message_of, policy_parameters, refuse
 from modelstudio_core.protocols.usage import count, counts_of, details
 from modelstudio_core.types import (
     AudioPart,
@@ -52,10 +51,7 @@ class OpenAICodec:
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         body |= request.parameters
-        for name in POLICY_PARAMETERS:
-            value = getattr(request, name)
-            if value is not None and value != ():
-                body[name] = value
+        body |= policy_parameters(request)
         body = added(body, request.extra_body, _OURS)
         return WireCall(_PATH, headers_of(request, stream), write_json(body))
 

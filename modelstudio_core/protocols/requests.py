@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.parameters import POLICY_PARAMETERS
+from modelstudio_core.tools import inline_response_format, inline_tool
 from modelstudio_core.types import AudioPart, ChatRequest, FunctionCall, ImagePart, Message, Part, VideoPart
 
 
@@ -25,6 +27,17 @@ def _uses_oss(part: Part) -> bool:
         case VideoPart(source=source):
             return any(url.startswith("oss://") for url in ((source,) if isinstance(source, str) else source))
     return False
+
+
+def policy_parameters(request: ChatRequest) -> dict[str, Any]:
+    """Return the parameters that the policies decide on, without those that are not set, their schemas inlined."""
+    values = {name: getattr(request, name) for name in POLICY_PARAMETERS}
+    set_ones = {name: value for name, value in values.items() if value is not None and value != ()}
+    if request.tools:
+        set_ones["tools"] = [inline_tool(tool) for tool in request.tools]
+    if request.response_format is not None:
+        set_ones["response_format"] = inline_response_format(request.response_format)
+    return set_ones
 
 
 def message_of(message: Message, content: Any) -> dict[str, Any]:

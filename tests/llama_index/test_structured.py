@@ -79,7 +79,7 @@ async def test_i29_by_json_schema(way: str) -> None:
     assert body["messages"] == [SYSTEM, USER]
     assert body["response_format"]["type"] == "json_schema"
     assert body["response_format"]["json_schema"]["name"] == "Address"
-    assert body["response_format"]["json_schema"]["schema"]["$defs"]["Street"]["required"] == ["name", "number"]
+    assert body["response_format"]["json_schema"]["schema"]["properties"]["street"]["required"] == ["name", "number"]
     assert not body.keys() & {"tools", "tool_choice", "enable_thinking"}
 
 
@@ -124,7 +124,7 @@ async def test_i29_by_a_forced_call(way: str) -> None:
     assert objects[-1] == ADDRESS
     assert body["messages"] == [SYSTEM, USER]
     assert body["tool_choice"] == {"type": "function", "function": {"name": "Address"}}
-    assert body["tools"][0]["function"]["parameters"]["$defs"]["Street"]["required"] == ["name", "number"]
+    assert body["tools"][0]["function"]["parameters"]["properties"]["street"]["required"] == ["name", "number"]
     assert body["parallel_tool_calls"] is False
     assert body["temperature"] == 0.5
     assert "response_format" not in body

@@ -342,7 +342,7 @@ class Address(BaseModel):
 
 
 def test_i15_i16_nested_schemas() -> None:
-    """A schema goes out whole: `$defs` that its parts refer to, and `required` inside `parameters`."""
+    """A schema is sent whole: what its parts refer to in their places, and `required` inside `parameters`."""
 
     def deliver(street: Street, others: list[Street]) -> None:
         """Deliver."""
@@ -352,9 +352,9 @@ def test_i15_i16_nested_schemas() -> None:
         chat(server).chat_with_tools([tool], "hello", strict=True)
         [wire] = sent(server)["tools"]
     parameters = wire["function"]["parameters"]
-    assert parameters["$defs"]["Street"]["properties"]["name"]["type"] == "string"
-    assert parameters["properties"]["street"]["$ref"] == "#/$defs/Street"
-    assert parameters["properties"]["others"]["items"]["$ref"] == "#/$defs/Street"
+    assert parameters["properties"]["street"]["properties"]["name"]["type"] == "string"
+    assert parameters["properties"]["others"]["items"] == parameters["properties"]["street"]
+    assert "$defs" not in parameters
     assert parameters["required"] == ["street"]
     assert wire["function"]["strict"] is True
     assert wire["function"].keys() == {"name", "description", "parameters", "strict"}
