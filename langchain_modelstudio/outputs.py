@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
@@ -17,6 +18,8 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
 from langchain_modelstudio.construct import generation_chunk, message_chunk, text_chunk
 from langchain_modelstudio.content_blocks import PROVIDER, audio_piece, citations, text_block
+from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.tools import log_invalid_calls
 from modelstudio_core.types import (
     AudioDelta,
     ChatResult,
@@ -32,6 +35,8 @@ from modelstudio_core.types import (
     Usage,
     UsageDelta,
 )
+
+logger = logging.getLogger("langchain_modelstudio")
 
 
 def from_core_usage(usage: Usage) -> UsageMetadata:
@@ -69,7 +74,11 @@ def from_core_response(response: ResponseDelta, finish_reason: str | None, extra
 
 
 def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
-    """One whole answer as a message; usage belongs to the response, so only the first choice has it."""
+    """Return one whole answer as a message, and log its invalid calls.
+
+    Usage belongs to the response, so only the message of the first choice has it.
+    """
+    log_invalid_calls(choice.invalid_tool_calls, logger)
     extras = deepcopy(result.extras)  # each choice has its own
     metadata = from_core_response(result.response, choice.finish_reason, extras)
     if choice.logprobs:
@@ -179,18 +188,22 @@ class Chunks:
         self.usage: Usage | None = None
         self.extras: dict[str, Any] = {}
         self.spoke = False  # there is a text block
+        self._calls: list[Delta] = []  # the fragments of calls, and the finish reason
 
     def of(self, delta: Delta) -> ChatGenerationChunk | None:
         """The chunk of a delta; None where the last chunk says it."""
         message = from_core_delta(delta, v1=self.v1)
         if message is not None:
-            if self.v1 and isinstance(delta, TextDelta):
+            if isinstance(delta, ToolCallDelta):
+                self._calls.append(delta)
+            elif self.v1 and isinstance(delta, TextDelta):
                 self.spoke = True
             return generation_chunk(message=message, text=message.text)
         if isinstance(delta, ResponseDelta):
             self.response = delta
         elif isinstance(delta, FinishDelta):
             self.finish_reason = delta.reason
+            self._calls.append(delta)
         elif isinstance(delta, UsageDelta):
             self.usage = delta.usage
         elif isinstance(delta, ExtraDelta):
@@ -198,7 +211,9 @@ class Chunks:
         return None
 
     def last(self) -> ChatGenerationChunk:
-        """The chunk that ends the stream."""
+        """Return the chunk that ends the stream, and log the invalid calls of the answer."""
+        for choice in fold(self._calls).choices:
+            log_invalid_calls(choice.invalid_tool_calls, logger)
         said = (self.response, self.finish_reason, self.usage, self.extras)
         return ChatGenerationChunk(message=last_chunk(*said, v1=self.v1, spoke=self.spoke))
 

@@ -16,35 +16,30 @@ from llama_index.core.base.llms.types import (
     CompletionResponseGen,
     LLMMetadata,
     MessageRole,
-    ToolCallBlock,
 )
 from llama_index.core.instrumentation.events.llm import LLMStructuredPredictEndEvent, LLMStructuredPredictStartEvent
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
-from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.program.utils import FlexibleModel
 from llama_index.core.prompts import PromptTemplate
-from llama_index.core.tools import BaseTool
 from llama_index.core.types import Model, PydanticProgramMode
 from llama_index_instrumentation import get_dispatcher
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from llama_index_modelstudio.errors import ConfigurationError, NoToolCallError
+from llama_index_modelstudio.errors import ConfigurationError
 from llama_index_modelstudio.messages import read_files, to_core_messages
 from llama_index_modelstudio.outputs import Responses, from_core_result, to_completion
 from llama_index_modelstudio.structured import StructuredAnswer
+from llama_index_modelstudio.tools import ToolCallingLLM
 from modelstudio_core.catalogue import ModelInfo
-from modelstudio_core.partial_json import read_partial
 from modelstudio_core.settings import ChatSettings
-from modelstudio_core.tools import checked_tool, chosen_tool
 from modelstudio_core.types import ChatRequest, Message
 
 _dispatcher = get_dispatcher(__name__)
 _BY_CALL = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
 
 
-class ModelStudio(ChatSettings, FunctionCallingLLM):
+class ModelStudio(ChatSettings, ToolCallingLLM):
     """LLMs of Alibaba Cloud Model Studio: Qwen, and the others it serves.
 
     Its arguments are the fields of `modelstudio_core.settings.ChatSettings` and of LlamaIndex's `LLM`; those of the
@@ -152,83 +147,6 @@ class ModelStudio(ChatSettings, FunctionCallingLLM):
                 yield to_completion(response)
 
         return completions()
-
-    # ---------------------------------------------------------------- tools
-
-    def _prepare_chat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,
-        allow_parallel_tool_calls: bool = False,
-        tool_required: bool = False,
-        tool_choice: str | dict[str, Any] | bool | None = None,
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        """The arguments of `chat` for a call with tools. The caller's history is not changed.
-
-        `tool_choice` is "auto", "none", "any"/"required", a tool's name or the service's own dict, and wins over
-        `tool_required`. A choice that the model cannot take, for instance while it thinks, is sent as "auto" with a
-        warning. `strict` is put into each function.
-        """
-        wire = [checked_tool(tool.metadata.to_openai_tool(skip_length_check=True), strict) for tool in tools]
-        messages = list(chat_history or ())
-        if user_msg is not None:
-            messages.append(
-                ChatMessage(role=MessageRole.USER, content=user_msg) if isinstance(user_msg, str) else user_msg
-            )
-        if not wire:
-            return {"messages": messages, **kwargs}
-        choice = "required" if tool_choice is None and tool_required else tool_choice
-        return {
-            "messages": messages,
-            "tools": wire,
-            "tool_choice": chosen_tool(choice, wire),
-            "parallel_tool_calls": allow_parallel_tool_calls,
-            **kwargs,
-        }
-
-    def _validate_chat_with_tools_response(
-        self,
-        response: ChatResponse,
-        tools: Sequence[BaseTool],
-        allow_parallel_tool_calls: bool = False,
-        **kwargs: Any,
-    ) -> ChatResponse:
-        """The response with its first call alone where several are not allowed."""
-        message = response.message
-        calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
-        if allow_parallel_tool_calls or len(calls) < 2:
-            return response
-        message.blocks = [
-            block for block in message.blocks if block is calls[0] or not isinstance(block, ToolCallBlock)
-        ]
-        message.additional_kwargs["tool_calls"] = message.additional_kwargs["tool_calls"][:1]
-        return response
-
-    def get_tool_calls_from_response(
-        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
-    ) -> list[ToolSelection]:
-        """The calls of a response; while it is still being streamed, as far as they are there.
-
-        Raises:
-            NoToolCallError: where there is none, unless `error_on_no_tool_call` is False.
-        """
-        calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
-        if not calls and error_on_no_tool_call:
-            invalid = response.additional_kwargs.get("invalid_tool_calls")
-            why = (
-                f"its call was invalid: {invalid[0]['error']}"
-                if invalid
-                else f"it says {response.message.content!r:.200}"
-            )
-            raise NoToolCallError(f"Expected at least one tool call, but got 0 tool calls: {why}")
-        return [
-            ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=_arguments(call))
-            for call in calls
-        ]
 
     # ---------------------------------------------------------------- structured answers
 
@@ -365,11 +283,6 @@ class ModelStudio(ChatSettings, FunctionCallingLLM):
         if mode in _BY_CALL and self.metadata.is_function_calling_model:
             return StructuredAnswer(output_cls, options, by_call=True)
         return None
-
-
-def _arguments(call: ToolCallBlock) -> dict[str, Any]:
-    arguments = call.tool_kwargs
-    return read_partial(arguments) if isinstance(arguments, str) else arguments
 
 
 async def _read_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:

@@ -26,6 +26,7 @@ from llama_index.core.base.llms.types import (
 from llama_index_modelstudio.construct import chat_response, text_block, thinking_block
 from modelstudio_core.partial_json import GrowingObject
 from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.tools import log_invalid_calls
 from modelstudio_core.types import (
     Audio,
     ChatResult,
@@ -113,8 +114,7 @@ def from_core_choice(choice: Choice, usage: Usage | None) -> ChatMessage:
         extra["tool_calls"] = [_legacy(call.id, call.name, call.arguments) for call in choice.tool_calls]
     if choice.invalid_tool_calls:
         extra["invalid_tool_calls"] = [_invalid(call) for call in choice.invalid_tool_calls]
-    for invalid in choice.invalid_tool_calls:
-        logger.warning("a call of %s must not run: %s", invalid.name or "a function without a name", invalid.error)
+    log_invalid_calls(choice.invalid_tool_calls, logger)
     return ChatMessage(role=MessageRole.ASSISTANT, additional_kwargs=extra, blocks=blocks)
 
 

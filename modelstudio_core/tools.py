@@ -7,12 +7,14 @@ Source: the vendor's Function calling and Structured output pages. Nothing here 
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.json_schema import inline_references
+from modelstudio_core.types import InvalidToolCall
 
 _MAX_NAME = 64  # of a json_schema; vendor's Structured output page
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
@@ -100,6 +102,17 @@ def _with_inlined(holder: Mapping[str, Any], inner: str, name: str) -> Mapping[s
         return holder
     inlined = inline_references(schema)
     return holder if inlined is schema else {**holder, inner: {**held, name: inlined}}
+
+
+def log_invalid_calls(calls: Iterable[InvalidToolCall], logger: logging.Logger) -> None:
+    """Log a warning for each call that cannot run. Its arguments, which may be private, are left out."""
+    for call in calls:
+        logger.warning("invalid call of %s, which does not run: %s", function_of(call.name), call.error)
+
+
+def function_of(name: str | None) -> str:
+    """Return the name of the function that a call is of, in words where it has none."""
+    return name or "a function without a name"
 
 
 def arguments_text(name: str, arguments: object) -> str:

@@ -82,21 +82,6 @@ async def test_i13_the_first_choice_of_an_agent(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_call_that_was_cut_off_does_not_run(kind: str) -> None:
-    """The agent ends with what was said; the call is on the message, for who wants to see it."""
-    cut = Answer(text=["Let me look."], calls=[Call("call_1", "weather", ['{"city": "New '])], finish="length")
-    with Loopback(cut) as server:
-        async with chat(server) as llm:
-            handler = an_agent(kind, llm).run("?")
-            events = [event async for event in handler.stream_events()]
-            output = await handler
-        assert len(server.requests) == 1
-    assert not [event for event in events if isinstance(event, ToolCallResult)]
-    assert str(output) == "Let me look."
-    assert output.response.additional_kwargs["invalid_tool_calls"][0]["args"] == '{"city": "New '
-
-
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("script", "cls"),
     [

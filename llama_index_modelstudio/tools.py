@@ -1,0 +1,222 @@
+"""Tools as the service takes them, and the calls of a response as LlamaIndex runs them.
+
+A call that cannot run is never selected under its own name. An agent, though, ends where it finds no call, and so with
+an empty answer where the only call is invalid. It gets such a call as one of a tool that does not exist: it answers
+that with an error, runs nothing, and asks the model again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, closing
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    MessageRole,
+    ToolCallBlock,
+)
+from llama_index.core.chat_engine.types import AgentChatResponse
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools import BaseTool, ToolMetadata
+
+from llama_index_modelstudio.errors import NoToolCallError
+from modelstudio_core.partial_json import read_partial
+from modelstudio_core.tools import checked_tool, chosen_tool, function_of
+
+_REPORTED = "report_invalid_tool_calls"
+
+
+class ToolCallingLLM(FunctionCallingLLM):
+    """The part of a `FunctionCallingLLM` that offers tools and selects the calls of its responses."""
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        strict: bool | None = None,
+        single_turn: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Return the arguments of `chat` for a call with tools. The caller's history is not changed.
+
+        `tool_choice` is "auto", "none", "any"/"required", a tool's name or the service's own dict, and wins over
+        `tool_required`. A choice that the model cannot take, for instance while it thinks, is sent as "auto" with a
+        warning. `strict` is put into each function.
+        """
+        wire = [openai_tool(tool.metadata, strict) for tool in tools]
+        messages = list(chat_history or ())
+        if user_msg is not None:
+            messages.append(
+                ChatMessage(role=MessageRole.USER, content=user_msg) if isinstance(user_msg, str) else user_msg
+            )
+        if not wire:
+            return {"messages": messages, **kwargs}
+        choice = "required" if tool_choice is None and tool_required else tool_choice
+        return {
+            "messages": messages,
+            "tools": wire,
+            "tool_choice": chosen_tool(choice, wire),
+            "parallel_tool_calls": allow_parallel_tool_calls,
+            **kwargs,
+        }
+
+    def _validate_chat_with_tools_response(
+        self,
+        response: ChatResponse,
+        tools: Sequence[BaseTool],
+        allow_parallel_tool_calls: bool = False,
+        single_turn: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        """Return the response with its first call alone where several are not allowed.
+
+        Raises:
+            NoToolCallError: in the `single_turn` of `predict_and_call`, all calls are invalid.
+        """
+        message = response.message
+        calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+        if not single_turn:
+            _report_invalid_calls(response)
+        elif not calls and response.additional_kwargs.get("invalid_tool_calls"):
+            raise _no_call(response)
+        if allow_parallel_tool_calls or len(calls) < 2:
+            return response
+        message.blocks = [
+            block for block in message.blocks if block is calls[0] or not isinstance(block, ToolCallBlock)
+        ]
+        message.additional_kwargs["tool_calls"] = message.additional_kwargs["tool_calls"][:1]
+        return response
+
+    def stream_chat_with_tools(self, *args: Any, **kwargs: Any) -> ChatResponseGen:
+        """Stream the answer to a message, with tools that the model may call. See `chat_with_tools`."""
+        responses = super().stream_chat_with_tools(*args, **kwargs)
+
+        def reported() -> ChatResponseGen:
+            with closing(responses):
+                for response in responses:
+                    yield _report_invalid_calls(response)
+
+        return reported()
+
+    async def astream_chat_with_tools(self, *args: Any, **kwargs: Any) -> ChatResponseAsyncGen:
+        """The async twin of `stream_chat_with_tools`."""
+        responses = await super().astream_chat_with_tools(*args, **kwargs)
+
+        async def reported() -> ChatResponseAsyncGen:
+            async with aclosing(responses):
+                async for response in responses:
+                    yield _report_invalid_calls(response)
+
+        return reported()
+
+    def predict_and_call(self, *args: Any, **kwargs: Any) -> AgentChatResponse:
+        """Let the model call tools, and run them.
+
+        Raises:
+            NoToolCallError: all calls are invalid; or there is none, unless `error_on_no_tool_call` is False.
+        """
+        return super().predict_and_call(*args, **kwargs, single_turn=True)
+
+    async def apredict_and_call(self, *args: Any, **kwargs: Any) -> AgentChatResponse:
+        """The async twin of `predict_and_call`."""
+        return await super().apredict_and_call(*args, **kwargs, single_turn=True)
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """Return the calls of a response; while it is still being streamed, as far as they are there.
+
+        With `error_on_no_tool_call` False, as agents ask, a response of `chat_with_tools` or one of its variants also
+        has each invalid call, as a call of a tool that does not exist: the agent answers it with an error, from which
+        the model learns what was wrong.
+
+        Raises:
+            NoToolCallError: there is no call that may run, unless `error_on_no_tool_call` is False.
+        """
+        calls = _valid_calls(response)
+        if not error_on_no_tool_call:
+            return calls + _invalid_calls(response)
+        if not calls:
+            raise _no_call(response)
+        return calls
+
+
+def openai_tool(metadata: ToolMetadata, strict: bool | None = None) -> dict[str, Any]:
+    """Return a tool as an OpenAI tool, `strict` in its function where it is not None."""
+    tool = metadata.to_openai_tool(skip_length_check=True)
+    function = tool["function"]
+    if metadata.fn_schema is not None and "properties" not in function["parameters"]:
+        root = metadata.fn_schema.model_json_schema()
+        if "$ref" in root:  # of a recursive schema, which ToolMetadata leaves out
+            function["parameters"] = {**function["parameters"], "$ref": root["$ref"]}
+    return checked_tool(tool, strict)
+
+
+def _valid_calls(response: ChatResponse) -> list[ToolSelection]:
+    """Return the calls of a response that may run; while it is still being streamed, as far as they are there.
+
+    A message from another class may have them in `additional_kwargs["tool_calls"]` alone, in OpenAI's form.
+    """
+    blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+    if blocks:
+        return [_selection(block.tool_call_id, block.tool_name, block.tool_kwargs) for block in blocks]
+    return [
+        _selection(_field(call, "id"), name, _field(_field(call, "function"), "arguments"))
+        for call in response.message.additional_kwargs.get("tool_calls") or ()
+        if (name := _field(_field(call, "function"), "name"))
+    ]
+
+
+def _report_invalid_calls(response: ChatResponse) -> ChatResponse:
+    """Mark a response as one whose invalid calls an agent is to answer, and return it."""
+    if response.additional_kwargs.get("invalid_tool_calls"):
+        response.additional_kwargs[_REPORTED] = True
+    return response
+
+
+def _invalid_calls(response: ChatResponse) -> list[ToolSelection]:
+    """Return, for an agent, each call that cannot run as one of a tool that does not exist.
+
+    The name says what is wrong, since it is in the error with which the agent answers the call.
+    """
+    if not response.additional_kwargs.get(_REPORTED):
+        return []
+    return [
+        ToolSelection(
+            tool_id=call["id"] or "",
+            tool_name=f"{function_of(call['name'])} (call not run: {call['error']}; correct it and call again)",
+            tool_kwargs={"arguments": call["args"]},
+        )
+        for call in response.additional_kwargs["invalid_tool_calls"]
+    ]
+
+
+def _no_call(response: ChatResponse) -> NoToolCallError:
+    """Return the error for a response that has no call which may run."""
+    invalid = response.additional_kwargs.get("invalid_tool_calls")
+    why = (
+        f"the call of {function_of(invalid[0]['name'])} was invalid: {invalid[0]['error']}"
+        if invalid
+        else f"it says {response.message.content!r:.200}"
+    )
+    return NoToolCallError(f"Expected at least one tool call, but got 0 tool calls: {why}")
+
+
+def _selection(id: str | None, name: str, arguments: Any) -> ToolSelection:
+    if isinstance(arguments, str):
+        arguments = read_partial(arguments)
+    return ToolSelection(tool_id=id or "", tool_name=name, tool_kwargs=arguments if isinstance(arguments, dict) else {})
+
+
+def _field(holder: Any, name: str) -> Any:
+    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)

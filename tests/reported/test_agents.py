@@ -1,0 +1,272 @@
+"""Calls that cannot run: an agent's model learns of them and tries again, and nobody gets an empty success."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ToolCallResult
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
+from llama_index.core.program.function_program import FunctionCallingProgram
+from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel
+from workflows.errors import WorkflowRuntimeError
+
+from langchain_modelstudio import ChatModelStudio
+from llama_index_modelstudio import errors
+from tests.langchain.service import chat as langchain_chat
+from tests.langchain.ways import ALL_WAYS, by
+from tests.llama_index.service import WAYS, call, chat
+from tests.loopback import Loopback
+from tests.service import Answer, Call, sent
+
+# LlamaIndex's workflows read everything that a pydantic class has, including what is deprecated
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning"),
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
+]
+
+MALFORMED = {
+    "trailing comma": '{"city": "Rome",}',
+    "single quotes": "{'city': 'Rome'}",
+    "list": '[{"city": "Rome"}]',
+    "double-encoded": '"{\\"city\\": \\"Rome\\"}"',
+    "truncated": '{"city": "Ro',
+    "two objects": '{"city": "Rome"}{"city": "Oslo"}',
+    "no JSON": "Rome",
+    "null": "null",
+}
+GOOD = Answer(calls=[Call("call_2", "weather", ['{"city": "Rome"}'])])
+FINAL = Answer(text=["It is ", "sunny."])
+AGENTS = {  # pairwise: what runs the tools, whether it streams, and the protocol
+    "FunctionAgent, stream, openai": (FunctionAgent, True, "openai"),
+    "FunctionAgent, whole, dashscope": (FunctionAgent, False, "dashscope"),
+    "AgentWorkflow, stream, dashscope": (AgentWorkflow, True, "dashscope"),
+    "AgentWorkflow, whole, openai": (AgentWorkflow, False, "openai"),
+}
+each_agent = pytest.mark.parametrize("how", AGENTS)
+
+
+def malformed(kind: str, *more: Call, **fields: Any) -> Answer:
+    """An answer whose call of `weather` cannot run."""
+    finish = "length" if kind == "truncated" else None
+    return Answer(calls=[Call("call_1", "weather", [MALFORMED[kind]]), *more], finish=finish, **fields)
+
+
+class Weather:
+    """A tool that takes any arguments and notes each time it runs."""
+
+    def __init__(self) -> None:
+        self.ran: list[dict[str, Any]] = []
+
+    def tool(self) -> FunctionTool:
+        def weather(**anything: Any) -> str:
+            """Tell the weather in a city."""
+            self.ran.append(anything)
+            return "Sunny."
+
+        return FunctionTool.from_defaults(weather)
+
+
+def agent(how: str, server: Loopback, tool: FunctionTool) -> Any:
+    cls, streaming, protocol = AGENTS[how]
+    llm = chat(server, protocol=protocol)
+    made = FunctionAgent(name="guide", description="Knows the weather.", tools=[tool], llm=llm, streaming=streaming)
+    return made if cls is FunctionAgent else AgentWorkflow(agents=[made])
+
+
+@pytest.mark.report(3)
+@each_agent
+@pytest.mark.parametrize("arguments", MALFORMED)
+async def test_the_model_corrects_its_call(arguments: str, how: str) -> None:
+    """The call does not run, its answer says why, and the agent goes on to the corrected one."""
+    weather = Weather()
+    with Loopback([malformed(arguments), GOOD, FINAL]) as server:
+        handler = agent(how, server, weather.tool()).run("Weather in Rome?")
+        results = [event async for event in handler.stream_events() if isinstance(event, ToolCallResult)]
+        output = await handler
+        assert len(server.requests) == 3
+        _, turn, answer = sent(server, 1)["messages"]
+    assert str(output) == "It is sunny."
+    assert weather.ran == [{"city": "Rome"}]
+    assert [(each["id"], each["function"]["name"]) for each in turn["tool_calls"]] == [("call_1", "weather")]
+    assert (answer["role"], answer["tool_call_id"]) == ("tool", "call_1")
+    assert "JSON" in answer["content"] or "cut off" in answer["content"]
+    assert [result.tool_output.is_error for result in results] == [True, False]
+
+
+@pytest.mark.report(3)
+@each_agent
+@pytest.mark.parametrize("text", [[], ["Let me look."]], ids=["no text", "text"])
+async def test_a_valid_call_beside_an_invalid_one(text: list[str], how: str) -> None:
+    """The valid call runs, and each gets its answer."""
+    weather = Weather()
+    beside = malformed("list", Call("call_2", "weather", ['{"city": "Oslo"}']), text=text)
+    with Loopback([beside, FINAL]) as server:
+        output = await agent(how, server, weather.tool()).run("Weather?")
+        _, turn, *answers = sent(server)["messages"]
+    assert str(output) == "It is sunny."
+    assert weather.ran == [{"city": "Oslo"}]
+    assert {each["id"] for each in turn["tool_calls"]} == {"call_1", "call_2"}
+    said = {each["tool_call_id"]: each["content"] for each in answers}
+    assert said["call_2"] == "Sunny."
+    assert "not a JSON object" in said["call_1"]
+
+
+@pytest.mark.report(3)
+@each_agent
+async def test_an_agent_that_never_gets_a_valid_call(how: str) -> None:
+    """It ends at `max_iterations` with an error, not with an empty answer."""
+    weather = Weather()
+    with Loopback(malformed("trailing comma")) as server:
+        with pytest.raises(WorkflowRuntimeError, match="Max iterations"):
+            await agent(how, server, weather.tool()).run("Weather?", max_iterations=3)
+        assert len(server.requests) == 3
+    assert weather.ran == []
+
+
+async def predict(way: str, server: Loopback, weather: Weather, **options: Any) -> Any:
+    """What `predict_and_call`, or its async twin, gives."""
+    method = getattr(chat(server), way)
+    if way == "apredict_and_call":
+        return await method([weather.tool()], "Weather?", **options)
+    return method([weather.tool()], "Weather?", **options)
+
+
+class City(BaseModel):
+    """A city."""
+
+    city: str
+
+
+@pytest.mark.report(3)
+@pytest.mark.parametrize("arguments", MALFORMED)
+@pytest.mark.parametrize("required", [True, False], ids=["call required", "call not required"])
+@pytest.mark.parametrize("way", ["predict_and_call", "apredict_and_call"])
+async def test_a_single_turn_raises(way: str, required: bool, arguments: str) -> None:
+    """Where the model gets no further turn, a response of invalid calls alone is a typed error."""
+    weather = Weather()
+    with Loopback(malformed(arguments)) as server, pytest.raises(errors.NoToolCallError, match="weather"):
+        await predict(way, server, weather, error_on_no_tool_call=required)
+    assert weather.ran == []
+
+
+@pytest.mark.report(3)
+@pytest.mark.parametrize("way", ["predict_and_call", "apredict_and_call"])
+async def test_a_single_turn_runs_its_valid_calls(way: str) -> None:
+    """An invalid call beside a valid one does not run, and does not keep the other from running."""
+    weather = Weather()
+    beside = malformed("list", Call("call_2", "weather", ['{"city": "Oslo"}']))
+    with Loopback(beside) as server:
+        answer = await predict(way, server, weather, error_on_no_tool_call=False, allow_parallel_tool_calls=True)
+    assert str(answer) == "Sunny."
+    assert weather.ran == [{"city": "Oslo"}]
+
+
+@pytest.mark.report(3)
+@pytest.mark.parametrize("arguments", MALFORMED)
+@pytest.mark.parametrize("way", ["__call__", "acall"])
+async def test_a_program_raises(way: str, arguments: str) -> None:
+    """LlamaIndex's FunctionCallingProgram raises the typed error too."""
+    bad = Answer(calls=[Call("call_1", "City", [MALFORMED[arguments]])])
+    with Loopback(bad) as server:
+        program = FunctionCallingProgram.from_defaults(City, "Which city?", llm=chat(server))
+        with pytest.raises(errors.NoToolCallError, match="City"):
+            program() if way == "__call__" else await program.acall()
+
+
+@pytest.mark.report(3)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("arguments", MALFORMED)
+async def test_an_invalid_call_is_selected_under_no_tools_name(arguments: str, way: str) -> None:
+    """Of a response with tools it is selected under a name that no tool has; where a call is required, not at all."""
+    weather = Weather()
+    with Loopback(malformed(arguments)) as server:
+        llm = chat(server)
+        response = await call(llm, f"{way}_with_tools", tools=[weather.tool()])
+        [selected] = llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
+        with pytest.raises(errors.NoToolCallError, match="weather"):
+            llm.get_tool_calls_from_response(response)
+        plain = await call(llm, way)
+        assert llm.get_tool_calls_from_response(plain, error_on_no_tool_call=False) == []
+    assert selected.tool_id == "call_1"
+    assert selected.tool_name.startswith("weather (")
+    assert selected.tool_kwargs == {"arguments": MALFORMED[arguments]}
+
+
+@pytest.mark.report(3)
+@pytest.mark.parametrize("way", ALL_WAYS)
+@pytest.mark.parametrize("arguments", ["trailing comma", "list", "truncated"])
+async def test_langchain_logs_an_invalid_call(arguments: str, way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Each answer logs one warning that names the function, and not what the arguments are."""
+    both = malformed(arguments, Call("call_2", "weather", ['{"city": "Oslo"}']))
+    with Loopback(both) as server, caplog.at_level(logging.WARNING):
+        llm: ChatModelStudio = langchain_chat(server)
+        message = await by(way, llm)
+    assert [each["id"] for each in message.invalid_tool_calls] == ["call_1"]
+    [record] = [record for record in caplog.records if record.name == "langchain_modelstudio"]
+    assert record.levelno == logging.WARNING
+    assert "weather" in record.getMessage()
+    assert "Ro" not in record.getMessage()
+
+
+@pytest.mark.report(3)
+@pytest.mark.parametrize("way", ALL_WAYS)
+async def test_langchain_logs_nothing_of_valid_calls(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A call that may run is no warning, nor is a text."""
+    with Loopback([GOOD, FINAL]) as server, caplog.at_level(logging.WARNING):
+        llm: ChatModelStudio = langchain_chat(server)
+        await by(way, llm)
+        await by(way, llm)
+    assert not caplog.records
+
+
+# ---------------------------------------------------------------- calls in OpenAI's form
+
+OLD_CALLS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "dict": ({"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}},
+             {"city": "Rome"}),
+    "object": (SimpleNamespace(id="call_1", type="function",
+                               function=SimpleNamespace(name="weather", arguments='{"city": "Rome"}')),
+               {"city": "Rome"}),
+    "object of a dict": (SimpleNamespace(id="call_1", function={"name": "weather", "arguments": '{"city": "Rome"}'}),
+                         {"city": "Rome"}),
+    "arguments as an object": ({"id": "call_1", "function": {"name": "weather", "arguments": {"city": "Rome"}}},
+                               {"city": "Rome"}),
+    "no arguments": ({"id": "call_1", "function": {"name": "weather", "arguments": ""}}, {}),
+    "null": ({"id": "call_1", "function": {"name": "weather", "arguments": None}}, {}),
+    "unfinished": ({"id": "call_1", "function": {"name": "weather", "arguments": '{"city": "Ro'}}, {"city": "Ro"}),
+}  # fmt: skip
+
+
+@pytest.mark.report(22)
+@pytest.mark.parametrize("required", [True, False], ids=["call required", "call not required"])
+@pytest.mark.parametrize("form", OLD_CALLS)
+def test_calls_that_are_not_blocks_are_selected(form: str, required: bool) -> None:
+    """A response from another class, or from a cache, has its calls in `additional_kwargs`, each of them."""
+    made, arguments = OLD_CALLS[form]
+    second = {"id": "call_2", "function": {"name": "local_time", "arguments": "{}"}}
+    message = ChatMessage(role=MessageRole.ASSISTANT, content="", additional_kwargs={"tool_calls": [made, second]})
+    with Loopback(FINAL) as server:
+        selected = chat(server).get_tool_calls_from_response(
+            ChatResponse(message=message), error_on_no_tool_call=required
+        )
+    assert [(each.tool_id, each.tool_name, each.tool_kwargs) for each in selected] == [
+        ("call_1", "weather", arguments),
+        ("call_2", "local_time", {}),
+    ]
+
+
+@pytest.mark.report(22)
+@pytest.mark.parametrize("calls", [None, [], [{"id": "", "function": {"name": None, "arguments": "{}"}}]])
+def test_no_call_in_either_form(calls: Any) -> None:
+    """An empty list, or a fragment without a name, is no call."""
+    message = ChatMessage(role=MessageRole.ASSISTANT, content="No.", additional_kwargs={"tool_calls": calls})
+    with Loopback(FINAL) as server:
+        llm = chat(server)
+        assert llm.get_tool_calls_from_response(ChatResponse(message=message), error_on_no_tool_call=False) == []
+        with pytest.raises(errors.NoToolCallError, match="No"):
+            llm.get_tool_calls_from_response(ChatResponse(message=message))
