@@ -24,17 +24,8 @@ from langchain_modelstudio.messages import to_core_messages
 from langchain_modelstudio.outputs import Chunks, from_core_result, message_id
 from langchain_modelstudio.profiles import model_profile
 from langchain_modelstudio.streaming import EventWriter
-from langchain_modelstudio.structured import (
-    METHODS,
-    Method,
-    function_name,
-    json_parser,
-    openai_tools,
-    response_format,
-    tool_parser,
-    unwrapped,
-    with_parsing_error,
-)
+from langchain_modelstudio.structured import METHODS, Method, json_parser, tool_parser, with_parsing_error
+from langchain_modelstudio.tools import openai_function, openai_tools, response_format, unwrapped
 from modelstudio_core import __version__, config
 from modelstudio_core import errors as core_errors
 from modelstudio_core import types as core
@@ -278,22 +269,23 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Answers that follow a schema.
+        """Return a runnable whose answers follow a schema.
 
         Args:
             schema: a pydantic class, whose objects come out, or a TypedDict, JSON schema, OpenAI function or tool, or
-                the service's `response_format`, for which dicts come out as they were given, unchecked. May be None
-                for "json_mode" only.
+                the service's `response_format`, for which dicts come out unchecked. May be None for "json_mode" only.
             method: "json_schema" (the service constrains the answer), "function_calling" (the answer is a forced
                 call) or "json_mode" (any JSON object; say in the prompt which). Default: "json_schema" where the
-                model is listed for it, else "function_calling".
+                model is listed for it, else "function_calling". Where the model may think, no call can be forced; an
+                object in the text that fits the schema then counts too.
             include_raw: give {"raw", "parsed", "parsing_error"} instead of raising.
             strict: ask the service to hold to the schema.
             **kwargs: any other parameter of a call. `tools`, in all forms of `bind_tools`, may be called instead of
                 an answer that is JSON; "parsed" is then None, so `include_raw` should be set.
 
         Raises:
-            OutputParserException: on the call, where the answer is not what was asked for.
+            ConfigurationError: `method` is unknown, or `schema` is missing or cannot be converted.
+            OutputParserException: on the call, the answer is not what was asked for.
         """
         chosen = method or ("json_schema" if self.core_model().supports_json_schema else "function_calling")
         if chosen not in METHODS:
@@ -304,7 +296,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
             raise ConfigurationError("tools= beside a schema needs method='json_schema' or 'json_mode'")
         traced = {"kwargs": {"method": chosen, "strict": strict}, "schema": schema}
         if chosen == "function_calling":
-            name = function_name(schema)
+            name = str(openai_function(schema)["name"])
             llm = self.bind_tools(
                 [unwrapped(schema)],
                 tool_choice=name,

@@ -1,48 +1,194 @@
-"""Structured output: what is bound to the model for each method, and the parser of what comes back."""
+"""Structured output: the parsers of the object that an answer holds, in a call or in its text, whole or streamed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Iterator
+from json import JSONDecodeError
+from typing import Annotated, Any, Literal
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
-from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.output_parsers import BaseOutputParser
 from langchain_core.output_parsers.transform import BaseCumulativeTransformOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
-from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
-from langchain_core.utils.json import parse_json_markdown
+from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, RootModel, SkipValidation, ValidationError, WithJsonSchema
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
-from langchain_modelstudio.errors import ConfigurationError
-from modelstudio_core.tools import checked_tool, json_schema_format, no_function
+from langchain_modelstudio.tools import openai_function
+from modelstudio_core.json_text import object_start, object_text
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 METHODS: tuple[Method, ...] = ("json_schema", "function_calling", "json_mode")
 
+_CUT = "the answer was cut off inside the structured output: raise max_tokens, or max_completion_tokens"
 
-class _WholeAnswer:
-    """Mixed into a parser: a stream that has ended is parsed once more as a whole, so that what is wrong with the
-    answer is raised there too. While it runs, the parsers of langchain-core repair what is not yet complete."""
+
+class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
+    """Parses the object that an answer holds.
+
+    While a stream runs, what is there of the object is completed. Once it has ended, the answer is parsed again, as a
+    whole and strictly, so that a stream ends with the same object or error as `invoke`.
+    """
+
+    output: Annotated[Any, SkipValidation()] = Field(
+        default=None, description="The class or schema of the object; None for any object."
+    )
+
+    @property
+    def OutputType(self) -> Any:
+        """The class of the objects; dict where a JSON schema, or nothing, says what they are."""
+        return self.output if isinstance(self.output, type) else dict[str, Any]
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Return a pydantic class for the objects: the caller's, or one that has the caller's JSON schema."""
+        if isinstance(self.output, type) and issubclass(self.output, BaseModel):
+            return self.output
+        schema = {"type": "object"} if self.output is None else _json_schema(self.output)
+        return RootModel[Annotated[dict[str, Any], WithJsonSchema(schema)]]
+
+    def parse(self, text: str) -> Any:
+        """Return the object in `text`."""
+        return self.parse_result([Generation(text=text)])
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:
         seen: list[Any] = []
-        yield from super()._transform(_noted(piece, seen) for piece in input)  # type: ignore[misc]  # the parser's
-        if seen:
-            self.parse_result([_whole(seen)])  # type: ignore[attr-defined]
+        last = None
+        for last in super()._transform(_noted(piece, seen) for piece in input):
+            yield last
+        if seen and (whole := self.parse_result([_whole(seen)])) is not None and whole != last:
+            yield whole
 
     async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:
         seen: list[Any] = []
-        async for parsed in super()._atransform(_noted(piece, seen) async for piece in input):  # type: ignore[misc]
-            yield parsed
-        if seen:
-            self.parse_result([_whole(seen)])  # type: ignore[attr-defined]
+        last = None
+        async for last in super()._atransform(_noted(piece, seen) async for piece in input):
+            yield last
+        if seen and (whole := self.parse_result([_whole(seen)])) is not None and whole != last:
+            yield whole
+
+    def _in_text(self, text: str) -> Any:
+        """Return the object in a whole text. Raises OutputParserException, saying what is wrong with it."""
+        try:
+            found = object_text(text)
+        except ValueError as error:
+            raise OutputParserException(f"the answer is not a JSON object: {error}", llm_output=text) from error
+        return self._validated(json.loads(found), text)
+
+    def _partly_in_text(self, text: str) -> Any:
+        """Return as much of the object as has come; None where that is no object of the class."""
+        start = object_start(text)
+        try:
+            value = None if start is None else parse_partial_json(text[start:])
+        except JSONDecodeError:
+            return None
+        return self._partly_validated(value)
+
+    def _validated(self, value: Any, text: str) -> Any:
+        try:
+            return self._object(value)
+        except (ValidationError, ValidationErrorV1) as error:
+            raise OutputParserException(f"the answer does not fit the schema: {error}", llm_output=text) from error
+
+    def _partly_validated(self, value: Any) -> Any:
+        try:
+            return self._object(value) if isinstance(value, dict) else None
+        except (ValidationError, ValidationErrorV1):
+            return None
+
+    def _object(self, value: Any) -> Any:
+        if not _is_pydantic(self.output):
+            return value
+        return self.output.model_validate(value) if issubclass(self.output, BaseModel) else self.output.parse_obj(value)
+
+
+class JsonParser(_ObjectParser):
+    """Parses the object in the text of an answer."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """Return the object, or None if tools are called instead. With `partial`, return as much as has come."""
+        text, message = result[0].text, _message(result)
+        if partial:
+            return self._partly_in_text(text)
+        if message is not None and message.tool_calls:  # of tools that were offered beside the schema
+            return None
+        try:
+            return self._in_text(text)
+        except OutputParserException as error:
+            if _was_cut(message) and not isinstance(error.__cause__, ValidationError | ValidationErrorV1):
+                raise OutputParserException(_CUT, llm_output=text) from error.__cause__
+            raise
+
+
+class CallParser(_ObjectParser):
+    """Parses the arguments of the call that was asked for.
+
+    Where the model may think, the service takes no forced call, so an answer without it is possible. An object in its
+    text that fits the schema then counts.
+    """
+
+    function: str = Field(description="The name of the function. A call of any other does not count.")
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """Return the object. With `partial`, return as much as has come."""
+        text, message = result[0].text, _message(result)
+        calls = message.tool_calls if message is not None else []
+        args = next((call["args"] for call in calls if call["name"] == self.function), None)
+        if partial:
+            return self._partly_in_text(text) if args is None else self._partly_validated(args)
+        if args is not None:
+            return self._validated(args, str(args))
+        try:
+            found = self._in_text(text)
+        except OutputParserException as error:
+            raise _no_call(message, text) from error
+        if isinstance(found, dict) and not self._fits(found):
+            raise _no_call(message, text)
+        return found
+
+    def _fits(self, value: dict[str, Any]) -> bool:
+        """Return True if `value`, which nobody validates, has what the schema requires, and something that it names."""
+        schema = _json_schema(self.output)
+        named = schema.get("properties", {})
+        return value.keys() >= set(schema.get("required", ())) and (not named or bool(value.keys() & named.keys()))
+
+
+def tool_parser(schema: Any, name: str) -> BaseOutputParser[Any]:
+    """Return the parser for function calling, of the function `name`."""
+    return CallParser(output=schema, function=name)
+
+
+def json_parser(schema: Any) -> BaseOutputParser[Any]:
+    """Return the parser for JSON in the answer's text."""
+    return JsonParser(output=schema)
+
+
+def with_parsing_error(parser: BaseOutputParser[Any]) -> Runnable[Any, dict[str, Any]]:
+    """Return what makes {"raw", "parsed", "parsing_error"} of {"raw": message}, and raises no error of the parser."""
+
+    def parse(given: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
+        try:
+            return {**given, "parsed": parser.invoke(given["raw"], config), "parsing_error": None}
+        except Exception as error:
+            return {**given, "parsed": None, "parsing_error": error}
+
+    return RunnableLambda(parse, name="parse")
+
+
+# ---------------------------------------------------------------- inside
+
+
+def _is_pydantic(schema: Any) -> bool:
+    return isinstance(schema, type) and is_basemodel_subclass(schema)
+
+
+def _json_schema(schema: Any) -> dict[str, Any]:
+    function = openai_function(schema)
+    return {"title": function["name"], **function.get("parameters", {})}
 
 
 def _noted(piece: str | BaseMessage, seen: list[Any]) -> str | BaseMessage:
@@ -58,155 +204,26 @@ def _whole(seen: list[Any]) -> Generation:
     return Generation(text="".join(piece if isinstance(piece, str) else piece.text for piece in seen))
 
 
-class _CallRequired(_WholeAnswer):
-    """A parser of tool calls that says so when no call came, instead of giving None."""
-
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        message = result[0].message if isinstance(result[0], ChatGeneration) else None
-        try:
-            parsed = super().parse_result(result, partial=partial)  # type: ignore[misc]  # the parser it is mixed into
-        except (ValidationError, ValidationErrorV1) as error:
-            text = str(message.tool_calls[0]["args"]) if isinstance(message, AIMessage) else None
-            raise OutputParserException(f"the call does not fit the schema: {error}", llm_output=text) from error
-        if parsed is None and not partial:
-            raise _no_call(message)
-        return parsed
+def _message(result: list[Generation]) -> AIMessage | None:
+    message = result[0].message if isinstance(result[0], ChatGeneration) else None
+    return message if isinstance(message, AIMessage) else None
 
 
-class RequiredToolCall(_CallRequired, JsonOutputKeyToolsParser):
-    """The arguments of the one call that was asked for, as a dict."""
+def _was_cut(message: AIMessage | None) -> bool:
+    return message is not None and message.response_metadata.get("finish_reason") == "length"
 
 
-class RequiredPydanticToolCall(_CallRequired, PydanticToolsParser):
-    """The arguments of the one call that was asked for, as the pydantic object."""
-
-
-class RequiredJson(_WholeAnswer, BaseCumulativeTransformOutputParser[Any]):
-    """The JSON object of the answer as `parser` gives it, where it is one: what is none, that one would repair."""
-
-    parser: Any
-
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """The object; None where tools are called instead; of a part of the answer (`partial`) what is there."""
-        generation = result[0]
-        message = generation.message if isinstance(generation, ChatGeneration) else None
-        if not partial:
-            if isinstance(message, AIMessage) and message.tool_calls:  # of tools that were offered beside the schema
-                return None
-            try:
-                value = parse_json_markdown(generation.text.strip(), parser=json.loads)
-            except ValueError as error:
-                cut = message is not None and _was_cut(message)
-                raise OutputParserException(
-                    _CUT if cut else f"the answer is not JSON: {generation.text[:200]!r}", llm_output=generation.text
-                ) from error
-            if not isinstance(value, dict):
-                raise OutputParserException(
-                    f"the answer is JSON but not an object: {generation.text[:200]!r}", llm_output=generation.text
-                )
-        return self.parser.parse_result(result, partial=partial)
-
-    def parse(self, text: str) -> Any:
-        """The object that is in `text`."""
-        return self.parser.parse(text)
-
-
-_CUT = "the answer was cut off inside the structured output: raise max_tokens, or max_completion_tokens"
-
-
-def _was_cut(message: BaseMessage) -> bool:
-    return message.response_metadata.get("finish_reason") == "length"
-
-
-def _no_call(message: BaseMessage | None) -> OutputParserException:
-    """Why structured output by function calling has nothing to parse, and what to do."""
-    if message is not None and _was_cut(message):
-        return OutputParserException(_CUT, llm_output=message.text)
-    said = ""
-    if isinstance(message, AIMessage):
-        invalid = message.invalid_tool_calls
-        said = f" It said: {message.text[:200]!r}." if message.text else " It said nothing."
-        said = f" Its call was invalid: {invalid[0]['error']}." if invalid else said
+def _no_call(message: AIMessage | None, text: str) -> OutputParserException:
+    """Return the error for an answer by function calling that holds no object."""
+    if _was_cut(message):
+        return OutputParserException(_CUT, llm_output=text)
+    said = f"It said: {text[:200]!r}." if text else "It said nothing."
+    if message is not None and message.invalid_tool_calls:
+        said = f"Its call was invalid: {message.invalid_tool_calls[0]['error']}."
+    elif message is not None and message.tool_calls:
+        said = f"It called {message.tool_calls[0]['name']!r}."
     return OutputParserException(
-        f"the model did not call the function that holds the structured output.{said} If it may think, the service "
+        f"the model did not call the function that holds the structured output. {said} If it may think, the service "
         "does not take a forced call: set enable_thinking=False, or use method='json_schema' or 'json_mode'",
-        llm_output=message.text if message is not None else None,
+        llm_output=text,
     )
-
-
-def tool_parser(schema: Any, name: str) -> BaseOutputParser[Any]:
-    """The parser for function calling."""
-    if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return RequiredPydanticToolCall(tools=[schema], first_tool_only=True)
-    return RequiredToolCall(key_name=name, first_tool_only=True)
-
-
-def json_parser(schema: Any) -> BaseOutputParser[Any]:
-    """The parser for JSON in the answer's text."""
-    if isinstance(schema, type) and is_basemodel_subclass(schema):
-        return RequiredJson(parser=PydanticOutputParser(pydantic_object=schema))
-    return RequiredJson(parser=JsonOutputParser())
-
-
-def with_parsing_error(parser: BaseOutputParser[Any]) -> Runnable[Any, dict[str, Any]]:
-    """From {"raw": message} to {"raw", "parsed", "parsing_error"}: the error of a parser is given, not raised."""
-
-    def parse(given: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
-        try:
-            return {**given, "parsed": parser.invoke(given["raw"], config), "parsing_error": None}
-        except Exception as error:
-            return {**given, "parsed": None, "parsing_error": error}
-
-    return RunnableLambda(parse, name="parse")
-
-
-def response_format(schema: Any, strict: bool | None) -> dict[str, Any]:
-    """The `response_format` for a schema: one that already is such an object as it is, else as json_schema."""
-    if isinstance(schema, Mapping) and (schema.get("type") in ("json_object", "text") or "json_schema" in schema):
-        return dict(schema)
-    function = _function(schema, strict)
-    return json_schema_format(
-        function["name"],
-        function.get("parameters", {}),
-        description=function.get("description"),
-        strict=function.get("strict", strict),
-    )
-
-
-def unwrapped(schema: Any) -> Any:
-    """A schema that is given as an OpenAI tool, or as the service's `response_format` or the inside of one, as the
-    function that it describes; any other as it is."""
-    if not isinstance(schema, Mapping):
-        return schema
-    for wrapping in ("function", "json_schema"):
-        if isinstance(schema.get(wrapping), Mapping):
-            schema = schema[wrapping]
-    if "name" in schema and isinstance(schema.get("schema"), Mapping):
-        return {**{name: value for name, value in schema.items() if name != "schema"}, "parameters": schema["schema"]}
-    return schema
-
-
-def _function(schema: Any, strict: bool | None) -> dict[str, Any]:
-    try:
-        return convert_to_openai_function(unwrapped(schema), strict=strict)
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"of {str(schema)[:120]} no schema can be made: {error}") from error
-
-
-def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
-    """Tools of any form that LangChain knows, as the service takes them. Refuses by name what is no function."""
-    if isinstance(tools, str | Mapping):
-        raise ConfigurationError("tools= takes a list of tools")
-    return [checked_tool(_openai_tool(tool, strict), strict) for tool in tools]
-
-
-def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
-    try:
-        return convert_to_openai_tool(tool, strict=strict)
-    except (ValueError, TypeError) as error:
-        raise no_function(tool) from error
-
-
-def function_name(schema: Any) -> str:
-    """The name under which a schema is offered as a function."""
-    return str(_function(schema, None)["name"])

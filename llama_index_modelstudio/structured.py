@@ -1,7 +1,8 @@
 """Structured answers: how an object is asked for, and read out of an answer, whole or as it comes.
 
 Where the model is listed for json_schema, the service holds the answer's text to the schema; else the answer is a
-forced call of a function with that schema. An object that is not whole is shown by a class that takes any part of it.
+forced call of a function with that schema. A model that may think takes no forced call, so an object in the text counts
+there too. An object that is not whole is shown by a class that takes any part of it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from llama_index.core.types import Model
 from pydantic import ValidationError
 
 from llama_index_modelstudio.errors import StructuredOutputError
-from modelstudio_core.partial_json import GrowingObject
+from llama_index_modelstudio.tools import openai_tool
+from modelstudio_core.json_schema import root_of
+from modelstudio_core.json_text import object_text
+from modelstudio_core.partial_json import GrowingAnswer
 from modelstudio_core.tools import json_schema_format
 
 # said by LlamaIndex's own programs and meant for them; here they follow from the way in which the object is asked for
@@ -37,55 +41,50 @@ class StructuredAnswer(Generic[Model]):
 
     def __init__(self, output_cls: type[Model], options: Mapping[str, Any] | None, *, by_call: bool) -> None:
         self._output_cls = output_cls
-        self._by_call = by_call
+        self._function = ""  # the name of the function to call, if any
         self._flexible: type[FlexibleModel] | None = None
-        self._growing = GrowingObject()
+        self._growing = GrowingAnswer()
         self._shown: ToolCallBlock | None = None
         schema = output_cls.model_json_schema()
-        name = str(schema.get("title") or output_cls.__name__)
+        name = str(root_of(schema).get("title") or output_cls.__name__)
+        about = root_of(schema).get("description")
         self.options = {name: value for name, value in (options or {}).items() if name not in _NOT_OPTIONS}
         if by_call:
-            about = schema.get("description") or name
-            tool = ToolMetadata(about, name, output_cls).to_openai_tool(skip_length_check=True)
-            choice = {"type": "function", "function": {"name": tool["function"]["name"]}}
+            tool = openai_tool(ToolMetadata(about or name, name, output_cls))
+            self._function = tool["function"]["name"]
+            choice = {"type": "function", "function": {"name": self._function}}
             self.options |= {"tools": [tool], "tool_choice": choice, "parallel_tool_calls": False}
         else:
-            self.options["response_format"] = json_schema_format(name, schema, description=schema.get("description"))
+            self.options["response_format"] = json_schema_format(name, schema, description=about)
 
     def whole(self, response: ChatResponse) -> Model:
-        """The object of a whole answer. Raises StructuredOutputError saying why there is none."""
-        text = _text(response)
+        """Return the object of a whole answer. Raises StructuredOutputError saying why there is none."""
+        call = self._call(response)
         try:
-            if not self._by_call:
-                return self._output_cls.model_validate_json(text)
-            for block in response.message.blocks:
-                if isinstance(block, ToolCallBlock):
-                    return self._output_cls.model_validate(block.tool_kwargs)
-        except ValidationError as error:
+            if call is not None:
+                return self._output_cls.model_validate(call.tool_kwargs)
+            return self._output_cls.model_validate_json(object_text(_text(response)))
+        except ValueError as error:  # pydantic's are ValueErrors too
+            said = self._no_call(response) if self._function and call is None else error
             raise StructuredOutputError(
-                f"{_cut(response)}the answer is no {self._output_cls.__name__}: {error}"
+                f"{_cut(response)}the answer is no {self._output_cls.__name__}: {said}"
             ) from error
-        invalid = response.additional_kwargs.get("invalid_tool_calls")
-        said = f"Its call was invalid: {invalid[0]['error']}." if invalid else f"It said: {text[:200]!r}."
-        raise StructuredOutputError(
-            f"{_cut(response)}the model did not call the function that holds the {self._output_cls.__name__}. {said} "
-            "If it may think, the service does not take a forced call: set enable_thinking=False, or use a model that "
-            "is listed for json_schema"
-        )
 
     def part(self, response: ChatResponse) -> Model | FlexibleModel | None:
-        """The object as far as it is there after this response of a stream; None where there is nothing new.
+        """Return the object as far as it is there after this response of a stream; None where there is nothing new.
 
         The last response has the whole one, and so nothing here.
         """
         if "finish_reason" in response.additional_kwargs:
             return None
-        if self._by_call:
-            block = next((block for block in response.message.blocks if isinstance(block, ToolCallBlock)), None)
-            value = None if block is None or block is self._shown else block.tool_kwargs
-            self._shown = block
+        grew = bool(response.delta) and self._growing.add(response.delta or "")
+        call = self._call(response)
+        value: Any
+        if call is None:
+            value = self._growing.value if grew else None
         else:
-            value = self._growing.value if response.delta and self._growing.add(response.delta) else None
+            value = None if call is self._shown else call.tool_kwargs
+            self._shown = call
         if not isinstance(value, dict):
             return None
         try:
@@ -93,6 +92,27 @@ class StructuredAnswer(Generic[Model]):
         except ValidationError:
             self._flexible = self._flexible or create_flexible_model(self._output_cls)
             return self._flexible.model_validate(value)
+
+    def _call(self, response: ChatResponse) -> ToolCallBlock | None:
+        """Return the first call of the function. One of any other function does not count."""
+        for block in response.message.blocks:
+            if isinstance(block, ToolCallBlock) and block.tool_name == self._function:
+                return block
+        return None
+
+    def _no_call(self, response: ChatResponse) -> str:
+        """Return why there is no call of the function, and what to do."""
+        invalid = response.additional_kwargs.get("invalid_tool_calls")
+        called = [block.tool_name for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+        said = f"It said: {_text(response)[:200]!r}."
+        if invalid:
+            said = f"Its call was invalid: {invalid[0]['error']}."
+        elif called:
+            said = f"It called {called[0]!r}."
+        return (
+            f"the model did not call the function that holds it. {said} If it may think, the service does not take a "
+            "forced call: set enable_thinking=False, or use a model that is listed for json_schema"
+        )
 
 
 def _text(response: ChatResponse) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from modelstudio_core.json_text import object_start
+
 _SHORT = 1024
 _GROWTH = 16
 
@@ -50,6 +52,27 @@ class GrowingObject:
             return False
         self.value = value
         return True
+
+
+class GrowingAnswer(GrowingObject):
+    """The object that a growing answer holds so far, alone, in a code fence or with words around it."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before: list[str] | None = []  # what comes before the first brace, which decides
+
+    def add(self, piece: str) -> bool:
+        """Take the next piece of the answer. Return True if `value` was read anew."""
+        if self._before is None:
+            return bool(self.text) and super().add(piece)
+        self._before.append(piece)
+        if "{" not in piece:
+            return False
+        text, self._before = "".join(self._before), None
+        start = object_start(text)
+        return start is not None and super().add(text[start:])
 
 
 def read_partial(text: str) -> dict[str, Any]:

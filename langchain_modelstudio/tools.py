@@ -1,0 +1,131 @@
+"""Tools and schemas of every form that LangChain knows, as the service takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.tools import BaseTool, Tool
+from langchain_core.tools.base import create_schema_from_function
+from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
+from typing_extensions import is_typeddict
+
+from langchain_modelstudio.errors import ConfigurationError
+from modelstudio_core.json_schema import has_definitions, inline_references, root_of
+from modelstudio_core.tools import checked_tool, json_schema_format, no_function
+
+
+def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
+    """Return tools as OpenAI tools.
+
+    Raises:
+        ConfigurationError: something in `tools` is not a function, or `tools` is not a list.
+    """
+    if isinstance(tools, str | Mapping):
+        raise ConfigurationError("tools= takes a list of tools")
+    return [checked_tool(_openai_tool(tool, strict), strict) for tool in tools]
+
+
+def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
+    try:
+        return convert_to_openai_tool(_convertible(tool), strict=strict)
+    except (ValueError, TypeError) as error:
+        raise no_function(tool) from error
+    except RecursionError as error:
+        raise _refers_to_itself(tool) from error
+
+
+def openai_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
+    """Return the OpenAI function that offers `schema`. Raises ConfigurationError if it has no name or is no schema."""
+    try:
+        return convert_to_openai_function(_convertible(unwrapped(schema)), strict=strict)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"no schema can be made of {str(schema)[:120]}: {error}") from error
+    except RecursionError as error:
+        raise _refers_to_itself(schema) from error
+
+
+def _refers_to_itself(schema: object) -> ConfigurationError:
+    return ConfigurationError(
+        f"no schema can be made of {str(schema)[:120]}, which refers to itself: use a pydantic class, or the TypedDict "
+        "of typing_extensions"
+    )
+
+
+def response_format(schema: Any, strict: bool | None) -> dict[str, Any]:
+    """Return the `response_format` for a schema. One that already is a `response_format` is returned as it is."""
+    if isinstance(schema, Mapping) and (schema.get("type") in ("json_object", "text") or "json_schema" in schema):
+        return dict(schema)
+    function = openai_function(schema, strict)
+    return json_schema_format(
+        function["name"],
+        function.get("parameters", {}),
+        description=function.get("description"),
+        strict=function.get("strict", strict),
+    )
+
+
+def unwrapped(schema: Any) -> Any:
+    """Return the function that an OpenAI tool, a `response_format` or the inside of one holds, any other as it is."""
+    if not isinstance(schema, Mapping):
+        return schema
+    for wrapping in ("function", "json_schema"):
+        if isinstance(schema.get(wrapping), Mapping):
+            schema = schema[wrapping]
+    if "name" in schema and isinstance(schema.get("schema"), Mapping):
+        return {**{name: value for name, value in schema.items() if name != "schema"}, "parameters": schema["schema"]}
+    return schema
+
+
+# ---------------------------------------------------------------- recursive schemas
+
+
+def _convertible(tool: Any) -> Any:
+    """Return a tool or schema in a form that langchain-core converts without loss.
+
+    langchain-core replaces a recursive reference with {} (`dereference_refs`), and copies definitions that use each
+    other without end. A tool whose schema keeps definitions is therefore converted here; all others as they are.
+    """
+    schema, name, description = _described(tool)
+    inlined = inline_references(schema)
+    if not has_definitions(inlined):
+        return tool
+    root = root_of(inlined)
+    return {
+        "name": name or root.get("title", ""),
+        "description": description or root.get("description", ""),
+        "parameters": {name: value for name, value in inlined.items() if name not in ("title", "description")},
+    }
+
+
+def _described(tool: Any) -> tuple[Mapping[str, Any], str | None, str | None]:
+    """Return the JSON schema that langchain-core makes of a tool, {} if it makes none, with the tool's name and
+    description where the schema does not say them."""
+    if isinstance(tool, BaseTool):
+        takes_text = isinstance(tool, Tool) and not tool.args_schema
+        return {} if takes_text else _json_schema(tool.tool_call_schema), tool.name, tool.description
+    if isinstance(tool, Mapping):
+        return {}, None, None
+    if isinstance(tool, type) and (is_basemodel_subclass(tool) or is_typeddict(tool)):
+        return _json_schema(tool), None, None
+    if not callable(tool):
+        return {}, None, None
+    model = create_schema_from_function(
+        tool.__name__, tool, filter_args=(), parse_docstring=True, include_injected=False
+    )
+    return _json_schema(model), tool.__name__, model.__doc__
+
+
+def _json_schema(schema: Any) -> Mapping[str, Any]:
+    if isinstance(schema, Mapping):
+        return schema
+    if is_typeddict(schema):
+        try:
+            return TypeAdapter(schema).json_schema()
+        except PydanticUserError:  # before Python 3.12 pydantic reads none of the `typing` module
+            return {}
+    made: Mapping[str, Any] = schema.model_json_schema() if hasattr(schema, "model_json_schema") else schema.schema()
+    return made

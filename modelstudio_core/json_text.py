@@ -1,0 +1,42 @@
+"""The JSON object in the text of an answer: alone, in a code fence, or with words around it. Nothing is repaired."""
+
+from __future__ import annotations
+
+import json
+import re
+
+_DECODER = json.JSONDecoder()
+_FENCED = re.compile(r"```\w*[ \t]*\r?\n\s*(?=\{)")  # never inside JSON, whose strings have no line ends
+_MORE_JSON = re.compile(r"\s*[\],:]|[^{}]*[{}]")  # after the object: it was part of something, or is not the only one
+
+
+def object_start(text: str) -> int | None:
+    """Return where the object in `text` begins: in its code fence, or else at its first brace.
+
+    None if there is no brace, or a list begins first. Brackets may stand in front of a fence, such as a citation's.
+    """
+    if fenced := _FENCED.search(text):
+        return fenced.end()
+    brace, fence = text.find("{"), text.find("```")
+    if brace < 0 or text.find("[", fence if 0 <= fence < brace else 0, brace) >= 0:
+        return None
+    return brace
+
+
+def object_text(text: str) -> str:
+    """Return the part of `text` that is its one JSON object.
+
+    Raises:
+        ValueError: no object begins, the object is not valid JSON, or it is not the only one. Says which, and quotes
+            the beginning of the text.
+    """
+    start = object_start(text)
+    if start is None:
+        raise ValueError(f"no JSON object in {text[:200]!r}")
+    try:
+        _, end = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}, in {text[:200]!r}") from None
+    if _MORE_JSON.match(text, end):
+        raise ValueError(f"more than one JSON object in {text[:200]!r}")
+    return text[start:end]
