@@ -20,9 +20,12 @@ def snippets(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
-def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch) -> list[Received]:
-    """Run a snippet; the requests that it made. It finds the address and a key in the environment."""
-    with Loopback(answer) as server:
+def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch, script: Any = None) -> list[Received]:
+    """Run a snippet against a server that answers by `script`, `answer` by default; return the requests it made.
+
+    It finds the address and a key in the environment.
+    """
+    with Loopback(script or answer) as server:
         monkeypatch.setenv("DASHSCOPE_BASE_URL", server.url)
         monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-for-the-snippets")
         exec(compile(snippet, page, "exec"), {"__name__": "snippet"})
