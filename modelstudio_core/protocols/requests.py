@@ -10,6 +10,8 @@ from modelstudio_core.parameters import POLICY_PARAMETERS
 from modelstudio_core.tools import inline_response_format, inline_tool
 from modelstudio_core.types import AudioPart, ChatRequest, FunctionCall, ImagePart, Message, Part, VideoPart
 
+_NAMELESS = "unknown"  # the service requires a name, and a call that came without one may have been answered
+
 
 def headers_of(request: ChatRequest, stream: bool) -> dict[str, str]:
     """The headers of a request; `oss://` addresses must be asked to be resolved (vendor's temporary upload page)."""
@@ -59,7 +61,7 @@ def message_of(message: Message, content: Any) -> dict[str, Any]:
 
 
 def _call(position: int, call: FunctionCall) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": call.arguments}
+    function = {"name": call.name or _NAMELESS, "arguments": call.arguments}
     return {"id": call.id or "", "type": "function", "index": position, "function": function}
 
 

@@ -118,6 +118,20 @@ async def test_a_valid_call_beside_an_invalid_one(text: list[str], how: str) -> 
 
 @pytest.mark.report(3)
 @each_agent
+async def test_a_call_without_a_name(how: str) -> None:
+    """It does not run, and is sent back under a name, without which the service refuses it."""
+    weather = Weather()
+    with Loopback([Answer(calls=[Call("call_1", "", ['{"city": "Rome"}'])]), GOOD, FINAL]) as server:
+        output = await agent(how, server, weather.tool()).run("Weather?")
+        _, turn, answer = sent(server, 1)["messages"]
+    assert str(output) == "It is sunny."
+    assert weather.ran == [{"city": "Rome"}]
+    assert [(each["id"], each["function"]["name"]) for each in turn["tool_calls"]] == [("call_1", "unknown")]
+    assert "has no name" in answer["content"]
+
+
+@pytest.mark.report(3)
+@each_agent
 async def test_an_agent_that_never_gets_a_valid_call(how: str) -> None:
     """It ends at `max_iterations` with an error, not with an empty answer."""
     weather = Weather()
