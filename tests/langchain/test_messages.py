@@ -699,12 +699,12 @@ async def test_a_cut_call_goes_back_only_where_it_was_answered() -> None:
     assert (await wire(answered))[0] == {**CALLED, "tool_calls": [WIRE_CALL, cut]}
 
 
-async def test_a_cut_call_without_a_name_is_sent_as_it_came() -> None:
-    """Nothing is invented for a call that broke off before its name."""
+async def test_a_call_without_a_name_is_sent_under_one() -> None:
+    """The service requires a name of each call, so one that broke off before its name is "unknown"."""
     turn = AIMessage("", invalid_tool_calls=[invalid_tool_call(id="call_1", name=None, args=None, error="cut")])
     [sent_turn, _] = await wire([turn, ToolMessage("no", tool_call_id="call_1")])
     assert sent_turn["tool_calls"] == [
-        {"id": "call_1", "type": "function", "index": 0, "function": {"name": "", "arguments": ""}}
+        {"id": "call_1", "type": "function", "index": 0, "function": {"name": "unknown", "arguments": ""}}
     ]
 
 
