@@ -23,6 +23,7 @@ Codes and statuses are those of the vendor's error-code page (read in the state 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -231,8 +232,8 @@ class StreamTruncatedError(ProtocolError):
 
 
 # ---------------------------------------------------------------- the service's codes
-# The first whose words stand in the code (in lower case) wins. The native code and its twin of the compatible
-# protocol stand together. InvalidParameter comes before InternalError, for InternalError.Algo.InvalidParameter.
+# The first class with a word that is in the code (in lower case) wins. A native code and its compatible twin are in
+# one row. InvalidParameter comes before InternalError, for InternalError.Algo.InvalidParameter.
 
 _BY_CODE: tuple[tuple[type[APIStatusError], tuple[str, ...]], ...] = (
     (
@@ -240,6 +241,7 @@ _BY_CODE: tuple[tuple[type[APIStatusError], tuple[str, ...]], ...] = (
         ("arrearage", "commoditynotpurchased", "billoverdue", "freetieronly", "unpurchased"),
     ),
     (ContentFilterError, ("datainspectionfailed", "data_inspection_failed")),
+    (ContextLengthError, ("context_length", "contextlength", "context_window", "contextwindow", "context_size")),
     (BadRequestError, ("invalidparameter", "invalid_parameter")),
     (AuthenticationError, ("invalidapikey", "invalid_api_key", "not authorized")),
     (NotFoundError, ("modelnotfound", "model_not_found", "model_not_supported", "workspacenotfound")),
@@ -254,8 +256,17 @@ _BY_CODE: tuple[tuple[type[APIStatusError], tuple[str, ...]], ...] = (
         ),
     ),
 )  # fmt: skip
+# Qwen, Kimi ("exceeded model token limit"), GLM, and the servers and gateways that speak the compatible protocol: vLLM,
+# SGLang, llama.cpp, LiteLLM
+_TOO_LONG = re.compile(
+    r"range of input length should be|maximum (?:context|model|input|prompt) length|message token length exceed"
+    r"|context_length_exceeded|contextwindowexceeded|(?:prompt|input)(?: text)?(?: is|'s)? too long"
+    r"|prompt exceeds max(?:imum)? length|input (?:length|tokens?) exceed|exceed\w* model(?:'s)? token limit"
+    r"|exceed\w* (?:[\w']+ ){0,4}context (?:length|window|size|limit)"
+    r"|context (?:length|window|size|limit) (?:is |was |has been |limit )?exceed"
+    r"|longer than (?:[\w']+ ){0,3}(?:context|model) length"
+)
 _BY_MESSAGE: tuple[tuple[type[APIStatusError], tuple[str, ...]], ...] = (
-    (ContextLengthError, ("range of input length should be", "maximum context length")),
     (QuotaError, ("free allocated quota exceeded", "free tier of the model has been exhausted")),
     (ContentFilterError, ("may contain inappropriate content",)),
 )
@@ -299,6 +310,8 @@ def status_error(
 
 
 def _error_class(status: int | None, code: str, message: str) -> type[APIStatusError]:
+    if status != 429 and _TOO_LONG.search(message):  # with 429 it is about the tokens of a minute
+        return ContextLengthError
     for table, said in ((_BY_MESSAGE, message), (_BY_CODE, code)):
         for cls, words in table:
             if any(word in said for word in words):

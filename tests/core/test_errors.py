@@ -141,6 +141,7 @@ SAID: list[tuple[int | None, str | None, str, type[APIStatusError]]] = [
     (429, "PrepaidBillOverdue", "The prepaid bill is overdue.", Q),
     (429, "PostpaidBillOverdue", "The postpaid bill is overdue.", Q),
     (429, None, "", R),
+    (429, None, "Input tokens exceed the limit of a minute.", R),
     (500, "InternalError", "An internal error has occured, please try again later.", S),
     (500, "internal_error", "An internal error has occured.", S),
     (500, "InternalError.Algo", "Expecting value.", S),
