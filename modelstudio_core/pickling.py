@@ -1,18 +1,15 @@
-"""What of a model object leaves the process in a pickle: all but the key, which is read again where it wakes.
+"""Pickle a model object without its key, which is read from DASHSCOPE_API_KEY where the pickle is loaded.
 
-A worker on another machine has its own environment. Whether its key is the same can be told from a salted hash, from
-which no key can be found. Where there is none, that is an error at once, but in a worker of `multiprocessing`: an error
-while a task is unpickled breaks its whole pool, or has it wait for ever. There the object wakes all the same, and each
-call is the error.
+If that is not set, loading raises an error, except in a worker of `multiprocessing`: an error while a task is unpickled
+breaks its pool, or makes it wait forever. There the object loads, and each call raises the error.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import logging
 import os
 import sys
+from collections.abc import Container
+from types import FunctionType
 from typing import Any
 
 from pydantic import SecretStr
@@ -20,45 +17,53 @@ from pydantic import SecretStr
 from modelstudio_core.config import API_KEY, NO_KEY, NOT_FOUND
 from modelstudio_core.errors import ConfigurationError
 
-_log = logging.getLogger("modelstudio_core")
-_MARK = "modelstudio_key"  # beside pydantic's own entries of the state
-_SALT_BYTES = 16
+
+def check_pickled_key(key: object) -> None:
+    """Raise TypeError for an `api_key` function that does not pickle by its name, since it may hold the key."""
+    if callable(key) and not _is_importable(key):
+        raise TypeError(
+            f"a model with api_key={key!r} cannot be pickled: only a function at the top level of a module can be"
+        )
 
 
-def seal(state: dict[Any, Any]) -> dict[Any, Any]:
-    """A pydantic state without the key and without what private attributes hold."""
-    fields = dict(state["__dict__"])
-    key = fields.get("api_key")
-    fields["api_key"] = None
-    private = dict.fromkeys(state.get("__pydantic_private__") or (), None)
-    mark = _mark(key.get_secret_value().strip(), os.urandom(_SALT_BYTES)) if isinstance(key, SecretStr) else None
-    return {**state, "__dict__": fields, "__pydantic_private__": private or None, _MARK: mark}
+def without_key(state: dict[Any, Any], fields: Container[str]) -> dict[Any, Any]:
+    """Return a pydantic state without the key, unless a function provides it.
 
-
-def unseal(state: dict[Any, Any], error: type[ConfigurationError] = ConfigurationError) -> dict[Any, Any]:
-    """The state with the key of DASHSCOPE_API_KEY, where the object had a key; in a worker that has none, `NOT_FOUND`.
-
-    Raises `error` where there is none elsewhere. Another key than the object had is a warning in the log.
+    What is no field is left out, and the names of the fields that were set are in order, so that equal objects have
+    equal pickles, before and after they are used.
     """
-    state = dict(state)
-    mark = state.pop(_MARK, None)
-    if mark is None:
+    values = {name: value for name, value in state["__dict__"].items() if name in fields}
+    if isinstance(values.get("api_key"), SecretStr):
+        values["api_key"] = SecretStr(NOT_FOUND)
+    return {
+        **state,
+        "__dict__": values,
+        "__pydantic_fields_set__": sorted(state["__pydantic_fields_set__"]),
+        "__pydantic_private__": dict.fromkeys(state.get("__pydantic_private__") or (), None) or None,
+    }
+
+
+def with_key(state: dict[Any, Any], error: type[ConfigurationError] = ConfigurationError) -> dict[Any, Any]:
+    """Return the state that was pickled, with the key of DASHSCOPE_API_KEY if the object had a key.
+
+    Raises `error` if there is none, except in a worker.
+    """
+    state = {**state, "__pydantic_fields_set__": set(state["__pydantic_fields_set__"])}
+    if not isinstance(state["__dict__"].get("api_key"), SecretStr):
         return state
-    key = os.environ.get(API_KEY, "").strip()
-    if not key:
-        if not _in_worker():
-            raise error(NO_KEY)
-        return {**state, "__dict__": {**state["__dict__"], "api_key": SecretStr(NOT_FOUND)}}
-    if not hmac.compare_digest(mark, _mark(key, mark[:_SALT_BYTES])):
-        _log.warning("Model Studio: %s is another key here than the pickled object had; it is used", API_KEY)
-    return {**state, "__dict__": {**state["__dict__"], "api_key": SecretStr(key)}}
+    found = os.environ.get(API_KEY, "").strip()
+    if not found and not _in_worker():
+        raise error(NO_KEY)
+    return {**state, "__dict__": {**state["__dict__"], "api_key": SecretStr(found or NOT_FOUND)}}
+
+
+def _is_importable(function: object) -> bool:
+    return isinstance(function, FunctionType) and function is getattr(
+        sys.modules.get(function.__module__), function.__qualname__, None
+    )
 
 
 def _in_worker() -> bool:
-    """Whether `multiprocessing`, or an executor upon it, started this process."""
+    """Return True in a process that `multiprocessing`, or an executor built on it, started."""
     module = sys.modules.get("multiprocessing.process")
     return module is not None and module.parent_process() is not None
-
-
-def _mark(key: str, salt: bytes) -> bytes:
-    return salt + hashlib.blake2b(key.encode(), salt=salt, digest_size=16).digest()

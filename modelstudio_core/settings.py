@@ -27,7 +27,7 @@ from modelstudio_core.parameters import (
     chat_request,
     unknown_argument,
 )
-from modelstudio_core.pickling import seal, unseal
+from modelstudio_core.pickling import check_pickled_key, with_key, without_key
 from modelstudio_core.types import ChatRequest, Message
 
 _OWN = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "native_endpoint", "reasoning_replay")
@@ -110,10 +110,11 @@ class ConnectionSettings(BaseModel):
         for name in ("http_client", "http_async_client"):
             if getattr(self, name) is not None:
                 raise TypeError(f"a model with {name}= cannot be pickled: make it where it is used")
-        return seal(super().__getstate__())
+        check_pickled_key(self.api_key)  # before LlamaIndex's own method, which would drop it with a warning
+        return without_key(super().__getstate__(), type(self).model_fields)
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        super().__setstate__(unseal(state, self.configuration_error))
+        super().__setstate__(with_key(state, self.configuration_error))
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         shared = (self.http_client, self.http_async_client)  # what was injected belongs to its maker

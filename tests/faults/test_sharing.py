@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
-import logging
 import multiprocessing
 import os
 import pickle
@@ -280,24 +279,18 @@ def pickled(adapter: str, server: Loopback, monkeypatch: pytest.MonkeyPatch, *, 
 
 @every_adapter
 @pytest.mark.parametrize("by_environment", [True, False], ids=["found", "given"])
-def test_a_pickle_wakes_with_the_key_of_its_new_place(
-    by_environment: bool, adapter: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_pickle_reads_the_key_where_it_is_loaded(
+    by_environment: bool, adapter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pickle carries no key. It reads DASHSCOPE_API_KEY where it wakes; another key than it had is a warning."""
+    """A pickle carries no key. It reads DASHSCOPE_API_KEY where it is loaded, whatever key the object had."""
     with Loopback(healthy(DIALECTS["openai"])) as server:
         data = pickled(adapter, server, monkeypatch, by_environment=by_environment)
-        for key, warned in ((KEY, False), ("sk-another-key-0123456789", True)):
-            caplog.clear()
+        for key in (KEY, "sk-another-key-0123456789"):
             monkeypatch.setenv("DASHSCOPE_API_KEY", f"{key}\n")  # as files of secrets often end
             again = pickle.loads(data)
             assert ask(again, 1) == TEXT
             assert server.requests[-1].headers["authorization"] == f"Bearer {key}"
             assert again.temperature == 0.5
-            told = [record for record in caplog.records if record.levelno == logging.WARNING]
-            assert len(told) == warned
-            assert all("another key" in record.getMessage() for record in told)
-            assert key not in caplog.text
-            assert KEY not in caplog.text
 
 
 @every_adapter
@@ -341,21 +334,27 @@ def test_a_pickle_of_a_model_that_never_had_a_key(adapter: str) -> None:
         assert ask(pickle.loads(pickle.dumps(llm)), 1) == TEXT
 
 
-def test_a_pickle_of_embeddings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """They keep the same rule: no key in it, a warning where there is another, an error where there is none."""
+def test_a_pickle_of_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They keep the same rule: no key in it, an error where there is none."""
     data = pickle.dumps(ModelStudioEmbedding(model="text-embedding-v4", dimensions=64, api_key=KEY))
     assert KEY.encode() not in data
     with pytest.raises(ConfigurationError, match="DASHSCOPE_API_KEY"):
         pickle.loads(data)
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-another-key-0123456789")
     assert pickle.loads(data).dimensions == 64
-    assert "another key" in caplog.text
 
 
-def test_two_pickles_of_one_model_share_no_mark(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key's hash is salted: equal keys cannot be told from equal pickles."""
-    llm = ChatModelStudio(model="qwen-plus", api_key=KEY)
-    assert pickle.dumps(llm) != pickle.dumps(llm)
+@every_adapter
+def test_two_pickles_of_one_model_are_equal(adapter: str) -> None:
+    """Dask tells objects apart by their pickles."""
+    with Loopback(healthy(DIALECTS["openai"])) as server:
+        llm = model(adapter, server, DIALECTS["openai"], api_key=KEY, temperature=0.5, default_headers={"x-a": "b"})
+        before = pickle.dumps(llm)
+        assert before == pickle.dumps(llm) == pickle.dumps(copy.deepcopy(llm))
+        assert ask(llm, 1) == TEXT
+        if adapter == "langchain":  # LlamaIndex's callback manager remembers its last trace
+            assert pickle.dumps(llm) == before
+        assert pickle.dumps(llm) == pickle.dumps(llm)
 
 
 def test_a_pickle_of_what_a_model_is_bound_in(monkeypatch: pytest.MonkeyPatch) -> None:
