@@ -1,19 +1,19 @@
-"""Where a call goes, with which key, how long and how often: resolved once, in one function.
+"""Resolve connection settings: argument, then environment, then default. Nothing is global.
 
-Argument, then environment, then default. Nothing is global: each model object has its own. Hosts and paths are those
-of the vendor's region pages and its "OpenAI compatible - Chat" reference (state of September 2026).
+Hosts and paths are those of the vendor's region pages, of its "OpenAI compatible - Chat" reference and of the coding
+plan and token plan pages (state of September 2026).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
@@ -21,33 +21,39 @@ from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.protocols.sse import MAX_EVENT_BYTES
 
 Protocol = Literal["openai", "dashscope"]
+
 API_KEY, BASE_URL, REGION, WORKSPACE = (
     "DASHSCOPE_API_KEY",
     "DASHSCOPE_BASE_URL",
     "DASHSCOPE_REGION",
     "DASHSCOPE_WORKSPACE",
 )
-NOT_FOUND = "\0"  # stands for a key that a pickle left behind, and that was not found where it woke
+NOT_FOUND = "\0"  # the key of an unpickled object whose environment has none
 NO_KEY = f"a pickle carries no API key: set {API_KEY} in the environment where it is loaded"
 DEFAULT_REGION = "singapore"
 DEFAULT_TIMEOUT = 300.0
 DEFAULT_MAX_RETRIES = 2
 _PATHS: dict[str, str] = {"openai": "/compatible-mode/v1", "dashscope": "/api/v1"}
-_ENDPOINTS = (
-    "/chat/completions",
-    "/services/aigc/text-generation/generation",
-    "/services/aigc/multimodal-generation/generation",
-    "/embeddings",
-    "/services/embeddings/text-embedding/text-embedding",
+_CODING_PLAN_PATHS = _PATHS | {"openai": "/v1"}
+_CODING_PLAN_HOST = re.compile(r"coding(?:-[a-z0-9-]+)?\.dashscope\.aliyuncs\.com")
+_TOKEN_PLAN_HOST = re.compile(r"token-plan\.[a-z0-9-]+\.maas\.aliyuncs\.com")
+_ENDPOINT = re.compile(r"/(?:chat/completions|completions|responses|embeddings|services/.+)$")
+# "/compatible-mode/api/v1" is a misprint of the vendor's Streaming page
+_SERVICE_PATHS = (
+    "/api/v2/apps/protocols/compatible-mode/v1",
+    "/compatible-mode/api/v1",
+    *_PATHS.values(),
+    "/compatible-mode",
+    "/compatible-api/v1",
 )
-_KNOWN_SUFFIXES = (*_ENDPOINTS, *_PATHS.values(), "/compatible-mode", "/compatible-api/v1", "/apps/anthropic")
+_ANTHROPIC = "/apps/anthropic"
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _WORKSPACE_HEADER = "x-dashscope-workspace"
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A region: its id, and its shared host where it has one; else it is reached by workspace hosts only."""
+    """A region's id and its shared host; a region without one has workspace hosts only."""
 
     id: str
     host: str | None
@@ -71,7 +77,7 @@ _ALSO_CALLED = {
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One model object's connection settings, resolved. `headers` go on each request, the key as well."""
+    """The resolved connection settings of one model object. `headers` are sent with each request."""
 
     base_url: str
     api_key: SecretStr | None
@@ -84,9 +90,17 @@ class Config:
 
     @property
     def where(self) -> str:
-        """The host, and the region where it is known, for messages."""
-        host = urlsplit(self.base_url).netloc
-        return f"{host} (region {self.region})" if self.region else host
+        """The host, and the region if it is known, for logs."""
+        return self.with_region(urlsplit(self.base_url).netloc)
+
+    @property
+    def is_plan_host(self) -> bool:
+        """Whether the host belongs to the coding plan or the token plan."""
+        return is_plan_host(urlsplit(self.base_url).hostname or "")
+
+    def with_region(self, place: str) -> str:
+        """Return `place`, followed by the region if it is known."""
+        return f"{place} (region {self.region})" if self.region else place
 
 
 def resolve(
@@ -103,10 +117,11 @@ def resolve(
     max_event_bytes: int | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Config:
-    """Settings from arguments, then environment, then defaults.
+    """Resolve settings from arguments, then the environment, then defaults.
 
-    Raises ConfigurationError, saying what to set, for a missing key, an unknown region, a region that needs a
-    workspace, region and base_url both given, or a key that would go over plain http to another machine.
+    Raises ConfigurationError, which names what to set, for a missing key, an unknown region, a region that needs a
+    workspace, both region and base_url, an address this package cannot use, or a key that would be sent over plain http
+    to another machine.
     """
     environ = os.environ if environ is None else environ
     if protocol not in _PATHS:
@@ -186,6 +201,23 @@ def _host(name: str, workspace: str | None) -> str:
 
 
 def _address(base_url: str, protocol: str) -> str:
+    parts = _parsed(base_url)
+    host, path = (parts.hostname or "").lower(), parts.path.rstrip("/")
+    paths = _CODING_PLAN_PATHS if _CODING_PLAN_HOST.fullmatch(host) else _PATHS
+    origin, own = f"{parts.scheme}://{parts.netloc}", paths[protocol]
+    if not path:
+        return origin + own
+    if not host.endswith(".aliyuncs.com"):
+        return origin + path
+    if f"{_ANTHROPIC}/" in f"{path}/":
+        raise ConfigurationError(
+            f"base_url={base_url!r} is the Anthropic-compatible address, which this package does not use: set "
+            f"base_url={origin + own!r}"
+        )
+    return origin + _replaced(_ENDPOINT.sub("", path) or own, own, (*_SERVICE_PATHS, *paths.values()))
+
+
+def _parsed(base_url: str) -> SplitResult:
     try:
         parts = urlsplit(base_url.strip())
     except ValueError:  # half an IPv6 address
@@ -196,13 +228,29 @@ def _address(base_url: str, protocol: str) -> str:
         )
     if parts.query or parts.fragment or parts.username or parts.password:
         raise ConfigurationError("base_url may hold neither credentials nor a query: the key goes in api_key")
-    path = parts.path.rstrip("/")
-    known = not path
-    for suffix in _KNOWN_SUFFIXES:
-        if path.endswith(suffix):
-            path = path.removesuffix(suffix)
-            known = known or suffix not in _ENDPOINTS or not path
-    return urlunsplit((parts.scheme, parts.netloc, path + _PATHS[protocol] if known else path, "", ""))
+    return parts
+
+
+def _replaced(path: str, by: str, suffixes: Iterable[str]) -> str:
+    """Return `path` with the first of `suffixes` that ends it replaced, or unchanged if none does."""
+    known = next((suffix for suffix in suffixes if path.endswith(suffix)), None)
+    return path if known is None else path.removesuffix(known) + by
+
+
+def service_url(base_url: str, path: str) -> str:
+    """Return the URL of a service beside the chat protocols, such as rerank: `path` in place of the service suffix.
+
+    `base_url` is a resolved one (`Config.base_url`). Its suffix `/compatible-mode/v1` or `/api/v1` is replaced on any
+    host, so a gateway's prefix stays. To a base URL without such a suffix, `path` is appended.
+    """
+    parts = urlsplit(base_url)
+    own = next((known for known in _PATHS.values() if parts.path.endswith(known)), "")
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.removesuffix(own).rstrip("/") + path, "", ""))
+
+
+def is_plan_host(host: str) -> bool:
+    """Return True for a host of the coding plan or the token plan, which takes keys of that plan only."""
+    return bool(_CODING_PLAN_HOST.fullmatch(host) or _TOKEN_PLAN_HOST.fullmatch(host))
 
 
 def _region_of(base_url: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from modelstudio_core.config import DEFAULT_TIMEOUT, REGIONS, Config, is_loopback, resolve
+from modelstudio_core.config import DEFAULT_TIMEOUT, REGIONS, Config, is_loopback, resolve, service_url
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.protocols.sse import MAX_EVENT_BYTES
 
@@ -111,47 +111,85 @@ def test_the_real_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (config.region, config.headers) == ("beijing", {WORKSPACE: "ws-1"})
 
 
+INTL, CODING, CODING_CN, TOKEN = (
+    "https://dashscope-intl.aliyuncs.com",
+    "https://coding-intl.dashscope.aliyuncs.com",
+    "https://coding.dashscope.aliyuncs.com",
+    "https://token-plan.cn-beijing.maas.aliyuncs.com",
+)
+OPENAI, NATIVE = "/compatible-mode/v1", "/api/v1"
 BASE_URLS: list[tuple[str, str, str]] = [
     # given, by the compatible protocol, by the native one
-    ("https://host", "https://host/compatible-mode/v1", "https://host/api/v1"),
-    ("https://host/", "https://host/compatible-mode/v1", "https://host/api/v1"),
-    (" https://host:8443 ", "https://host:8443/compatible-mode/v1", "https://host:8443/api/v1"),
-    ("https://host/compatible-mode/v1", "https://host/compatible-mode/v1", "https://host/api/v1"),
-    ("https://host/compatible-mode/v1/", "https://host/compatible-mode/v1", "https://host/api/v1"),
-    ("https://host/compatible-mode", "https://host/compatible-mode/v1", "https://host/api/v1"),
-    ("https://host/compatible-api/v1", "https://host/compatible-mode/v1", "https://host/api/v1"),
-    ("https://host/api/v1", "https://host/compatible-mode/v1", "https://host/api/v1"),
-    ("https://host/compatible-mode/api/v1", "https://host/compatible-mode/v1", "https://host/api/v1"),
-    ("https://host/apps/anthropic", "https://host/compatible-mode/v1", "https://host/api/v1"),
-    ("https://host/compatible-mode/v1/chat/completions", "https://host/compatible-mode/v1", "https://host/api/v1"),
-    ("https://host/chat/completions", "https://host/compatible-mode/v1", "https://host/api/v1"),
-    ("https://host/proxy/compatible-mode/v1", "https://host/proxy/compatible-mode/v1", "https://host/proxy/api/v1"),
-    (
-        "https://host/api/v1/services/aigc/multimodal-generation/generation",
-        "https://host/compatible-mode/v1",
-        "https://host/api/v1",
+    *(
+        (INTL + path, INTL + OPENAI, INTL + NATIVE)
+        for path in (
+            "", "/", OPENAI, f"{OPENAI}/", NATIVE, "/compatible-mode", "/compatible-api/v1", "/compatible-mode/api/v1",
+            "/api/v2/apps/protocols/compatible-mode/v1", f"{OPENAI}/chat/completions", "/chat/completions",
+            f"{OPENAI}/embeddings", f"{NATIVE}/services/aigc/multimodal-generation/generation",
+        )
     ),
-    ("https://host/gate/services/aigc/text-generation/generation", "https://host/gate", "https://host/gate"),
-    # a path that is not the service's own is left alone
-    ("https://host/v1", "https://host/v1", "https://host/v1"),
+    (f"{INTL}/v1", f"{INTL}/v1", f"{INTL}/v1"),
+    ("HTTPS://DashScope.aliyuncs.com/api/v1/", f"https://DashScope.aliyuncs.com{OPENAI}", f"https://DashScope.aliyuncs.com{NATIVE}"),
+    *(
+        (CODING + path, f"{CODING}/v1", CODING + NATIVE)
+        for path in ("", "/v1", "/v1/", "/v1/chat/completions", OPENAI, NATIVE)
+    ),
+    *((CODING_CN + path, f"{CODING_CN}/v1", CODING_CN + NATIVE) for path in ("", "/v1")),
+    *((TOKEN + path, TOKEN + OPENAI, TOKEN + NATIVE) for path in ("", OPENAI, NATIVE)),
+    # on any other host the path is the caller's
+    ("https://host", f"https://host{OPENAI}", f"https://host{NATIVE}"),
+    ("https://host/", f"https://host{OPENAI}", f"https://host{NATIVE}"),
+    (" https://host:8443 ", f"https://host:8443{OPENAI}", f"https://host:8443{NATIVE}"),
+    *(
+        (f"https://host{path}", f"https://host{path}", f"https://host{path}")
+        for path in (
+            OPENAI, NATIVE, "/v1", "/gate/api/v1", "/v1/chat/completions", "/apps/anthropic", "/compatible-mode",
+            "/my-compatible-mode-proxy",
+        )
+    ),
     ("https://host/v1/", "https://host/v1", "https://host/v1"),
-    ("https://host/v1/chat/completions", "https://host/v1", "https://host/v1"),
-    (
-        "https://host/my-compatible-mode-proxy",
-        "https://host/my-compatible-mode-proxy",
-        "https://host/my-compatible-mode-proxy",
-    ),
-    ("HTTPS://Host/v1", "https://Host/v1", "https://Host/v1"),
-]
+    ("https://dashscope.aliyuncs.com.example.com/api/v1",) * 3,
+    ("http://127.0.0.1:8000/api/v1",) * 3,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("given", "openai", "dashscope"), BASE_URLS)
 def test_base_url(given: str, openai: str, dashscope: str) -> None:
-    """A bare origin gets the protocol's path, a known path of another protocol is swapped for it, others stay."""
+    """A bare origin gets the protocol's path, as does a known path on a host of the vendor's; others stay."""
     assert resolved(base_url=given).base_url == openai
     assert resolved(base_url=given, protocol="dashscope").base_url == dashscope
     assert resolved({"DASHSCOPE_BASE_URL": given}).base_url == openai
-    assert resolved(base_url=given).region is None
+
+
+SERVICES: list[tuple[str, str]] = [
+    (INTL + OPENAI, INTL),
+    (INTL + NATIVE, INTL),
+    ("https://host/gate/api/v1", "https://host/gate"),
+    ("http://127.0.0.1:8000/compatible-mode/v1", "http://127.0.0.1:8000"),
+    ("https://host/v1", "https://host/v1"),
+]
+
+
+@pytest.mark.parametrize(("base_url", "before"), SERVICES)
+def test_a_service_beside_the_protocols(base_url: str, before: str) -> None:
+    """Its path takes the place of the service suffix, on any host."""
+    assert service_url(base_url, "/compatible-api/v1/reranks") == f"{before}/compatible-api/v1/reranks"
+
+
+ANTHROPIC: list[tuple[str, str]] = [
+    (f"{INTL}/apps/anthropic", INTL + OPENAI),
+    (f"{INTL}/apps/anthropic/", INTL + OPENAI),
+    (f"{INTL}/apps/anthropic/v1/messages", INTL + OPENAI),
+    (f"{CODING}/apps/anthropic", f"{CODING}/v1"),
+    (f"{TOKEN}/apps/anthropic", TOKEN + OPENAI),
+]
+
+
+@pytest.mark.parametrize(("given", "right"), ANTHROPIC)
+def test_the_anthropic_path_is_refused(given: str, right: str) -> None:
+    """The error names the address to use instead."""
+    with pytest.raises(ConfigurationError, match=f"Anthropic-compatible.*base_url='{right}'$"):
+        resolved(base_url=given)
 
 
 KNOWN_HOSTS: list[tuple[str, str | None]] = [
