@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from ipaddress import ip_address
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.headers import checked_headers
 from modelstudio_core.protocols.sse import MAX_EVENT_BYTES
 
 Protocol = Literal["openai", "dashscope"]
+KeyProvider: TypeAlias = Callable[[], Any]
+"""A function, sync or async, that returns the API key of one request as a str or SecretStr."""
 
 API_KEY, BASE_URL, REGION, WORKSPACE = (
     "DASHSCOPE_API_KEY",
@@ -80,7 +83,7 @@ class Config:
     """The resolved connection settings of one model object. `headers` are sent with each request."""
 
     base_url: str
-    api_key: SecretStr | None
+    api_key: SecretStr | KeyProvider | None
     protocol: Protocol = "openai"
     region: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -105,7 +108,7 @@ class Config:
 
 def resolve(
     *,
-    api_key: SecretStr | str | None = None,
+    api_key: SecretStr | str | KeyProvider | None = None,
     base_url: str | None = None,
     region: str | None = None,
     workspace: str | None = None,
@@ -262,25 +265,33 @@ def _region_of(base_url: str) -> str | None:
 
 
 def _headers(given: Mapping[str, str], workspace: str | None, address: str) -> dict[str, str]:
-    headers = {name.lower(): value for name, value in given.items()}
-    if "authorization" in headers:
-        raise ConfigurationError("default_headers may not hold Authorization: give the key as api_key")
+    headers = checked_headers(given, "default_headers")
     host = urlsplit(address).hostname or ""
     if workspace and not host.startswith(f"{workspace.lower()}."):
         headers.setdefault(_WORKSPACE_HEADER, workspace)
     return headers
 
 
-def _key(api_key: SecretStr | str | None, environ: Mapping[str, str], address: str) -> SecretStr | None:
+def _key(
+    api_key: SecretStr | str | KeyProvider | None, environ: Mapping[str, str], address: str
+) -> SecretStr | KeyProvider | None:
+    if callable(api_key):
+        return api_key
     given = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-    lost = given == NOT_FOUND
-    key = ((not lost and given) or environ.get(API_KEY) or "").strip()
+    found = environ.get(API_KEY) or ""
+    key = (given if given and given != NOT_FOUND else found).strip()
+    if not key and given == NOT_FOUND:
+        raise ConfigurationError(NO_KEY)
     if not key:
-        if lost:
-            raise ConfigurationError(NO_KEY)
         if is_loopback(address):
             return None
         raise ConfigurationError(f"no API key: give api_key=, or set {API_KEY} in the environment")
-    if not key.isascii() or not key.isprintable() or any(mark in key for mark in " '\""):
-        raise ConfigurationError("the API key holds characters that no key has: check how it was copied")
+    return checked_key(key)
+
+
+def checked_key(key: str) -> SecretStr:
+    """Return the key without the white space around it. Raises ConfigurationError for what can be no key."""
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable() or any(mark in key for mark in " '\""):
+        raise ConfigurationError("the API key is empty or holds characters that no key has: check how it was copied")
     return SecretStr(key)

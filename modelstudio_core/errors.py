@@ -25,10 +25,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from modelstudio_core.redaction import Cleaner
+from modelstudio_core.redaction import Redactor
 from modelstudio_core.types import ChatResult
 
 ErrorT = TypeVar("ErrorT", bound="ModelStudioError")
@@ -61,6 +61,7 @@ class ModelStudioError(Exception):
         body: the decoded error object, or the text where it was no JSON.
         response: status, headers and text of the HTTP response.
         partial: the `ChatResult` of what had arrived before the error; None where nothing had.
+        url: where the request was sent, without the query; None if none was sent.
         is_retryable: whether asking again may succeed.
         is_resent: whether this package then asks again by itself, while nothing of an answer has been handed on. It
             does not where that may cost as much again: after a silence of `timeout`, and after an answer had begun.
@@ -80,6 +81,7 @@ class ModelStudioError(Exception):
         body: Any = None,
         response: ErrorResponse | None = None,
         partial: ChatResult | None = None,
+        url: str | None = None,
         is_retryable: bool | None = None,
         is_resent: bool | None = None,
     ) -> None:
@@ -92,38 +94,36 @@ class ModelStudioError(Exception):
         self.body = body
         self.response = response
         self.partial = partial
+        self.url = url
         if is_retryable is not None:
             self.is_retryable = is_retryable
         if is_resent is not None:
             self.is_resent = is_resent
 
     def __str__(self) -> str:
-        known = (("status", self.status_code), ("code", self.code), ("request_id", self.request_id))
+        url = None if self.url is not None and self.url in self.message else self.url
+        known = (("status", self.status_code), ("code", self.code), ("request_id", self.request_id), ("url", url))
         facts = ", ".join(f"{name}={value}" for name, value in known if value is not None)
         return f"{self.message} ({facts})" if facts else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.__dict__.copy())
 
-    def redact(self, secret: str) -> None:
-        """Take `secret` out of everything that this error shows, also where it is escaped.
-
-        What is too short to be a key is left.
-        """
-        clean = Cleaner(secret)
-        del secret  # a traceback that shows locals would show the key
-        self.message = clean(self.message)
+    def redact(self, redactor: Redactor) -> None:
+        """Redact what came from outside: message, code, request id, body, response and causes, but not `partial`."""
+        self.message = redactor(self.message)
         self.args = (self.message,)
+        self.code = redactor(self.code)
+        self.request_id = redactor(self.request_id)
         try:
-            self.body = clean(self.body)
-            self.partial = clean(self.partial)
-        except RecursionError:  # deeply nested, and asked for deep down in a stack
-            self.body = self.partial = None
-        self.code = clean(self.code)
-        self.request_id = clean(self.request_id)
-        self.response = clean(self.response)
+            self.body = redactor(self.body)
+        except RecursionError:  # a deeply nested body, and a caller deep in the stack
+            self.body = None
+        if self.response is not None:
+            headers, text = redactor(self.response.headers), redactor(self.response.text)
+            self.response = replace(self.response, headers=headers, text=text)
         for cause in _behind(self):
-            cause.args = tuple(clean(argument) for argument in cause.args)
+            cause.args = tuple(map(redactor, cause.args))
 
     def without_frames(self: ErrorT) -> ErrorT:
         """This error without the frames it came through, those of its causes, and what is behind it and not shown."""

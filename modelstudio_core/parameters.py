@@ -6,12 +6,14 @@ for each, take each per call as well, and build their requests here, so that a m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.types import ChatRequest, Message
+from modelstudio_core.headers import SecretHeaders, checked_headers
+from modelstudio_core.http.timeouts import timeouts
+from modelstudio_core.types import CallOptions, ChatRequest, Message
 
 # read by the policies, so fields of ChatRequest
 POLICY_PARAMETERS = (
@@ -55,22 +57,9 @@ PLAIN_PARAMETERS = (
 )
 # of one protocol only, the last in some of its fields; through `extra_body` they go out with either, as they are
 _OF_ONE_PROTOCOL = frozenset({"modalities", "audio", "vl_enable_image_hw_output", "search_options"})
-# where a call goes, and how patiently: set on the model object, not per call
-CONNECTION_SETTINGS = (
-    "api_key",
-    "base_url",
-    "region",
-    "workspace",
-    "protocol",
-    "timeout",
-    "max_retries",
-    "default_headers",
-    "allow_insecure",
-    "max_event_bytes",
-)
-# not on the wire: how this package makes the request
+# not on the wire: how this package makes the request, and how it sends it
 LOCAL_PARAMETERS = ("streaming", "reasoning_replay", "native_endpoint", "extra_body")
-_OF_THE_OBJECT = frozenset((*CONNECTION_SETTINGS, "http_client", "http_async_client", "capabilities"))
+CALL_OPTIONS = ("extra_headers", "timeout", "include_response_headers")
 # what other integrations call it
 _ELSEWHERE = {
     "dashscope_api_key": "api_key",
@@ -82,24 +71,28 @@ _ELSEWHERE = {
     "additional_kwargs": "extra_body",
     "stop_sequences": "stop",
     "openai_proxy": "http_client",
+    "extra_headers": "default_headers",
 }
-_KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS)
+_KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS + CALL_OPTIONS)
+_PER_CALL = {"default_headers": "extra_headers"}
 
 
-def chat_request(model: str, messages: Sequence[Message], values: Mapping[str, Any]) -> ChatRequest:
-    """The request for `messages`, with the parameters in `values` by name; None, or an empty list, means not set.
+def chat_request(
+    model: str, messages: Sequence[Message], values: Mapping[str, Any], *, of_object: Collection[str] = ()
+) -> ChatRequest:
+    """Return the request for `messages`, with the parameters in `values` by name; None or an empty list means not set.
 
     A parameter that has a name here counts as such in `extra_body` too, so that the policies see it; but what only one
     protocol is known to carry stays there, and so gets past the other's refusal.
 
-    Raises ConfigurationError for a name the service does not document, saying which was meant, if any, and that
-    `extra_body` carries what this package does not know yet.
+    Raises ConfigurationError for a name the service does not document, saying which was meant, if any, that
+    `extra_body` carries what this package does not know yet, or that it is a setting `of_object` and not of a call.
     """
     if not messages:
         raise ConfigurationError("there is no message to send: give at least one")
     unknown = values.keys() - _KNOWN
     if unknown:
-        raise ConfigurationError(" ".join(map(_unknown, sorted(unknown))))
+        raise ConfigurationError(" ".join(_unknown(name, of_object) for name in sorted(unknown)))
     body = dict(values.get("extra_body") or {})
     lifted = {
         name: body.pop(name)
@@ -114,17 +107,30 @@ def chat_request(model: str, messages: Sequence[Message], values: Mapping[str, A
         known["tools"] = tuple(known["tools"])
     if not known.get("tools"):
         plain.pop("parallel_tool_calls", None)
-    return ChatRequest(model=model, messages=tuple(messages), parameters=plain, **known)
+    options = call_options({name: given[name] for name in CALL_OPTIONS if name in given})
+    return ChatRequest(model=model, messages=tuple(messages), parameters=plain, options=options, **known)
 
 
-def _unknown(name: str) -> str:
-    if name in _OF_THE_OBJECT:
+def call_options(given: Mapping[str, Any]) -> CallOptions:
+    """Return how a call is sent. Raises ConfigurationError for headers or a timeout that cannot be used."""
+    headers = given.get("extra_headers")
+    return CallOptions(
+        headers=SecretHeaders(checked_headers(headers, "extra_headers")) if headers is not None else None,
+        timeout=timeouts(given["timeout"]) if "timeout" in given else None,
+        response_headers=bool(given.get("include_response_headers")),
+    )
+
+
+def _unknown(name: str, of_object: Collection[str]) -> str:
+    if name in _PER_CALL:
+        return f"{name} is set on the model object: {_PER_CALL[name]} is for one call."
+    if name in of_object:
         return f"{name} is set on the model object, not per call: make another object with it."
     return unknown_argument(name, _KNOWN)
 
 
 def unknown_argument(name: str, known: Iterable[str]) -> str:
-    """What to do about `name`, which is none of the `known` arguments."""
+    """Return what to do about `name`, which is none of the `known` arguments."""
     if name in _ELSEWHERE:
         return f"unknown argument {name}: did you mean {_ELSEWHERE[name]}?"
     close = get_close_matches(name, known, n=1, cutoff=0.8)

@@ -1,119 +1,68 @@
-"""Takes a secret out of what a server said, in whatever form it repeats it.
+"""Redact credentials from what a server said: the API key, and headers whose name marks them as a credential.
 
-It may come as it is, cut off, in other case, or escaped for JSON, a URL or HTML, once or several times. Every form of a
-character begins with a sign of its own and every repetition has a limit, so that a search is linear in the text.
+A credential is matched as a whole word, as it is or escaped for JSON.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
-from functools import lru_cache
-from html.entities import html5
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
-_REDACTED = "[redacted]"
-_SHORTEST_SECRET = 8  # what is shorter is no key, and may stand in any text
-_SHORTEST_BEGINNING = 12  # of a secret that was cut off
+from pydantic import SecretStr
+
+T = TypeVar("T")
+
+REDACTED = "[redacted]"
+_SHORTEST = 8  # a shorter value is a placeholder, such as "EMPTY" for a local server, and an ordinary word
+_CREDENTIAL_NAME = re.compile(
+    r"authorization|authenticate|cookie|secret|password|passwd|credential|(?:key|token|auth)$", re.IGNORECASE
+)
+_WITH_SCHEME = re.compile(r"(?:bearer|basic|token|apikey) +(\S+)", re.IGNORECASE)
+# The start of a word may follow an escape, whose last character may be a letter: "\n", "\u003d" or "%3d".
+_WORD_START = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))"
+_WORD_END = r"(?![A-Za-z0-9])"
 
 
-class Cleaner:
-    """Takes a secret out of values. Shows neither the secret nor a pattern of it, whoever prints it.
+def is_credential(header: str) -> bool:
+    """Return True if the name of a header marks its value as a credential."""
+    return _CREDENTIAL_NAME.search(header) is not None
 
-    A message may show the beginning of what came, so that a secret may be cut off: its beginning is taken out, too.
+
+class Redactor:
+    """Redact credentials from strings, and from containers of them. Its repr shows none.
+
+    Args:
+        credentials: the values to redact. The scheme of one such as "Bearer ..." is not part of it.
     """
 
-    __slots__ = ("_begins", "_goes_on", "_secret")
+    __slots__ = ("_pattern",)
 
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
-        self._begins: re.Pattern[str] | None = None  # made where it is needed
-        self._goes_on: list[re.Pattern[str]] = []
+    def __init__(self, credentials: Iterable[SecretStr] = ()) -> None:
+        forms = {_form(each.get_secret_value()) for each in credentials} - {""}
+        longest_first = "|".join(sorted(forms, key=len, reverse=True))
+        self._pattern = re.compile(f"{_WORD_START}(?:{longest_first}){_WORD_END}") if forms else None
 
-    def __call__(self, value: Any) -> Any:
+    def __call__(self, value: T) -> T:
+        """Return a string, bytes or JSON value with each credential in it replaced by "[redacted]"."""
+        return value if self._pattern is None else self._redacted(value)
+
+    def _redacted(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self._text(value)
+            return self._pattern.sub(REDACTED, value) if self._pattern else value
         if isinstance(value, bytes):
-            return self._text(value.decode("latin-1")).encode("latin-1")
+            return self._redacted(value.decode("latin-1")).encode("latin-1")
         if isinstance(value, Mapping):
-            return {self(key): self(item) for key, item in value.items()}
-        for kind in (list, tuple, set, frozenset):
-            if isinstance(value, kind):
-                return kind(self(item) for item in value)
-        if is_dataclass(value) and not isinstance(value, type):
-            found = {field.name: getattr(value, field.name) for field in fields(value)}
-            clean = {name: self(item) for name, item in found.items()}
-            return value if clean == found else replace(value, **clean)
+            return {self._redacted(name): self._redacted(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._redacted(item) for item in value]
         return value
 
-    def _text(self, text: str) -> str:
-        if len(self._secret) < _SHORTEST_SECRET:
-            return text
-        known = self._secret[:_SHORTEST_BEGINNING].lower() in text.lower()
-        if not known and not any(sign in text for sign in "\\%&"):
-            return text
-        try:
-            return "".join(self._kept(text))
-        except RecursionError:  # asked for deep down in a stack
-            return _REDACTED
 
-    def _kept(self, text: str) -> Iterator[str]:
-        """The pieces of a text around the secret, and what stands in its place."""
-        if self._begins is None:
-            said = re.findall(r"\\+|[^\\]", self._secret)
-            self._begins = re.compile("".join(map(_forms_of, said[:_SHORTEST_BEGINNING])))
-            self._goes_on = [re.compile(_forms_of(each)) for each in said[_SHORTEST_BEGINNING:]]
-        at = 0
-        while found := self._begins.search(text, at):
-            yield text[at : found.start()]
-            yield _REDACTED
-            at = found.end()
-            for each in self._goes_on:
-                if (more := each.match(text, at)) is None:
-                    break
-                at = more.end()
-        yield text[at:]
-
-
-# How often what begins an escape may be escaped itself: limits, so that no text takes long.
-_BACKSLASHES, _PERCENTS, _AMPERSANDS = r"\\{0,7}", "(?:25){0,7}", r"(?:amp;|\#38;|\#[xX]26;){0,7}"
-
-
-@lru_cache(maxsize=512)
-def _forms_of(said: str) -> str:
-    """A pattern for a character, or a run of backslashes, in any form: itself, or escaped for JSON, a URL or HTML, once
-    or several times. Header names come in small letters, so case is no matter.
-
-    Every form begins with a sign of its own, so that little is done where none can begin.
-    """
-    cases = sorted({case for case in (said[0], said[0].lower(), said[0].upper()) if len(case) == 1})
-    literally = [re.escape(case) for case in cases]
-    names = sorted({name.removesuffix(";") for name, known in html5.items() if known in cases})
-    numbers = [form for case in cases for form in (rf"\#0{{0,7}}{ord(case)}", rf"\#[xX]0{{0,7}}{_hex(ord(case), 1)}")]
-    in_html = f"{_AMPERSANDS}(?:{'|'.join(names + numbers)});?"
-    in_url = _PERCENTS + _any(
-        f"%{_PERCENTS}".join(_hex(octet) for octet in case.encode("utf-8", "surrogatepass")) for case in cases
-    )
-    in_json = [rf"\\{_BACKSLASHES}".join(f"u{_hex(unit, 4)}" for unit in _units(case)) for case in cases]
-    in_json += [f"x{_hex(ord(case))}" for case in cases if ord(case) < 256]
-    in_json += [f"u{_hex(ord('&'), 4)}{in_html}", f"u{_hex(ord('%'), 4)}{in_url}"]
-    if said.startswith("\\"):
-        escaped = _any([rf"\\{_BACKSLASHES}{_any(in_json)}", f"%{in_url}", f"&{in_html}"])
-        return _any([f"{escaped}{{{len(said)}}}", rf"\\{{{len(said)},{8 * len(said)}}}"])
-    return _any([rf"\\{_BACKSLASHES}{_any(in_json + literally)}", f"%{in_url}", f"&{in_html}", *literally])
-
-
-def _any(forms: Iterable[str]) -> str:
-    return f"(?:{'|'.join(forms)})"
-
-
-def _hex(number: int, digits: int = 2) -> str:
-    """A pattern for a number in base 16, in small letters or capitals."""
-    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{number:0{digits}x}")
-
-
-def _units(character: str) -> list[int]:
-    """The numbers of a character in UTF-16, which JSON escapes."""
-    octets = character.encode("utf-16-be", "surrogatepass")
-    return [int.from_bytes(octets[at : at + 2], "big") for at in range(0, len(octets), 2)]
+def _form(credential: str) -> str:
+    """Return a pattern for a credential whose characters may be escaped for JSON; "" if it is too short."""
+    scheme = _WITH_SCHEME.fullmatch(credential)
+    plain = scheme[1] if scheme else credential
+    if len(plain) < _SHORTEST:
+        return ""
+    return "".join(rf"(?:\\?{re.escape(character)}|\\u(?i:{ord(character):04x}))" for character in plain)

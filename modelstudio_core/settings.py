@@ -7,11 +7,12 @@ model's facts and a request. It knows no framework.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import Self
 
 from modelstudio_core import config
@@ -21,7 +22,6 @@ from modelstudio_core.http.client import Client
 from modelstudio_core.http.timeouts import timeouts
 from modelstudio_core.http.transport import Transport
 from modelstudio_core.parameters import (
-    CONNECTION_SETTINGS,
     PLAIN_PARAMETERS,
     POLICY_PARAMETERS,
     chat_request,
@@ -30,11 +30,12 @@ from modelstudio_core.parameters import (
 from modelstudio_core.pickling import check_pickled_key, with_key, without_key
 from modelstudio_core.types import ChatRequest, Message
 
+_HTTP_CLIENTS = ("http_client", "http_async_client")
 _OWN = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "native_endpoint", "reasoning_replay")
 
 
 def key_from_environment() -> SecretStr | None:
-    """The key that DASHSCOPE_API_KEY holds."""
+    """Return the key that DASHSCOPE_API_KEY holds."""
     key = os.environ.get(config.API_KEY)
     return SecretStr(key) if key else None
 
@@ -46,11 +47,14 @@ class ConnectionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     # what is dumped, pickled, traced or cached has neither the key nor headers, which may hold one
-    api_key: SecretStr | str | None = Field(default_factory=key_from_environment, exclude=True, repr=False)
-    """The API key; default: DASHSCOPE_API_KEY. A key works in its own region only."""
+    api_key: SecretStr | str | SkipJsonSchema[Callable[[], Any]] | None = Field(
+        default_factory=key_from_environment, exclude=True, repr=False
+    )
+    """The API key; default: DASHSCOPE_API_KEY. A key works in its own region only. Or a function, sync or async, that
+    returns the key and is called for each request, also for each retry; an async one serves async calls only."""
     base_url: str | None = None
     """Where to send to, instead of a region's host; default: DASHSCOPE_BASE_URL. A bare origin gets the protocol's
-    path."""
+    path. A known path on one of the vendor's hosts is replaced with the protocol's; any other path stays as it is."""
     region: str | None = None
     """singapore (default), virginia, beijing, hongkong, frankfurt, tokyo, or an id such as "ap-southeast-1";
     default: DASHSCOPE_REGION."""
@@ -107,7 +111,7 @@ class ConnectionSettings(BaseModel):
         return SecretStr(key) if isinstance(key, str) else key
 
     def __getstate__(self) -> dict[Any, Any]:
-        for name in ("http_client", "http_async_client"):
+        for name in _HTTP_CLIENTS:
             if getattr(self, name) is not None:
                 raise TypeError(f"a model with {name}= cannot be pickled: make it where it is used")
         check_pickled_key(self.api_key)  # before LlamaIndex's own method, which would drop it with a warning
@@ -117,14 +121,14 @@ class ConnectionSettings(BaseModel):
         super().__setstate__(with_key(state, self.configuration_error))
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        shared = (self.http_client, self.http_async_client)  # what was injected belongs to its maker
+        shared = (self.http_client, self.http_async_client, self.api_key)  # what was injected belongs to its maker
         memo = {} if memo is None else memo
-        memo.update({id(client): client for client in shared if client is not None})
+        memo.update({id(each): each for each in shared if each is not None})
         return super().__deepcopy__(memo)
 
     def core_client(self) -> Client:
-        """The client of these connection settings; a new one where a field was changed. Raises ConfigurationError."""
-        settings = {name: getattr(self, name) for name in CONNECTION_SETTINGS}
+        """Return the client of these settings, a new one if a field was changed. Raises ConfigurationError."""
+        settings = {name: getattr(self, name) for name in ConnectionSettings.model_fields if name not in _HTTP_CLIENTS}
         key = (settings, self.http_client, self.http_async_client)
         if self._client is None or self._client[0] != key:
             try:
@@ -159,8 +163,12 @@ class ConnectionSettings(BaseModel):
 
 
 class ChatSettings(ConnectionSettings):
-    """The fields. Every one below `streaming` may also be given per call; None means: not sent, the service's default
-    holds. Defaults and ranges are the vendor's, by model ("OpenAI compatible - Chat" and "Deep thinking" pages)."""
+    """The settings of a chat model.
+
+    Every field from `native_endpoint` to `include_response_headers` may also be given per call, as may `timeout`, and
+    `extra_headers`, which are added to `default_headers`. None means: not sent, the service's default holds. Defaults
+    and ranges are the vendor's, by model ("OpenAI compatible - Chat" and "Deep thinking" pages).
+    """
 
     model: str
     """Model id, such as "qwen-plus"; case-sensitive. Also taken as `model_name`."""
@@ -246,6 +254,12 @@ class ChatSettings(ConnectionSettings):
     """Qwen-Doc: the skill."""
     extra_body: dict[str, Any] | None = None
     """Parameters of the service that have no field here, sent as they are."""
+    include_response_headers: bool = Field(
+        default=False,
+        description="Return the headers of the HTTP response as `headers`, without cookies and credentials: in "
+        "`response_metadata` (LangChain; on the last chunk of a stream) or in `additional_kwargs` of the response "
+        "(LlamaIndex).",
+    )
     capabilities: dict[str, Any] | None = None
     """Facts on the model that override the catalogue, by the names of `modelstudio_core.catalogue.ModelInfo`."""
 
@@ -272,10 +286,12 @@ class ChatSettings(ConnectionSettings):
             call: this call's parameters, which win over the object's. `model` is another model for this call,
                 `stream` an explicit wish about the wire, `extra_body` is added to the object's.
 
+        `extra_headers`, added to `default_headers`, and `timeout` are of this call only.
+
         Raises:
             ConfigurationError: for a name that is no parameter.
         """
-        values = self.core_parameters()
+        values = self.core_parameters() | {"include_response_headers": self.include_response_headers}
         if self.streaming is not None:
             values["streaming"] = self.streaming
         values |= call
@@ -286,4 +302,4 @@ class ChatSettings(ConnectionSettings):
         if stop is not None:
             values["stop"] = stop
         model = values.pop("model", None) or self.model
-        return chat_request(model, messages, values), self.core_model(model)
+        return chat_request(model, messages, values, of_object=type(self).model_fields), self.core_model(model)

@@ -6,13 +6,17 @@ them, back. A codec turns a `ChatRequest` into bytes and bytes into `Delta`s. No
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from typing_extensions import dataclass_transform
 
 from modelstudio_core.catalogue import NativeEndpoint
+
+if TYPE_CHECKING:
+    from modelstudio_core.headers import SecretHeaders
+    from modelstudio_core.http.timeouts import Timeouts
 
 Role = Literal["system", "user", "assistant", "tool"]
 ReasoningReplay = Literal["auto", "always", "never"]
@@ -93,6 +97,18 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class CallOptions:
+    """How one call is sent: headers beside those of the model object, and other time limits, if any.
+
+    `response_headers`: hand the headers of the response on, as the `ExtraDelta` "headers".
+    """
+
+    headers: SecretHeaders | None = None
+    timeout: Timeouts | None = None
+    response_headers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """Everything one call asks for. None, or an empty collection, means: not sent.
 
@@ -116,6 +132,7 @@ class ChatRequest:
     reasoning_replay: ReasoningReplay = "auto"
     cumulative_stream: bool = False  # set by the policy: each event of the stream repeats the whole text so far
     native_endpoint: NativeEndpoint | None = None  # of the native protocol; None: the model's, by the catalogue
+    options: CallOptions = CallOptions()
 
 
 # ---------------------------------------------------------------- what comes out, piece by piece
@@ -225,7 +242,8 @@ class ExtraDelta:
     """What only this service has, as it gives it: never empty; again only where it changed, and then the last counts.
 
     `name` is "search_info" (`search_results`: the sources of a web search), "tool_info" (what the code interpreter
-    ran), "plugins" (what was searched, for the bill), "ocr_result", "image_hw" or "deep_research".
+    ran), "plugins" (what was searched, for the bill), "ocr_result", "image_hw", "deep_research" or, if the caller asked
+    for them, "headers" (of the response).
     """
 
     name: str
@@ -324,27 +342,6 @@ class WireCall:
     path: str
     headers: Mapping[str, str]
     body: bytes
-
-
-class SecretHeaders(Mapping[str, str]):
-    """Headers that may hold the key. Not a dict, whose content tools write down that show the locals of frames."""
-
-    __slots__ = ("_headers",)
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        self._headers = dict(headers)
-
-    def __getitem__(self, name: str) -> str:
-        return self._headers[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._headers)
-
-    def __len__(self) -> int:
-        return len(self._headers)
-
-    def __repr__(self) -> str:
-        return f"<headers {', '.join(self._headers)}>"
 
 
 @dataclass(frozen=True, slots=True)

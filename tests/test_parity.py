@@ -225,7 +225,7 @@ async def outcome(ask: Any, server: Loopback, protocol: Any, row: Conversation, 
         return await ask(server, protocol, row, way)
     except ModelStudioError as error:
         partial = error.partial and (partial_choices(error.partial), error.partial.usage)
-        message = error.message.replace(str(server.port), "PORT")
+        message = error.message.replace(error.url or "nowhere", "URL")
         status = error.status_code if isinstance(row.answer, Refusal) else None  # only native events have one
         return type(error).__name__, status, error.code, error.request_id, message, partial
 

@@ -9,67 +9,64 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 from pydantic import SecretStr
 
 from modelstudio_core import __version__
-from modelstudio_core.catalogue import ModelInfo, similar_model
-from modelstudio_core.config import API_KEY, REGIONS, Config
+from modelstudio_core.catalogue import ModelInfo
+from modelstudio_core.config import Config
 from modelstudio_core.embedding import EmbeddingRequest
-from modelstudio_core.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    ContextLengthError,
-    ModelStudioError,
-    NotFoundError,
-    PermissionDeniedError,
-    ProtocolError,
-    QuotaError,
-    RateLimitError,
-    ServerError,
-)
+from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
+from modelstudio_core.headers import SecretHeaders
+from modelstudio_core.http.advice import advice
 from modelstudio_core.http.detect import BEGINS_EVENTS, BEGINS_WHOLE, beginning, is_stream, until_it_tells
+from modelstudio_core.http.keys import aprovided_key, provided_key
 from modelstudio_core.http.retry import retry_delay
-from modelstudio_core.http.steps import Fail, Finish, Flow, Hand, Open, Read, ReadAll, Step, Wait
+from modelstudio_core.http.steps import AskKey, Fail, Finish, Flow, Hand, Open, Read, ReadAll, Step, Wait
 from modelstudio_core.http.transport import AsyncResponse, Response, Transport
 from modelstudio_core.policies import Plan, asks_for_stream, plan
 from modelstudio_core.protocols import embeddings
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.codec import Codec, shown
-from modelstudio_core.protocols.dashscope import MULTIMODAL, TEXT, DashScopeCodec, endpoint_of
+from modelstudio_core.protocols.dashscope import DashScopeCodec
 from modelstudio_core.protocols.embeddings import Vector
-from modelstudio_core.protocols.errors import request_id_of
+from modelstudio_core.protocols.errors import request_id_of, safe_headers
 from modelstudio_core.protocols.openai import OpenAICodec
-from modelstudio_core.redaction import Cleaner
-from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseDelta, ResponseHead, SecretHeaders
+from modelstudio_core.redaction import Redactor
+from modelstudio_core.types import (
+    CallOptions,
+    ChatRequest,
+    ChatResult,
+    Delta,
+    ExtraDelta,
+    ResponseDelta,
+    ResponseHead,
+    WireCall,
+)
 
 logger = logging.getLogger("modelstudio_core")
 
 CODECS: dict[str, Codec] = {"openai": OpenAICodec(), "dashscope": DashScopeCodec()}
 _MAX_ERROR_BYTES = 1024 * 1024
-_ADVICE: dict[type[ModelStudioError], str] = {
-    NotFoundError: "Asked at {where}: ids are case-sensitive, each region has its own models; is base_url= right?",
-    PermissionDeniedError: "Asked at {where}: the console opens models and workspaces to an account and a key.",
-    QuotaError: "The console shows what is unpaid or used up; asking again does not help.",
-    ContextLengthError: "Send fewer or shorter messages, or choose a model with a longer context.",
-    RateLimitError: "Send less at once, or ask again later; max_retries= does so by itself.",
-    ServerError: "Asked at {where}; it may succeed later.",
-}
-_WRONG_ENDPOINT = "url error, please check url"  # vendor's error-code page
-_NO_SECRETS = frozenset(("user-agent", "accept", "accept-language", "content-type", "x-dashscope-workspace"))
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
 
 
 @dataclass(slots=True)
 class _Arrived:
-    """What one attempt has got so far."""
+    """What one attempt has sent and received so far."""
 
+    url: str | None = None
+    headers: SecretHeaders | None = None
     head: ResponseHead | None = None
     deltas: list[Delta] = field(default_factory=list)
+
+    @property
+    def redactor(self) -> Redactor:
+        """Redacts the credentials that this attempt has sent."""
+        return Redactor(self.headers.credentials() if self.headers is not None else ())
 
     @property
     def request_id(self) -> str | None:
@@ -161,7 +158,7 @@ class Client:
                     if isinstance(step, Read) and response is not None:
                         answer = response.settle(step.news) if step.settling else next(response, None)
                     elif isinstance(step, Open):
-                        response = self.transport.open(step.url, step.headers, step.body)
+                        response = self.transport.open(step.url, step.headers, step.body, step.timeout)
                         answer = response.head
                     else:
                         answer = self._perform(step, response)
@@ -190,7 +187,7 @@ class Client:
                     if isinstance(step, Read) and response is not None:
                         answer = await (response.asettle(step.news) if step.settling else response.__anext__())
                     elif isinstance(step, Open):
-                        response = await self.transport.aopen(step.url, step.headers, step.body)
+                        response = await self.transport.aopen(step.url, step.headers, step.body, step.timeout)
                         answer = response.head
                     else:
                         answer = await self._aperform(step, response)
@@ -210,6 +207,8 @@ class Client:
             if response is not None:
                 response.close()
             self.transport.sleep(step.seconds)
+        elif isinstance(step, AskKey):
+            return provided_key(step.provider)
         elif response is not None and isinstance(step, ReadAll):
             return response.read_error(step.limit) if step.error else response.read(step.limit)
         elif response is not None and isinstance(step, Finish):
@@ -221,6 +220,8 @@ class Client:
             if response is not None:
                 await response.aclose()
             await self.transport.asleep(step.seconds)
+        elif isinstance(step, AskKey):
+            return await aprovided_key(step.provider)
         elif response is not None and isinstance(step, ReadAll):
             return await (response.aread_error(step.limit) if step.error else response.aread(step.limit))
         elif response is not None and isinstance(step, Finish):
@@ -264,7 +265,9 @@ class Client:
             arrived = _Arrived()
             try:
                 yield from attempt_once(arrived)
-                logger.debug("answered by %s, request id %s", self.config.where, self._clean(arrived.request_id))
+                if logger.isEnabledFor(logging.DEBUG):
+                    request_id = arrived.redactor(arrived.request_id)
+                    logger.debug("answered by %s, request id %s", self.config.where, request_id)
                 return
             except ModelStudioError as error:
                 self._explain(error, arrived, request)
@@ -289,13 +292,7 @@ class Client:
     def _attempt(self, planned: Plan, arrived: _Arrived, *, hand_on: bool) -> Flow:
         request, codec = planned.request, CODECS[self.config.protocol]
         call = codec.encode(request, stream=planned.stream)
-        head: ResponseHead = yield Open(
-            self.config.base_url + call.path,
-            SecretHeaders({**self._headers, **call.headers, **self.config.headers}),
-            call.body,
-        )
-        head = arrived.head = self._cleaned(head)
-        yield from self._accepted(head)
+        head = yield from self._open(call, arrived, request.options)
         # what comes decides how it is read: a gateway may answer a stream whole, a whole request by a stream, and
         # call either by the other's name
         streamed = is_stream(head, planned.stream)
@@ -306,8 +303,8 @@ class Client:
             rest: bytes = (yield ReadAll(limit)) if streamed else b""
             if begins.startswith(b"<"):
                 said = f"a page came, no answer of the service: {shown(begins)}"
-                raise ProtocolError(f"{said} Asked at {self.config.where}: is base_url= right?")
-            deltas = codec.decode(request, head, (data or b"") + rest)
+                raise ProtocolError(f"{said} The request went to {arrived.url}: is base_url= right?")
+            deltas = codec.decode(request, head, (data or b"") + rest) + _headers_delta(request, arrived)
             arrived.deltas += deltas
             if hand_on:
                 yield Hand(deltas)
@@ -331,6 +328,10 @@ class Client:
                 arrived.deltas += deltas
                 yield Hand(deltas if hand_on else [])
                 raise
+        if decoder.failure is None:
+            extra = _headers_delta(request, arrived)
+            seen += extra
+            deltas = deltas + extra
         if hand_on:
             yield Hand(deltas)
         if decoder.failure is not None:
@@ -339,81 +340,61 @@ class Client:
             raise decoder.failure
         yield Finish()
 
-    def _accepted(self, head: ResponseHead) -> Flow:
-        """Raises the error that an answer is by its status."""
+    def _open(self, call: WireCall, arrived: _Arrived, options: CallOptions) -> Generator[Step, Any, ResponseHead]:
+        """Send a request with the key of this attempt. Return the head of the response, or raise the error it is."""
+        key = self.config.api_key
+        if callable(key):
+            key = yield AskKey(key)
+        arrived.headers = self._headers(call, options, key)
+        arrived.url = self.config.base_url + call.path
+        head: ResponseHead = yield Open(arrived.url, arrived.headers, call.body, options.timeout)
+        arrived.head = head
         if not 200 <= head.status < 300:
             body: bytes = yield ReadAll(_MAX_ERROR_BYTES, error=True)
             raise CODECS[self.config.protocol].error(head, body)
+        return head
+
+    def _headers(self, call: WireCall, options: CallOptions, key: SecretStr | None) -> SecretHeaders:
+        return SecretHeaders(
+            {
+                "user-agent": _USER_AGENT,
+                **({} if key is None else {"authorization": f"Bearer {key.get_secret_value()}"}),
+                **call.headers,
+                **self.config.headers,
+                **({} if options.headers is None else options.headers.reveal()),
+            }
+        )
 
     def _embedding_flow(self, request: EmbeddingRequest, found: list[Vector]) -> Flow:
         protocol = self.config.protocol
         call = embeddings.encode(request, protocol)
 
         def attempt(arrived: _Arrived) -> Flow:
-            url = self.config.base_url + call.path
-            arrived.head = self._cleaned(
-                (yield Open(url, SecretHeaders({**self._headers, **call.headers, **self.config.headers}), call.body))
-            )
-            yield from self._accepted(arrived.head)
+            head = yield from self._open(call, arrived, CallOptions())
             body: bytes = yield ReadAll(self.config.max_event_bytes)
-            found.extend(embeddings.decode(request, protocol, arrived.head, body))
+            found.extend(embeddings.decode(request, protocol, head, body))
 
         return self._retried(attempt)
 
-    @cached_property
-    def _headers(self) -> dict[str, str]:
-        headers = {"user-agent": _USER_AGENT}
-        if self.config.api_key is not None:
-            headers["authorization"] = f"Bearer {self.config.api_key.get_secret_value()}"
-        return headers
-
-    @cached_property
-    def _secrets(self) -> tuple[SecretStr, ...]:
-        """The key, and the headers that the caller gives, which may hold some."""
-        headers = [SecretStr(value) for name, value in self.config.headers.items() if name not in _NO_SECRETS]
-        return tuple(headers if self.config.api_key is None else [self.config.api_key, *headers])
-
-    def _clean(self, value: Any) -> Any:
-        """What a server said, without our secrets."""
-        for secret in self._secrets:
-            value = Cleaner(secret.get_secret_value())(value)
-        return value
-
-    def _cleaned(self, head: ResponseHead) -> ResponseHead:
-        """The head of an answer, where a server may repeat a secret, which would go on as the request id."""
-        said = "".join(head.headers.values())
-        if any(secret.get_secret_value() in said for secret in self._secrets):
-            return ResponseHead(head.status, self._clean(head.headers))
-        return head
-
-    def _about_the_key(self) -> str:
-        if self.config.api_key is None:
-            return f"No key was sent to {self.config.where}: give api_key=, or set {API_KEY}"
-        others = ", ".join(name for name in REGIONS if name != self.config.region)
-        return (
-            f"The key was sent to {self.config.where}. A key works in its own region only: if it is from another "
-            f"({others}), set region= or base_url= to that one"
-        )
-
     def _explain(self, error: ModelStudioError, arrived: _Arrived, request: ChatRequest | None) -> None:
-        """Add what only the client knows: what had arrived, where it was sent, with which key; and take the key out."""
+        """Add what only the client knows: what had arrived and where the request went. Redact the credentials."""
         if error.partial is None and any(not isinstance(delta, ResponseDelta) for delta in arrived.deltas):
             error.partial = fold(arrived.deltas)
         error.request_id = error.request_id or arrived.request_id
-        advice = _ADVICE.get(type(error), "").format(where=self.config.where)
-        if isinstance(error, AuthenticationError):
-            advice = self._about_the_key()
-        elif request is not None and isinstance(error, NotFoundError) and (meant := similar_model(request.model)):
-            advice = f"Did you mean {meant}? {advice}"
-        elif request is not None and self.config.protocol == "dashscope" and _WRONG_ENDPOINT in error.message:
-            asked = endpoint_of(request)
-            other = MULTIMODAL if asked == TEXT else TEXT
-            advice = f'{request.model} was asked for at {asked}: native_endpoint="{other}" asks at the other one.'
-        if advice:
-            error.message = f"{_sentence(error.message)} {advice}"
+        error.url = arrived.url
+        if more := advice(error, self.config, arrived.url, arrived.headers, request):
+            error.message = f"{_sentence(error.message)} {more}"
             error.args = (error.message,)
-        for secret in self._secrets:
-            error.redact(secret.get_secret_value())
+        error.redact(arrived.redactor)
+
+
+def _headers_delta(request: ChatRequest, arrived: _Arrived) -> list[Delta]:
+    """Return the response headers as a delta, if asked for, without those that hold a credential."""
+    if not request.options.response_headers or arrived.head is None:
+        return []
+    redactor = arrived.redactor
+    headers = {name: value for name, value in safe_headers(arrived.head).items() if redactor(value) == value}
+    return [ExtraDelta("headers", headers)]
 
 
 def _sentence(text: str) -> str:

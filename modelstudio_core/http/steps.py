@@ -6,17 +6,28 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from modelstudio_core.config import KeyProvider
 from modelstudio_core.errors import ModelStudioError
-from modelstudio_core.types import Delta, SecretHeaders
+from modelstudio_core.headers import SecretHeaders
+from modelstudio_core.http.timeouts import Timeouts
+from modelstudio_core.types import Delta
+
+
+@dataclass(frozen=True, slots=True)
+class AskKey:
+    """Ask the caller's function for the key; the answer is a SecretStr."""
+
+    provider: KeyProvider
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Send the request; the answer is the response's head."""
+    """Send the request, with time limits of its own if given; the answer is the response's head."""
 
     url: str
     headers: SecretHeaders = field(repr=False)  # they hold the key; nowhere is it a local of its own
     body: bytes
+    timeout: Timeouts | None = None
 
 
 @dataclass(slots=True)  # not frozen: a stream has one for all its reads
@@ -67,5 +78,5 @@ class Fail:
     error: ModelStudioError
 
 
-Step: TypeAlias = Open | Read | ReadAll | Hand | Finish | Wait | Fail
+Step: TypeAlias = AskKey | Open | Read | ReadAll | Hand | Finish | Wait | Fail
 Flow: TypeAlias = Generator[Step, Any, None]

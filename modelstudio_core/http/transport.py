@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from modelstudio_core.errors import APITimeoutError, ConfigurationError, ModelStudioError
+from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.http import pool as connections
 from modelstudio_core.http.encodings import ACCEPTED, Unpacked
 from modelstudio_core.http.errors import (
@@ -72,57 +73,76 @@ class Transport:
         ):
             raise ConfigurationError("http_client takes an httpx.Client, http_async_client an httpx.AsyncClient")
         self._limits = timeouts(timeout)
-        self._extensions = {"timeout": asdict(self._limits)}
         self._client = http_client
         self._async_client = http_async_client
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._limits, self._client, self._async_client)
 
-    def open(self, url: str, headers: Mapping[str, str], body: bytes) -> Response:
+    def open(self, url: str, headers: Mapping[str, str], body: bytes, timeout: Timeouts | None = None) -> Response:
         """POST `body`; return once status and headers are there. Redirects are not followed.
+
+        `timeout` takes the place of the transport's for this request.
 
         Raises ConfigurationError, APIConnectionError, APITimeoutError or ProtocolError.
         """
+        limits = timeout or self._limits
         try:
             if self._client is not None:
-                limits = httpx.Timeout(**asdict(self._limits))
                 request = self._client.build_request(
-                    "POST", url, headers=_ENCODINGS | _normal(headers), content=body, timeout=limits
+                    "POST",
+                    url,
+                    headers=_ENCODINGS | _normal(headers),
+                    content=body,
+                    timeout=httpx.Timeout(**asdict(limits)),
                 )
                 with _injected("http_client"):
                     response = self._client.send(request, stream=True, follow_redirects=False)
             else:
                 request = httpx.Request(
-                    "POST", _url(url), headers=_HEADERS | _normal(headers), content=body, extensions=self._extensions
+                    "POST",
+                    _url(url),
+                    headers=_HEADERS | _normal(headers),
+                    content=body,
+                    extensions={"timeout": asdict(limits)},
                 )
                 response = connections.shared(self).handle_request(request)
         except FAILURES as error:
-            failed = failure_of(error, url, self._limits, begun=False)
+            failed = failure_of(error, url, limits, begun=False)
         else:
-            return Response(response, url, self._limits, injected=self._client is not None)
+            return Response(response, url, limits, injected=self._client is not None)
         del headers  # a traceback that shows locals would show the key
         raise failed
 
-    async def aopen(self, url: str, headers: Mapping[str, str], body: bytes) -> AsyncResponse:
+    async def aopen(
+        self, url: str, headers: Mapping[str, str], body: bytes, timeout: Timeouts | None = None
+    ) -> AsyncResponse:
         """The async twin of `open`."""
+        limits = timeout or self._limits
         try:
             if self._async_client is not None:
-                limits = httpx.Timeout(**asdict(self._limits))
                 request = self._async_client.build_request(
-                    "POST", url, headers=_ENCODINGS | _normal(headers), content=body, timeout=limits
+                    "POST",
+                    url,
+                    headers=_ENCODINGS | _normal(headers),
+                    content=body,
+                    timeout=httpx.Timeout(**asdict(limits)),
                 )
                 with _injected("http_async_client"):
                     response = await self._async_client.send(request, stream=True, follow_redirects=False)
             else:
                 request = httpx.Request(
-                    "POST", _url(url), headers=_HEADERS | _normal(headers), content=body, extensions=self._extensions
+                    "POST",
+                    _url(url),
+                    headers=_HEADERS | _normal(headers),
+                    content=body,
+                    extensions={"timeout": asdict(limits)},
                 )
                 response = await (await connections.ashared(self)).handle_async_request(request)
         except FAILURES as error:
-            failed = failure_of(error, url, self._limits, begun=False)
+            failed = failure_of(error, url, limits, begun=False)
         else:
-            return AsyncResponse(response, url, self._limits, injected=self._async_client is not None)
+            return AsyncResponse(response, url, limits, injected=self._async_client is not None)
         del headers
         raise failed
 
@@ -163,7 +183,8 @@ def _restore(limits: Timeouts, client: httpx.Client | None, async_client: httpx.
 
 
 def _normal(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+    values = headers.reveal() if isinstance(headers, SecretHeaders) else headers
+    return {name.lower(): value for name, value in values.items()}
 
 
 @lru_cache(maxsize=128)

@@ -17,6 +17,7 @@ from pydantic_core import from_json
 from modelstudio_core.errors import APIStatusError, ErrorResponse, ProtocolError, status_error
 from modelstudio_core.protocols.codec import read_json, shown, whole_number, word_of
 from modelstudio_core.protocols.sse import EventDecoder, ServerSentEvent
+from modelstudio_core.redaction import is_credential
 from modelstudio_core.types import ResponseHead
 
 # FastAPI and others have their own names for them
@@ -27,7 +28,6 @@ _CODES = ("code", "Code", "error_code")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DEEPEST = 4  # errors in errors that are unwrapped
 _SUCCESS = re.compile(r"\s*(?:0*[0-3]?\d{1,2}(?:\s+ok)?|success|succeeded|successful|ok)\s*", re.ASCII | re.IGNORECASE)
-_UNSAFE_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authorization", "www-authenticate"})
 
 
 def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
@@ -236,8 +236,8 @@ def request_id_of(head: ResponseHead, value: Mapping[str, Any]) -> str | None:
 
 
 def safe_headers(head: ResponseHead) -> dict[str, str]:
-    """The response's headers without those that may hold a secret."""
-    return {name: value for name, value in head.headers.items() if name not in _UNSAFE_HEADERS}
+    """Return the response's headers without those whose names mark them as credentials."""
+    return {name: value for name, value in head.headers.items() if not is_credential(name)}
 
 
 def _retry_after(head: ResponseHead) -> float | None:

@@ -42,7 +42,9 @@ from modelstudio_core.errors import (
     ServerError,
     StreamTruncatedError,
 )
+from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.http.client import Client
+from modelstudio_core.http.timeouts import Timeouts
 from modelstudio_core.http.transport import Transport
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import ChatRequest, ChatResult, Message, ResponseHead, TextDelta, Usage
@@ -104,17 +106,19 @@ class FakeTransport:
         self.log: list[str] = []
         self.sent: list[tuple[str, dict[str, str], dict[str, Any]]] = []
 
-    def open(self, url: str, headers: dict[str, str], body: bytes) -> FakeResponse:
+    def open(self, url: str, headers: SecretHeaders, body: bytes, timeout: Timeouts | None = None) -> FakeResponse:
         self.log.append("open")
-        self.sent.append((url, dict(headers), json.loads(body)))
+        self.sent.append((url, headers.reveal(), json.loads(body)))
         reply = self.script.pop(0)
         if isinstance(reply, Exception):
             raise copy.copy(reply)
         return FakeResponse(self.log, reply or (STREAMED if self.sent[-1][2].get("stream") else ANSWERED))
 
-    async def aopen(self, url: str, headers: dict[str, str], body: bytes) -> FakeResponse:
+    async def aopen(
+        self, url: str, headers: SecretHeaders, body: bytes, timeout: Timeouts | None = None
+    ) -> FakeResponse:
         await asyncio.sleep(0)
-        return self.open(url, headers, body)
+        return self.open(url, headers, body, timeout)
 
     def sleep(self, seconds: float) -> None:
         self.log.append(f"sleep {seconds}")
@@ -996,21 +1000,26 @@ def test_a_key_that_is_echoed_is_not_shown(reply: Reply, way: Way) -> None:
     assert "[redacted]" in repr(vars(caught))
 
 
+CHAT = "/compatible-mode/v1/chat/completions"
 WHERE: list[tuple[str, str | None, str]] = [
     (
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         "singapore",
-        "dashscope-intl.aliyuncs.com (region singapore)",
+        f"https://dashscope-intl.aliyuncs.com{CHAT} (region singapore)",
     ),
-    ("https://dashscope.aliyuncs.com/compatible-mode/v1", "beijing", "dashscope.aliyuncs.com (region beijing)"),
-    ("https://proxy.example.com/v1", None, "proxy.example.com. "),
+    (
+        "https://dashscope.aliyuncs.com/compatible-mode/v1",
+        "beijing",
+        f"https://dashscope.aliyuncs.com{CHAT} (region beijing)",
+    ),
+    ("https://proxy.example.com/v1", None, "https://proxy.example.com/v1/chat/completions. "),
 ]
 
 
 @every_way
 @pytest.mark.parametrize(("base_url", "region", "named"), WHERE)
 def test_a_401_says_where_the_key_was_sent(base_url: str, region: str | None, named: str, way: Way) -> None:
-    """Host and region are named, once, and the other regions the key may be from: keys are per region."""
+    """URL and region are named, once, and the other regions the key may be from: keys are per region."""
     config = replace(CONFIG, base_url=base_url, region=region)
     _, caught = run(way, FakeTransport(error(401, "invalid_api_key", "Incorrect API key.")), config=config)
     assert caught is not None
@@ -1023,7 +1032,7 @@ def test_a_401_says_where_the_key_was_sent(base_url: str, region: str | None, na
 
 HOST = "dashscope-intl.aliyuncs.com"
 ADVISED: list[tuple[str, Reply, type[ModelStudioError], tuple[str, ...]]] = [
-    ("404", error(404, "model_not_found"), NotFoundError, ("case-sensitive", "each region", "base_url", HOST)),
+    ("404", error(404, "model_not_found"), NotFoundError, ("case-sensitive", "differ by region", "base_url", HOST)),
     ("404 by a proxy", Reply(404, {"content-type": "text/html"}, HTML), NotFoundError, ("base_url", HOST)),
     ("403", error(403, "AccessDenied"), PermissionDeniedError, ("console", "workspace", HOST)),
     ("unpaid", error(400, "Arrearage"), QuotaError, ("console", "unpaid")),
@@ -1067,7 +1076,7 @@ def test_a_misspelt_model_is_told_which_was_meant(asked: str, meant: str | None,
     _, caught = run(way, FakeTransport(reply), replace(REQUEST, model=asked, enable_thinking=False))
     assert isinstance(caught, NotFoundError)
     assert ("Did you mean" in caught.message) == (meant is not None)
-    assert meant is None or f"Did you mean {meant}? Asked at" in caught.message
+    assert meant is None or f"Did you mean {meant}? The request went to" in caught.message
 
 
 @every_way
@@ -1185,7 +1194,7 @@ def test_one_client_serves_many_threads() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     class Many(FakeTransport):
-        def open(self, url: str, headers: dict[str, str], body: bytes) -> FakeResponse:
+        def open(self, url: str, headers: Any, body: bytes, timeout: Timeouts | None = None) -> FakeResponse:
             text = json.loads(body)["messages"][0]["content"]
             return FakeResponse([], Reply(200, SSE, (*(chunk({"content": c}) for c in text), STOP + DONE)))
 

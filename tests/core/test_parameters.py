@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.headers import SecretHeaders
+from modelstudio_core.http.timeouts import Timeouts
 from modelstudio_core.parameters import LOCAL_PARAMETERS, PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request
-from modelstudio_core.types import ChatRequest, Message
+from modelstudio_core.settings import ChatSettings
+from modelstudio_core.types import CallOptions, ChatRequest, Message
 
 USER = Message("user", "hello")
 # The vendor's chat reference, its Deep thinking page, and what both adapters offer besides.
@@ -124,8 +127,26 @@ def test_nothing_given_is_changed() -> None:
     assert request.messages == (USER, USER)
 
 
-@pytest.mark.parametrize("name", ["timeout", "api_key", "http_client", "capabilities"])
-def test_what_belongs_to_the_object_is_not_taken_for_a_new_parameter(name: str) -> None:
+SETTINGS: list[tuple[str, str]] = [
+    ("api_key", "api_key is set on the model object, not per call"),
+    ("http_client", "http_client is set on the model object, not per call"),
+    ("capabilities", "capabilities is set on the model object, not per call"),
+    ("default_headers", "extra_headers is for one call"),
+]
+
+
+@pytest.mark.parametrize(("name", "says"), SETTINGS)
+def test_what_belongs_to_the_object_is_not_taken_for_a_new_parameter(name: str, says: str) -> None:
     """The error says where it is set, instead of sending the caller to extra_body."""
-    with pytest.raises(ConfigurationError, match=f"{name} is set on the model object"):
-        chat_request("qwen-plus", [Message("user", "hi")], {name: 1})
+    with pytest.raises(ConfigurationError, match=says):
+        chat_request("qwen-plus", [USER], {name: 1}, of_object=ChatSettings.model_fields)
+
+
+def test_options_of_a_call() -> None:
+    """Headers, their names in lower case, and time limits go with the request and not into it."""
+    values = {"extra_headers": {"X-Team": "a"}, "timeout": 5, "include_response_headers": True}
+    request = chat_request("qwen-plus", [USER], values)
+    assert request.options == CallOptions(SecretHeaders({"x-team": "a"}), Timeouts(5, 5.0, 5.0, 5.0), True)
+    assert request.parameters == {}
+    assert "'a'" not in repr(request)
+    assert chat_request("qwen-plus", [USER], dict.fromkeys(values)).options == CallOptions()

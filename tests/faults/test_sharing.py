@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,25 @@ def test_two_pickles_of_one_model_are_equal(adapter: str) -> None:
         if adapter == "langchain":  # LlamaIndex's callback manager remembers its last trace
             assert pickle.dumps(llm) == before
         assert pickle.dumps(llm) == pickle.dumps(llm)
+
+
+def key_of_this_module() -> str:
+    """A function that pickle finds by name."""
+    return KEY
+
+
+@every_adapter
+def test_a_pickle_of_a_model_that_asks_for_its_key(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function at the top level of a module travels by name, and needs no environment; no other function travels."""
+    monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
+    with Loopback(healthy(DIALECTS["openai"])) as server:
+        data = pickle.dumps(model(adapter, server, DIALECTS["openai"], api_key=key_of_this_module))
+        assert KEY.encode() not in data
+        assert ask(pickle.loads(data), 1) == TEXT
+        assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+        for provider in (lambda: KEY, partial(str, KEY)):
+            with pytest.raises(TypeError, match="api_key"):
+                pickle.dumps(model(adapter, server, DIALECTS["openai"], api_key=provider))
 
 
 def test_a_pickle_of_what_a_model_is_bound_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,71 @@
+"""Check the headers that a caller gives, and keep their values out of traces, logs and dumps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.redaction import REDACTED, is_credential
+
+
+def checked_headers(given: Mapping[str, str], argument: str) -> dict[str, str]:
+    """Return headers with their names in lower case.
+
+    Raises ConfigurationError, which names the `argument`, for headers that are no mapping of str to str, hold
+    Authorization, or were read back from a place where their values were redacted.
+    """
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"{argument} takes a mapping of header names to values, not {type(given).__name__}")
+    headers = {}
+    for name, value in (given.reveal() if isinstance(given, SecretHeaders) else given).items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ConfigurationError(f"{argument}: the name and value of header {name!r} must be str")
+        if value == REDACTED:
+            raise ConfigurationError(f"{argument}: the value of {name} was redacted where it was stored: give it again")
+        headers[name.lower()] = value
+    if "authorization" in headers:
+        raise ConfigurationError(f"{argument} may not hold Authorization: give the key as api_key")
+    return headers
+
+
+class SecretHeaders(dict[str, str]):
+    """Request headers whose values only `reveal` returns: everything else that prints or stores them gets "[redacted]".
+
+    A dict, so that frameworks can write it into their traces and events as they write other arguments.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__(dict.fromkeys(headers, REDACTED))
+        self._values = headers.reveal() if isinstance(headers, SecretHeaders) else dict(headers)
+
+    def reveal(self) -> dict[str, str]:
+        """Return the headers with their values."""
+        return {name: self._values.get(name, value) if value == REDACTED else value for name, value in self.items()}
+
+    def credentials(self) -> list[SecretStr]:
+        """Return the values of the headers whose names mark them as credentials."""
+        return [SecretStr(value) for name, value in self.reveal().items() if is_credential(name)]
+
+    def __eq__(self, other: object) -> bool:
+        return self.reveal() == (other.reveal() if isinstance(other, SecretHeaders) else other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # as of any dict
+
+    def __copy__(self) -> SecretHeaders:
+        return SecretHeaders(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SecretHeaders:
+        return SecretHeaders(self)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if secret := sorted(filter(is_credential, self)):
+            raise TypeError(f"extra_headers with {', '.join(secret)} cannot be pickled: give them to each call instead")
+        return SecretHeaders, (self.reveal(),)
