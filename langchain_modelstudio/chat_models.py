@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -18,6 +18,7 @@ from langchain_protocol.protocol import MessagesData
 from pydantic import BaseModel, model_validator
 from typing_extensions import Self
 
+from langchain_modelstudio.arguments import cached_arguments, call_arguments
 from langchain_modelstudio.content_blocks import PROVIDER
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from langchain_modelstudio.messages import to_core_messages
@@ -33,6 +34,9 @@ from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tokens import count_message_tokens, count_tokens, token_ids
 from modelstudio_core.tools import chosen_tool
+
+if TYPE_CHECKING:  # older releases have a plain binding
+    from langchain_core.language_models.chat_models import _ChatModelBinding
 
 
 class ChatModelStudio(ChatSettings, BaseChatModel):
@@ -102,6 +106,12 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         params = super()._get_ls_params(stop=stop, **kwargs)
         params["ls_provider"] = PROVIDER
         return params
+
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        return super()._get_invocation_params(stop=stop, **call_arguments(kwargs))
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        return super()._get_llm_string(stop=stop, **cached_arguments(kwargs))
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
         total: dict[str, int] = {}
@@ -229,6 +239,10 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
 
     # ---------------------------------------------------------------- tools and structured output
 
+    def bind(self, **kwargs: Any) -> _ChatModelBinding:
+        """Return a runnable that passes `kwargs` with each call. The values of `extra_headers` are shown nowhere."""
+        return super().bind(**call_arguments(kwargs))
+
     def bind_tools(
         self,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
@@ -258,7 +272,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
             bound: dict[str, Any] = {"tools": wire, "tool_choice": chosen_tool(tool_choice, wire)}
         bound["parallel_tool_calls"] = parallel_tool_calls
         bound["response_format"] = None if response_format is None else _response_format(response_format, strict)
-        return super().bind(**{name: value for name, value in bound.items() if value is not None}, **kwargs)
+        return self.bind(**{name: value for name, value in bound.items() if value is not None}, **kwargs)
 
     def with_structured_output(
         self,
@@ -322,7 +336,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> tuple[core.ChatRequest, ModelInfo]:
         # what starts with ls_ is for LangSmith's traces
-        call = {name: value for name, value in kwargs.items() if not name.startswith("ls_")}
+        call = {name: value for name, value in call_arguments(kwargs).items() if not name.startswith("ls_")}
         if call.get("tools"):  # in the forms of bind_tools, which a call may add to, or do without
             call["tools"] = openai_tools(call["tools"], None)
             call["tool_choice"] = chosen_tool(call.get("tool_choice"), call["tools"])

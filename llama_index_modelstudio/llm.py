@@ -23,7 +23,7 @@ from llama_index.core.program.utils import FlexibleModel
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.types import Model, PydanticProgramMode
 from llama_index_instrumentation import get_dispatcher
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from typing_extensions import Self
 
 from llama_index_modelstudio.errors import ConfigurationError
@@ -31,6 +31,7 @@ from llama_index_modelstudio.messages import read_files, to_core_messages
 from llama_index_modelstudio.outputs import Responses, from_core_result, to_completion
 from llama_index_modelstudio.structured import StructuredAnswer
 from llama_index_modelstudio.tools import ToolCallingLLM
+from llama_index_modelstudio.tracing import ModelStudioStructuredLLM, hide_headers
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.types import ChatRequest, Message
@@ -39,6 +40,13 @@ _dispatcher = get_dispatcher(__name__)
 _BY_CALL = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
 
 
+@hide_headers(
+    "chat", "achat", "stream_chat", "astream_chat",
+    "complete", "acomplete", "stream_complete", "astream_complete",
+    "chat_with_tools", "achat_with_tools", "stream_chat_with_tools", "astream_chat_with_tools",
+    "structured_predict", "astructured_predict", "stream_structured_predict", "astream_structured_predict",
+    "predict_and_call", "apredict_and_call",
+)  # fmt: skip
 class ModelStudio(ChatSettings, ToolCallingLLM):
     """LLMs of Alibaba Cloud Model Studio: Qwen, and the others it serves.
 
@@ -150,6 +158,10 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     # ---------------------------------------------------------------- structured answers
 
+    def as_structured_llm(self, output_cls: type[BaseModel], **kwargs: Any) -> ModelStudioStructuredLLM:
+        """Return an LLM whose answers are objects of `output_cls`."""
+        return ModelStudioStructuredLLM(llm=self, output_cls=output_cls, **kwargs)
+
     @_dispatcher.span
     def structured_predict(
         self,
@@ -239,6 +251,9 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
     # ---------------------------------------------------------------- inside
 
     def _request(self, messages: tuple[Message, ...], kwargs: Mapping[str, Any]) -> tuple[ChatRequest, ModelInfo]:
+        schema = kwargs.get("response_format")
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            kwargs = {**kwargs, **StructuredAnswer(schema, None, by_call=False).options}
         request, model = self.core_request(messages, None, kwargs)
         if (request.n or 1) > 1:
             raise ConfigurationError(

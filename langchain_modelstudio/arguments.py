@@ -1,0 +1,25 @@
+"""The arguments of a call as they are bound, traced and cached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_modelstudio.tools import response_format
+from modelstudio_core.headers import SecretHeaders
+from modelstudio_core.parameters import CALL_OPTIONS
+
+
+def call_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with the values of `extra_headers` hidden, and a class as `response_format` as a dict."""
+    arguments = dict(given)
+    if isinstance(headers := arguments.get("extra_headers"), Mapping):
+        arguments["extra_headers"] = SecretHeaders(headers)
+    if isinstance(schema := arguments.get("response_format"), type):
+        arguments["response_format"] = response_format(schema, None)
+    return arguments
+
+
+def cached_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that are part of a cached answer's key: as the API key, headers and time limits are not."""
+    return {name: value for name, value in call_arguments(given).items() if name not in CALL_OPTIONS}

@@ -1,0 +1,52 @@
+"""Keep the values of per-call headers out of LlamaIndex's spans, events and callbacks, which get a call's arguments."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from llama_index.core.llms.structured_llm import StructuredLLM
+
+from modelstudio_core.headers import SecretHeaders
+
+C = TypeVar("C", bound=type)
+
+
+def hide_headers(*methods: str) -> Callable[[C], C]:
+    """Return a class decorator. Its `methods` get `extra_headers`, also within `llm_kwargs`, as `SecretHeaders`.
+
+    It decorates a class, because LlamaIndex wraps the methods for its spans once the class is made.
+    """
+
+    def decorate(cls: C) -> C:
+        for name in methods:
+            setattr(cls, name, _hiding(inspect.getattr_static(cls, name)))
+        return cls
+
+    return decorate
+
+
+def _hiding(method: Any) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def hiding(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return method.__get__(self)(*map(_hidden, args), **_hidden({name: _hidden(kwargs[name]) for name in kwargs}))
+
+    @functools.wraps(method)
+    async def ahiding(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return await hiding(self, *args, **kwargs)
+
+    return ahiding if inspect.iscoroutinefunction(method) else hiding
+
+
+def _hidden(argument: Any) -> Any:
+    """Return an argument; if it is a mapping of a call's arguments with `extra_headers`, a copy that hides them."""
+    if isinstance(argument, Mapping) and isinstance(headers := argument.get("extra_headers"), Mapping):
+        return {**argument, "extra_headers": SecretHeaders(headers)}
+    return argument
+
+
+@hide_headers("chat", "achat", "stream_chat", "astream_chat", "complete", "acomplete")
+class ModelStudioStructuredLLM(StructuredLLM):
+    """A `StructuredLLM` around a `ModelStudio`, which keeps `extra_headers` out of its traces as well."""
