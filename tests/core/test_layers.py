@@ -54,9 +54,10 @@ def test_no_framework_comes_with_the_core() -> None:
     assert not [name for name in names if name.split(".")[0].startswith((*FOREIGN, "llama_index_modelstudio"))]
 
 
-PURE = """config errors catalogue parameters http.retry policies types tools media partial_json embedding redaction
-    http.encodings http.timeouts protocols.accumulate protocols.sse protocols.embeddings protocols.codec
-    protocols.decoding protocols.errors protocols.logprobs protocols.openai protocols.dashscope protocols.assembler"""
+PURE = """config errors headers redaction catalogue parameters http.retry http.advice http.keys policies types tools
+    media partial_json embedding http.encodings http.timeouts protocols.accumulate protocols.sse
+    protocols.embeddings protocols.codec protocols.decoding protocols.errors protocols.logprobs
+    protocols.openai protocols.dashscope protocols.assembler"""
 
 
 @pytest.mark.parametrize("name", PURE.split())
