@@ -31,6 +31,7 @@ from modelstudio_core import __version__, config
 from modelstudio_core import errors as core_errors
 from modelstudio_core import types as core
 from modelstudio_core.catalogue import ModelInfo
+from modelstudio_core.history import is_text_only, sendable
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tokens import count_message_tokens, count_tokens, token_ids
 from modelstudio_core.tools import chosen_tool
@@ -100,7 +101,9 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         return {"api_key": config.API_KEY}
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return model_profile(self.core_model())
+        info = self.core_model()
+        text_only = is_text_only(self.core_client().config.protocol, self.native_endpoint or info.native_endpoint)
+        return model_profile(info, text_only=text_only)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
@@ -233,7 +236,7 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         if self.custom_get_token_ids:
             return super().get_num_tokens_from_messages(list(messages), tools)
         with langchain_errors():
-            core_messages = to_core_messages(messages)
+            core_messages = sendable(to_core_messages(messages), self.core_model()).messages
             wire = openai_tools(tools or (), None)
         return count_message_tokens(core_messages, self.model, tools=wire, enable_thinking=self.enable_thinking)
 

@@ -1,7 +1,7 @@
-"""Function calls in LangChain's form from before there were tools, as tool calls: the service knows only these.
+"""Turn function calls, LangChain's form from before there were tools, into tool calls, which the service takes.
 
-A `FunctionMessage` has no id, so it answers the first call of its name that has no answer yet. A call in the old
-`additional_kwargs["function_call"]` has none either, and gets one that is good for this request.
+A `FunctionMessage` has no id, so it answers the first call of its name that has no answer yet, in the last turn that
+made one. A call in the old `additional_kwargs["function_call"]` has none either, and gets one for this request.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from modelstudio_core.protocols.accumulate import parse_arguments
 
 
 def with_tool_messages(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    """The conversation with its function messages as tool messages; one that answers no call stays as it is."""
+    """Return the conversation with its function messages as tool messages; one that answers no call stays as it is."""
     if not any(isinstance(message, FunctionMessage) for message in messages):
         return messages
-    waiting: list[tuple[str | None, str | None]] = []  # name and id of each call that was not answered yet
+    waiting: list[tuple[str | None, str | None]] = []  # name and id of each call without an answer, of this turn first
     given: list[BaseMessage] = []
     for position, message in enumerate(messages):
         if isinstance(message, AIMessage):
             message = _with_tool_call(message, f"function_call_{position}")
-            waiting += [(call["name"], call["id"]) for call in (*message.tool_calls, *message.invalid_tool_calls)]
+            made = (*message.tool_calls, *message.invalid_tool_calls)
+            waiting = [*((call["name"], call["id"]) for call in made), *waiting]
         elif isinstance(message, ToolMessage):
             waiting = [call for call in waiting if call[1] != message.tool_call_id]
         elif isinstance(message, FunctionMessage):

@@ -1,7 +1,8 @@
-"""LangChain messages to core messages: translation only. The way back is `answers`.
+"""Translate LangChain messages to core messages. The way back is `outputs`.
 
 `AIMessage.tool_calls` is the truth about tool calls, whatever stale copies `additional_kwargs` or content blocks hold;
-so a history from another provider comes across whole. What the service cannot take is refused by name.
+so a history from another provider comes across whole. What cannot be sent is refused by name, except in the results of
+tools, which their caller cannot correct: there a text says what was left out.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from langchain_core.messages import (
 
 from langchain_modelstudio.functions import with_tool_messages
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.history import base64_size, has_content, replacement
 from modelstudio_core.media import ADDRESSES, audio_format, checked_address, data_uri
 from modelstudio_core.tools import arguments_text
 from modelstudio_core.types import (
@@ -37,66 +39,67 @@ from modelstudio_core.types import (
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
                            "assistant": "assistant", "ai": "assistant", "tool": "tool"}  # fmt: skip
 _REASONING_BLOCKS = ("reasoning", "thinking", "reasoning_content")  # the last is Bedrock's
-# what an assistant turn may hold that is said elsewhere in the message (its calls), or is another provider's own: its
-# tools, whose blocks end so in OpenAI's, Anthropic's and Google's form, and what only it can read
-_DROPPED_FROM_ASSISTANT = ("redacted_thinking", "non_standard", "audio", "executable_code", "container_upload",
-                           *_REASONING_BLOCKS)  # fmt: skip
-_TOOL_BLOCKS = ("tool_use", "_call", "_call_chunk", "_result", "_call_output")
+# what only an assistant's turn holds: its reasoning, its calls, which stand elsewhere in the message, and what it did
+# on its provider's servers. An agent's answer may come back in a turn of any role
+_LEFT_OUT = (*_REASONING_BLOCKS, "redacted_thinking", "citation", "executable_code", "code_execution_result",
+             "container_upload", "tool_use", "server_tool_use")  # fmt: skip
+_LEFT_OUT_ENDINGS = ("_call", "_call_chunk", "tool_result")  # in OpenAI's, Anthropic's and LangChain's form
+# left out of every turn but a tool's result, of which they may be all there is
+_ALSO_LEFT_OUT = ("non_standard", "_call_output")
 
 
 def to_core_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
-    """The conversation as the core has it. Raises ConfigurationError naming the message and what is wrong with it."""
-    messages = with_tool_messages(messages)
-    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    """Return the conversation as the core has it. Raises ConfigurationError naming the message and its fault."""
     core: list[Message] = []
-    for position, message in enumerate(messages):
+    for position, message in enumerate(with_tool_messages(messages)):
         try:
-            core += _to_core_message(message, answered)
+            core += _to_core_message(message)
         except ConfigurationError as error:
             raise ConfigurationError(f"messages[{position}] ({message.type}): {error.message}") from None
     return tuple(core)
 
 
-def _to_core_message(message: BaseMessage, answered: set[str]) -> list[Message]:
-    name = message.name or None
+def _to_core_message(message: BaseMessage) -> list[Message]:
     if isinstance(message, AIMessage):
-        return [_assistant(message, answered)]
+        return [_assistant(message)]
     if isinstance(message, ToolMessage):
-        return [Message("tool", _tool_content(message.content), tool_call_id=message.tool_call_id)]
+        return [Message("tool", _result_content(message.content), tool_call_id=message.tool_call_id)]
     if isinstance(message, HumanMessage):
-        results, blocks = _split_tool_results(message.content)
-        return [*results, Message("user", to_core_content(blocks), name)] if blocks or not results else results
+        results, content = _split_tool_results(message.content)
+        return results if results and not content else [*results, *_turn("user", content, message.name)]
     if isinstance(message, SystemMessage):
-        return [Message("system", to_core_content(message.content), name)]
+        return _turn("system", message.content, message.name)
     if isinstance(message, ChatMessage) and message.role in _ROLES:
-        return [Message(_ROLES[message.role], to_core_content(message.content), name)]
+        role = _ROLES[message.role]
+        if role == "tool":
+            return [Message(role, _result_content(message.content))]
+        return _turn(role, message.content, message.name)
     kind = f"role {message.role!r}" if isinstance(message, ChatMessage) else type(message).__name__
     raise ConfigurationError(f"{kind} is not a kind of message that the service takes")
 
 
-def _assistant(message: AIMessage, answered: set[str]) -> Message:
-    """An assistant turn. A call that was cut off goes back only if it was answered, since the service wants an answer
-    to each call."""
+def _turn(role: Role, content: str | list[str | dict[Any, Any]], name: str | None) -> list[Message]:
+    """Return a turn without what only an assistant's turn holds; nothing if it held nothing else."""
+    said = _said(content)
+    return [] if content and not said else [Message(role, to_core_content(said), name or None)]
+
+
+def _assistant(message: AIMessage) -> Message:
+    """Return an assistant's turn with all its calls, the invalid ones as they are written."""
     calls = [
         FunctionCall(call["id"], call["name"], arguments_text(call["name"], call["args"]))
         for call in message.tool_calls
     ]
-    calls += [
-        FunctionCall(call["id"], call["name"] or "", call["args"] or "")
-        for call in message.invalid_tool_calls
-        if call["id"] in answered
-    ]
+    calls += [FunctionCall(call["id"], call["name"] or "", call["args"] or "") for call in message.invalid_tool_calls]
     blocks = message.content
     reasoning = message.additional_kwargs.get("reasoning_content")
     if not isinstance(reasoning, str):
         reasoning = "".join(_reasoning(block) for block in blocks) if isinstance(blocks, list) else None
     if isinstance(blocks, list):
-        blocks = [_said(block) for block in blocks if isinstance(block, str) or not _is_dropped(block)]
-    content = to_core_content(blocks)
-    if not content and isinstance(audio := message.additional_kwargs.get("audio"), Mapping):
+        blocks = [block for block in blocks if _kind(block) != "audio"]
+    content = to_core_content(_said(blocks))
+    if not has_content(content) and isinstance(audio := message.additional_kwargs.get("audio"), Mapping):
         content = str(audio.get("transcript") or "")  # the service takes no audio of its own back, but what it said
-    if not isinstance(content, str) and all(isinstance(p, TextPart) and p.cache_control is None for p in content):
-        content = "".join(part.text for part in content if isinstance(part, TextPart))
     return Message(
         "assistant",
         content,
@@ -107,16 +110,19 @@ def _assistant(message: AIMessage, answered: set[str]) -> Message:
     )
 
 
-def _is_dropped(block: dict[Any, Any]) -> bool:
-    kind = str(block.get("type"))
-    return kind in _DROPPED_FROM_ASSISTANT or kind.endswith(_TOOL_BLOCKS)
+def _said(content: str | list[str | dict[Any, Any]]) -> str | list[str | dict[Any, Any]]:
+    """Return content without the blocks that are left out of every turn but a tool's result."""
+    if isinstance(content, str):
+        return content
+    return [block for block in content if not _is_left_out(_kind(block)) and not _kind(block).endswith(_ALSO_LEFT_OUT)]
 
 
-def _said(block: str | dict[Any, Any]) -> str | dict[Any, Any]:
-    """A refusal is what the assistant said."""
-    if isinstance(block, dict) and block.get("type") == "refusal":
-        return {"type": "text", "text": block.get("refusal") or ""}
-    return block
+def _is_left_out(kind: str) -> bool:
+    return kind in _LEFT_OUT or kind.endswith(_LEFT_OUT_ENDINGS)
+
+
+def _kind(block: str | Mapping[Any, Any]) -> str:
+    return "text" if isinstance(block, str) else str(block.get("type"))
 
 
 def _reasoning(block: str | dict[Any, Any]) -> str:
@@ -127,21 +133,51 @@ def _reasoning(block: str | dict[Any, Any]) -> str:
     return ""
 
 
-def _tool_content(content: str | list[Any]) -> str | tuple[Part, ...]:
-    """A tool's result: text as one string, the form that the service documents; other media as parts."""
-    parts = to_core_content(content)
-    if isinstance(parts, str) or not all(isinstance(p, TextPart) and p.cache_control is None for p in parts):
-        return parts
-    return "\n".join(part.text for part in parts if isinstance(part, TextPart))
+def _result_content(content: str | list[Any]) -> str | tuple[Part, ...]:
+    """Return a tool's result, with a text in the place of each block that cannot be sent."""
+    if isinstance(content, str):
+        return content
+    return tuple(_result_part(block) for block in content if not _is_left_out(_kind(block))) or ""
+
+
+def _result_part(block: str | dict[str, Any]) -> Part:
+    if isinstance(block, str):
+        return TextPart(block)
+    try:
+        return to_core_part(block)
+    except ConfigurationError:
+        return _replacement(block)
+
+
+def _replacement(block: Mapping[str, Any]) -> TextPart:
+    """Return the text for a block. Its facts are beside its type, in `extras`, or where other providers put them."""
+    facts: dict[str, Any] = {}
+    for name in ("metadata", "extras", "source", str(block.get("type"))):
+        if isinstance(inner := block.get(name), Mapping):
+            facts |= inner
+    facts |= block
+
+    def fact(*names: str) -> str:
+        return next((facts[name] for name in names if isinstance(facts.get(name), str)), "")
+
+    data = fact("base64", "data", "file_data")
+    inline = data.startswith("data:")
+    return replacement(
+        str(block.get("type") or "content without a type"),
+        data if inline else fact("url"),
+        mime_type=fact("mime_type", "media_type"),
+        size=base64_size(data) if data and not inline else None,
+        name=fact("name", "filename", "title", "file_id"),
+    )
 
 
 def _split_tool_results(content: str | list[Any]) -> tuple[list[Message], str | list[Any]]:
-    """Anthropic's form has tool results inside a user turn; here each is a message of its own, before the rest."""
+    """Return the tool results that Anthropic's form has in a user turn, each as a message, and the rest of the turn."""
     if isinstance(content, str):
         return [], content
     found = [block for block in content if isinstance(block, dict) and block.get("type") == "tool_result"]
     results = [
-        Message("tool", _tool_content(block.get("content") or ""), tool_call_id=block.get("tool_use_id"))
+        Message("tool", _result_content(block.get("content") or ""), tool_call_id=block.get("tool_use_id"))
         for block in found
     ]
     return results, [block for block in content if block not in found] if found else content
@@ -161,6 +197,8 @@ def to_core_part(block: Mapping[str, Any]) -> Part:
     mark = _hint(block, "cache_control")
     if kind in ("text", "text-plain"):
         return TextPart(_text(block), mark)
+    if kind == "refusal":  # what an assistant said
+        return TextPart(str(block.get("refusal") or ""))
     pixels = {name: _hint(block, name) for name in ("min_pixels", "max_pixels")}
     if kind in ("image", "image_url"):
         inner = block.get("image_url")
@@ -169,7 +207,7 @@ def to_core_part(block: Mapping[str, Any]) -> Part:
     if kind in ("video", "video_url"):
         more = {name: _hint(block, name) for name in ("fps", "total_pixels", "max_frames")}
         frames = block.get("video")
-        source = tuple(frames) if isinstance(frames, list | tuple) else _address(block, "video", "video/mp4")
+        source = _frames(frames) if isinstance(frames, list | tuple) else _address(block, "video", "video/mp4")
         return VideoPart(source, **pixels, **more, cache_control=mark)
     if kind in ("audio", "input_audio"):
         return _audio_part(block, mark)
@@ -184,12 +222,21 @@ def to_core_part(block: Mapping[str, Any]) -> Part:
     )
 
 
+def _frames(frames: Sequence[Any]) -> tuple[str, ...]:
+    if wrong := next((frame for frame in frames if not isinstance(frame, str)), None):
+        raise ConfigurationError(f"a frame of a video is an address or a data URI, not {wrong!r:.100}")
+    return tuple(frames)
+
+
 def _text(block: Mapping[str, Any]) -> str:
     text, data = block.get("text"), block.get("base64")
     if isinstance(text, str):
         return text
     if isinstance(data, str):
-        return base64.b64decode(data).decode("utf-8")
+        try:
+            return base64.b64decode(data, validate=True).decode("utf-8")
+        except ValueError as error:
+            raise ConfigurationError(f"the base64 of a text-plain block is not UTF-8 text: {error}") from None
     if block.get("url") or block.get("file_id"):
         raise ConfigurationError(
             f"text by url or file_id cannot be sent: read it and give text, in {block.get('type')!r}"

@@ -7,10 +7,15 @@ from typing import Any, cast
 from langchain_core.language_models.model_profile import ModelProfile
 
 from modelstudio_core.catalogue import ModelInfo
+from modelstudio_core.history import takes_in_results
+from modelstudio_core.types import ImagePart
 
 
-def model_profile(info: ModelInfo) -> ModelProfile:
-    """The profile of a model. It says what the model can do, not what one instance asks of it."""
+def model_profile(info: ModelInfo, *, text_only: bool = False) -> ModelProfile:
+    """Return the profile of a model: what it can do, not what one instance asks of it.
+
+    `text_only`: whether its endpoint takes text alone, so that no image of a tool's result is sent.
+    """
     thinks = None if info.thinking is None else info.thinking != "none"
     known: dict[str, Any] = {
         "max_input_tokens": info.max_input or info.context_window,
@@ -21,7 +26,7 @@ def model_profile(info: ModelInfo) -> ModelProfile:
         "video_inputs": info.input_video,
         "audio_inputs": info.input_audio,
         "pdf_inputs": False,
-        "image_tool_message": False,  # a tool's result is documented as text
+        "image_tool_message": takes_in_results(info, ImagePart, text_only=text_only),
         "pdf_tool_message": False,
         "text_outputs": True,
         "audio_outputs": info.output_audio,

@@ -1,19 +1,23 @@
-"""LlamaIndex messages to core messages. Translation only; what the service cannot take is refused by name.
+"""Translate LlamaIndex messages to core messages.
 
 A message's blocks are the truth. What older classes left in `additional_kwargs` (`tool_calls`, `reasoning_content`)
-counts where the blocks say nothing of the kind, so a history from another provider comes across whole.
+counts where the blocks say nothing of the kind, so a history from another provider comes across whole. What cannot be
+sent is refused by name, except in the results of tools, which their caller cannot correct: there a text says what was
+left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from io import IOBase
+from io import SEEK_END, IOBase
+from pathlib import Path
 from typing import Any
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
     CachePoint,
     ChatMessage,
+    CitableBlock,
     CitationBlock,
     ContentBlock,
     ImageBlock,
@@ -25,6 +29,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.utils import resolve_binary
 
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.history import base64_size, has_content, replacement
 from modelstudio_core.media import audio_format, checked_address, data_uri
 from modelstudio_core.tools import arguments_text
 from modelstudio_core.types import (
@@ -41,20 +46,19 @@ from modelstudio_core.types import (
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "tool": "tool",
                            "function": "tool", "assistant": "assistant", "chatbot": "assistant",
                            "model": "assistant"}  # fmt: skip
-# what an assistant turn may hold that is said elsewhere, or that only its own provider takes back
-_DROPPED_FROM_ASSISTANT = (ThinkingBlock, ToolCallBlock, CitationBlock, AudioBlock)
+# what only an assistant's turn knows. An agent's answer may come back in a turn of any role
+_LEFT_OUT = (ThinkingBlock, ToolCallBlock, CitationBlock)
 
 
 def to_core_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
-    """The conversation as the core has it. Reads the files that its blocks name, nothing else.
+    """Return the conversation as the core has it. Reads the files that its blocks name, nothing else.
 
-    Raises ConfigurationError naming the message and what is wrong with it.
+    Raises ConfigurationError naming the message and its fault.
     """
-    answered = {message.additional_kwargs.get("tool_call_id") for message in messages if message.role == "tool"}
     core: list[Message] = []
     for position, message in enumerate(messages):
         try:
-            core.append(_to_core_message(message, answered))
+            core += _to_core_message(message)
         except ConfigurationError as error:
             raise ConfigurationError(f"messages[{position}] ({message.role.value}): {error.message}") from None
     return tuple(core)
@@ -69,44 +73,34 @@ def read_files(messages: Iterable[ChatMessage]) -> bool:
     )
 
 
-def _to_core_message(message: ChatMessage, answered: set[Any]) -> Message:
+def _to_core_message(message: ChatMessage) -> list[Message]:
     role = _ROLES[message.role.value]
     name = message.additional_kwargs.get("name")
     if role == "assistant":
-        return _assistant(message, name, answered)
+        return [_assistant(message, name)]
     if role == "tool":
-        parts = to_core_parts(message.blocks)
-        text = "\n".join(part.text for part in parts if isinstance(part, TextPart))  # the form the service documents
-        only_text = all(isinstance(part, TextPart) and part.cache_control is None for part in parts)
         call_id = message.additional_kwargs.get("tool_call_id")
-        return Message("tool", text if only_text else parts, tool_call_id=call_id)
+        return [Message("tool", to_core_parts(message.blocks, result=True) or "", tool_call_id=call_id)]
     parts = to_core_parts(message.blocks)
-    match parts:
-        case ():
-            return Message(role, "", name)
-        case (TextPart(text=text, cache_control=None),):
-            return Message(role, text, name)
-    return Message(role, parts, name)
+    return [Message(role, parts or "", name)] if parts or not message.blocks else []
 
 
-def _assistant(message: ChatMessage, name: str | None, answered: set[Any]) -> Message:
-    """An assistant turn. A call that was cut off goes back only if it was answered, since the service wants an answer
-    to each call."""
+def _assistant(message: ChatMessage, name: str | None) -> Message:
+    """Return an assistant's turn with all its calls, the invalid ones as they are written."""
     extra = message.additional_kwargs
     calls = [_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
     calls = calls or [_legacy_call(call) for call in extra.get("tool_calls") or ()]
+    known = {call.id for call in calls if call.id}
     calls += [
         FunctionCall(call["id"], call["name"] or "", call["args"] or "")
         for call in extra.get("invalid_tool_calls") or ()
-        if call["id"] in answered
+        if call["id"] not in known
     ]
     thoughts = [block.content or "" for block in message.blocks if isinstance(block, ThinkingBlock)]
     reasoning = "".join(thoughts) or extra.get("reasoning_content")
-    parts = to_core_parts([block for block in message.blocks if not isinstance(block, _DROPPED_FROM_ASSISTANT)])
-    content: str | tuple[Part, ...] = parts
-    if all(isinstance(part, TextPart) and part.cache_control is None for part in parts):
-        content = "".join(part.text for part in parts if isinstance(part, TextPart))
-    if not content and isinstance(audio := extra.get("audio"), Mapping):
+    content: str | tuple[Part, ...]
+    content = to_core_parts([block for block in message.blocks if not isinstance(block, AudioBlock)]) or ""
+    if not has_content(content) and isinstance(audio := extra.get("audio"), Mapping):
         content = str(audio.get("transcript") or "")  # the service takes no audio of its own back, but what it said
     return Message(
         "assistant",
@@ -119,15 +113,19 @@ def _assistant(message: ChatMessage, name: str | None, answered: set[Any]) -> Me
 
 
 def _call(block: ToolCallBlock) -> FunctionCall:
-    arguments = block.tool_kwargs
-    text = arguments if isinstance(arguments, str) else arguments_text(block.tool_name, arguments)
-    return FunctionCall(block.tool_call_id, block.tool_name, text or "{}")
+    return FunctionCall(block.tool_call_id, block.tool_name, _arguments(block.tool_name, block.tool_kwargs))
 
 
 def _legacy_call(call: Any) -> FunctionCall:
-    """A call in OpenAI's form, as a dict or as an object of its SDK."""
+    """Return a call in OpenAI's form, a dict or an object of its SDK."""
     function = _field(call, "function")
-    return FunctionCall(_field(call, "id"), _field(function, "name") or "", _field(function, "arguments") or "{}")
+    name = _field(function, "name") or ""
+    return FunctionCall(_field(call, "id"), name, _arguments(name, _field(function, "arguments")))
+
+
+def _arguments(name: str, arguments: object) -> str:
+    """Return arguments as the model wrote them, which are text where they could not be read."""
+    return arguments if isinstance(arguments, str) else arguments_text(name, {} if arguments is None else arguments)
 
 
 def _field(holder: Any, name: str) -> Any:
@@ -137,17 +135,53 @@ def _field(holder: Any, name: str) -> Any:
 # ---------------------------------------------------------------- blocks
 
 
-def to_core_parts(blocks: Sequence[ContentBlock]) -> tuple[Part, ...]:
-    """Content blocks as parts; a `CachePoint` marks the part before it."""
+def to_core_parts(blocks: Sequence[ContentBlock], *, result: bool = False) -> tuple[Part, ...]:
+    """Return content blocks as parts, without those that only an assistant's turn holds.
+
+    A `CachePoint` marks the part before it. In a tool's `result` a text stands for each block that cannot be sent.
+    """
     parts: list[Part] = []
-    for block in blocks:
-        if isinstance(block, CachePoint):
-            if not parts:
-                raise ConfigurationError("a CachePoint marks the end of what comes before it, and nothing does")
+    for position, block in enumerate(blocks):
+        if isinstance(block, _LEFT_OUT):
+            continue
+        if result and isinstance(block, CitableBlock):
+            parts += to_core_parts(block.content, result=True)
+        elif not isinstance(block, CachePoint):
+            parts.append(_result_part(block) if result else _to_core_part(block))
+        elif parts:
             parts[-1] = _marked(parts[-1], {"type": block.cache_control.type})
-        else:
-            parts.append(_to_core_part(block))
+        elif position == 0 and not result:
+            raise ConfigurationError("a CachePoint marks the end of what comes before it, and nothing does")
     return tuple(parts)
+
+
+def _result_part(block: ContentBlock) -> Part:
+    try:
+        return _to_core_part(block)
+    except ConfigurationError:
+        return _replacement(block)
+
+
+def _replacement(block: ContentBlock) -> TextPart:
+    """Return the text for a block. LlamaIndex gives each document a title, `input_document` where it has no other."""
+    kind: str = block.block_type
+    data, path, url = (getattr(block, name, None) for name in ("data" if kind == "document" else kind, "path", "url"))
+    size: int | None = None
+    if isinstance(data, bytes):  # LlamaIndex keeps base64
+        size = base64_size(data.decode("ascii", "replace"))
+    elif isinstance(data, IOBase):
+        before = data.tell()
+        size = data.seek(0, SEEK_END)
+        data.seek(before)
+    elif path is not None and Path(path).is_file():
+        size = Path(path).stat().st_size
+    return replacement(
+        kind,
+        str(url or ""),
+        mime_type=getattr(block, f"{kind}_mimetype", None),
+        size=size,
+        name=Path(path).name if path is not None else getattr(block, "title", None),
+    )
 
 
 def _marked(part: Part, mark: Mapping[str, Any]) -> Part:

@@ -28,10 +28,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """Text. `cache_control` ({"type": "ephemeral"}) marks the end of a prefix for the explicit context cache."""
+    """Text. `cache_control` ({"type": "ephemeral"}) marks the end of a prefix for the explicit context cache.
+
+    `replaces_block`: the text stands in a tool message for a block that cannot be sent.
+    """
 
     text: str
     cache_control: Mapping[str, Any] | None = None
+    replaces_block: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ Part: TypeAlias = TextPart | ImagePart | VideoPart | AudioPart
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """A call the assistant made in an earlier turn; `arguments` is its JSON text."""
+    """A call the assistant made in an earlier turn; `arguments` as the model wrote them, valid JSON or not."""
 
     id: str | None
     name: str

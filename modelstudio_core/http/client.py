@@ -21,6 +21,7 @@ from modelstudio_core.config import Config
 from modelstudio_core.embedding import EmbeddingRequest
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
 from modelstudio_core.headers import SecretHeaders
+from modelstudio_core.history import is_text_only, sendable
 from modelstudio_core.http.advice import advice
 from modelstudio_core.http.detect import BEGINS_EVENTS, BEGINS_WHOLE, beginning, is_stream, until_it_tells
 from modelstudio_core.http.keys import aprovided_key, provided_key
@@ -234,6 +235,7 @@ class Client:
         """One call. Its deltas are handed on as they come or, where `whole` is given, put there all at its end."""
         if request.native_endpoint is None:
             request = replace(request, native_endpoint=model.native_endpoint)
+        request = self._with_sendable_history(request, model)
         planned = plan(request, model, stream=whole is None)
         for notice in planned.notices:
             logger.log(logging.DEBUG if notice in self._told else logging.WARNING, "Model Studio: %s", notice)
@@ -252,6 +254,18 @@ class Client:
                 whole.extend(arrived.deltas)
 
         return self._retried(attempt, request, streams_instead)
+
+    def _with_sendable_history(self, request: ChatRequest, model: ModelInfo) -> ChatRequest:
+        """Return the request with its messages as they are sent. Log what is left out or replaced."""
+        text_only = is_text_only(self.config.protocol, request.native_endpoint)
+        history = sendable(request.messages, model, text_only=text_only)
+        if not history.messages:
+            raise ConfigurationError("there is no message to send: all are empty, or tool calls without an answer")
+        for omission in history.left_out:
+            logger.info("Model Studio: left out of the request: %s", omission)
+        for block in history.replaced:
+            logger.warning("Model Studio: %s", block)
+        return replace(request, messages=history.messages)
 
     def _retried(
         self,

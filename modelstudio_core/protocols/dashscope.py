@@ -19,7 +19,15 @@ from modelstudio_core.protocols.assembler import NOTHING, DeltaWriter
 from modelstudio_core.protocols.codec import index_of, write_json
 from modelstudio_core.protocols.decoding import EventStreamDecoder, NoAnswer, read_whole
 from modelstudio_core.protocols.errors import check_reason, error_of_response, request_id_of
-from modelstudio_core.protocols.requests import added, headers_of, hints_of, message_of, policy_parameters, refuse
+from modelstudio_core.protocols.requests import (
+    added,
+    headers_of,
+    hints_of,
+    joined,
+    message_of,
+    policy_parameters,
+    refuse,
+)
 from modelstudio_core.protocols.usage import count, counts_of, details
 from modelstudio_core.types import (
     AudioPart,
@@ -235,28 +243,24 @@ def _text_message(message: Message) -> dict[str, Any]:
 
     A mark of the explicit context cache stands on a part, so that only marked text goes as parts.
     """
-    if isinstance(message.content, str):
-        return message_of(message, message.content)
-    for part in message.content:
+    content = joined(message)
+    if isinstance(content, str):
+        return message_of(message, content)
+    for part in content:
         if not isinstance(part, TextPart):
             kind = type(part).__name__.removesuffix("Part").lower()
             raise ConfigurationError(
                 f"{kind} cannot be sent to the native endpoint {TEXT}, which takes text only: "
                 f'native_endpoint="{MULTIMODAL}" takes it, if the model is served there, or protocol="openai"'
             )
-    if any(part.cache_control is not None for part in message.content):
-        return message_of(message, [_part(part) for part in message.content])
-    return message_of(message, "".join(part.text for part in message.content if isinstance(part, TextPart)))
+    return message_of(message, [_part(part) for part in content])
 
 
 def _parts_message(message: Message) -> dict[str, Any]:
-    """A message for multimodal-generation, which takes, and gives, content as a list of parts; no text is an empty one
-    where an assistant called tools."""
-    content = message.content
+    """Return a message for multimodal-generation, whose content is always a list: [] for an assistant's calls alone."""
+    content = message.content if message.role in ("system", "user") else joined(message)
     if isinstance(content, str):
-        if not content and message.tool_calls:
-            return message_of(message, [])
-        content = (TextPart(content),)
+        content = () if not content and message.tool_calls else (TextPart(content),)
     return message_of(message, [_part(part) for part in content])
 
 

@@ -15,7 +15,15 @@ from modelstudio_core.protocols.assembler import NOTHING, DeltaWriter
 from modelstudio_core.protocols.codec import index_of, write_json
 from modelstudio_core.protocols.decoding import EventStreamDecoder, NoAnswer, read_whole
 from modelstudio_core.protocols.errors import check_reason, error_of_response, request_id_of
-from modelstudio_core.protocols.requests import added, headers_of, hints_of, message_of, policy_parameters, refuse
+from modelstudio_core.protocols.requests import (
+    added,
+    headers_of,
+    hints_of,
+    joined,
+    message_of,
+    policy_parameters,
+    refuse,
+)
 from modelstudio_core.protocols.usage import count, counts_of, details
 from modelstudio_core.types import (
     AudioPart,
@@ -183,7 +191,7 @@ def read_usage(usage: Any) -> Usage:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    content = message.content
+    content = joined(message)
     return message_of(message, content if isinstance(content, str) else [_part(part) for part in content])
 
 

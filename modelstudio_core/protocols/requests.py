@@ -8,7 +8,7 @@ from typing import Any
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.parameters import POLICY_PARAMETERS
 from modelstudio_core.tools import inline_response_format, inline_tool
-from modelstudio_core.types import AudioPart, ChatRequest, FunctionCall, ImagePart, Message, Part, VideoPart
+from modelstudio_core.types import AudioPart, ChatRequest, FunctionCall, ImagePart, Message, Part, TextPart, VideoPart
 
 _NAMELESS = "unknown"  # the service requires a name, and a call that came without one may have been answered
 
@@ -40,6 +40,19 @@ def policy_parameters(request: ChatRequest) -> dict[str, Any]:
     if request.response_format is not None:
         set_ones["response_format"] = inline_response_format(request.response_format)
     return set_ones
+
+
+def joined(message: Message) -> str | tuple[Part, ...]:
+    """Return the content of a message as one string, which every model reads, or its parts: media and cache marks.
+
+    Texts follow each other as the chat format writes them. Those of a tool's result, which are separate, are lines.
+    """
+    if isinstance(message.content, str):
+        return message.content
+    texts = [part.text for part in message.content if isinstance(part, TextPart) and part.cache_control is None]
+    if len(texts) < len(message.content):
+        return message.content
+    return ("\n" if message.role == "tool" else "").join(texts)
 
 
 def message_of(message: Message, content: Any) -> dict[str, Any]:

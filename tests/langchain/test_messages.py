@@ -72,6 +72,7 @@ WIRE_CALL = {
     "function": {"name": "get", "arguments": '{"city": "上海"}'},
 }
 CALLED = {"role": "assistant", "content": "", "tool_calls": [WIRE_CALL]}
+ANSWER = ToolMessage("21", tool_call_id="call_1")
 RESULT = {"role": "tool", "content": "21", "tool_call_id": "call_1"}
 HI = {"role": "user", "content": "hi"}
 
@@ -89,15 +90,17 @@ MESSAGES: list[tuple[str, Any, list[dict[str, Any]]]] = [
     ("ChatMessage developer", [ChatMessage("s", role="developer")], [{"role": "system", "content": "s"}]),
     ("ChatMessage assistant", [ChatMessage("a", role="assistant")], [{"role": "assistant", "content": "a"}]),
     ("ChatMessage ai", [ChatMessage("a", role="ai")], [{"role": "assistant", "content": "a"}]),
-    ("an assistant's empty content stays", [AIMessage("")], [{"role": "assistant", "content": ""}]),
-    ("content [] is no content", [AIMessage([])], [{"role": "assistant", "content": ""}]),
     ("a user's content [] is no content", [HumanMessage([])], [{"role": "user", "content": ""}]),
     ("unescaped", [HumanMessage("上海 \u2028 🌧")], [{"role": "user", "content": "上海 \u2028 🌧"}]),
     # tool calls (L44: peers lose those that additional_kwargs does not repeat)
-    ("tool_calls, arguments unescaped", [AIMessage("", tool_calls=[CALL])], [CALLED]),
+    ("tool_calls, arguments unescaped", [AIMessage("", tool_calls=[CALL]), ANSWER], [CALLED, RESULT]),
     (
         "several calls",
-        [AIMessage("now", tool_calls=[CALL, tool_call(name="put", args={}, id="call_2")])],
+        [
+            AIMessage("now", tool_calls=[CALL, tool_call(name="put", args={}, id="call_2")]),
+            ANSWER,
+            ToolMessage("put", tool_call_id="call_2"),
+        ],
         [
             {
                 "role": "assistant",
@@ -106,7 +109,9 @@ MESSAGES: list[tuple[str, Any, list[dict[str, Any]]]] = [
                     WIRE_CALL,
                     {"id": "call_2", "type": "function", "index": 1, "function": {"name": "put", "arguments": "{}"}},
                 ],
-            }
+            },
+            RESULT,
+            {"role": "tool", "content": "put", "tool_call_id": "call_2"},
         ],
     ),
     (
@@ -116,13 +121,13 @@ MESSAGES: list[tuple[str, Any, list[dict[str, Any]]]] = [
                 "",
                 tool_calls=[CALL],
                 additional_kwargs={"tool_calls": [{"id": "old", "function": {"name": "old", "arguments": "{}"}}]},
-            )
+            ),
+            ANSWER,
         ],
-        [CALLED],
+        [CALLED, RESULT],
     ),
-    ("a chunk", [AIMessageChunk(content="a", tool_calls=[CALL])], [{**CALLED, "content": "a"}]),
+    ("a chunk", [AIMessageChunk(content="a", tool_calls=[CALL]), ANSWER], [{**CALLED, "content": "a"}, RESULT]),
     # tool results
-    ("a result", [AIMessage("", tool_calls=[CALL]), ToolMessage("21", tool_call_id="call_1")], [CALLED, RESULT]),
     (
         "an error's content goes, its artifact and name do not",
         [ToolMessage("no", tool_call_id="call_1", name="get", status="error", artifact={"big": 1})],
@@ -135,11 +140,6 @@ MESSAGES: list[tuple[str, Any, list[dict[str, Any]]]] = [
         [{**RESULT, "content": "2\n1"}],
     ),
     (
-        "a result with an image stays in parts",
-        [ToolMessage([{"type": "text", "text": "see"}, {"type": "image", "url": URL}], tool_call_id="call_1")],
-        [{**RESULT, "content": [{"type": "text", "text": "see"}, image(URL)]}],
-    ),
-    (
         "a cache mark on a result stays",
         [ToolMessage([{"type": "text", "text": "21", "cache_control": EPHEMERAL}], tool_call_id="call_1")],
         [{**RESULT, "content": [{"type": "text", "text": "21", "cache_control": EPHEMERAL}]}],
@@ -147,8 +147,11 @@ MESSAGES: list[tuple[str, Any, list[dict[str, Any]]]] = [
     # Anthropic's form of them
     (
         "tool_result in a user turn, before what else it says",
-        user({"type": "text", "text": "hi"}, {"type": "tool_result", "tool_use_id": "call_1", "content": "21"}),
-        [RESULT, {"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+        [
+            AIMessage("", tool_calls=[CALL]),
+            *user({"type": "text", "text": "hi"}, {"type": "tool_result", "tool_use_id": "call_1", "content": "21"}),
+        ],
+        [CALLED, RESULT, HI],
     ),
     (
         "a user turn of nothing but tool_result",
@@ -170,9 +173,10 @@ MESSAGES: list[tuple[str, Any, list[dict[str, Any]]]] = [
                     {"type": "tool_use", "id": "call_1", "name": "get", "input": {"city": "?"}},
                 ],
                 tool_calls=[CALL],
-            )
+            ),
+            ANSWER,
         ],
-        [{**CALLED, "content": "now", "reasoning_content": "hm"}],
+        [{**CALLED, "content": "now", "reasoning_content": "hm"}, RESULT],
     ),
     (
         "v1: reasoning, text, tool_call",
@@ -189,9 +193,10 @@ MESSAGES: list[tuple[str, Any, list[dict[str, Any]]]] = [
                 ],
                 tool_calls=[CALL],
                 response_metadata={"output_version": "v1"},
-            )
+            ),
+            ANSWER,
         ],
-        [{**CALLED, "content": "now", "reasoning_content": "hm"}],
+        [{**CALLED, "content": "now", "reasoning_content": "hm"}, RESULT],
     ),
     (
         "v1: what a provider did on its own server is not the service's to know",
@@ -296,17 +301,27 @@ async def test_the_four_ways_send_the_same(way: str) -> None:
 async def test_non_ascii_is_sent_as_itself() -> None:
     """Neither text nor the arguments of a call are escaped on the wire."""
     with Loopback(OK) as server:
-        chat(server).invoke([HumanMessage("天气"), AIMessage("", tool_calls=[CALL])])
+        chat(server).invoke([HumanMessage("天气"), AIMessage("", tool_calls=[CALL]), ANSWER])
         assert "天气".encode() in server.requests[0].body
         assert "上海".encode() in server.requests[0].body
 
 
 # ---------------------------------------------------------------- content blocks of a user turn
 
+TEXTS: dict[str, Any] = {
+    "text": {"type": "text", "text": "hi"},
+    "a bare string in a list": "hi",
+    "text-plain": {"type": "text-plain", "text": "hi", "mime_type": "text/plain"},
+}
+
+
+@pytest.mark.parametrize("block", TEXTS.values(), ids=TEXTS)
+async def test_a_text_block_is_sent_as_a_string(block: Any) -> None:
+    """Each form of text is content that every model reads."""
+    assert await wire(user(block)) == [HI]
+
+
 BLOCKS: list[tuple[str, Any, dict[str, Any]]] = [
-    ("text", {"type": "text", "text": "hi"}, {"type": "text", "text": "hi"}),
-    ("a bare string in a list", "hi", {"type": "text", "text": "hi"}),
-    ("text-plain", {"type": "text-plain", "text": "hi", "mime_type": "text/plain"}, {"type": "text", "text": "hi"}),
     (
         "a cache mark on text (L51)",
         {"type": "text", "text": "hi", "cache_control": EPHEMERAL},
@@ -530,11 +545,6 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
         for words in [("messages[0] (human)", kind, "bytes", "base64.b64encode")]
     ),
     (
-        "in the content of a tool's result",
-        [ToolMessage([{"type": "file", "base64": "x"}], tool_call_id="c")],
-        ("messages[0] (tool)", "'file'"),
-    ),
-    (
         "in an assistant's turn",
         [AIMessage([{"type": "file", "base64": "x"}])],
         ("messages[0] (ai)", "'file'"),
@@ -604,7 +614,7 @@ FUNCTIONS: list[tuple[str, list[BaseMessage], list[tuple[str, str, str]], list[t
     (
         "a call as before that was cut off",
         [function_call('{"a": '), FunctionMessage("no", name="get")],
-        [("function_call_0", "get", '{"a": ')],
+        [("function_call_0", "get", '{"invalid_arguments": "{\\"a\\": "}')],
         [("function_call_0", "no")],
     ),
 ]
@@ -635,9 +645,8 @@ SPOKEN = {"id": "audio_1", "data": "AAAA", "transcript": "It is.", "expires_at":
         (AIMessage("So.", additional_kwargs={"audio": SPOKEN}), "So."),
         (AIMessage([{"type": "audio", "base64": "AAAA"}], additional_kwargs={"audio": SPOKEN}), "It is."),
         (AIMessage([{"type": "text", "text": "So."}, {"type": "audio", "base64": "AAAA"}]), "So."),
-        (AIMessage("", additional_kwargs={"audio": {"data": "AAAA"}}), ""),
     ],
-    ids=["transcript only", "text beside it", "v1", "v1 with text", "no transcript"],
+    ids=["transcript only", "text beside it", "v1", "v1 with text"],
 )
 async def test_a_spoken_answer_goes_back_as_what_was_said(message: AIMessage, content: str) -> None:
     """Audio of an assistant is not sent back: its text is, or the transcript where that is all there is."""
@@ -691,10 +700,11 @@ CUT = invalid_tool_call(id="call_2", name="put", args='{"a": "x', error="cut")
 
 @both_protocols
 async def test_a_cut_call_goes_back_only_where_it_was_answered() -> None:
-    """The service wants an answer to each call: so one that is not answered is left out, one that is goes verbatim."""
+    """A call that has no answer is left out; the text of one that has goes within an object."""
     turn = AIMessage("", tool_calls=[CALL], invalid_tool_calls=[CUT])
     answered = [turn, ToolMessage("21", tool_call_id="call_1"), ToolMessage("cut off", tool_call_id="call_2")]
-    cut = {"id": "call_2", "type": "function", "index": 1, "function": {"name": "put", "arguments": '{"a": "x'}}
+    function = {"name": "put", "arguments": '{"invalid_arguments": "{\\"a\\": \\"x"}'}
+    cut = {"id": "call_2", "type": "function", "index": 1, "function": function}
     assert (await wire(answered[:2]))[0] == CALLED
     assert (await wire(answered))[0] == {**CALLED, "tool_calls": [WIRE_CALL, cut]}
 
@@ -704,7 +714,7 @@ async def test_a_call_without_a_name_is_sent_under_one() -> None:
     turn = AIMessage("", invalid_tool_calls=[invalid_tool_call(id="call_1", name=None, args=None, error="cut")])
     [sent_turn, _] = await wire([turn, ToolMessage("no", tool_call_id="call_1")])
     assert sent_turn["tool_calls"] == [
-        {"id": "call_1", "type": "function", "index": 0, "function": {"name": "unknown", "arguments": ""}}
+        {"id": "call_1", "type": "function", "index": 0, "function": {"name": "unknown", "arguments": "{}"}}
     ]
 
 

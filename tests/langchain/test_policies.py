@@ -6,6 +6,7 @@ numbers are rows of test_peer_matrix.py.
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -289,7 +290,7 @@ async def test_reasoning_goes_back_in_a_tool_loop(way: str, version: str | None)
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_cut_call_can_be_answered(way: str) -> None:
-    """An agent that answers a call that was cut off gets it back on the wire, as it was."""
+    """A call that was cut off goes back once it is answered, its text within an object."""
     cut = Answer(calls=[Call("call_1", "get_temperature", ['{"city": "Sh'])], finish="length")
     with Loopback([cut, HELLO]) as server:
         llm = chat(server).bind_tools([get_temperature])
@@ -298,7 +299,8 @@ async def test_a_cut_call_can_be_answered(way: str) -> None:
         [invalid] = messages[-1].invalid_tool_calls
         messages.append(ToolMessage("your call was cut off", tool_call_id=invalid["id"], status="error"))
         await call(llm, way, messages)
-        assert sent(server)["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"city": "Sh'
+        arguments = sent(server)["messages"][1]["tool_calls"][0]["function"]["arguments"]
+        assert json.loads(arguments) == {"invalid_arguments": '{"city": "Sh'}
 
 
 async def test_no_policy_changes_the_model_object() -> None:

@@ -551,7 +551,7 @@ def test_of_an_unknown_model_nothing_is_said() -> None:
         "text_inputs": True,
         "text_outputs": True,
         "pdf_inputs": False,
-        "image_tool_message": False,
+        "image_tool_message": True,
         "pdf_tool_message": False,
     }
 
