@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-floor test-apart check format record bench soak fuzz clean
+.PHONY: help demo test test-floor test-apart test-downstream check format record bench soak fuzz clean
 help:
 	@echo "make demo        the main job, live in the terminal (a small local model, or Model Studio with DASHSCOPE_API_KEY)"
 	@echo "make test        all tests, the real local model among them"
 	@echo "make test-floor  the same with the oldest frameworks that are supported"
 	@echo "make test-apart  each adapter's tests where the other's framework is not installed"
+	@echo "make test-downstream  agents, MCP tools, tracers and memories of other packages on a strict test service (Python >= 3.11)"
 	@echo "make check       ruff, formatting, mypy"
 	@echo "make format      let ruff format and fix"
 	@echo "make record      record the cassettes anew"
@@ -61,6 +62,15 @@ test-apart: $(VENV)-langchain/.ready $(VENV)-llama-index/.ready
 	! $(VENV)-llama-index/bin/python -c 'import langchain_core'
 	$(VENV)-llama-index/bin/python -m pytest tests/core tests/llama_index --ignore=tests/llama_index/test_local_model.py
 
+# software that we did not write, in pinned versions; deepagents needs Python 3.11
+$(VENV)-downstream/.ready: pyproject.toml tests/downstream/requirements.txt
+	$(PYTHON) -m venv $(VENV)-downstream
+	$(VENV)-downstream/bin/python -m pip install --quiet --disable-pip-version-check -e '.[langchain,llama-index]' -r tests/downstream/requirements.txt
+	@touch $@
+
+test-downstream: $(VENV)-downstream/.ready
+	$(VENV)-downstream/bin/python -m pytest tests/downstream
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -97,4 +107,4 @@ fuzz: $(VENV)-fuzz/.ready
 	$(VENV)-fuzz/bin/python -m tests.fuzz.target -max_total_time=$(or $(SECONDS),300)
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-floor $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-downstream $(VENV)-floor $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz
