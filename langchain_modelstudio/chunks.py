@@ -51,6 +51,12 @@ class ModelStudioMessageChunk(_BecomesAIMessage, AIMessageChunk):
                 self.content = _with_finished_blocks(self.content, finished)
         return self
 
+    def __eq__(self, other: object) -> bool:
+        """Compare with langchain-core's own chunk, too: a sum that is saved comes back as one (see below)."""
+        if type(other) not in (ModelStudioMessageChunk, AIMessageChunk):
+            return NotImplemented
+        return _compared(self) == _compared(other)
+
     @property
     def lc_attributes(self) -> dict[str, Any]:
         """What langchain-core's serialisation takes besides the fields, and over them."""
@@ -82,6 +88,12 @@ class ModelStudioMessageChunk(_BecomesAIMessage, AIMessageChunk):
 # all) only where it knows them. A sum of chunks that is kept as state thus comes back as langchain-core's own chunk.
 ModelStudioMessageChunk.__module__ = AIMessageChunk.__module__
 ModelStudioMessageChunk.__name__ = AIMessageChunk.__name__
+
+
+def _compared(chunk: Any) -> dict[str, Any]:
+    """Return what two chunks are compared by: of a finished one the calls, not the fragments that they were made of."""
+    finished = {"tool_call_chunks": None} if chunk.chunk_position == "last" else {}
+    return {**chunk.__dict__, **finished, "extra": chunk.__pydantic_extra__ or None}
 
 
 def _unpickled(state: dict[str, Any]) -> ModelStudioMessageChunk:

@@ -23,7 +23,7 @@ def register_blocks() -> None:
 
 
 def content_blocks(message: AIMessage) -> list[ContentBlock]:
-    """The blocks of a message whose content is text: reasoning, text, audio, tool calls and invalid ones, as there are.
+    """Return the blocks of a message whose content is text: reasoning, text, audio, calls, invalid ones, a refusal.
 
     Raises NotImplementedError, which leaves the message to langchain-core, where content is a list already.
     """
@@ -38,6 +38,8 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
         running = isinstance(message, AIMessageChunk) and message.chunk_position != "last"
         blocks.append(audio_piece(audio) if running else with_mime_type(audio_piece(audio)))
     blocks += _calls(message)
+    if refusal := message.additional_kwargs.get("refusal"):
+        blocks.append({"type": "refusal", "refusal": refusal})
     return cast("list[ContentBlock]", blocks)
 
 
@@ -54,7 +56,9 @@ def citations(extras: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     info = extras.get("search_info")
     results = info.get("search_results") if isinstance(info, Mapping) else None
-    return [_citation(result) for result in results or () if isinstance(result, Mapping)]
+    if not isinstance(results, list):
+        return []
+    return [_citation(result) for result in results if isinstance(result, Mapping)]
 
 
 def _citation(result: Mapping[str, Any]) -> dict[str, Any]:

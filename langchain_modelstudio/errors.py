@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from langchain_core import exceptions as lc
+from langchain_core.messages import BaseMessage
 
 from modelstudio_core import errors as core
 
@@ -28,6 +29,7 @@ __all__ = [
     "ProtocolError",
     "QuotaError",
     "RateLimitError",
+    "RefusalError",
     "ServerError",
     "StreamTruncatedError",
 ]
@@ -69,8 +71,11 @@ class ContextLengthError(core.ContextLengthError, BadRequestError, lc.ContextOve
     """The input is longer than the model takes."""
 
 
-class ContentFilterError(core.ContentFilterError, BadRequestError):
+class ContentFilterError(core.ContentFilterError, BadRequestError, lc.ModelRefusalError):
     """The service's moderation stopped the input or, in mid-stream, the output."""
+
+    raw_message: BaseMessage | None = None
+    """None: the service answered with an error, not with a message."""
 
 
 class NotFoundError(core.NotFoundError, APIStatusError, lc.ModelNotFoundError):
@@ -91,6 +96,12 @@ class ServerError(core.ServerError, APIStatusError, lc.ModelAPIError):
 
 class ProtocolError(core.ProtocolError, ModelStudioError):
     """The answer does not follow the protocol."""
+
+
+class RefusalError(core.RefusalError, ModelStudioError, lc.ModelRefusalError):
+    """The model declined to produce the output that was asked for. `raw_message` is what it said instead."""
+
+    raw_message: BaseMessage | None = None
 
 
 class StreamTruncatedError(core.StreamTruncatedError, ProtocolError):

@@ -19,6 +19,7 @@ from langchain_modelstudio.chunks import ModelStudioMessageChunk
 from langchain_modelstudio.construct import generation_chunk, message_chunk, text_chunk
 from langchain_modelstudio.content_blocks import PROVIDER, audio_piece, citations, text_block
 from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.protocols.usage import openai_usage
 from modelstudio_core.tools import log_invalid_calls
 from modelstudio_core.types import (
     AudioDelta,
@@ -29,6 +30,7 @@ from modelstudio_core.types import (
     FinishDelta,
     LogprobsDelta,
     ReasoningDelta,
+    RefusalDelta,
     ResponseDelta,
     TextDelta,
     ToolCallDelta,
@@ -39,8 +41,13 @@ from modelstudio_core.types import (
 logger = logging.getLogger("langchain_modelstudio")
 
 
-def from_core_usage(usage: Usage) -> UsageMetadata:
-    """The counts in LangChain's form, with the details that the service gave and no others."""
+def from_core_usage(usage: Usage | None) -> UsageMetadata | None:
+    """Return the counts in LangChain's form, with the details that the service gave; None where it gave no count.
+
+    LangChain requires all three totals: one that is missing beside others counts as 0.
+    """
+    if usage is None or usage.total_tokens is None:
+        return None
     given = {
         "audio": usage.input_audio_tokens,
         "cache_creation": usage.cache_creation_tokens,
@@ -50,7 +57,7 @@ def from_core_usage(usage: Usage) -> UsageMetadata:
     }
     taken = {"audio": usage.output_audio_tokens, "reasoning": usage.reasoning_tokens}
     metadata = UsageMetadata(
-        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, total_tokens=usage.total_tokens
+        input_tokens=usage.input_tokens or 0, output_tokens=usage.output_tokens or 0, total_tokens=usage.total_tokens
     )
     if inputs := {name: count for name, count in given.items() if count is not None}:
         metadata["input_token_details"] = InputTokenDetails(**inputs)  # type: ignore[typeddict-item]
@@ -59,8 +66,11 @@ def from_core_usage(usage: Usage) -> UsageMetadata:
     return metadata
 
 
-def from_core_response(response: ResponseDelta, finish_reason: str | None, extras: Mapping[str, Any]) -> dict[str, Any]:
-    """The response metadata: who answered, why it ended, and what only this service has, such as `search_info`."""
+def from_core_response(
+    response: ResponseDelta, finish_reason: str | None, extras: Mapping[str, Any], usage: Usage | None
+) -> dict[str, Any]:
+    """Return the response metadata: who answered, why it ended, what only this service has, such as `search_info`, and
+    its own usage object, unchanged."""
     metadata = {
         "finish_reason": finish_reason,
         "model_name": response.model,
@@ -69,6 +79,7 @@ def from_core_response(response: ResponseDelta, finish_reason: str | None, extra
         "created": response.created,
         "system_fingerprint": response.system_fingerprint,
         **extras,
+        "usage": None if usage is None else usage.raw or None,
     }
     return {"model_provider": PROVIDER} | {name: value for name, value in metadata.items() if value is not None}
 
@@ -80,12 +91,15 @@ def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
     """
     log_invalid_calls(choice.invalid_tool_calls, logger)
     extras = deepcopy(result.extras)  # each choice has its own
-    metadata = from_core_response(result.response, choice.finish_reason, extras)
+    usage = result.usage if not result.choices or choice is result.choices[0] else None
+    metadata = from_core_response(result.response, choice.finish_reason, extras, usage)
     if choice.logprobs:
         metadata["logprobs"] = _logprobs(choice.logprobs)
     kwargs: dict[str, Any] = {}
     if choice.reasoning:
         kwargs["reasoning_content"] = choice.reasoning
+    if choice.refusal:
+        kwargs["refusal"] = choice.refusal
     if choice.audio is not None:
         audio = choice.audio
         kwargs["audio"] = _audio_fields(AudioDelta(audio.data, audio.transcript, audio.id, audio.expires_at))
@@ -93,14 +107,13 @@ def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
     invalid: list[InvalidToolCall] = [
         invalid_tool_call(name=c.name, args=c.arguments, id=c.id, error=c.error) for c in choice.invalid_tool_calls
     ]
-    first = not result.choices or choice is result.choices[0]
     return AIMessage(
         content=choice.text,
         additional_kwargs=kwargs,
         tool_calls=calls,
         invalid_tool_calls=invalid,
         response_metadata=metadata,
-        usage_metadata=from_core_usage(result.usage) if result.usage is not None and first else None,
+        usage_metadata=from_core_usage(usage),
     )
 
 
@@ -120,6 +133,9 @@ def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChun
     elif isinstance(delta, ReasoningDelta):
         more = {"additional_kwargs": {"reasoning_content": delta.text}}
         blocks = [{"type": "reasoning", "reasoning": delta.text, "index": "lc_reasoning"}]
+    elif isinstance(delta, RefusalDelta):
+        more = {"additional_kwargs": {"refusal": delta.text}, "response_metadata": {"model_provider": PROVIDER}}
+        blocks = [{"type": "refusal", "refusal": delta.text, "index": "lc_refusal"}]
     elif isinstance(delta, ToolCallDelta):
         fragment = tool_call_chunk(name=delta.name, args=delta.arguments, id=delta.id, index=delta.index)
         more = {"tool_call_chunks": [fragment], "response_metadata": {"model_provider": PROVIDER}}
@@ -165,7 +181,7 @@ def last_chunk(
     `v1`: content as typed blocks; the text, if the answer `spoke` any, gets its citations here.
     """
     content: str | list[str | dict[Any, Any]] = ""
-    metadata = from_core_response(response, finish_reason, extras)
+    metadata = from_core_response(response, finish_reason, extras, usage)
     if v1:
         cited = citations(extras) if spoke else []
         content = [{**text_block("", cited), "index": "lc_text"}] if cited else []
@@ -173,7 +189,7 @@ def last_chunk(
     return ModelStudioMessageChunk(
         content=content,
         response_metadata=metadata,
-        usage_metadata=from_core_usage(usage) if usage is not None else None,
+        usage_metadata=from_core_usage(usage),
         chunk_position="last",
     )
 
@@ -215,7 +231,11 @@ class Chunks:
         for choice in fold(self._calls).choices:
             log_invalid_calls(choice.invalid_tool_calls, logger)
         said = (self.response, self.finish_reason, self.usage, self.extras)
-        return ChatGenerationChunk(message=last_chunk(*said, v1=self.v1, spoke=self.spoke))
+        info = {"finish_reason": self.finish_reason, "model_name": self.response.model}
+        return ChatGenerationChunk(
+            message=last_chunk(*said, v1=self.v1, spoke=self.spoke),
+            generation_info={name: value for name, value in info.items() if value is not None},
+        )
 
 
 def message_id(run_manager: BaseRunManager | None) -> str:
@@ -224,7 +244,7 @@ def message_id(run_manager: BaseRunManager | None) -> str:
 
 
 def from_core_result(result: ChatResult) -> LangChainResult:
-    """A whole response: a generation for each choice, and the tokens where older callbacks look for them."""
+    """Return a whole response: a generation for each choice, and what callbacks and tracers read in `llm_output`."""
     generations = []
     for choice in result.choices:
         message = from_core_choice(choice, result)
@@ -232,12 +252,18 @@ def from_core_result(result: ChatResult) -> LangChainResult:
         generations.append(
             ChatGeneration(message=message, generation_info={k: v for k, v in info.items() if v is not None})
         )
-    usage = result.usage
-    output: dict[str, Any] = {"model_name": result.response.model} if result.response.model else {}
-    if usage is not None:
-        output["token_usage"] = {
-            "prompt_tokens": usage.input_tokens,
-            "completion_tokens": usage.output_tokens,
-            "total_tokens": usage.total_tokens,
-        }
-    return LangChainResult(generations=generations, llm_output=output)
+    output = {
+        "id": result.response.id,
+        "model_name": result.response.model,
+        "token_usage": None if result.usage is None else openai_usage(result.usage),
+    }
+    return LangChainResult(generations=generations, llm_output={k: v for k, v in output.items() if v})
+
+
+def added_usage(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sum of two `token_usage` objects, nested details included."""
+    total = dict(left)
+    for name, count in right.items():
+        known = total.get(name)
+        total[name] = added_usage(known or {}, count) if isinstance(count, Mapping) else (known or 0) + count
+    return total

@@ -21,6 +21,7 @@ from modelstudio_core.types import (
     Delta,
     ExtraDelta,
     ReasoningDelta,
+    RefusalDelta,
     ResponseDelta,
     TextDelta,
     ToolCallDelta,
@@ -44,6 +45,7 @@ class EventWriter:
         self._calls: dict[int, int] = {}  # a call's index among the calls -> among the blocks
         self._cited: list[dict[str, Any]] = []  # the sources of a search, till a finished text has them
         self._audio: int | None = None  # the index of the spoken answer, which goes on beside the others
+        self._refusal: int | None = None  # the index of the refusal, which the protocol has no delta for
 
     def of(self, delta: Delta) -> list[MessagesData]:
         """The events of one delta."""
@@ -62,6 +64,8 @@ class EventWriter:
             return self._tool_call(delta)
         if isinstance(delta, AudioDelta):
             return self._speech(delta)
+        if isinstance(delta, RefusalDelta):
+            return self._refuse()
         if isinstance(delta, ExtraDelta):
             self._cited = citations({delta.name: delta.value}) or self._cited
             return []
@@ -79,6 +83,9 @@ class EventWriter:
         if self._audio is not None:
             audio = with_mime_type(audio_piece(message.additional_kwargs["audio"]))
             events.append(_event("content-block-finish", index=self._audio, content=audio))
+        if self._refusal is not None:
+            refusal = {"type": "refusal", "refusal": choice.refusal}
+            events.append(_event("content-block-finish", index=self._refusal, content=refusal))
         last: dict[str, Any] = {"metadata": message.response_metadata}
         if message.usage_metadata:
             last["usage"] = message.usage_metadata
@@ -134,6 +141,13 @@ class EventWriter:
             said = {"type": "data-delta", "data": delta.data, "encoding": "base64"}
             events.append(_event("content-block-delta", index=self._audio, delta=said))
         return events
+
+    def _refuse(self) -> list[MessagesData]:
+        if self._refusal is not None:
+            return []
+        events = self._close()
+        self._refusal = self._next_block()
+        return [*events, _event("content-block-start", index=self._refusal, content={"type": "refusal", "refusal": ""})]
 
     def _next_block(self) -> int:
         self._blocks += 1

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, RootModel, SkipValidation, ValidationErro
 from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
+from langchain_modelstudio.errors import RefusalError
 from langchain_modelstudio.tools import openai_function
 from modelstudio_core.json_text import object_start, object_text
 
@@ -114,6 +115,7 @@ class JsonParser(_ObjectParser):
         text, message = result[0].text, _message(result)
         if partial:
             return self._partly_in_text(text)
+        _raise_if_refused(message)
         if message is not None and message.tool_calls:  # of tools that were offered beside the schema
             return None
         try:
@@ -140,6 +142,7 @@ class CallParser(_ObjectParser):
         args = next((call["args"] for call in calls if call["name"] == self.function), None)
         if partial:
             return self._partly_in_text(text) if args is None else self._partly_validated(args)
+        _raise_if_refused(message)
         if args is not None:
             return self._validated(args, str(args))
         try:
@@ -207,6 +210,14 @@ def _whole(seen: list[Any]) -> Generation:
 def _message(result: list[Generation]) -> AIMessage | None:
     message = result[0].message if isinstance(result[0], ChatGeneration) else None
     return message if isinstance(message, AIMessage) else None
+
+
+def _raise_if_refused(message: AIMessage | None) -> None:
+    """Raise RefusalError if the model declined to answer."""
+    if message is not None and (refusal := message.additional_kwargs.get("refusal")):
+        error = RefusalError(f"the model refused to produce the structured output: {refusal}")
+        error.raw_message = message
+        raise error
 
 
 def _was_cut(message: AIMessage | None) -> bool:

@@ -24,6 +24,7 @@ from modelstudio_core.errors import (
     ServerError,
     StreamTruncatedError,
 )
+from modelstudio_core.errors import RefusalError as CoreRefusalError
 
 __all__ = [
     "APIConnectionError",
@@ -41,6 +42,7 @@ __all__ = [
     "ProtocolError",
     "QuotaError",
     "RateLimitError",
+    "RefusalError",
     "ServerError",
     "StreamTruncatedError",
     "StructuredOutputError",
@@ -53,3 +55,7 @@ class NoToolCallError(ModelStudioError, ValueError):
 
 class StructuredOutputError(ModelStudioError, ValueError):
     """The answer does not hold the object that was asked for."""
+
+
+class RefusalError(CoreRefusalError, StructuredOutputError):
+    """The model declined to produce the object, or the call, that was asked for."""

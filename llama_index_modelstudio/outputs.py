@@ -26,6 +26,7 @@ from llama_index.core.base.llms.types import (
 from llama_index_modelstudio.construct import chat_response, text_block, thinking_block
 from modelstudio_core.partial_json import GrowingObject
 from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.protocols.usage import openai_usage
 from modelstudio_core.tools import log_invalid_calls
 from modelstudio_core.types import (
     Audio,
@@ -35,6 +36,7 @@ from modelstudio_core.types import (
     ExtraDelta,
     InvalidToolCall,
     ReasoningDelta,
+    RefusalDelta,
     ResponseDelta,
     TextDelta,
     ToolCallDelta,
@@ -64,6 +66,23 @@ def from_core_usage(usage: Usage) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count is not None}
 
 
+def usage_in_raw(usage: Usage) -> dict[str, Any]:
+    """Return the service's own usage object, with the names that LlamaIndex's token counter and tracers look for.
+
+    They add up what they find, so that a count which cannot be read is left out.
+    """
+    counts = {
+        "prompt_tokens": usage.input_tokens,
+        "input_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    own = {name: value for name, value in usage.raw.items() if name not in counts or counts[name] is not None}
+    known = {name: value for name, value in openai_usage(usage).items() if name in counts or not own.get(name)}
+    return own | known
+
+
 def from_core_response(response: ResponseDelta) -> dict[str, Any]:
     """Who answered."""
     said = {
@@ -77,18 +96,20 @@ def from_core_response(response: ResponseDelta) -> dict[str, Any]:
 
 
 def from_core_result(result: ChatResult) -> ChatResponse:
-    """A whole answer. Calls that must not run are in `additional_kwargs["invalid_tool_calls"]`, and are logged."""
+    """Return a whole answer. Calls that must not run are logged, and in `additional_kwargs["invalid_tool_calls"]`."""
     choice = result.choices[0] if result.choices else Choice()
     usage = from_core_usage(result.usage) if result.usage is not None else {}
     raw = from_core_response(result.response) | {"finish_reason": choice.finish_reason}
     extra: dict[str, Any] = {**result.extras, **usage, "finish_reason": choice.finish_reason}
     if choice.reasoning:
         extra["reasoning_content"] = choice.reasoning
+    if choice.refusal:
+        extra["refusal"] = choice.refusal
     if choice.invalid_tool_calls:
         extra["invalid_tool_calls"] = [_invalid(call) for call in choice.invalid_tool_calls]
     return ChatResponse(
         message=from_core_choice(choice, result.usage),
-        raw=raw | ({"usage": usage} if usage else {}),
+        raw=raw if result.usage is None else raw | {"usage": usage_in_raw(result.usage)},
         delta=None,
         logprobs=_logprobs(choice),
         additional_kwargs=extra,
@@ -105,6 +126,8 @@ def from_core_choice(choice: Choice, usage: Usage | None) -> ChatMessage:
         extra["reasoning_content"] = choice.reasoning
     if choice.text:
         blocks.append(TextBlock(text=choice.text))
+    if choice.refusal:
+        extra["refusal"] = choice.refusal
     if choice.audio is not None:
         blocks.append(AudioBlock(audio=choice.audio.data.encode("ascii"), format="wav"))
         extra["audio"] = _audio(choice.audio)
@@ -162,6 +185,7 @@ class Responses:
         "_order",
         "_raw",
         "_reasoning",
+        "_refusal",
         "_text",
         "_thought",
     )
@@ -170,6 +194,7 @@ class Responses:
         self._deltas: list[Delta] = []
         self._reasoning = ""
         self._text = ""
+        self._refusal = ""
         self._thought: ThinkingBlock | None = None
         self._content: TextBlock | None = None
         self._calls: dict[int, _Call] = {}
@@ -194,6 +219,9 @@ class Responses:
             return self._response("", {"thinking_delta": delta.text, **self._extra})
         if isinstance(delta, ToolCallDelta):
             self._call(delta)
+            return self._response("", self._extra)
+        if isinstance(delta, RefusalDelta):
+            self._refusal += delta.text
             return self._response("", self._extra)
         if isinstance(delta, ResponseDelta):
             self._raw = from_core_response(delta)
@@ -236,6 +264,8 @@ class Responses:
         if self._content is not None:
             blocks.append(self._content)
         kwargs: dict[str, Any] = {"reasoning_content": self._reasoning} if self._reasoning else {}
+        if self._refusal:
+            kwargs["refusal"] = self._refusal
         if self._calls:
             blocks += self._blocks
             kwargs["tool_calls"] = [*self._legacy]

@@ -16,7 +16,7 @@ from llama_index.core.tools import ToolMetadata
 from llama_index.core.types import Model
 from pydantic import ValidationError
 
-from llama_index_modelstudio.errors import StructuredOutputError
+from llama_index_modelstudio.errors import RefusalError, StructuredOutputError
 from llama_index_modelstudio.tools import openai_tool
 from modelstudio_core.json_schema import root_of
 from modelstudio_core.json_text import object_text
@@ -59,6 +59,8 @@ class StructuredAnswer(Generic[Model]):
 
     def whole(self, response: ChatResponse) -> Model:
         """Return the object of a whole answer. Raises StructuredOutputError saying why there is none."""
+        if refusal := response.additional_kwargs.get("refusal"):
+            raise RefusalError(f"the model refused to produce the {self._output_cls.__name__}: {refusal}")
         call = self._call(response)
         try:
             if call is not None:

@@ -24,7 +24,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import BaseTool, ToolMetadata
 
-from llama_index_modelstudio.errors import NoToolCallError
+from llama_index_modelstudio.errors import ModelStudioError, NoToolCallError, RefusalError
 from modelstudio_core.partial_json import read_partial
 from modelstudio_core.tools import checked_tool, chosen_tool, function_of
 
@@ -142,6 +142,7 @@ class ToolCallingLLM(FunctionCallingLLM):
 
         Raises:
             NoToolCallError: there is no call that may run, unless `error_on_no_tool_call` is False.
+            RefusalError: the model refused instead.
         """
         calls = _valid_calls(response)
         if not error_on_no_tool_call:
@@ -201,8 +202,10 @@ def _invalid_calls(response: ChatResponse) -> list[ToolSelection]:
     ]
 
 
-def _no_call(response: ChatResponse) -> NoToolCallError:
+def _no_call(response: ChatResponse) -> ModelStudioError:
     """Return the error for a response that has no call which may run."""
+    if refusal := response.additional_kwargs.get("refusal"):
+        return RefusalError(f"the model refused to call a tool: {refusal}")
     invalid = response.additional_kwargs.get("invalid_tool_calls")
     why = (
         f"the call of {function_of(invalid[0]['name'])} was invalid: {invalid[0]['error']}"

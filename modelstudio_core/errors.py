@@ -14,6 +14,7 @@
     |   +-- RateLimitError              429: throttled; trying later helps
     |   +-- QuotaError                  unpaid, not bought, or free tier spent; trying later does not help
     |   +-- ServerError                 5xx
+    +-- RefusalError                    the model declined to produce the output that was asked for
     +-- ProtocolError                   the answer does not follow the protocol
         +-- StreamTruncatedError        the answer ended before it was finished
 
@@ -218,6 +219,10 @@ class ServerError(APIStatusError):
     """5xx: the service failed or is overloaded."""
 
     is_retryable = True
+
+
+class RefusalError(ModelStudioError):
+    """The model declined to produce the output that was asked for. Asking again is unlikely to help."""
 
 
 class ProtocolError(ModelStudioError):

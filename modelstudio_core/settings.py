@@ -82,6 +82,10 @@ class ConnectionSettings(BaseModel):
 
     _client: tuple[Any, Client] | None = PrivateAttr(default=None)
 
+    def model_post_init(self, context: Any, /) -> None:
+        """Run what the framework's classes do here. pydantic's own hook, made for private attributes, would not."""
+        super().model_post_init(context)
+
     @model_validator(mode="before")
     @classmethod
     def _know_every_setting(cls, values: Any) -> Any:

@@ -166,9 +166,19 @@ class TextDelta:
 
 
 @_delta
+class RefusalDelta:
+    """More of the text with which the model declines to answer. Never empty."""
+
+    text: str
+    choice: int = 0
+
+
+@_delta
 class ToolCallDelta:
-    """More of the tool call `index`. `id` comes once, when first heard; `name`, too, or in pieces. None and "" mean
-    nothing new.
+    """More of the tool call `index`.
+
+    `id` comes once, with the first fragment that has it; for a call that the service gave none, a generated one comes
+    at the end of the answer. `name` comes once, or in pieces. None and "" add nothing.
     """
 
     index: int
@@ -191,7 +201,10 @@ class AudioDelta:
 
 @dataclass(slots=True, frozen=True)
 class LogprobsDelta:
-    """Log probabilities of the answer's next tokens, as the service gives them."""
+    """Log probabilities of the answer's next tokens, as the service gives them; items that cannot be read are omitted.
+
+    Each has `token` (text) and `logprob` (a number), and may have `bytes` and `top_logprobs` (alternatives).
+    """
 
     content: tuple[Mapping[str, Any], ...]
     choice: int = 0
@@ -207,11 +220,15 @@ class FinishDelta:
 
 @dataclass(slots=True, frozen=True)
 class Usage:
-    """Tokens, as the service counted them; None where it said nothing. Details are parts of the totals."""
+    """Tokens, as the service counted them; None where it gave no count, or none that can be read.
 
-    input_tokens: int
-    output_tokens: int
-    total_tokens: int
+    Details are parts of the totals. `raw` is the service's own object, unchanged, in the protocol's own names; it does
+    not count in comparisons.
+    """
+
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
     cache_creation_tokens: int | None = None
@@ -221,11 +238,12 @@ class Usage:
     input_audio_tokens: int | None = None
     output_text_tokens: int | None = None
     output_audio_tokens: int | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(slots=True, frozen=True)
 class UsageDelta:
-    """The usage of the whole response, handed on exactly once, at its end."""
+    """The usage of the whole response. Comes at most once, at its end."""
 
     usage: Usage
 
@@ -257,6 +275,7 @@ class ExtraDelta:
 Delta: TypeAlias = (
     ReasoningDelta
     | TextDelta
+    | RefusalDelta
     | ToolCallDelta
     | AudioDelta
     | LogprobsDelta
@@ -306,7 +325,10 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One answer. `finish_reason` is None only in the partial result that an error carries."""
+    """One answer. `finish_reason` is None only in the partial result that an error carries.
+
+    `refusal` is the text with which the model declined to answer, "" if it did not.
+    """
 
     index: int = 0
     reasoning: str = ""
@@ -316,6 +338,7 @@ class Choice:
     finish_reason: str | None = None
     logprobs: tuple[Mapping[str, Any], ...] = ()
     audio: Audio | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ WAYS = ("whole", "awhole", "stream", "astream")
 _LANGCHAIN_WAYS = dict(zip(WAYS, ("invoke", "ainvoke", "stream", "astream"), strict=True))
 _LLAMA_INDEX_WAYS = dict(zip(WAYS, ("chat", "achat", "stream_chat", "astream_chat"), strict=True))
 # what only one protocol says, or that is the framework's own
-_UNLIKE = ("id", "created", "system_fingerprint")
+_UNLIKE = ("id", "created", "system_fingerprint", "usage")  # the counts themselves are compared as usage_metadata
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from modelstudio_core.types import (
     JsonObject,
     LogprobsDelta,
     ReasoningDelta,
+    RefusalDelta,
     ResponseDelta,
     TextDelta,
     ToolCall,
@@ -104,17 +105,21 @@ class _Call:
 
 
 class _Choice:
-    __slots__ = ("audio", "calls", "finish", "logprobs", "reasoning", "text")
+    __slots__ = ("audio", "calls", "finish", "logprobs", "reasoning", "refusal", "text")
 
     def __init__(self) -> None:
         self.reasoning: list[str] = []
         self.text: list[str] = []
+        self.refusal: list[str] = []
         self.calls: dict[int, _Call] = {}
         self.logprobs: list[Any] = []
         self.audio: list[AudioDelta] = []
         self.finish: str | None = None
 
-    def add(self, delta: ReasoningDelta | TextDelta | ToolCallDelta | AudioDelta | LogprobsDelta | FinishDelta) -> None:
+    def add(
+        self,
+        delta: ReasoningDelta | TextDelta | RefusalDelta | ToolCallDelta | AudioDelta | LogprobsDelta | FinishDelta,
+    ) -> None:
         if isinstance(delta, TextDelta):
             self.text.append(delta.text)
         elif isinstance(delta, ReasoningDelta):
@@ -131,6 +136,8 @@ class _Choice:
             self.finish = delta.reason
         elif isinstance(delta, AudioDelta):
             self.audio.append(delta)
+        elif isinstance(delta, RefusalDelta):
+            self.refusal.append(delta.text)
         else:
             self.logprobs.extend(delta.content)
 
@@ -153,6 +160,7 @@ class _Choice:
             finish_reason=self.finish,
             logprobs=tuple(self.logprobs),
             audio=_audio(self.audio),
+            refusal="".join(self.refusal),
         )
 
 

@@ -1,9 +1,11 @@
-"""What both codecs' decoders share: the order, the once-only and the never-lost of the deltas they give.
+"""Assembles deltas from what either protocol sends: in order, metadata once, nothing of the answer lost.
 
 The rules, with their evidence in recorded traffic of the service and of servers of the same dialect:
-- usage may come on every event, twice, or never: the last wins, handed on once, at the end;
+- usage may come on every event, twice, or never: the last wins, handed on once, at the end; over the native protocol
+  with n > 1 each event counts one choice, so the last of each choice counts;
 - the finish may be sent twice: said again only where it differs;
 - a tool call's id and name come once, later as "" or null, or again: "" and null are absence;
+- a call that is whole and never received an id gets a generated one, since it cannot be answered without;
 - a name may come in pieces, or grow, until the arguments begin; only what is new of it is handed on;
 - a tool fragment belongs to the call of its `index`; a missing or negative one (Z.ai sends -1) is given by order; a
   known id with no name continues its call, whatever the index; arguments with an unknown id and no name continue the
@@ -11,18 +13,21 @@ The rules, with their evidence in recorded traffic of the service and of servers
 - a choice that was not asked for is not handed on;
 - what the service adds of its own (sources of a search) may be said once, or on every event, and be empty later: what
   is not empty is handed on when it comes and when it changes;
-- an answer is whole when every choice that began has a finish reason; else it was cut.
+- an answer is whole when every choice that began has a finish reason; else it was cut;
+- metadata that cannot be read is left out and logged; the answer stands.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
+import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTruncatedError
-from modelstudio_core.protocols.codec import index_of, word_of
-from modelstudio_core.protocols.logprobs import check_logprobs
+from modelstudio_core.protocols.codec import index_of, log_unreadable, whole_number, word_of
+from modelstudio_core.protocols.logprobs import read_logprobs
 from modelstudio_core.types import (
     AudioDelta,
     Delta,
@@ -30,6 +35,7 @@ from modelstudio_core.types import (
     FinishDelta,
     LogprobsDelta,
     ReasoningDelta,
+    RefusalDelta,
     ResponseDelta,
     TextDelta,
     ToolCallDelta,
@@ -39,6 +45,11 @@ from modelstudio_core.types import (
 
 NOTHING: tuple[Any, ...] = (None, "", [])
 """What a content is that says nothing. Anything else is text, or a wrong shape."""
+
+
+def generated_call_id() -> str:
+    """Return an id for a call that the service gave none."""
+    return "call_" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(24))
 
 
 class _Call:
@@ -137,20 +148,24 @@ class DeltaWriter:
 
     Args:
         n: how many choices were asked for.
+        read_usage: reads the last usage object, of each choice where they are counted one by one.
         cumulative: each event repeats all that was said so far (text, reasoning, arguments, log probabilities); only
             what is new, by position, is handed on.
     """
 
-    __slots__ = ("_choices", "_extras", "_usage", "answered", "cumulative", "finished", "n", "out", "spoke")
+    __slots__ = (
+        "_choices", "_extras", "_read_usage", "_usages", "answered", "cumulative", "finished", "n", "out", "spoke",
+    )  # fmt: skip
 
-    def __init__(self, n: int = 1, *, cumulative: bool = False) -> None:
+    def __init__(self, n: int, read_usage: Callable[..., Usage], *, cumulative: bool = False) -> None:
         self.n = n
+        self._read_usage = read_usage
         self.finished = 0  # how many choices have their finish reason
         self.cumulative = cumulative
         self.out: list[Delta] = []
         self._choices: dict[int, _Choice] = {}
         self._extras: dict[str, Any] = {}
-        self._usage: tuple[Mapping[str, Any], Callable[[Mapping[str, Any]], Usage]] | None = None
+        self._usages: dict[int, Mapping[str, Any]] = {}  # the last usage object of each choice
         self.answered = False
         self.spoke = False  # whether anything of an answer was handed on
 
@@ -160,11 +175,15 @@ class DeltaWriter:
         return out
 
     def response(self, id: Any, request_id: str | None, model: Any, created: Any, fingerprint: Any) -> None:
-        """Who answers. Only the first time counts."""
+        """Take who answers. Only the first time counts."""
         if not self.answered:
             self.answered = True
-            created = created if isinstance(created, int) and not isinstance(created, bool) else None
-            self.out.append(ResponseDelta(word_of(id), request_id, word_of(model), created, word_of(fingerprint)))
+            read = ResponseDelta(word_of(id), request_id, word_of(model), whole_number(created), word_of(fingerprint))
+            said = {"id": id, "model": model, "created": created, "system_fingerprint": fingerprint}
+            for name, value in said.items():
+                if value not in NOTHING and getattr(read, name) is None:
+                    log_unreadable(name, value)
+            self.out.append(read)
 
     def begin(self, choice: int) -> bool:
         """A choice has something to say; false where it was not asked for."""
@@ -194,8 +213,17 @@ class DeltaWriter:
             self.spoke = True
             self.out.append(TextDelta(text, choice))
 
-    def _new(self, kind: type[ReasoningDelta] | type[TextDelta], choice: int, text: str) -> str:
-        """What of a text that is repeated from its beginning was not handed on yet."""
+    def refusal(self, choice: int, text: Any) -> None:
+        """Take more of the text with which the model declines to answer."""
+        text = _string(text, "refusal")
+        if self.cumulative:
+            text = self._new(RefusalDelta, choice, text)
+        if text:
+            self.spoke = True
+            self.out.append(RefusalDelta(text, choice))
+
+    def _new(self, kind: type[ReasoningDelta | TextDelta | RefusalDelta], choice: int, text: str) -> str:
+        """Return what of a text that is repeated from its beginning was not handed on yet."""
         seen = self._choices[choice].seen
         known = seen.get(kind, 0)
         seen[kind] = max(known, len(text))
@@ -212,8 +240,7 @@ class DeltaWriter:
             function = fragment.get("function") or {}
             if not isinstance(function, dict):
                 raise ProtocolError(f"the function of a tool call is not an object but {function!r:.100}")
-            id, name, arguments = fragment.get("id"), function.get("name"), function.get("arguments")
-            id = (_string(id, "id") or None) if id else None
+            id, name, arguments = word_of(fragment.get("id")), function.get("name"), function.get("arguments")
             name = (_string(name, "name") or None) if name else None
             if type(arguments) is not str:
                 if isinstance(arguments, dict):
@@ -255,23 +282,23 @@ class DeltaWriter:
         )
         if not data.isascii():
             raise ProtocolError(f"audio.data is no base64, which is ASCII, but {data!r:.100}")
-        id, expires = _string(audio.get("id"), "audio.id") or None, audio.get("expires_at")
-        expires = expires if isinstance(expires, int) else None
+        id, expires = word_of(audio.get("id")), whole_number(audio.get("expires_at"))
         if data or transcript or id or expires:
             self.spoke = True
             self.out.append(AudioDelta(data, transcript, id, expires, choice))
 
     def logprobs(self, choice: int, logprobs: Any) -> None:
-        content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
-        if isinstance(content, list) and content:
-            known = 0
-            if self.cumulative:
-                seen = self._choices[choice].seen
-                known = seen.get(LogprobsDelta, 0)
-                content, seen[LogprobsDelta] = content[known:], len(content)
-            check_logprobs(content, known)
-            if content:
-                self.out.append(LogprobsDelta(tuple(content), choice))
+        """Take log probabilities of more tokens."""
+        content = logprobs.get("content") if isinstance(logprobs, Mapping) else logprobs
+        if not isinstance(content, list) or content is logprobs:
+            if content is not None:
+                log_unreadable("logprobs", content)
+            return
+        if self.cumulative:
+            seen = self._choices[choice].seen
+            content, seen[LogprobsDelta] = content[seen.get(LogprobsDelta, 0) :], len(content)
+        if read := read_logprobs(content):
+            self.out.append(LogprobsDelta(read, choice))
 
     def extra(self, name: str, value: Any) -> None:
         """Something of the service's own. Within an object, what is empty leaves what was said before as it is."""
@@ -293,33 +320,45 @@ class DeltaWriter:
             state.finish = _string(reason, "finish_reason")
             self.out.append(FinishDelta(state.finish, choice))
 
-    def usage(self, usage: Any, read: Callable[[Mapping[str, Any]], Usage]) -> None:
-        """What was used so far. It may come with every event; `end`, or `spend`, reads the last and hands it on."""
-        if not isinstance(usage, dict):
-            raise ProtocolError(f"usage is not an object but {usage!r:.100}")
-        self._usage = (usage, read)
+    def usage(self, usage: Any, choice: int | None = 0) -> None:
+        """Take what was used so far. It may come with every event; the last is read and handed on at the end.
 
-    def spend(self) -> ModelStudioError | None:
-        """Hand on the usage that is known, if any, since nothing more comes; the error where it cannot be read."""
-        last, self._usage = self._usage, None
-        try:
-            if last is not None:
-                usage, read = last
-                self.out.append(UsageDelta(read(usage)))
-        except ProtocolError as error:
-            return error
-        return None
+        Args:
+            usage: the usage object.
+            choice: the choice that it counts, where each has its own. None: not known, so that others count first.
+        """
+        if not isinstance(usage, dict):
+            log_unreadable("usage", usage)
+        elif choice is not None:
+            self._usages[choice] = usage
+        elif not self._usages:
+            self._usages[0] = usage
+
+    def flush_usage(self) -> None:
+        """Hand on the usage that is known, if any, since nothing more comes."""
+        if self._usages:
+            self.out.append(UsageDelta(self._read_usage(*self._usages.values())))
+            self._usages = {}
 
     def end(self) -> ModelStudioError | None:
-        """The response has ended: hands the usage on, and gives the error where the answer is not whole."""
-        if (unreadable := self.spend()) is not None:
-            return unreadable
-        if self._choices and all(choice.finish for choice in self._choices.values()):
+        """Hand on what is known only at the end of the response; return the error where the answer is not whole."""
+        whole = bool(self._choices) and all(choice.finish for choice in self._choices.values())
+        if whole:
+            self._identify_calls()
+        self.flush_usage()
+        if whole:
             return None
         return StreamTruncatedError(
             "the answer ended before it was finished: no finish reason came. What had arrived is in `partial`; "
             "ask again"
         )
+
+    def _identify_calls(self) -> None:
+        """Hand on an id for each call that never received one."""
+        for number, choice in self._choices.items():
+            for call in choice.calls:
+                if call.id is None and (call.name or call.begun):
+                    self.out.append(ToolCallDelta(call.index, generated_call_id(), choice=number))
 
 
 def _string(value: Any, field: str) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from typing import Any, Protocol
 
 from pydantic_core import from_json
 
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
-from modelstudio_core.protocols.surrogates import SURROGATES, Halves
 from modelstudio_core.types import ChatRequest, Delta, ResponseHead, WireCall
+
+logger = logging.getLogger("modelstudio_core")
 
 _MAX_DEPTH = 200  # the limit of pydantic's parser
 _ESCAPE, _STRING, _NO_BRACKETS = re.compile(r"\\.", re.DOTALL), re.compile('"[^"]*"?'), re.compile(r"[^][{}]+")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _DIGITS = 18  # of a number that comes as text
 _SHOWN = 200  # characters of a body that an error message shows
 
@@ -58,23 +61,17 @@ class Codec(Protocol):
         """The typed error for a response whose status is not 200."""
 
 
-def read_json(data: bytes, halves: Halves | None = None) -> Any:
-    """The value that `data` says, as JSON. Half a character is U+FFFD, but for `halves` that may find its fellow.
-
-    Raises ProtocolError.
-    """
+def read_json(data: bytes) -> Any:
+    """Parse `data` as JSON. Half of an escaped surrogate pair becomes U+FFFD. Raises ProtocolError."""
     try:
         return from_json(data)
     except ValueError:
-        pass  # what a stricter parser refuses may still be JSON: half an emoji escaped
+        pass  # the standard library's parser also takes half of a surrogate pair
     try:
         text = data.decode(json.detect_encoding(data), "surrogatepass")  # as `json.loads` does
         _check_depth(text)
-        value = json.loads(text)
-        text = json.dumps(value, ensure_ascii=False)
-        if halves is not None and SURROGATES.search(text):
-            return halves.keep(value)
-        return json.loads(SURROGATES.sub("\ufffd", text))
+        text = json.dumps(json.loads(text), ensure_ascii=False)
+        return json.loads(_SURROGATES.sub("\ufffd", text))
     except (ValueError, RecursionError):
         raise ProtocolError(f"the service sent what is not JSON: {shown(data)}") from None
 
@@ -127,6 +124,11 @@ def whole_number(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _DIGITS:
         return int(value)
     return None
+
+
+def log_unreadable(field: str, value: Any) -> None:
+    """Log that metadata cannot be read and is left out. The value itself is not logged: it might repeat a key."""
+    logger.debug("Model Studio: %s cannot be read and is left out (%s)", field, type(value).__name__)
 
 
 def index_of(value: Any, of: str) -> int:

@@ -10,13 +10,13 @@ of what the service really sends: recorded exchanges. What differs from the comp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelstudio_core.catalogue import NativeEndpoint
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
 from modelstudio_core.protocols.assembler import NOTHING, DeltaWriter
-from modelstudio_core.protocols.codec import index_of, write_json
+from modelstudio_core.protocols.codec import index_of, whole_number, write_json
 from modelstudio_core.protocols.decoding import EventStreamDecoder, NoAnswer, read_whole
 from modelstudio_core.protocols.errors import check_reason, error_of_response, request_id_of
 from modelstudio_core.protocols.requests import (
@@ -28,7 +28,7 @@ from modelstudio_core.protocols.requests import (
     policy_parameters,
     refuse,
 )
-from modelstudio_core.protocols.usage import count, counts_of, details
+from modelstudio_core.protocols.usage import read_count, read_details, total_of
 from modelstudio_core.types import (
     AudioPart,
     ChatRequest,
@@ -83,12 +83,12 @@ class DashScopeCodec:
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
         """A whole response as deltas."""
         reader = _Reader(request, whole=True)
-        return read_whole(DeltaWriter(request.n or 1), body, head, reader)
+        return read_whole(DeltaWriter(request.n or 1, read_usage), body, head, reader)
 
     def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> EventStreamDecoder:
         """A decoder for one streamed response. With `incremental_output` false, each event repeats all so far."""
         cumulative = request.cumulative_stream or request.parameters.get("incremental_output") is False
-        writer = DeltaWriter(request.n or 1, cumulative=cumulative)
+        writer = DeltaWriter(request.n or 1, read_usage, cumulative=cumulative)
         return EventStreamDecoder(writer, head, max_event_bytes, _Reader(request))
 
     def error(self, head: ResponseHead, body: bytes) -> ModelStudioError:
@@ -145,8 +145,8 @@ class _Reader:
             check_reason(output.get("finish_reason"), output, value, head)
             writer.finish(0, output.get("finish_reason"))
         if usage:
-            writer.usage(usage, read_usage)
-            if plugins := usage.get("plugins"):
+            writer.usage(usage, _counted_choice(choices) if writer.n > 1 else 0)
+            if isinstance(usage, dict) and (plugins := usage.get("plugins")):
                 writer.extra("plugins", plugins)
 
     def _choice(
@@ -190,6 +190,8 @@ def _read_message(writer: DeltaWriter, index: int, message: Mapping[str, Any], *
                 for name in _PART_EXTRAS:
                     if extra := part.get(name):
                         writer.extra(name, extra)
+    if refusal := message.get("refusal"):
+        writer.refusal(index, refusal)
     if calls := message.get("tool_calls"):
         writer.tool_calls(index, calls, whole=whole)
 
@@ -209,20 +211,29 @@ def _read_research(writer: DeltaWriter, message: Mapping[str, Any]) -> None:
         writer.finish(0, "stop")
 
 
-def read_usage(usage: Any) -> Usage:
-    """The counts of a native `usage` object; older models have some beside the totals, newer ones nested."""
-    usage = counts_of(usage)
-    given, taken = details(usage, "input_tokens_details"), details(usage, "output_tokens_details")
-    cached = details(usage, "prompt_tokens_details")
-    input_tokens, output_tokens = count(usage, "input_tokens") or 0, count(usage, "output_tokens") or 0
+def _counted_choice(choices: list[Any] | None) -> int | None:
+    """Return the index of the choice that the usage of an event counts: the first, as in the vendor's SDK 2.0.2."""
+    return (whole_number(choices[0].get("index")) or 0) if choices else None
+
+
+def read_usage(usage: Mapping[str, Any], *others: Mapping[str, Any]) -> Usage:
+    """Return the counts of a native `usage` object; older models have some beside the totals, newer ones nested.
+
+    `others` are those of further choices, where each is counted by itself.
+    """
+    if others:
+        usage = _combined(usage, *others)
+    given, taken = read_details(usage, "input_tokens_details"), read_details(usage, "output_tokens_details")
+    cached = read_details(usage, "prompt_tokens_details")
+    input_tokens, output_tokens = read_count(usage, "input_tokens"), read_count(usage, "output_tokens")
 
     def either(name: str, *holders: Mapping[str, Any]) -> int | None:
-        return next((found for holder in holders if (found := count(holder, name)) is not None), None)
+        return next((found for holder in holders if (found := read_count(holder, name)) is not None), None)
 
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        total_tokens=count(usage, "total_tokens") or input_tokens + output_tokens,
+        total_tokens=total_of(usage, input_tokens, output_tokens),
         reasoning_tokens=either("reasoning_tokens", taken, usage),
         cached_tokens=either("cached_tokens", cached, given, usage),
         cache_creation_tokens=either("cache_creation_input_tokens", cached, given),
@@ -230,9 +241,29 @@ def read_usage(usage: Any) -> Usage:
         input_image_tokens=either("image_tokens", given, usage),
         input_video_tokens=either("video_tokens", given, usage),
         input_audio_tokens=either("audio_tokens", given, usage),
-        output_text_tokens=count(taken, "text_tokens"),
-        output_audio_tokens=count(taken, "audio_tokens"),
+        output_text_tokens=read_count(taken, "text_tokens"),
+        output_audio_tokens=read_count(taken, "audio_tokens"),
+        raw=usage,
     )
+
+
+def _combined(*usages: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one usage object for several choices: what was read once, what was written by all of them.
+
+    So does the vendor's SDK 2.0.2 (`merge_single_response`); the total follows from the parts.
+    """
+    combined = {name: value for usage in reversed(usages) for name, value in usage.items() if name != "total_tokens"}
+    combined |= _summed(usages, ("output_tokens", "reasoning_tokens"))
+    written = [read_details(usage, "output_tokens_details") for usage in usages]
+    if names := dict.fromkeys(name for each in written for name in each):
+        combined["output_tokens_details"] = _summed(written, names)
+    parts = (read_count(combined, "input_tokens"), read_count(combined, "output_tokens"))
+    return combined if None in parts else combined | {"total_tokens": sum(part or 0 for part in parts)}
+
+
+def _summed(holders: Iterable[Mapping[str, Any]], names: Iterable[str]) -> dict[str, int]:
+    counts = {name: [n for holder in holders if (n := read_count(holder, name)) is not None] for name in names}
+    return {name: sum(found) for name, found in counts.items() if found}
 
 
 # ---------------------------------------------------------------- writing

@@ -13,7 +13,6 @@ from modelstudio_core.protocols.assembler import DeltaWriter
 from modelstudio_core.protocols.codec import no_object, read_json, read_object, shown
 from modelstudio_core.protocols.errors import error_of_event, error_of_object, says_error
 from modelstudio_core.protocols.sse import EventDecoder, ServerSentEvent
-from modelstudio_core.protocols.surrogates import Halves
 from modelstudio_core.types import Delta, ResponseHead
 
 _STREAMED = "or with streaming=True, where a whole answer takes the service longer than 300 s"  # its limit for these
@@ -62,7 +61,7 @@ class EventStreamDecoder:
     that is no part of an answer does not end it; where the answer then ends too early, that event is the reason shown.
     """
 
-    __slots__ = ("_events", "_foreign", "_halves", "_head", "_read", "_writer", "ended", "failure")
+    __slots__ = ("_events", "_foreign", "_head", "_read", "_writer", "ended", "failure")
 
     def __init__(self, writer: DeltaWriter, head: ResponseHead, max_event_bytes: int, read: Read) -> None:
         self.failure: ModelStudioError | None = None
@@ -71,7 +70,6 @@ class EventStreamDecoder:
         self._head = head
         self._read = read
         self._events = EventDecoder(max_event_bytes)
-        self._halves = Halves()
         self._foreign = ""  # what the last event that is no part of an answer was
 
     @property
@@ -88,7 +86,7 @@ class EventStreamDecoder:
         if self._events.overflowed and self.failure is None and not self.ended:
             limit = self._events.max_event_bytes
             self.failure = ProtocolError(f"the service sent an event of more than {limit} bytes (max_event_bytes)")
-        return self._take()
+        return self._writer.take()
 
     def finish(self) -> list[Delta]:
         """The last deltas, at the end of the body."""
@@ -98,12 +96,12 @@ class EventStreamDecoder:
                 self.failure = None
         if self.failure is None and not self.ended:
             self._end()
-        return self._take()
+        return self._writer.take()
 
     def rest(self) -> list[Delta]:
-        """What is left to hand on where the connection was lost."""
-        self._writer.spend()
-        return self._take(over=True)
+        """Return what is left to hand on where the connection was lost."""
+        self._writer.flush_usage()
+        return self._writer.take()
 
     def _event(self, event: ServerSentEvent) -> None:
         data, name, status = event
@@ -120,7 +118,7 @@ class EventStreamDecoder:
             try:
                 value = from_json(data)
             except ValueError:
-                value = read_json(data, self._halves)
+                value = read_json(data)
             if not isinstance(value, dict):
                 if value is None:  # a heartbeat, too
                     return
@@ -136,14 +134,7 @@ class EventStreamDecoder:
 
     def _fail(self, failure: ModelStudioError) -> None:
         self.failure = failure
-        self._writer.spend()
-
-    def _take(self, *, over: bool = False) -> list[Delta]:
-        writer = self._writer
-        deltas, writer.out = writer.out, []
-        if not self._halves.torn:
-            return deltas
-        return self._halves.joined(deltas, ended=over or self.ended or self.failure is not None)
+        self._writer.flush_usage()
 
     def _end(self) -> None:
         self.ended = True

@@ -24,7 +24,7 @@ from modelstudio_core.protocols.requests import (
     policy_parameters,
     refuse,
 )
-from modelstudio_core.protocols.usage import count, counts_of, details
+from modelstudio_core.protocols.usage import read_count, read_details, total_of
 from modelstudio_core.types import (
     AudioPart,
     ChatRequest,
@@ -65,11 +65,11 @@ class OpenAICodec:
 
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
         """A whole response as deltas."""
-        return read_whole(DeltaWriter(request.n or 1), body, head, partial(_read, field="message"))
+        return read_whole(DeltaWriter(request.n or 1, read_usage), body, head, partial(_read, field="message"))
 
     def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> EventStreamDecoder:
         """A decoder for one streamed response."""
-        writer = DeltaWriter(request.n or 1, cumulative=request.cumulative_stream)
+        writer = DeltaWriter(request.n or 1, read_usage, cumulative=request.cumulative_stream)
         return EventStreamDecoder(writer, head, max_event_bytes, _read)
 
     def error(self, head: ResponseHead, body: bytes) -> ModelStudioError:
@@ -100,7 +100,7 @@ def _read(writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead, fie
     elif choices is not None:
         raise ProtocolError(f"choices is not a list but {choices!r:.100}")
     if usage:  # whatever the choices are: it mostly comes on a chunk that has none
-        writer.usage(usage, read_usage)
+        writer.usage(usage)
 
 
 def _read_choice(
@@ -131,6 +131,8 @@ def _read_choice(
     content = said.get("content")
     if content or (content is not None and content not in NOTHING):
         writer.text(index, content)
+    if refusal := said.get("refusal"):
+        writer.refusal(index, refusal)
     if calls := said.get("tool_calls"):
         writer.tool_calls(index, calls, whole="message" in choice)
     if audio := said.get("audio"):
@@ -166,24 +168,24 @@ def _read_other(
     writer.spoke = spoke
 
 
-def read_usage(usage: Any) -> Usage:
-    """The counts of a compatible `usage` object. Every detail is optional, and None where it is missing."""
-    usage = counts_of(usage)
-    given, taken = details(usage, "prompt_tokens_details"), details(usage, "completion_tokens_details")
-    input_tokens, output_tokens = count(usage, "prompt_tokens") or 0, count(usage, "completion_tokens") or 0
+def read_usage(usage: Mapping[str, Any]) -> Usage:
+    """Return the counts of a compatible `usage` object."""
+    given, taken = read_details(usage, "prompt_tokens_details"), read_details(usage, "completion_tokens_details")
+    input_tokens, output_tokens = read_count(usage, "prompt_tokens"), read_count(usage, "completion_tokens")
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        total_tokens=count(usage, "total_tokens") or input_tokens + output_tokens,
-        reasoning_tokens=count(taken, "reasoning_tokens"),
-        cached_tokens=count(given, "cached_tokens"),
-        cache_creation_tokens=count(given, "cache_creation_input_tokens"),
-        input_text_tokens=count(given, "text_tokens"),
-        input_image_tokens=count(given, "image_tokens"),
-        input_video_tokens=count(given, "video_tokens"),
-        input_audio_tokens=count(given, "audio_tokens"),
-        output_text_tokens=count(taken, "text_tokens"),
-        output_audio_tokens=count(taken, "audio_tokens"),
+        total_tokens=total_of(usage, input_tokens, output_tokens),
+        reasoning_tokens=read_count(taken, "reasoning_tokens"),
+        cached_tokens=read_count(given, "cached_tokens"),
+        cache_creation_tokens=read_count(given, "cache_creation_input_tokens"),
+        input_text_tokens=read_count(given, "text_tokens"),
+        input_image_tokens=read_count(given, "image_tokens"),
+        input_video_tokens=read_count(given, "video_tokens"),
+        input_audio_tokens=read_count(given, "audio_tokens"),
+        output_text_tokens=read_count(taken, "text_tokens"),
+        output_audio_tokens=read_count(taken, "audio_tokens"),
+        raw=usage,
     )
 
 

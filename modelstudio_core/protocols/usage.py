@@ -1,32 +1,61 @@
-"""Reads the numbers of a `usage` object, whose every detail is optional in both protocols."""
+"""Reads `usage` objects, in which each count is optional in both protocols. A count that cannot be read is None."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from modelstudio_core.errors import ProtocolError
-from modelstudio_core.protocols.codec import whole_number
+from modelstudio_core.protocols.codec import log_unreadable, whole_number
+from modelstudio_core.types import Usage
 
 
-def counts_of(usage: Any) -> Mapping[str, Any]:
-    """The object itself. Raises ProtocolError where it is none."""
-    if not isinstance(usage, Mapping):
-        raise ProtocolError(f"usage is not an object but {usage!r:.100}")
-    return usage
-
-
-def count(holder: Mapping[str, Any], name: str) -> int | None:
-    """A number of tokens, None where it is missing. Raises ProtocolError for what is no such number, as one below 0."""
+def read_count(holder: Mapping[str, Any], name: str) -> int | None:
+    """Return a number of tokens, or None where it is missing or cannot be read."""
     value = holder.get(name)
     if value is None:
         return None
     if (number := whole_number(value)) is not None and number >= 0:
         return number
-    raise ProtocolError(f"usage.{name} is no number of tokens but {value!r:.100}")
+    log_unreadable(f"usage.{name}", value)
+    return None
 
 
-def details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A nested object of counts, empty where it is missing."""
+def read_details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a nested object of counts, empty where it is missing."""
     found = usage.get(name)
     return found if isinstance(found, Mapping) else {}
+
+
+def total_of(usage: Mapping[str, Any], *parts: int | None) -> int | None:
+    """Return the total of a usage object, or the sum of its parts where it has none."""
+    known = [part for part in parts if part is not None]
+    return read_count(usage, "total_tokens") or (sum(known) if known else None)
+
+
+def openai_usage(usage: Usage) -> dict[str, Any]:
+    """Return counts in the form that OpenAI gave them, which tracers read whatever the protocol."""
+    given = {
+        "cached_tokens": usage.cached_tokens,
+        "cache_creation_input_tokens": usage.cache_creation_tokens,
+        "text_tokens": usage.input_text_tokens,
+        "image_tokens": usage.input_image_tokens,
+        "video_tokens": usage.input_video_tokens,
+        "audio_tokens": usage.input_audio_tokens,
+    }
+    taken = {
+        "reasoning_tokens": usage.reasoning_tokens,
+        "text_tokens": usage.output_text_tokens,
+        "audio_tokens": usage.output_audio_tokens,
+    }
+    counts: dict[str, Any] = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": _known(given),
+        "completion_tokens_details": _known(taken),
+    }
+    return {name: value for name, value in counts.items() if value not in (None, {})}
+
+
+def _known(counts: Mapping[str, int | None]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count is not None}

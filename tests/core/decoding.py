@@ -10,11 +10,15 @@ from modelstudio_core.types import (
     FinishDelta,
     LogprobsDelta,
     ReasoningDelta,
+    RefusalDelta,
     ResponseDelta,
     TextDelta,
     ToolCallDelta,
     UsageDelta,
 )
+
+GENERATED = "call_generated"
+"""The id that a call without one gets in the core's tests (see `tests.core.conftest`)."""
 
 
 def read(reader: StreamDecoder, body: bytes, size: int | None = None) -> list[Delta]:
@@ -31,7 +35,7 @@ def check_form(deltas: list[Delta]) -> None:
     assert [i for i, d in enumerate(deltas) if isinstance(d, UsageDelta)] in ([], [len(deltas) - 1])
     for delta in deltas:
         match delta:
-            case ReasoningDelta() | TextDelta():
+            case ReasoningDelta() | TextDelta() | RefusalDelta():
                 assert delta.text
             case ToolCallDelta():
                 assert delta.id or delta.name or delta.arguments

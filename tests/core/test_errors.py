@@ -30,6 +30,7 @@ from modelstudio_core.errors import (
     ProtocolError,
     QuotaError,
     RateLimitError,
+    RefusalError,
     ServerError,
     StreamTruncatedError,
     status_error,
@@ -63,6 +64,7 @@ TREE: list[tuple[type[ModelStudioError], type[Exception], bool]] = [
     (ServerError, APIStatusError, True),
     (ProtocolError, ModelStudioError, False),
     (StreamTruncatedError, ProtocolError, True),
+    (RefusalError, ModelStudioError, False),
 ]
 CLASSES = [cls for cls, _, _ in TREE]
 

@@ -288,24 +288,6 @@ def test_a_wrong_shape_after_a_foreign_event_is_the_error(dialect: Dialect) -> N
     assert "boom" not in error.message
 
 
-@every_size
-@every_dialect
-def test_a_count_that_cannot_be_read_is_the_error_though_a_foreign_event_came(
-    dialect: Dialect, size: int | None
-) -> None:
-    """Of an answer that is finished, of one that is cut, and of none; the foreign event is no reason for it."""
-    foreign = dialect.event(b'{"detail":"boom"}')
-    chunk = dialect.chunk(usage=True)
-    chunk["usage"] = dict.fromkeys(chunk["usage"], "many")
-    counts = dialect.event(written(chunk))
-    finish = dialect.last(usage=False)
-    for body in (begun(dialect) + foreign + finish + counts, begun(dialect) + counts + foreign, foreign + counts):
-        _, error = read_stream(dialect, body + dialect.done, size)
-        assert type(error) is ProtocolError
-        assert "is no number of tokens but 'many'" in error.message
-        assert "usage." in error.message
-
-
 @every_dialect
 def test_a_whole_answer_that_is_foreign_is_a_protocol_error(dialect: Dialect) -> None:
     """There is nothing else to wait for."""

@@ -10,7 +10,7 @@ from modelstudio_core.errors import ModelStudioError, ProtocolError
 from modelstudio_core.http.client import CODECS
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import ChatRequest, Delta, Message, ResponseHead, ToolCallDelta
-from tests.core.decoding import check_form, read
+from tests.core.decoding import GENERATED, check_form, read
 from tests.faults.dialects import DIALECTS, Dialect, written
 
 HEAD = ResponseHead(200, {"content-type": "text/event-stream"})
@@ -111,7 +111,7 @@ NAMES: list[tuple[str, list[Any], Any]] = [
     (
         "another name after the arguments: another call",
         [piece("get_weather", "{}", index=0, id="call_1"), piece("f", "{}", index=0)],
-        [*WEATHER, (1, None, "f", "{}")],
+        [*WEATHER, (1, GENERATED, "f", "{}")],
     ),
     (
         "another id with another name: another call",
@@ -121,12 +121,12 @@ NAMES: list[tuple[str, list[Any], Any]] = [
     (
         "two names in one event at one index: two calls",
         [[piece("f", index=0), piece("g", index=0)]],
-        [(0, None, "f", ""), (1, None, "g", "")],
+        [(0, GENERATED, "f", ""), (1, GENERATED, "g", "")],
     ),
     (
         "a name twice in one event without an index: two calls",
         [[piece("f"), piece("f")]],
-        [(0, None, "f", ""), (1, None, "f", "")],
+        [(0, GENERATED, "f", ""), (1, GENERATED, "f", "")],
     ),
     (
         "two calls in turn, each in pieces",
@@ -156,7 +156,8 @@ def test_each_piece_of_a_name_is_handed_on_once(dialect: Dialect) -> None:
     fragments = [piece(name, index=0) for name in ("get_", "get_weather", "get_weather", "_in")]
     events = [said_by(dialect, {"tool_calls": [fragment]}) for fragment in fragments]
     deltas, _ = read_stream(dialect, stream_of(dialect, *events))
-    assert [delta.name for delta in deltas if isinstance(delta, ToolCallDelta)] == ["get_", "weather", "_in"]
+    names = [delta.name for delta in deltas if isinstance(delta, ToolCallDelta)]
+    assert names == ["get_", "weather", "_in", None]  # the last has the generated id
 
 
 @every_dialect
@@ -166,11 +167,11 @@ def test_a_name_that_grows_where_each_event_repeats_all(dialect: Dialect) -> Non
     grown = [[piece(name, "{}" if at == 2 else "", id="call_1")] for at, name in enumerate(names)]
     assert calls_of(dialect, [*grown, [*grown[-1], piece("f", "{}")]], cumulative=True) == [
         *WEATHER,
-        (1, None, "f", "{}"),
+        (1, GENERATED, "f", "{}"),
     ]
     assert calls_of(dialect, [piece("f", index=0), piece("g", "{}", index=0)], cumulative=True) == [
-        (0, None, "f", ""),
-        (1, None, "g", "{}"),
+        (0, GENERATED, "f", ""),
+        (1, GENERATED, "g", "{}"),
     ]
 
 
@@ -179,7 +180,7 @@ def test_a_name_that_grows_where_each_event_repeats_all(dialect: Dialect) -> Non
 def test_an_index_is_a_number_however_it_is_written(dialect: Dialect, index: Any) -> None:
     """Text of digits and a whole float are that number, of a call and of a choice."""
     fragments = [piece("f", "{}", index=0), piece("g", "{", index=index), piece(None, "}", index=1)]
-    assert calls_of(dialect, fragments) == [(0, None, "f", "{}"), (1, None, "g", "{}")]
+    assert calls_of(dialect, fragments) == [(0, GENERATED, "f", "{}"), (1, GENERATED, "g", "{}")]
     for value, text in ((said_by(dialect, {"content": "A"}), "A"), (said_by(dialect, {"content": "B"}), "")):
         choices = value["output"]["choices"] if "output" in value else value["choices"]
         choices[0]["index"] = "0" if text else index  # the second choice was not asked for

@@ -708,7 +708,7 @@ def _long(size: int) -> Any:
 
 
 def _without_token(value: Any) -> Any:
-    """The answer, or its event, with a log probability that does not say of what."""
+    """Return the answer, or its event, with a log probability that names no token."""
     value.get("output", value)["choices"][0]["logprobs"] = {"content": [{"logprob": -0.5}]}
     return value
 
@@ -922,37 +922,29 @@ ANSWERS = (
     ),
     Fault(
         "a log probability without its token",
-        streamed(begun, lambda it: it.event(written(_without_token(it.chunk())))),
-        error=errors.ProtocolError,
-        said="logprobs.content[0].token",
-        partial=PARTIAL,
+        streamed(begun, lambda it: it.event(written(_without_token(it.chunk()))), rest),
+        text=TEXT,
+        pooled=True,
         wire="stream",
     ),
     Fault(
         "a whole answer with a log probability without its token",
-        (replied(200, lambda it: written(_without_token(it.whole(PARTIAL)))),),
-        error=errors.ProtocolError,
-        said="logprobs.content[0].token",
-        partial=PARTIAL,
-        handed=False,
+        (replied(200, lambda it: written(_without_token(it.whole(TEXT)))),),
+        text=TEXT,
         pooled=True,
     ),
     Fault(
         "a negative number of tokens",
         streamed(lambda it: _negative(it.stream())),
-        error=errors.ProtocolError,
-        said="usage.total_tokens",
-        partial=TEXT,
+        text=TEXT,
+        pooled=True,
         wire="stream",
         only=("openai",),
     ),
     Fault(
         "a whole answer with a negative number of tokens",
         (replied(200, lambda it: _negative(written(it.whole(TEXT)))),),
-        error=errors.ProtocolError,
-        said="usage.total_tokens",
-        partial=TEXT,
-        handed=False,
+        text=TEXT,
         pooled=True,
     ),
 )

@@ -43,12 +43,13 @@ NAMESAKES: dict[str, type[Exception]] = {
     "PermissionDeniedError": lc.ModelPermissionDeniedError,
     "BadRequestError": lc.ModelInvalidRequestError,
     "ContextLengthError": lc.ContextOverflowError,
-    "ContentFilterError": lc.ModelInvalidRequestError,
+    "ContentFilterError": lc.ModelRefusalError,
     "NotFoundError": lc.ModelNotFoundError,
     "RateLimitError": lc.ModelRateLimitError,
     "QuotaError": lc.ModelPermissionDeniedError,
     "ServerError": lc.ModelAPIError,
     "ProtocolError": lc.ModelError,
+    "RefusalError": lc.ModelRefusalError,
     "StreamTruncatedError": lc.ModelError,
 }
 

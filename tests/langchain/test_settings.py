@@ -488,7 +488,13 @@ async def test_a_batch_adds_up_its_tokens() -> None:
     with Loopback(HELLO) as server:
         result = chat(server).generate([[HumanMessage("x")], [HumanMessage("y")]])
         assert result.llm_output == {
-            "token_usage": {"prompt_tokens": 40, "completion_tokens": 20, "total_tokens": 60},
+            "token_usage": {
+                "prompt_tokens": 40,
+                "completion_tokens": 20,
+                "total_tokens": 60,
+                "prompt_tokens_details": {"cached_tokens": 16, "cache_creation_input_tokens": 8, "text_tokens": 40},
+                "completion_tokens_details": {"reasoning_tokens": 12, "text_tokens": 8},
+            },
             "model_name": "qwen-plus",
         }
         assert [message.text for message in chat(server).batch(["x", "y"])] == ["hello"] * 2
