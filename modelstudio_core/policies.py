@@ -11,6 +11,7 @@ should be ["none", "auto"]', "'messages' must contain the word 'json' in some fo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,12 +30,20 @@ _ASKS_FOR_STREAM = (
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """A decision to log: as a warning where the caller asked for something else, otherwise at INFO."""
+
+    text: str
+    level: int = logging.INFO
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What is sent: the request, whether the wire streams, and what was decided that the caller should hear of."""
+    """The request as it is sent, whether the wire streams, and the decisions to log."""
 
     request: ChatRequest
     stream: bool
-    notices: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
@@ -49,7 +58,7 @@ def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
         ConfigurationError: for what the service is documented to refuse.
     """
     _refuse(request, model)
-    notices: list[str] = []
+    notices: list[Notice] = []
     request = _heard(request, model)
     request = _json_mode(request, model, notices)
     request = _tool_choice(request, model, notices)
@@ -68,7 +77,8 @@ def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
 
 
 def may_think(request: ChatRequest, model: ModelInfo) -> bool:
-    """Whether the model may think on this request. Unknown models, and those that think by default, are taken to."""
+    """Return True if the model may think on this request, as unknown models and those that think by default may."""
+    request = _heard(request, model)
     if model.thinking_only:
         return True
     if request.enable_thinking is not None:
@@ -99,24 +109,49 @@ def asks_for_stream(error: ModelStudioError) -> bool:
 def _refuse(request: ChatRequest, model: ModelInfo) -> None:
     if not isinstance(request.response_format, Mapping | None):
         raise ConfigurationError('response_format is an object, such as {"type": "json_object"}')
-    if model.thinking_only and request.enable_thinking is False:
+    without_effort = _says_none(request)
+    if without_effort and request.enable_thinking:
         raise ConfigurationError(
-            f"{request.model} always thinks: enable_thinking=False is refused by the service. Leave it out, or choose "
-            "a model that can switch thinking off"
+            'enable_thinking=True and reasoning_effort="none" contradict each other: leave one of them out'
+        )
+    if model.thinking_only and (request.enable_thinking is False or (without_effort and not _lists_none(model))):
+        off = 'reasoning_effort="none"' if without_effort else "enable_thinking=False"
+        raise ConfigurationError(
+            f"{request.model} always thinks: {off} is refused by the service. Leave it out, or choose a model that can "
+            "switch thinking off"
         )
     if request.tools and (request.n or 1) > 1:
         raise ConfigurationError(f"n={request.n} together with tools is refused by the service: n must be 1 with tools")
 
 
+def _says_none(request: ChatRequest) -> bool:
+    return request.reasoning_effort == "none"
+
+
+def _lists_none(model: ModelInfo) -> bool:
+    """Return True if the model is listed for the effort "none", as a level or as an alias."""
+    effort = model.reasoning_effort
+    return effort is not None and "none" in (*effort.values, *dict(effort.aliases))
+
+
 def _heard(request: ChatRequest, model: ModelInfo) -> ChatRequest:
-    """What the caller said by the `thinking` object, on a model whose switch that is, counts as said."""
+    """Set `enable_thinking` where the caller asked for it in other words.
+
+    These are `reasoning_effort="none"`, where the model has no such level, and the object `thinking`, where that is the
+    model's switch. A model that never thinks needs no word for it.
+    """
+    if _says_none(request) and not _lists_none(model):
+        if model.is_hybrid:
+            return replace(request, enable_thinking=False, reasoning_effort=None)
+        if model.thinking == "none":
+            return replace(request, reasoning_effort=None)
     thinking = request.parameters.get("thinking")
     if model.thinking_switch != "thinking" or request.enable_thinking is not None or not isinstance(thinking, Mapping):
         return request
     return replace(request, enable_thinking=thinking.get("type") != "disabled")
 
 
-def _json_mode(request: ChatRequest, model: ModelInfo, notices: list[str]) -> ChatRequest:
+def _json_mode(request: ChatRequest, model: ModelInfo, notices: list[Notice]) -> ChatRequest:
     """JSON mode needs the word "json" in the messages, and thinking off where the caller did not ask for it."""
     if (request.response_format or {}).get("type") != "json_object":
         return request
@@ -142,7 +177,7 @@ def _instructed(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return (replace(first, content=content), *messages[1:])
 
 
-def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[str]) -> ChatRequest:
+def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[Notice]) -> ChatRequest:
     """A forced choice goes out only in a form, and at a time, that the service takes.
 
     Forms: auto, none and a named function; "required" only to a model known to take it. Time: not while thinking may
@@ -158,8 +193,11 @@ def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[str]) -> 
     if choice == "required":
         if len(request.tools) > 1:
             notices.append(
-                f'tool_choice "required" among {len(request.tools)} tools is sent as "auto": {request.model} takes '
-                "auto, none or the name of one tool, so an answer without a call is possible"
+                Notice(
+                    f'tool_choice "required" among {len(request.tools)} tools is sent as "auto": {request.model} takes '
+                    "auto, none or the name of one tool, so an answer without a call is possible",
+                    logging.WARNING,
+                )
             )
             return replace(request, tool_choice="auto")
         choice = {"type": "function", "function": {"name": _name(request.tools[0])}}
@@ -167,8 +205,12 @@ def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[str]) -> 
         return replace(_without_thinking(request, model, notices), tool_choice=choice)
     if may_think(request, model):
         notices.append(
-            f'a forced tool_choice is sent as "auto", since {request.model} may think on this request and the service '
-            "then takes only auto or none; enable_thinking=False makes the choice hold where the model allows it"
+            Notice(
+                f'a forced tool_choice is sent as "auto", since {request.model} may think on this request and the '
+                "service then takes only auto or none; enable_thinking=False makes the choice hold where the model "
+                "allows it",
+                logging.WARNING,
+            )
         )
         choice = "auto"
     return replace(request, tool_choice=choice)
@@ -179,15 +221,17 @@ def _name(tool: Mapping[str, Any]) -> Any:
 
 
 def _can_be_quiet(request: ChatRequest, model: ModelInfo) -> bool:
-    """Whether thinking can be switched off for one request without going against what the caller said."""
+    """Return True if thinking can be off for this request without overriding the caller."""
     return model.is_hybrid and request.enable_thinking is None and request.reasoning_effort in (None, "none")
 
 
-def _without_thinking(request: ChatRequest, model: ModelInfo, notices: list[str]) -> ChatRequest:
+def _without_thinking(request: ChatRequest, model: ModelInfo, notices: list[Notice]) -> ChatRequest:
     if may_think(request, model):
         notices.append(
-            f"{request.model} does not think on this request: forced tool choices, JSON mode and partial mode need "
-            "thinking off. enable_thinking=True asks for thinking all the same"
+            Notice(
+                f"{request.model} does not think on this request: forced tool choices, JSON mode and partial mode need "
+                "thinking off. enable_thinking=True asks for thinking all the same"
+            )
         )
     return replace(request, enable_thinking=False, thinking_budget=None, reasoning_effort=None)
 

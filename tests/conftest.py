@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from modelstudio_core.http.client import inform
 from tests.protocols import PROTOCOLS, spoken
 
 
@@ -15,6 +16,12 @@ def no_dashscope_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test finds a key, an address or a region that the developer has set."""
     for name in [name for name in os.environ if name.startswith("DASHSCOPE_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def nothing_logged_yet() -> None:
+    """Each test is like a new process to what is logged once per process."""
+    inform.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from pydantic import SecretStr
@@ -28,7 +29,7 @@ from modelstudio_core.http.keys import aprovided_key, provided_key
 from modelstudio_core.http.retry import retry_delay
 from modelstudio_core.http.steps import AskKey, Fail, Finish, Flow, Hand, Open, Read, ReadAll, Step, Wait
 from modelstudio_core.http.transport import AsyncResponse, Response, Transport
-from modelstudio_core.policies import Plan, asks_for_stream, plan
+from modelstudio_core.policies import Notice, Plan, asks_for_stream, plan
 from modelstudio_core.protocols import embeddings
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.codec import Codec, shown
@@ -91,7 +92,7 @@ class Client:
             raise ConfigurationError(f"protocol={config.protocol!r} is unknown: {' or '.join(map(repr, CODECS))}")
         self.config = config
         self.transport = transport
-        self._told: set[str] = set()  # each decision against the caller's wish is a warning once
+        self._warned: set[str] = set()
 
     def complete(self, request: ChatRequest, model: ModelInfo) -> ChatResult:
         """The whole answer. The wire streams where the model asks for it. Raises ModelStudioError."""
@@ -238,8 +239,7 @@ class Client:
         request = self._with_sendable_history(request, model)
         planned = plan(request, model, stream=whole is None)
         for notice in planned.notices:
-            logger.log(logging.DEBUG if notice in self._told else logging.WARNING, "Model Studio: %s", notice)
-            self._told.add(notice)
+            self._log(notice)
 
         def streams_instead(failure: ModelStudioError) -> bool:
             nonlocal planned
@@ -390,6 +390,16 @@ class Client:
 
         return self._retried(attempt)
 
+    def _log(self, notice: Notice) -> None:
+        """Log a decision that the caller did not ask for: a warning once per client, anything else once per process."""
+        if notice.level == logging.WARNING:
+            logger.log(
+                logging.DEBUG if notice.text in self._warned else logging.WARNING, "Model Studio: %s", notice.text
+            )
+            self._warned.add(notice.text)
+        elif logger.isEnabledFor(logging.INFO):
+            inform(notice.text)
+
     def _explain(self, error: ModelStudioError, arrived: _Arrived, request: ChatRequest | None) -> None:
         """Add what only the client knows: what had arrived and where the request went. Redact the credentials."""
         if error.partial is None and any(not isinstance(delta, ResponseDelta) for delta in arrived.deltas):
@@ -409,6 +419,12 @@ def _headers_delta(request: ChatRequest, arrived: _Arrived) -> list[Delta]:
     redactor = arrived.redactor
     headers = {name: value for name, value in safe_headers(arrived.head).items() if redactor(value) == value}
     return [ExtraDelta("headers", headers)]
+
+
+@lru_cache(maxsize=256)
+def inform(text: str) -> None:
+    """Log a decision once per process: the cache remembers the texts, each of which names its model."""
+    logger.info("Model Studio: %s", text)
 
 
 def _sentence(text: str) -> str:

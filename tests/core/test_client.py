@@ -1125,7 +1125,6 @@ TWO = tuple({"type": "function", "function": {"name": name}} for name in "fg")
 DECIDED: list[tuple[str, dict[str, Any], str]] = [
     ("several tools, one demanded", {"tools": TWO, "tool_choice": "any"}, "2 tools"),
     ("a forced call, always thinks", {"model": "qwq-plus", "tools": TWO[:1], "tool_choice": "any"}, "may think"),
-    ("JSON mode, thinks", {"model": "qwen3.7-max", "response_format": {"type": "json_object"}}, "does not think"),
 ]
 
 

@@ -7,6 +7,7 @@ qvq-max, deepseek-r1, kimi/kimi-k3 always; qwen-max never; made-up is unknown, a
 from __future__ import annotations
 
 import copy
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ THE_F = {"type": "function", "function": {"name": "f"}}
 OFF = {"enable_thinking": False}
 ON = {"enable_thinking": True}
 NONE = {"enable_thinking": None}
+NO_EFFORT = {"reasoning_effort": "none"}
 SEED = {"parameters": {"seed": 1}}
 AUTO = {"tool_choice": "auto"}
 DISABLED = {"parameters": {"thinking": {"type": "disabled"}}}
@@ -115,6 +117,15 @@ SENT: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
     ("off", "qwen3.7-max", OFF, {}, ""),
     ("off, unknown model", "made-up", OFF, {}, ""),
     ("on, a model without thinking: the service may say no", "qwen-max", ON, {}, ""),
+    # "none" is thinking off, in the word that the model is listed for
+    ("no effort, default on", "qwen3.7-max", NO_EFFORT, OFF | {"reasoning_effort": None}, ""),
+    ("no effort, default off", "qwen-plus", NO_EFFORT, OFF | {"reasoning_effort": None}, ""),
+    ("no effort, a hybrid whose levels have no none", "glm-5.2", NO_EFFORT, OFF | {"reasoning_effort": None}, ""),
+    ("no effort, listed for none", "qwen3.8-max", NO_EFFORT, {}, ""),
+    ("no effort, its own switch", "MiniMax/MiniMax-M3", NO_EFFORT, DISABLED | {"reasoning_effort": None}, ""),
+    ("no effort, never thinks", "qwen-max", NO_EFFORT, {"reasoning_effort": None}, ""),
+    ("no effort, unknown", "made-up", NO_EFFORT, {}, ""),
+    ("no effort, off said too", "qwen-plus", NO_EFFORT | OFF, {"reasoning_effort": None}, ""),
     ("effort and preserving", "qwen3.8-max", {"reasoning_effort": "low", "preserve_thinking": False}, {}, ""),
     ("on is not sent to a thinking-only model", "qwq-plus", ON, NONE, ""),
     ("nor to one that streams or not", "kimi/kimi-k3", ON, NONE, ""),
@@ -229,14 +240,18 @@ def test_what_is_sent(model: str, given: dict[str, Any], sent: dict[str, Any], n
     assert result.request == replace(request, **sent)
     assert len(result.notices) == bool(notice)
     if notice:
-        assert notice in result.notices[0]
-        assert model in result.notices[0]
+        assert notice in result.notices[0].text
+        assert model in result.notices[0].text
+        assert (result.notices[0].level == logging.INFO) == (notice == "does not think")
 
 
 REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("thinking off where it cannot be", "qwq-plus", OFF, "enable_thinking=False"),
     ("the same, not streaming-only", "deepseek-r1", OFF, "enable_thinking=False"),
     ("the same, Moonshot's", "kimi/kimi-k3", OFF, "enable_thinking=False"),
+    ("no effort where it always thinks", "qwq-plus", NO_EFFORT, "reasoning_effort=.none"),
+    ("the same, a model with levels", "glm-5.3", NO_EFFORT, "reasoning_effort=.none"),
+    ("two words that contradict each other", "qwen-plus", NO_EFFORT | ON, "contradict"),
     ("n > 1 with tools", "qwen-plus", {"n": 2, "tools": (F,)}, "n=2"),
 ]
 
@@ -254,7 +269,7 @@ OVERRIDES: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
     ({"thinking": "only"}, {}, True),
     ({"thinking": "none", "streaming_only": True}, {}, True),
     ({"thinking": "hybrid-default-on"}, {"reasoning_effort": "none"}, False),
-    ({"thinking": "only"}, {"reasoning_effort": "none"}, True),
+    ({"thinking": "only", "reasoning_effort": {"values": ["none"]}}, {"reasoning_effort": "none"}, True),
 ]
 
 

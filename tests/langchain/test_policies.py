@@ -237,15 +237,14 @@ async def test_glm_s_own_word_decides_the_replay(clear: bool, model: str) -> Non
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_decision_is_a_warning_once(way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """What goes against the caller's wish is told with our name, as a warning once for each object, then at debug."""
-    form = {"type": "json_object"}
-    with Loopback(Answer(text=["{}"])) as server, caplog.at_level(logging.DEBUG, "modelstudio_core"):
-        for llm in (chat(server, model="qwen3.7-max"), chat(server, model="qwen3.7-max")):
+    """What goes against the caller's wish is a warning once for each object, then a debug line."""
+    with Loopback(HELLO) as server, caplog.at_level(logging.DEBUG, "modelstudio_core"):
+        for model in (chat(server, model="qwq-plus"), chat(server, model="qwq-plus")):
             for _ in range(3):
-                await call(llm, way, "json", response_format=form)
+                await call(model.bind_tools([get_temperature], tool_choice="any"), way)
     told = [record for record in caplog.records if record.getMessage().startswith("Model Studio: ")]
     assert [record.levelname for record in told] == ["WARNING", "DEBUG", "DEBUG"] * 2
-    assert all(record.getMessage().startswith("Model Studio: qwen3.7-max does not think") for record in told)
+    assert all("a forced tool_choice" in record.getMessage() for record in told)
 
 
 # ---------------------------------------------------------------- a whole loop with a tool
