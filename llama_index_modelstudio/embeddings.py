@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.embeddings import BaseEmbedding
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from modelstudio_core.embedding import EmbeddingRequest, TextType, texts_a_request
+from modelstudio_core.parameters import checked_model
 from modelstudio_core.settings import ConnectionSettings
 
 
@@ -28,6 +29,15 @@ class ModelStudioEmbedding(ConnectionSettings, BaseEmbedding):
 
     model_name: str = "text-embedding-v4"
     """Model id; also taken as `model`."""
+    if TYPE_CHECKING:  # so that a type checker takes either name
+        model: str = ""
+    else:
+
+        @property
+        def model(self) -> str:
+            """The model id, under the name that the chat model has for it."""
+            return self.model_name
+
     dimensions: int | None = Field(default=None, gt=0)
     """The length of a vector, where the model offers several."""
     instruct: str | None = None
@@ -46,6 +56,11 @@ class ModelStudioEmbedding(ConnectionSettings, BaseEmbedding):
             del values["model"]
         name = values.get("model_name", cls.model_fields["model_name"].default)
         return {"embed_batch_size": texts_a_request(str(name)), **values}
+
+    @field_validator("model_name", mode="after")
+    @classmethod
+    def _check_model(cls, model: str) -> str:
+        return checked_model(model)
 
     @model_validator(mode="after")
     def _check_modelstudio_settings(self) -> Self:

@@ -13,6 +13,7 @@ from typing import Any
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.headers import SecretHeaders, checked_headers
 from modelstudio_core.http.timeouts import timeouts
+from modelstudio_core.tools import tool_list
 from modelstudio_core.types import CallOptions, ChatRequest, Message
 
 # read by the policies, so fields of ChatRequest
@@ -104,7 +105,7 @@ def chat_request(
     plain = {name: given[name] for name in PLAIN_PARAMETERS if name in given}
     known = {name: given[name] for name in POLICY_PARAMETERS + LOCAL_PARAMETERS if name in given}
     if "tools" in known:
-        known["tools"] = tuple(known["tools"])
+        known["tools"] = tuple(tool_list(known["tools"]))
     if not known.get("tools"):
         plain.pop("parallel_tool_calls", None)
     options = call_options({name: given[name] for name in CALL_OPTIONS if name in given})
@@ -119,6 +120,13 @@ def call_options(given: Mapping[str, Any]) -> CallOptions:
         timeout=timeouts(given["timeout"]) if "timeout" in given else None,
         response_headers=bool(given.get("include_response_headers")),
     )
+
+
+def checked_model(model: object) -> str:
+    """Return the model id. Raises ConfigurationError for what is no text, or blank."""
+    if not isinstance(model, str) or not model.strip():
+        raise ConfigurationError(f'model={model!r} is no model id: give one, such as "qwen-plus"')
+    return model
 
 
 def _unknown(name: str, of_object: Collection[str]) -> str:

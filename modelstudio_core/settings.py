@@ -9,9 +9,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    SkipValidation,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import Self
 
@@ -20,14 +35,16 @@ from modelstudio_core.catalogue import ModelInfo, NativeEndpoint, model_info
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.http.client import Client
 from modelstudio_core.http.timeouts import timeouts
-from modelstudio_core.http.transport import Transport
+from modelstudio_core.http.transport import AsyncHttpClient, HttpClient, HttpTimeout, Transport
 from modelstudio_core.parameters import (
     PLAIN_PARAMETERS,
     POLICY_PARAMETERS,
     chat_request,
+    checked_model,
     unknown_argument,
 )
 from modelstudio_core.pickling import check_pickled_key, with_key, without_key
+from modelstudio_core.policies import may_think
 from modelstudio_core.types import ChatRequest, Message
 
 _HTTP_CLIENTS = ("http_client", "http_async_client")
@@ -38,6 +55,16 @@ def key_from_environment() -> SecretStr | None:
     """Return the key that DASHSCOPE_API_KEY holds."""
     key = os.environ.get(config.API_KEY)
     return SecretStr(key) if key else None
+
+
+def _aliases(fields: Mapping[str, FieldInfo]) -> set[str]:
+    """Return the other names that the constructor takes for its fields. Ours have none, but a subclass's may."""
+    names = set()
+    for field in fields.values():
+        alias = field.validation_alias
+        for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+            names.add(str(choice.path[0]) if isinstance(choice, AliasPath) else choice)
+    return {name for name in names if name is not None}
 
 
 class ConnectionSettings(BaseModel):
@@ -62,8 +89,8 @@ class ConnectionSettings(BaseModel):
     """Workspace id; default: DASHSCOPE_WORKSPACE. Frankfurt and Tokyo need it."""
     protocol: Literal["openai", "dashscope"] = "openai"
     """The service's protocol: "openai" (compatible) or "dashscope" (native: returns a search's sources)."""
-    timeout: float | Any = None
-    """Seconds of silence allowed (default 300) between two reads, or an httpx.Timeout, kept as its four numbers."""
+    timeout: float | SkipJsonSchema[SkipValidation[HttpTimeout]] | Mapping[str, float | None] | None = None
+    """Read timeout in seconds (default 300), or an httpx.Timeout, which is kept as a dict of its four numbers."""
     max_retries: int | None = None
     """How often a call that failed before its first token is made again (default 2; 0 sends one request)."""
     default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
@@ -72,9 +99,11 @@ class ConnectionSettings(BaseModel):
     """Send the key over plain http to another machine."""
     max_event_bytes: int | None = None
     """What one event of a stream, or a whole answer, may hold (default 32 MiB)."""
-    http_client: Any = Field(default=None, exclude=True, repr=False)
+    http_client: SkipJsonSchema[SkipValidation[HttpClient] | None] = Field(default=None, exclude=True, repr=False)
     """An httpx.Client to use for sync calls; never closed here."""
-    http_async_client: Any = Field(default=None, exclude=True, repr=False)
+    http_async_client: SkipJsonSchema[SkipValidation[AsyncHttpClient] | None] = Field(
+        default=None, exclude=True, repr=False
+    )
     """An httpx.AsyncClient to use for async calls; never closed here."""
 
     configuration_error: ClassVar[type[ConfigurationError]] = ConfigurationError
@@ -94,8 +123,10 @@ class ConnectionSettings(BaseModel):
         if "model_name" in values and "model_name" not in cls.model_fields:
             values = {"model": values["model_name"], **values}
             del values["model_name"]
-        if unknown := sorted(values.keys() - cls.model_fields):
-            raise cls.configuration_error(" ".join(unknown_argument(name, cls.model_fields) for name in unknown))
+        unknown = values.keys() - cls.model_fields
+        if unknown and (unknown := unknown - _aliases(cls.model_fields)):
+            said = " ".join(unknown_argument(name, cls.model_fields) for name in sorted(unknown))
+            raise cls.configuration_error(said)
         return values
 
     @field_validator("timeout", mode="after")
@@ -174,8 +205,17 @@ class ChatSettings(ConnectionSettings):
     and ranges are the vendor's, by model ("OpenAI compatible - Chat" and "Deep thinking" pages).
     """
 
-    model: str
-    """Model id, such as "qwen-plus"; case-sensitive. Also taken as `model_name`."""
+    if TYPE_CHECKING:  # so that a type checker takes either name; pydantic requires `model`
+        model: str = ""
+        model_name: str = ""
+    else:
+        model: str
+        """Model id, such as "qwen-plus"; case-sensitive. Also taken as `model_name`."""
+
+        @property
+        def model_name(self) -> str:
+            """The model id, under the name that some tools of the frameworks look for."""
+            return self.model
 
     # ---------------------------------------------------------------- how an answer is made
 
@@ -196,7 +236,8 @@ class ChatSettings(ConnectionSettings):
     preserve_thinking: bool | None = None
     """Let the model read the reasoning of earlier turns (billed as input)."""
     reasoning_effort: str | None = None
-    """How much to think, in the model's own words, such as "low", "medium", "high", "xhigh" or "max"."""
+    """How much to think: a level of the model, such as "low", "medium", "high", "xhigh" or "max". "none" switches
+    thinking off, on a hybrid model without such a level by `enable_thinking`."""
     clear_thinking: bool | None = None
     """GLM: drop the reasoning of earlier turns."""
     thinking: dict[str, Any] | None = None
@@ -223,7 +264,7 @@ class ChatSettings(ConnectionSettings):
     """How many answers, 1 to 4; with `invoke` and `generate` only, and not with tools."""
     seed: int | None = None
     """For repeatable sampling."""
-    stop: str | list[Any] | None = None
+    stop: str | list[str] | list[int] | list[list[int]] | None = None
     """Strings, or token ids, at which to stop."""
     logprobs: bool | None = None
     """Give log probabilities of the answer's tokens, in `response_metadata["logprobs"]`."""
@@ -254,8 +295,8 @@ class ChatSettings(ConnectionSettings):
     """Qwen-MT: source_lang, target_lang, terms, ..."""
     ocr_options: dict[str, Any] | None = None
     """Qwen-OCR: the task."""
-    skill: Any = None
-    """Qwen-Doc: the skill."""
+    skill: str | dict[str, Any] | list[dict[str, Any]] | None = None
+    """Qwen-Doc: the skills to use, such as [{"type": "ppt"}]."""
     extra_body: dict[str, Any] | None = None
     """Parameters of the service that have no field here, sent as they are."""
     include_response_headers: bool = Field(
@@ -266,6 +307,14 @@ class ChatSettings(ConnectionSettings):
     )
     capabilities: dict[str, Any] | None = None
     """Facts on the model that override the catalogue, by the names of `modelstudio_core.catalogue.ModelInfo`."""
+
+    @field_validator("model", mode="after")
+    @classmethod
+    def _check_model(cls, model: str) -> str:
+        try:
+            return checked_model(model)
+        except ConfigurationError as error:
+            raise error.recast(cls.configuration_error) from None
 
     def core_model(self, model: str | None = None) -> ModelInfo:
         """What is known of `model`, or of this object's, with its `capabilities`. Raises ConfigurationError."""
@@ -282,7 +331,7 @@ class ChatSettings(ConnectionSettings):
     def core_request(
         self, messages: Sequence[Message], stop: list[str] | None, call: Mapping[str, Any]
     ) -> tuple[ChatRequest, ModelInfo]:
-        """The request for `messages`, and what is known of its model.
+        """Return the request for `messages`, and what is known of its model.
 
         Args:
             messages: the conversation.
@@ -293,9 +342,15 @@ class ChatSettings(ConnectionSettings):
         `extra_headers`, added to `default_headers`, and `timeout` are of this call only.
 
         Raises:
-            ConfigurationError: for a name that is no parameter.
+            ConfigurationError: for a name that is no parameter, and for a value that its field would not take.
         """
+        call = {name: _checked(name, value) for name, value in call.items()}
         values = self.core_parameters() | {"include_response_headers": self.include_response_headers}
+        said = {**call, **(call.get("extra_body") or {})}
+        if said.get("reasoning_effort") == "none":  # a call that wants no thinking overrides an object that wants it
+            values.pop("enable_thinking", None)
+        if said.get("enable_thinking") and values.get("reasoning_effort") == "none":
+            del values["reasoning_effort"]
         if self.streaming is not None:
             values["streaming"] = self.streaming
         values |= call
@@ -304,6 +359,30 @@ class ChatSettings(ConnectionSettings):
         if call.get("extra_body"):
             values["extra_body"] = {**(self.extra_body or {}), **call["extra_body"]}
         if stop is not None:
-            values["stop"] = stop
-        model = values.pop("model", None) or self.model
+            values["stop"] = _checked("stop", stop)
+        model = values.pop("model", None)
+        model = self.model if model is None else checked_model(model)
         return chat_request(model, messages, values, of_object=type(self).model_fields), self.core_model(model)
+
+    def core_thinks(self, call: Mapping[str, Any] | None = None) -> bool:
+        """Return True if the model may think on a request with this object's parameters and those of `call`."""
+        return may_think(*self.core_request((Message("user", ""),), None, call or {}))
+
+
+_FIELDS_OF_A_CALL = ChatSettings.model_fields.keys() & {*_OWN, "streaming"}
+
+
+@lru_cache
+def _field_type(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(ChatSettings.model_fields[name].annotation or Any)
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return a parameter of a call as the field of its name would hold it. Raises ConfigurationError."""
+    if value is None or name not in _FIELDS_OF_A_CALL:
+        return value
+    try:
+        return _field_type(name).validate_python(value)
+    except ValidationError as error:
+        reasons = dict.fromkeys(reason["msg"] for reason in error.errors(include_url=False, include_input=False))
+        raise ConfigurationError(f"{name}={value!r:.80} is not accepted: {', or: '.join(reasons)}") from None

@@ -12,12 +12,21 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.json_schema import inline_references
 from modelstudio_core.types import InvalidToolCall
 
 _MAX_NAME = 64  # of a json_schema; vendor's Structured output page
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+def tool_list(tools: Any) -> list[Any]:
+    """Return the tools of a list, or of anything else that holds several. Raises ConfigurationError for a lone tool."""
+    if not isinstance(tools, Iterable) or isinstance(tools, str | Mapping | BaseModel | type):
+        raise ConfigurationError(f"tools= takes a list of tools, such as [tool], not {tools!r:.80}")
+    return list(tools)
 
 
 def checked_tool(tool: Mapping[str, Any], strict: bool | None = None) -> dict[str, Any]:
@@ -58,16 +67,23 @@ def chosen_tool(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | dict[s
         return "required"
     if choice in ("auto", "none"):
         return str(choice)
-    name = choice if isinstance(choice, str) else _chosen_name(choice)
-    names = [tool["function"]["name"] for tool in tools]
-    if name not in names:
+    name = choice if isinstance(choice, str) else chosen_name(choice)
+    names = [tool_name(tool) for tool in tools]
+    sent = name if name in names else _NOT_IN_NAMES.sub("_", str(name))  # as llama-index-core does to a tool's name
+    if sent not in names:
         raise ConfigurationError(
             f"tool_choice names {name!r}, which is none of the tools: {', '.join(names) or 'none'}"
         )
-    return {"type": "function", "function": {"name": name}}
+    return {"type": "function", "function": {"name": sent}}
 
 
-def _chosen_name(choice: Any) -> Any:
+def tool_name(tool: Mapping[str, Any]) -> str:
+    """Return the name of an OpenAI tool that `checked_tool` made."""
+    return str(tool["function"]["name"])
+
+
+def chosen_name(choice: Any) -> Any:
+    """Return the name of the tool that a dict chooses, in OpenAI's form or flat. Raises ConfigurationError."""
     if isinstance(choice, Mapping):
         function = choice.get("function")
         return function.get("name") if isinstance(function, Mapping) else choice.get("name")

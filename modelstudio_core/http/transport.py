@@ -14,7 +14,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from dataclasses import asdict
 from functools import lru_cache
 from types import NoneType
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -47,6 +47,12 @@ SETTLE_SECONDS = 5.0
 # What httpx sends by itself; `httpx.Request` alone would not.
 _ENCODINGS = {"accept-encoding": ACCEPTED}
 _HEADERS = {"accept": "*/*", **_ENCODINGS, "connection": "keep-alive"}
+
+
+# The types of what callers inject, for modules that do not import httpx.
+HttpClient: TypeAlias = httpx.Client
+AsyncHttpClient: TypeAlias = httpx.AsyncClient
+HttpTimeout: TypeAlias = httpx.Timeout
 
 
 # ---------------------------------------------------------------- one request
