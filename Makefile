@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-floor test-apart test-downstream check format record bench soak fuzz clean
+.PHONY: help demo test test-floor test-apart test-downstream check check-types format record bench soak fuzz clean
 help:
 	@echo "make demo        the main job, live in the terminal (a small local model, or Model Studio with DASHSCOPE_API_KEY)"
 	@echo "make test        all tests, the real local model among them"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-apart  each adapter's tests where the other's framework is not installed"
 	@echo "make test-downstream  agents, MCP tools, tracers and memories of other packages on a strict test service (Python >= 3.11)"
 	@echo "make check       ruff, formatting, mypy"
+	@echo "make check-types what users write, as pyright sees it"
 	@echo "make format      let ruff format and fix"
 	@echo "make record      record the cassettes anew"
 	@echo "make bench       the benchmarks (QUICK=1: in two minutes)"
@@ -76,6 +77,15 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# mypy checks this file in `make check`; pyright has an environment of its own, since it brings node
+$(VENV)-types/.ready:
+	$(PYTHON) -m venv $(VENV)-types
+	$(VENV)-types/bin/python -m pip install --quiet --disable-pip-version-check 'pyright[nodejs]'
+	@touch $@
+
+check-types: $(READY) $(VENV)-types/.ready
+	$(VENV)-types/bin/pyright --project tests/typing --pythonpath $(BIN)/python
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -107,4 +117,4 @@ fuzz: $(VENV)-fuzz/.ready
 	$(VENV)-fuzz/bin/python -m tests.fuzz.target -max_total_time=$(or $(SECONDS),300)
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-downstream $(VENV)-floor $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-downstream $(VENV)-floor $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-types build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz

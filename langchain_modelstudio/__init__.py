@@ -11,12 +11,14 @@ try:
 except ImportError as error:
     raise ImportError("langchain_modelstudio needs: pip install 'modelstudio-integrations[langchain]'") from error
 
+from langchain_modelstudio.binding import ModelStudioBinding
 from langchain_modelstudio.chat_models import ChatModelStudio
 from langchain_modelstudio.content_blocks import register_blocks
 from langchain_modelstudio.serialization import register
 from modelstudio_core import __version__
 
 register(ChatModelStudio)
+register(ModelStudioBinding)
 register_blocks()
 
 __all__ = ["ChatModelStudio", "__version__"]

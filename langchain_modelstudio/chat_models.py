@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -12,21 +12,21 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableMap
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_protocol.protocol import MessagesData
-from pydantic import BaseModel, model_validator
+from pydantic import model_validator
 from typing_extensions import Self
 
 from langchain_modelstudio.arguments import cached_arguments, call_arguments
+from langchain_modelstudio.binding import ModelStudioBinding, ToolBinding
 from langchain_modelstudio.content_blocks import PROVIDER
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from langchain_modelstudio.messages import to_core_messages
 from langchain_modelstudio.outputs import Chunks, added_usage, from_core_result, message_id
 from langchain_modelstudio.profiles import model_profile
 from langchain_modelstudio.streaming import EventWriter
-from langchain_modelstudio.structured import METHODS, Method, json_parser, tool_parser, with_parsing_error
-from langchain_modelstudio.tools import openai_function, openai_tools, response_format, unwrapped
+from langchain_modelstudio.tools import openai_tools
 from modelstudio_core import __version__, config
 from modelstudio_core import errors as core_errors
 from modelstudio_core import types as core
@@ -36,11 +36,8 @@ from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tokens import count_message_tokens, count_tokens, token_ids
 from modelstudio_core.tools import chosen_tool
 
-if TYPE_CHECKING:  # older releases have a plain binding
-    from langchain_core.language_models.chat_models import _ChatModelBinding
 
-
-class ChatModelStudio(ChatSettings, BaseChatModel):
+class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     """Chat models of Alibaba Cloud Model Studio: Qwen, and the others it serves.
 
     Its arguments are the fields of `modelstudio_core.settings.ChatSettings`; those from `enable_thinking` on may also
@@ -75,11 +72,6 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "modelstudio-chat"
-
-    @property
-    def model_name(self) -> str:
-        """The model id, under the name that some of LangChain's tools look for."""
-        return self.model
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -242,98 +234,36 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
             wire = openai_tools(tools or (), None)
         return count_message_tokens(core_messages, self.model, tools=wire, enable_thinking=self.enable_thinking)
 
-    # ---------------------------------------------------------------- tools and structured output
+    # ---------------------------------------------------------------- binding
 
-    def bind(self, **kwargs: Any) -> _ChatModelBinding:
-        """Return a runnable that passes `kwargs` with each call. The values of `extra_headers` are shown nowhere."""
-        return super().bind(**call_arguments(kwargs))
+    def bind(self, **kwargs: Any) -> ModelStudioBinding:
+        """Return a binding of parameters of a call; its `bind_tools` and `with_structured_output` keep them.
 
-    def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: dict[str, Any] | str | bool | None = None,
-        strict: bool | None = None,
-        parallel_tool_calls: bool | None = None,
-        response_format: dict[str, Any] | type | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools to the model.
-
-        Args:
-            tools: pydantic classes, TypedDicts, functions, `BaseTool`s, JSON schemas or OpenAI tools.
-            tool_choice: "auto", "none", a tool's name, "any"/"required"/True for some tool, or the service's own dict.
-                A choice that the model cannot take, for instance while it thinks, is sent as "auto" with a warning.
-            strict: put into each function.
-            parallel_tool_calls: allow several calls in one answer.
-            response_format: a schema, or the service's `response_format`, for answers that are no calls.
-            **kwargs: any other parameter of a call.
-
-        Raises:
-            ConfigurationError: for a tool that is no function, or a choice that is none of the tools.
+        The values of `extra_headers` are shown nowhere.
         """
-        with langchain_errors():
-            wire = openai_tools(tools, strict)
-            bound: dict[str, Any] = {"tools": wire, "tool_choice": chosen_tool(tool_choice, wire)}
-        bound["parallel_tool_calls"] = parallel_tool_calls
-        bound["response_format"] = None if response_format is None else _response_format(response_format, strict)
-        return self.bind(**{name: value for name, value in bound.items() if value is not None}, **kwargs)
+        return ModelStudioBinding(bound=self, kwargs=call_arguments(kwargs))
 
-    def with_structured_output(
-        self,
-        schema: dict[str, Any] | type | None = None,
-        *,
-        method: Method | None = None,
-        include_raw: bool = False,
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Return a runnable whose answers follow a schema.
+    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> ModelStudioBinding:
+        """Bind a config, such as tags, to a binding that keeps what is bound to it."""
+        return self.bind().with_config(config, **kwargs)
 
-        Args:
-            schema: a pydantic class, whose objects come out, or a TypedDict, JSON schema, OpenAI function or tool, or
-                the service's `response_format`, for which dicts come out unchecked. May be None for "json_mode" only.
-            method: "json_schema" (the service constrains the answer), "function_calling" (the answer is a forced
-                call) or "json_mode" (any JSON object; say in the prompt which). Default: "json_schema" where the
-                model is listed for it, else "function_calling". Where the model may think, no call can be forced; an
-                object in the text that fits the schema then counts too.
-            include_raw: give {"raw", "parsed", "parsing_error"} instead of raising.
-            strict: ask the service to hold to the schema.
-            **kwargs: any other parameter of a call. `tools`, in all forms of `bind_tools`, may be called instead of
-                an answer that is JSON; "parsed" is then None, so `include_raw` should be set.
+    def with_listeners(self, **listeners: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind listeners to a binding that keeps what is bound to it."""
+        return self.bind().with_listeners(**listeners)
 
-        Raises:
-            ConfigurationError: `method` is unknown, or `schema` is missing or cannot be converted.
-            OutputParserException: on the call, the answer is not what was asked for.
-        """
-        chosen = method or ("json_schema" if self.core_model().supports_json_schema else "function_calling")
-        if chosen not in METHODS:
-            raise ConfigurationError(f"method={method!r} is unknown: {', '.join(METHODS)}")
-        if schema is None and chosen != "json_mode":
-            raise ConfigurationError(f"method={chosen!r} needs a schema")
-        if chosen == "function_calling" and kwargs.pop("tools", None):
-            raise ConfigurationError("tools= beside a schema needs method='json_schema' or 'json_mode'")
-        traced = {"kwargs": {"method": chosen, "strict": strict}, "schema": schema}
-        if chosen == "function_calling":
-            name = str(openai_function(schema)["name"])
-            llm = self.bind_tools(
-                [unwrapped(schema)],
-                tool_choice=name,
-                parallel_tool_calls=False,
-                strict=strict,
-                ls_structured_output_format=traced,
-                **kwargs,
-            )
-            parser = tool_parser(schema, name)
-        else:
-            form = {"type": "json_object"} if chosen == "json_mode" else _response_format(schema, strict)
-            if schema is not None:
-                kwargs["ls_structured_output_format"] = traced
-            llm = self.bind_tools(kwargs.pop("tools", None) or (), response_format=form, strict=strict, **kwargs)
-            parser = json_parser(schema)
-        if not include_raw:
-            return llm | parser
-        return RunnableMap(raw=llm) | with_parsing_error(parser)
+    def with_alisteners(self, **listeners: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """The async twin of `with_listeners`."""
+        return self.bind().with_alisteners(**listeners)
+
+    def with_types(self, **types: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind types to a binding that keeps what is bound to it."""
+        return self.bind().with_types(**types)
+
+    def _bound(self) -> Mapping[str, Any]:
+        return {}
+
+    def _settings(self) -> ChatSettings:
+        return self
 
     # ---------------------------------------------------------------- inside
 
@@ -369,6 +299,3 @@ class ChatModelStudio(ChatSettings, BaseChatModel):
         if (request.n or 1) > 1:
             raise ConfigurationError(f"n={request.n} cannot be streamed through LangChain: use invoke or generate")
         return request, model
-
-
-_response_format = response_format  # under a name that the argument does not hide

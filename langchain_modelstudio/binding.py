@@ -1,0 +1,189 @@
+"""A model with parameters bound to it, which the methods that bind more keep.
+
+langchain-core's `RunnableBinding` hands out the methods of the bare model, so its `bind_tools` and
+`with_structured_output` lose what was bound before. Here a model and its bindings share both methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableMap
+from langchain_core.runnables.base import RunnableBindingBase
+from langchain_core.tools import BaseTool
+from pydantic import BaseModel
+
+from langchain_modelstudio.arguments import call_arguments
+from langchain_modelstudio.errors import ConfigurationError, langchain_errors
+from langchain_modelstudio.structured import METHODS, Method, json_parser, tool_parser, with_parsing_error
+from langchain_modelstudio.tools import openai_function, openai_tools, response_format, unwrapped
+from modelstudio_core.settings import ChatSettings
+from modelstudio_core.tools import chosen_name, chosen_tool, tool_name
+
+Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
+_response_format = response_format  # under a name that the argument does not hide
+
+
+class ToolBinding:
+    """`bind_tools` and `with_structured_output` in terms of `bind`, for a model and for a binding of it."""
+
+    def bind(self, **kwargs: Any) -> ModelStudioBinding:
+        """Bind parameters of a call."""
+        raise NotImplementedError
+
+    def _bound(self) -> Mapping[str, Any]:
+        """Return the parameters that are bound."""
+        raise NotImplementedError
+
+    def _settings(self) -> ChatSettings:
+        """Return the model."""
+        raise NotImplementedError
+
+    def bind_tools(
+        self,
+        tools: Sequence[Tool],
+        *,
+        tool_choice: dict[str, Any] | str | bool | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        response_format: dict[str, Any] | type | None = None,
+        **kwargs: Any,
+    ) -> ModelStudioBinding:
+        """Offer tools to the model, in place of any that are bound. Other parameters that are bound stay.
+
+        Args:
+            tools: pydantic classes, TypedDicts, functions, `BaseTool`s, JSON schemas or OpenAI tools.
+            tool_choice: "auto", "none", a tool's name, "any"/"required"/True for some tool, False for none of these, or
+                the service's own dict. Default: the choice that is bound, unless it names a tool that is replaced. A
+                choice that the model cannot take, for instance while it thinks, is sent as "auto" with a warning.
+            strict: put into each function.
+            parallel_tool_calls: allow several calls in one answer.
+            response_format: a schema, or the service's `response_format`, for answers that are no calls.
+            **kwargs: any other parameter of a call.
+
+        Raises:
+            ConfigurationError: for a tool that is no function, or a choice that is none of the tools.
+        """
+        bound: dict[str, Any] = {}
+        with langchain_errors():
+            bound["tools"] = wire = openai_tools(tools, strict)
+            choice = chosen_tool(self._choice(wire) if tool_choice is None else tool_choice, wire)
+        if choice is not None or "tool_choice" in self._bound():
+            bound["tool_choice"] = choice
+        if parallel_tool_calls is not None:
+            bound["parallel_tool_calls"] = parallel_tool_calls
+        if response_format is not None:
+            bound["response_format"] = _response_format(response_format, strict)
+        return self.bind(**bound, **kwargs)
+
+    def _choice(self, tools: Sequence[Mapping[str, Any]]) -> Any:
+        """Return the tool choice that is bound, unless it names a tool that `tools` replace."""
+        bound = self._bound()
+        choice = bound.get("tool_choice")
+        if "tools" in bound and isinstance(choice, Mapping) and chosen_name(choice) not in map(tool_name, tools):
+            return None
+        return choice
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: Method | None = None,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Return a runnable whose answers follow a schema.
+
+        Args:
+            schema: a pydantic class, whose objects come out, or a TypedDict, JSON schema, OpenAI function or tool, or
+                the service's `response_format`, for which dicts come out unchecked. May be None for "json_mode" only.
+            method: "json_schema" (the service constrains the answer), "function_calling" (the answer is a forced
+                call) or "json_mode" (any JSON object; say in the prompt which). Default: "json_schema" where the
+                model is listed for it, else "function_calling". Where the model may think, no call can be forced; an
+                object in the text that fits the schema then counts too.
+            include_raw: give {"raw", "parsed", "parsing_error"} instead of raising.
+            strict: ask the service to hold to the schema.
+            **kwargs: any other parameter of a call. `tools`, in all forms of `bind_tools`, may be called instead of
+                an answer that is JSON; "parsed" is then None, so `include_raw` should be set. Tools that are bound
+                count as such; with "function_calling" they are sent beside the function that is forced.
+
+        Raises:
+            ConfigurationError: `method` is unknown, or `schema` is missing or cannot be converted.
+            OutputParserException: on the call, the answer is not what was asked for.
+        """
+        model = self._settings().core_model(kwargs.get("model", self._bound().get("model")))
+        chosen = method or ("json_schema" if model.supports_json_schema else "function_calling")
+        if chosen not in METHODS:
+            raise ConfigurationError(f"method={method!r} is unknown: {', '.join(METHODS)}")
+        if schema is None and chosen != "json_mode":
+            raise ConfigurationError(f"method={chosen!r} needs a schema")
+        if chosen == "function_calling" and kwargs.pop("tools", None):
+            raise ConfigurationError("tools= beside a schema needs method='json_schema' or 'json_mode'")
+        traced = {"kwargs": {"method": chosen, "strict": strict}, "schema": schema}
+        if chosen == "function_calling":
+            name = str(openai_function(schema)["name"])
+            others = [tool for tool in openai_tools(self._bound().get("tools") or (), None) if tool_name(tool) != name]
+            llm = self.bind_tools(
+                [*others, unwrapped(schema)],
+                tool_choice=name,
+                parallel_tool_calls=False,
+                strict=strict,
+                ls_structured_output_format=traced,
+                **kwargs,
+            )
+            parser = tool_parser(schema, name)
+        else:
+            form = {"type": "json_object"} if chosen == "json_mode" else _response_format(schema, strict)
+            if schema is not None:
+                kwargs["ls_structured_output_format"] = traced
+            tools = kwargs.pop("tools", None) or self._bound().get("tools") or ()
+            llm = self.bind_tools(tools, response_format=form, strict=strict, **kwargs)
+            parser = json_parser(schema)
+        if not include_raw:
+            return llm | parser
+        return RunnableMap(raw=llm) | with_parsing_error(parser)
+
+
+if TYPE_CHECKING:  # newer releases give their binding of a chat model the types of v3 event streams
+    from langchain_core.language_models.chat_models import _ChatModelBinding as _Binding
+else:
+    _Binding = RunnableBinding[LanguageModelInput, AIMessage]
+
+
+class ModelStudioBinding(_Binding, ToolBinding):  # type: ignore[no-redef,unused-ignore]  # pydantic's plugin
+    """A `ChatModelStudio` with parameters of a call, or a config, bound to it.
+
+    `bind`, `bind_tools` and `with_config` keep what is bound; of two values of one parameter the later one counts.
+    """
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Return the module that langchain-core loads a serialised binding from."""
+        return ["langchain_modelstudio", "binding"]
+
+    def bind(self, **kwargs: Any) -> ModelStudioBinding:
+        """Bind more parameters of a call."""
+        return cast("ModelStudioBinding", super().bind(**call_arguments(kwargs)))
+
+    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> ModelStudioBinding:
+        """Bind a config, such as tags."""
+        return cast("ModelStudioBinding", super().with_config(config, **kwargs))
+
+    def with_alisteners(self, **listeners: Any) -> ModelStudioBinding:
+        """Bind async listeners; langchain-core would hide this binding behind a plain one."""
+        made = cast("ModelStudioBinding", super().with_alisteners(**listeners))
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**fields | {"config_factories": [*made.config_factories, *self.config_factories]})
+
+    def _bound(self) -> Mapping[str, Any]:
+        return self.kwargs
+
+    def _settings(self) -> ChatSettings:
+        model: Any = self.bound
+        while isinstance(model, RunnableBindingBase):  # with_retry binds between the two
+            model = model.bound
+        return cast("ChatSettings", model)

@@ -1,0 +1,31 @@
+"""What users write passes their type checker: mypy in strict mode, without pydantic's plugin."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.snippets import ROOT, snippets
+
+pytest.importorskip("mypy")
+
+
+@pytest.mark.report(30)
+def test_what_users_write_passes_mypy(tmp_path: Path) -> None:
+    """Both names of the model, each field, and each snippet of docs/migrating.md."""
+    (tmp_path / "mypy.ini").write_text("[mypy]\nstrict = true\n", encoding="utf-8")
+    (tmp_path / "usage.py").write_text((ROOT / "tests/typing/usage.py").read_text(encoding="utf-8"), encoding="utf-8")
+    for number, snippet in enumerate(snippets("docs/migrating.md")):
+        (tmp_path / f"snippet_{number}.py").write_text(snippet, encoding="utf-8")
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--cache-dir", ROOT / ".mypy_cache/users", "."],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -1,0 +1,67 @@
+"""The settings as a type checker sees them. `make check` checks this file; nothing runs it.
+
+A line with `type: ignore` must be an error: mypy reports an ignore that is not needed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+from langchain_core.messages import AIMessage
+from typing_extensions import assert_type
+
+from langchain_modelstudio import ChatModelStudio
+from langchain_modelstudio.binding import ModelStudioBinding
+from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding
+
+
+def names_of_the_model() -> None:
+    ChatModelStudio(model="qwen-plus")
+    ChatModelStudio(model_name="qwen-plus")
+    ModelStudio(model="qwen-plus")
+    ModelStudio(model_name="qwen-plus")
+    ModelStudioEmbedding()
+    ModelStudioEmbedding(model="text-embedding-v4")
+    ModelStudioEmbedding(model_name="text-embedding-v4")
+    assert_type(ChatModelStudio(model="qwen-plus").model_name, str)
+    assert_type(ModelStudio(model="qwen-plus").model, str)
+    assert_type(ModelStudioEmbedding().model, str)
+
+
+def settings_that_are_right(client: httpx.Client, aclient: httpx.AsyncClient) -> None:
+    ChatModelStudio(model="qwen-plus", api_key="sk-1", region="beijing", temperature=0.5, max_tokens=10)
+    ChatModelStudio(model="qwen-plus", http_client=client, http_async_client=aclient)
+    ModelStudio(model="qwen-plus", timeout=5)
+    ModelStudio(model="qwen-plus", timeout=httpx.Timeout(5))
+    ModelStudio(model="qwen-plus", timeout={"connect": 1.0, "read": None})
+    ModelStudio(model="qwen-plus", stop="END")
+    ModelStudio(model="qwen-plus", stop=["a", "b"])
+    ModelStudio(model="qwen-plus", stop=[1, 2])
+    ModelStudio(model="qwen-plus", stop=[[1, 2], [3]])
+    ModelStudio(model="qwen-doc-turbo", skill=[{"type": "ppt"}])
+    ModelStudio(model="qwen-plus", context_window=1000, system_prompt="Be brief.")
+    ModelStudioEmbedding(model="text-embedding-v4", dimensions=512, timeout=httpx.Timeout(5), http_client=client)
+
+
+def settings_that_are_wrong(client: httpx.Client) -> None:
+    ChatModelStudio(model=5)  # type: ignore[arg-type]
+    ChatModelStudio(model="qwen-plus", temprature=0.5)  # type: ignore[call-arg]
+    ChatModelStudio(model="qwen-plus", http_client="client")  # type: ignore[arg-type]
+    ChatModelStudio(model="qwen-plus", http_async_client=client)  # type: ignore[arg-type]
+    ChatModelStudio(model="qwen-plus", timeout="soon")  # type: ignore[arg-type]
+    ModelStudio(model="qwen-plus", stop=5)  # type: ignore[arg-type]
+    ModelStudio(model="qwen-plus", skill=5)  # type: ignore[arg-type]
+    ModelStudio(model="qwen-plus", temprature=0.5)  # type: ignore[call-arg]
+    ModelStudioEmbedding(model=5)  # type: ignore[arg-type]
+    ModelStudioEmbedding(modle="text-embedding-v4")  # type: ignore[call-arg]
+
+
+def bound(llm: ChatModelStudio, tool: dict[str, Any]) -> None:
+    settings = llm.bind(enable_thinking=False, seed=7)
+    assert_type(settings, ModelStudioBinding)
+    assert_type(settings.bind(seed=8), ModelStudioBinding)
+    assert_type(settings.with_config(tags=["a"]), ModelStudioBinding)
+    assert_type(settings.bind_tools([tool]), ModelStudioBinding)
+    assert_type(settings.bind_tools([tool]).invoke("hello"), AIMessage)
+    assert_type(llm.bind_tools([tool]).invoke("hello"), AIMessage)
