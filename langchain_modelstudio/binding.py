@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableMap
 from langchain_core.runnables.base import RunnableBindingBase
@@ -18,6 +19,7 @@ from pydantic import BaseModel
 
 from langchain_modelstudio.arguments import call_arguments
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
+from langchain_modelstudio.profiles import settings_profile
 from langchain_modelstudio.structured import METHODS, Method, json_parser, tool_parser, with_parsing_error
 from langchain_modelstudio.tools import openai_function, openai_tools, response_format, unwrapped
 from modelstudio_core.settings import ChatSettings
@@ -164,6 +166,13 @@ class ModelStudioBinding(_Binding, ToolBinding):  # type: ignore[no-redef,unused
     def get_lc_namespace(cls) -> list[str]:
         """Return the module that langchain-core loads a serialised binding from."""
         return ["langchain_modelstudio", "binding"]
+
+    @property
+    def profile(self) -> ModelProfile | None:
+        """The model's profile, with the token limits that hold with what is bound."""
+        settings = self._settings()
+        own: ModelProfile | None = getattr(settings, "profile", None)
+        return settings_profile(settings, self.kwargs) if own == settings_profile(settings) else own
 
     def bind(self, **kwargs: Any) -> ModelStudioBinding:
         """Bind more parameters of a call."""

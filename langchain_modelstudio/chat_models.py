@@ -24,14 +24,14 @@ from langchain_modelstudio.content_blocks import PROVIDER
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from langchain_modelstudio.messages import to_core_messages
 from langchain_modelstudio.outputs import Chunks, added_usage, from_core_result, message_id
-from langchain_modelstudio.profiles import model_profile
+from langchain_modelstudio.profiles import settings_profile
 from langchain_modelstudio.streaming import EventWriter
 from langchain_modelstudio.tools import openai_tools
 from modelstudio_core import __version__, config
 from modelstudio_core import errors as core_errors
 from modelstudio_core import types as core
 from modelstudio_core.catalogue import ModelInfo
-from modelstudio_core.history import is_text_only, sendable
+from modelstudio_core.history import sendable
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tokens import count_message_tokens, count_tokens, token_ids
 from modelstudio_core.tools import chosen_tool
@@ -93,9 +93,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         return {"api_key": config.API_KEY}
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        info = self.core_model()
-        text_only = is_text_only(self.core_client().config.protocol, self.native_endpoint or info.native_endpoint)
-        return model_profile(info, text_only=text_only)
+        return settings_profile(self)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
@@ -232,7 +230,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         with langchain_errors():
             core_messages = sendable(to_core_messages(messages), self.core_model()).messages
             wire = openai_tools(tools or (), None)
-        return count_message_tokens(core_messages, self.model, tools=wire, enable_thinking=self.enable_thinking)
+        return count_message_tokens(core_messages, self.model, tools=wire, enable_thinking=self.core_thinks())
 
     # ---------------------------------------------------------------- binding
 

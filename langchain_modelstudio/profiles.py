@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from langchain_core.language_models.model_profile import ModelProfile
 
 from modelstudio_core.catalogue import ModelInfo
-from modelstudio_core.history import takes_in_results
+from modelstudio_core.history import is_text_only, takes_in_results
+from modelstudio_core.settings import ChatSettings
 from modelstudio_core.types import ImagePart
 
 
-def model_profile(info: ModelInfo, *, text_only: bool = False) -> ModelProfile:
-    """Return the profile of a model: what it can do, not what one instance asks of it.
+def settings_profile(settings: ChatSettings, call: Mapping[str, Any] | None = None) -> ModelProfile:
+    """Return the profile of the model, with its token limits as these settings, and those of a call, have it think."""
+    call = call or {}
+    info = settings.core_model(call.get("model"))
+    endpoint = call.get("native_endpoint") or settings.native_endpoint or info.native_endpoint
+    text_only = is_text_only(settings.protocol, endpoint)
+    return model_profile(info, thinks=settings.core_thinks(call), text_only=text_only)
+
+
+def model_profile(info: ModelInfo, *, thinks: bool, text_only: bool = False) -> ModelProfile:
+    """Return the profile of a model: what it can do, with the token limits of either mode.
 
     `text_only`: whether its endpoint takes text alone, so that no image of a tool's result is sent.
     """
-    thinks = None if info.thinking is None else info.thinking != "none"
+    max_input, max_output = info.limits(thinks=thinks)
+    can_think = None if info.thinking is None else info.thinking != "none"
     known: dict[str, Any] = {
-        "max_input_tokens": info.max_input or info.context_window,
-        "max_output_tokens": info.max_output,
+        "max_input_tokens": max_input or info.context_window,
+        "max_output_tokens": max_output,
         "text_inputs": True,
         "image_inputs": info.input_image,
         "image_url_inputs": info.input_image,
@@ -30,7 +42,7 @@ def model_profile(info: ModelInfo, *, text_only: bool = False) -> ModelProfile:
         "pdf_tool_message": False,
         "text_outputs": True,
         "audio_outputs": info.output_audio,
-        "reasoning_output": thinks,
+        "reasoning_output": can_think,
         "tool_calling": info.tools,
         "tool_call_streaming": info.tools,
         # a thinking-only model takes only auto and none, unless it is known to take "required"

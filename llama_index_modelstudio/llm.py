@@ -89,10 +89,14 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
     def metadata(self) -> LLMMetadata:
         """What LlamaIndex asks of a model, from the catalogue and the settings; limits in tokens."""
         info = self.core_model()
-        window, output = info.room(self.max_tokens or self.max_completion_tokens, self.enable_thinking)
+        window, output = info.room(
+            thinks=self.core_thinks(),
+            max_tokens=self.max_tokens or self.max_completion_tokens,
+            window=self.context_window,
+        )
         takes_tools = self.is_function_calling_model
         return LLMMetadata(
-            context_window=self.context_window or window,
+            context_window=window,
             num_output=output,
             is_chat_model=True,
             is_function_calling_model=info.tools is not False if takes_tools is None else takes_tools,

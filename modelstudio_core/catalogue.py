@@ -140,21 +140,32 @@ class ModelInfo:
         """Whether a source lists image or video input; unknown is no."""
         return self.input_image is True or self.input_video is True
 
-    def room(self, max_tokens: int | None = None, enable_thinking: bool | None = None) -> tuple[int, int]:
-        """Tokens that input and output may take together, and those of them to be kept for the output.
+    def limits(self, *, thinks: bool) -> tuple[int | None, int | None]:
+        """Return the most tokens of input and of output, while the model thinks or while it does not."""
+        if not thinks:
+            return self.max_input, self.max_output
+        # the limits of thinking are the lower ones, unless a caller overrides the others
+        inputs, outputs = (self.max_input, self.max_input_thinking), (self.max_output, self.max_output_thinking)
+        return min(filter(None, inputs), default=None), min(filter(None, outputs), default=None)
 
-        The first less the second is never more input than the model takes, and always leaves room for some.
+    def room(self, *, thinks: bool, max_tokens: int | None = None, window: int | None = None) -> tuple[int, int]:
+        """Return the tokens that input and output may take together, and those of them to keep for the output.
+
+        The first less the second is never more input than the model takes, and at least a quarter of the window or all
+        the input that the model takes.
 
         Args:
-            max_tokens: what the caller allows the output; None: the model's limit, but no more than a quarter.
-            enable_thinking: as on the request.
+            thinks: whether the model may think on the request.
+            max_tokens: what the caller allows the output. Default: the model's limit, but no more than a quarter.
+            window: what the caller knows the two may take together. Default: the model's context window.
         """
-        window = self.context_window or UNKNOWN_WINDOW
-        thinks = self.may_think_by_default if enable_thinking is None else enable_thinking
-        most = (self.max_input_thinking if thinks else None) or self.max_input or window
+        max_input, max_output = self.limits(thinks=thinks)
+        window = window or self.context_window or max(UNKNOWN_WINDOW, max_input or 0)
+        most = min(max_input or window, window)
         if max_tokens is not None:
-            return min(window, most + max_tokens), max_tokens
-        return window, max(min(self.max_output or window // 4, window // 4), window - most)
+            output = min(max_tokens, window * 3 // 4)
+            return min(window, most + output), output
+        return window, max(min(max_output or window, window // 4), window - most)
 
 
 def model_info(model: str, overrides: Mapping[str, Any] | None = None) -> ModelInfo:
