@@ -12,6 +12,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_protocol.protocol import MessagesData
@@ -22,7 +23,7 @@ from langchain_modelstudio.arguments import cached_arguments, call_arguments
 from langchain_modelstudio.binding import ModelStudioBinding, ToolBinding
 from langchain_modelstudio.content_blocks import PROVIDER
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
-from langchain_modelstudio.messages import to_core_messages
+from langchain_modelstudio.messages import check_blocks, to_core_messages
 from langchain_modelstudio.outputs import Chunks, added_usage, from_core_result, message_id
 from langchain_modelstudio.profiles import settings_profile
 from langchain_modelstudio.streaming import EventWriter
@@ -116,6 +117,12 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         return {"token_usage": total, "model_name": self.model}
 
     # ---------------------------------------------------------------- calls
+
+    def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
+        prompt = super()._convert_input(model_input)
+        with langchain_errors():
+            check_blocks(prompt.to_messages())
+        return prompt
 
     def _generate(
         self,
@@ -288,7 +295,8 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         return super()._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
 
     def _several(self, kwargs: Mapping[str, Any]) -> bool:
-        return (kwargs.get("n") or self.n or 1) > 1
+        n = kwargs.get("n") or self.n
+        return isinstance(n, int) and n > 1
 
     def _stream_request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]

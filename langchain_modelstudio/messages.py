@@ -184,95 +184,138 @@ def _split_tool_results(content: str | list[Any]) -> tuple[list[Message], str | 
 
 
 def to_core_content(content: str | Sequence[str | Mapping[str, Any]]) -> str | tuple[Part, ...]:
-    """Text, or parts in LangChain's v1 form, OpenAI's or Anthropic's."""
+    """Return text, or parts from blocks in LangChain's v0 or v1 form, OpenAI's or Anthropic's."""
     if isinstance(content, str):
         return content
+    if not isinstance(content, list | tuple):
+        raise ConfigurationError(f"content is {content!r:.80}: give text or a list of blocks")
     parts = tuple(TextPart(block) if isinstance(block, str) else to_core_part(block) for block in content)
     return parts or ""
 
 
 def to_core_part(block: Mapping[str, Any]) -> Part:
-    """One content block. Pixel and frame hints and `cache_control` are read beside its type and in its `extras`."""
+    """Return one content block as a part. Raises ConfigurationError naming the block's type and its fault.
+
+    Pixel and frame hints and `cache_control` are read beside its type and in its `extras`.
+    """
+    if not isinstance(block, Mapping):
+        raise ConfigurationError(f"{block!r:.80} is no content block: give text or a dict with a type")
     kind = block.get("type")
-    mark = _hint(block, "cache_control")
-    if kind in ("text", "text-plain"):
-        return TextPart(_text(block), mark)
-    if kind == "refusal":  # what an assistant said
-        return TextPart(str(block.get("refusal") or ""))
-    pixels = {name: _hint(block, name) for name in ("min_pixels", "max_pixels")}
-    if kind in ("image", "image_url"):
-        inner = block.get("image_url")
-        detail = inner.get("detail") if isinstance(inner, Mapping) else None
-        return ImagePart(_address(block, "image", "image/png"), detail, **pixels, cache_control=mark)
-    if kind in ("video", "video_url"):
-        more = {name: _hint(block, name) for name in ("fps", "total_pixels", "max_frames")}
-        frames = block.get("video")
-        source = _frames(frames) if isinstance(frames, list | tuple) else _address(block, "video", "video/mp4")
-        return VideoPart(source, **pixels, **more, cache_control=mark)
-    if kind in ("audio", "input_audio"):
-        return _audio_part(block, mark)
     if kind is None:
         raise ConfigurationError(
             f"a content block of {', '.join(map(str, block))} has no type: write "
             '{"type": "text", "text": ...} or {"type": "image", "url": ...}'
         )
+    try:
+        return _part(kind, block)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"a block of type {kind!r}: {error.message}") from None
+
+
+def _part(kind: Any, block: Mapping[str, Any]) -> Part:
+    mark = _hint(block, "cache_control", Mapping)
+    if kind in ("text", "text-plain"):
+        return TextPart(_text(kind, block), mark)
+    if kind == "refusal":  # what an assistant said
+        return TextPart(str(block.get("refusal") or ""))
+    pixels = {name: _hint(block, name, int) for name in ("min_pixels", "max_pixels")}
+    if kind in ("image", "image_url"):
+        inner = block.get("image_url")
+        detail = _hint(inner, "detail", str) if isinstance(inner, Mapping) else None
+        return ImagePart(_address(block, "image", "image/png"), detail, **pixels, cache_control=mark)
+    if kind in ("video", "video_url"):
+        more = {name: _hint(block, name, int) for name in ("total_pixels", "max_frames")}
+        fps = _hint(block, "fps", int | float)
+        return VideoPart(_video(block), fps, **pixels, **more, cache_control=mark)
+    if kind in ("audio", "input_audio"):
+        return _audio_part(block, mark)
     raise ConfigurationError(
-        f"content of type {kind!r} cannot be sent: the chat service takes text, image, video and audio. "
-        "Put a document's text into a text block, or upload it for a document model"
+        "it cannot be sent: the chat service takes text, image, video and audio. Put a document's text into a text "
+        "block, or upload it for a document model"
     )
 
 
-def _frames(frames: Sequence[Any]) -> tuple[str, ...]:
-    if wrong := next((frame for frame in frames if not isinstance(frame, str)), None):
-        raise ConfigurationError(f"a frame of a video is an address or a data URI, not {wrong!r:.100}")
-    return tuple(frames)
-
-
-def _text(block: Mapping[str, Any]) -> str:
+def _text(kind: str, block: Mapping[str, Any]) -> str:
     text, data = block.get("text"), block.get("base64")
     if isinstance(text, str):
         return text
-    if isinstance(data, str):
+    if text is not None:
+        raise ConfigurationError(f"text={text!r:.80} is not a string")
+    if data is not None:
         try:
             return base64.b64decode(data, validate=True).decode("utf-8")
-        except ValueError as error:
-            raise ConfigurationError(f"the base64 of a text-plain block is not UTF-8 text: {error}") from None
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"base64={data!r:.80} is no text in base64: {error}") from None
     if block.get("url") or block.get("file_id"):
-        raise ConfigurationError(
-            f"text by url or file_id cannot be sent: read it and give text, in {block.get('type')!r}"
-        )
+        raise ConfigurationError("text by url or file_id cannot be sent: read it and give text")
+    if kind == "text-plain":
+        raise ConfigurationError("it has neither text nor base64: give one of them")
     return ""
+
+
+def _video(block: Mapping[str, Any]) -> str | tuple[str, ...]:
+    frames = block.get("video")
+    if not isinstance(frames, list | tuple):
+        return _address(block, "video", "video/mp4")
+    if not frames:
+        raise ConfigurationError("it has no frames: give the addresses of images, or url or base64 of a video")
+    return tuple(map(checked_address, frames))
 
 
 def _audio_part(block: Mapping[str, Any], mark: Any) -> AudioPart:
     inner = block.get("input_audio")
     inner = inner if isinstance(inner, Mapping) else {}
     address = _address(block if not inner else {"data": inner.get("data")}, "audio", "audio/wav")
-    format = audio_format(inner.get("format") or _hint(block, "format") or block.get("mime_type"))
+    format = audio_format(inner.get("format") or _hint(block, "format", str) or block.get("mime_type"))
     return AudioPart(address, format, mark)
 
 
 def _address(block: Mapping[str, Any], kind: str, mime: str) -> str:
-    """The URL or data URI of a media block, in any of the three forms."""
+    """Return the URL or data URI of a media block, in any of the forms."""
     inner = block.get(f"{kind}_url", block.get("source"))
     if isinstance(inner, str):
         return checked_address(inner)
     holder = inner if isinstance(inner, Mapping) else block
-    url = holder.get("url")
-    if isinstance(url, str) and url:
+    if url := holder.get("url"):
         return checked_address(url)
     data = holder.get("base64") or holder.get("data") or block.get(kind)
-    if isinstance(data, str) and data:
-        if data.startswith(ADDRESSES):
-            return data
+    if isinstance(data, str) and data.startswith(ADDRESSES):
+        return checked_address(data)
+    if data:
         return data_uri(holder.get("mime_type") or holder.get("media_type") or mime, data)
-    if holder.get("file_id"):
-        raise ConfigurationError(f"{kind} by file_id cannot be sent to the chat service: give url or base64")
-    if isinstance(data, bytes):
-        raise ConfigurationError(f"{kind} data is bytes: give base64 as text, base64.b64encode(data).decode()")
-    raise ConfigurationError(f"a block of type {kind!r} has neither url nor base64, but {', '.join(map(str, block))}")
+    if holder.get("file_id") or holder.get("id"):
+        raise ConfigurationError(f"{kind} by id or file_id cannot be sent to the chat service: give url or base64")
+    raise ConfigurationError(f"it has neither url nor base64, but {', '.join(map(str, block))}")
 
 
-def _hint(block: Mapping[str, Any], name: str) -> Any:
+def _hint(block: Mapping[str, Any], name: str, kind: Any) -> Any:
+    """Return a hint, beside the type of a block or in its extras. Raises ConfigurationError for one of a wrong kind."""
     extras = block.get("extras")
-    return block.get(name, extras.get(name) if isinstance(extras, Mapping) else None)
+    hint = block.get(name, extras.get(name) if isinstance(extras, Mapping) else None)
+    if hint is not None and (not isinstance(hint, kind) or isinstance(hint, bool)):
+        raise ConfigurationError(f"{name}={hint!r:.80} is not of the type {getattr(kind, '__name__', kind)}")
+    return hint
+
+
+def check_blocks(messages: Sequence[BaseMessage]) -> None:
+    """Raise ConfigurationError for a block on which langchain-core itself fails, while it prepares a trace."""
+    for position, message in enumerate(messages):
+        for block in message.content if isinstance(message.content, list) else ():
+            if isinstance(block, Mapping) and (fault := _untraceable(block)):
+                where = f"messages[{position}] ({message.type})"
+                raise ConfigurationError(f"{where}: a block of type {block.get('type')!r}: {fault}")
+
+
+def _untraceable(block: Mapping[str, Any]) -> str | None:
+    kind, source_type = block.get("type"), block.get("source_type")
+    for name, word in (("type", kind), ("source_type", source_type)):
+        if word is not None and not isinstance(word, str):
+            return f"{name}={word!r:.80} is not a string"
+    if kind == "input_audio":
+        inner = block.get("input_audio")
+        return "it has no data: give base64" if isinstance(inner, Mapping) and not inner.get("data") else None
+    if kind != "image" or source_type == "id" or block.keys() & {"url", "file_id"}:
+        return None
+    if "base64" in block or (source_type == "base64" and "data" in block):
+        return None if "mime_type" in block else 'base64 needs a mime_type, such as "image/png"'
+    return "it has neither url nor base64" if "text" in block else None

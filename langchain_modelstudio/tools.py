@@ -15,7 +15,7 @@ from typing_extensions import is_typeddict
 
 from langchain_modelstudio.errors import ConfigurationError
 from modelstudio_core.json_schema import has_definitions, inline_references, root_of
-from modelstudio_core.tools import checked_tool, json_schema_format, no_function
+from modelstudio_core.tools import checked_tool, json_schema_format, no_function, tool_list
 
 
 def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
@@ -24,9 +24,7 @@ def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
     Raises:
         ConfigurationError: something in `tools` is not a function, or `tools` is not a list.
     """
-    if isinstance(tools, str | Mapping):
-        raise ConfigurationError("tools= takes a list of tools")
-    return [checked_tool(_openai_tool(tool, strict), strict) for tool in tools]
+    return [checked_tool(_openai_tool(tool, strict), strict) for tool in tool_list(tools)]
 
 
 def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:

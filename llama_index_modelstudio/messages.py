@@ -190,15 +190,19 @@ def _marked(part: Part, mark: Mapping[str, Any]) -> Part:
 
 
 def _to_core_part(block: ContentBlock) -> Part:
+    """Return a block as a part. Raises ConfigurationError naming the block and its fault."""
     if isinstance(block, TextBlock):
         return TextPart(block.text)
-    if isinstance(block, ImageBlock):
-        return ImagePart(_address(block, block.image_mimetype or "image/png"), block.detail)
-    if isinstance(block, VideoBlock):
-        return VideoPart(_address(block, block.video_mimetype or "video/mp4"), fps=block.fps)
-    if isinstance(block, AudioBlock):
-        format = audio_format(block.format)
-        return AudioPart(_address(block, f"audio/{format or 'wav'}"), format)
+    try:
+        if isinstance(block, ImageBlock):
+            return ImagePart(_address(block, block.image_mimetype or "image/png"), block.detail)
+        if isinstance(block, VideoBlock):
+            return VideoPart(_address(block, block.video_mimetype or "video/mp4"), fps=block.fps)
+        if isinstance(block, AudioBlock):
+            format = audio_format(block.format)
+            return AudioPart(_address(block, f"audio/{format or 'wav'}"), format)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{type(block).__name__} {error.message}") from None
     raise ConfigurationError(
         f"a {type(block).__name__} cannot be sent here: the chat service takes text, images, video and audio. Put a "
         "document's text into a TextBlock, or upload it for a document model"
@@ -206,22 +210,23 @@ def _to_core_part(block: ContentBlock) -> Part:
 
 
 def _address(block: ImageBlock | VideoBlock | AudioBlock, mime_type: str) -> str:
-    """The URL of a block, which is not fetched, or its data or file inline."""
-    if block.url is not None and _data(block) is None:
-        return checked_address(str(block.url))
+    """Return the URL of a block, which is not fetched, or its data or file inline."""
     data = _data(block)
-    kind = type(block).__name__
+    if block.url is not None and data is None:
+        return checked_address(str(block.url))
     if data is None and block.path is None:
-        raise ConfigurationError(f"a {kind} has neither data nor path nor url")
+        raise ConfigurationError("has neither data nor path nor url")
     try:
         if isinstance(data, IOBase):  # LlamaIndex's own resolve_* leave buffers as they are
             data.seek(0)
             data = data.read()
+        if not isinstance(data, bytes | None):
+            raise ConfigurationError(f"holds {type(data).__name__}, not bytes: open files in binary mode")
         inline = resolve_binary(data, block.path, as_base64=True).read().decode("ascii")
-    except OSError as error:
-        raise ConfigurationError(f"a {kind} cannot be read: {error}") from error
+    except (OSError, ValueError) as error:  # a ValueError where the buffer is closed
+        raise ConfigurationError(f"cannot be read: {error}") from error
     if not inline:
-        raise ConfigurationError(f"a {kind} is empty")
+        raise ConfigurationError("is empty")
     return data_uri(mime_type, inline)
 
 

@@ -26,7 +26,7 @@ from llama_index.core.tools import BaseTool, ToolMetadata
 
 from llama_index_modelstudio.errors import ModelStudioError, NoToolCallError, RefusalError
 from modelstudio_core.partial_json import read_partial
-from modelstudio_core.tools import checked_tool, chosen_tool, function_of
+from modelstudio_core.tools import checked_tool, chosen_tool, function_of, tool_list
 
 _REPORTED = "report_invalid_tool_calls"
 
@@ -53,7 +53,7 @@ class ToolCallingLLM(FunctionCallingLLM):
         `tool_required`. A choice that the model cannot take, for instance while it thinks, is sent as "auto" with a
         warning. `strict` is put into each function.
         """
-        wire = [openai_tool(tool.metadata, strict) for tool in tools]
+        wire = [openai_tool(tool.metadata, strict) for tool in tool_list(tools)]
         messages = list(chat_history or ())
         if user_msg is not None:
             messages.append(

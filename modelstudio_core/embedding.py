@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from modelstudio_core.errors import ConfigurationError
+
 TextType = Literal["query", "document"]
 
 _TEXTS_A_REQUEST = {"text-embedding-v1": 25, "text-embedding-v2": 25}
@@ -29,6 +31,12 @@ class EmbeddingRequest:
     text_type: TextType | None = None
     instruct: str | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise ConfigurationError for a text without a character to embed, by its position."""
+        for position, text in enumerate(self.texts):
+            if not text or text.isspace():
+                raise ConfigurationError(f"text {position} is empty: leave it out, the service has no vector for it")
 
     def batches(self) -> Iterator[EmbeddingRequest]:
         """The request in parts that the service takes, in order."""

@@ -1,25 +1,55 @@
-"""How images, video and audio are addressed: by http(s), by `oss://`, or inline as a data URI; nothing is fetched."""
+"""Check how a block addresses an image, a video or audio: by http(s), by `oss://`, or inline as a data URI.
+
+Nothing is fetched. What is malformed raises ConfigurationError before anything is sent.
+"""
 
 from __future__ import annotations
+
+import re
+from typing import Any
 
 from modelstudio_core.errors import ConfigurationError
 
 ADDRESSES = ("data:", "http://", "https://", "oss://")
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]")
+_CHECKED = 1000
+"""Characters of base64 data that are checked: a path or other text shows in the first few."""
 
 
-def checked_address(url: str) -> str:
-    """`url`, if the service can read it. Raises ConfigurationError saying what to do instead."""
+def checked_address(url: Any) -> str:
+    """Return `url`, if the service can read it. Raises ConfigurationError saying what to do instead."""
+    if not isinstance(url, str):
+        raise ConfigurationError(f"url={url!r:.80} is not a string: give an http(s), data or oss address")
     if not url.startswith(ADDRESSES):
         raise ConfigurationError(f"url={url[:80]!r} is no http(s), data or oss address: read the file and give base64")
+    if url.startswith("data:") and not url.partition(",")[2]:
+        raise ConfigurationError(f"url={url[:80]!r} is a data URI without data")
     return url
 
 
-def data_uri(mime_type: str, base64: str) -> str:
-    """The data URI of base64 data: the service refuses bare base64."""
+def data_uri(mime_type: Any, base64: Any) -> str:
+    """Return the data URI of base64 data: the service refuses bare base64. Raises ConfigurationError."""
+    if not isinstance(mime_type, str) or "/" not in mime_type:
+        raise ConfigurationError(f'mime_type={mime_type!r:.80} is no MIME type: give one, such as "image/png"')
+    if isinstance(base64, bytes | bytearray | memoryview):
+        raise ConfigurationError("the data is bytes: give base64 as text, base64.b64encode(data).decode()")
+    if not isinstance(base64, str):
+        raise ConfigurationError(f"the data is {base64!r:.80}: give base64 as text")
+    if found := _NOT_BASE64.search(base64, 0, _CHECKED):
+        raise ConfigurationError(
+            f"base64={base64[:20]!r}... is not base64, which has no {found[0]!r}: give base64.b64encode(data).decode()"
+        )
     return f"data:{mime_type};base64,{base64}"
 
 
-def audio_format(name: str | None) -> str | None:
-    """The vendor's word for an audio format, from a MIME type or a file's extension; None where nothing is said."""
-    short = (name or "").removeprefix("audio/").removeprefix("x-") or None
+def audio_format(name: Any) -> str | None:
+    """Return the vendor's word for an audio format, from a MIME type or a file's extension; None if `name` is empty.
+
+    Raises ConfigurationError for what is no text.
+    """
+    if not name:
+        return None
+    if not isinstance(name, str):
+        raise ConfigurationError(f'the audio format {name!r:.80} is not a string: give one, such as "wav"')
+    short = name.removeprefix("audio/").removeprefix("x-") or None
     return {"mpeg": "mp3"}.get(short or "", short)

@@ -18,7 +18,7 @@ from typing import Any
 
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
-from modelstudio_core.types import ChatRequest, Message, TextPart
+from modelstudio_core.types import AudioPart, ChatRequest, ImagePart, Message, TextPart, VideoPart
 
 JSON_INSTRUCTION = "Answer with a JSON object."
 _ASKS_FOR_STREAM = (
@@ -101,6 +101,19 @@ def wire_streams(request: ChatRequest, model: ModelInfo, *, stream: bool) -> boo
 def asks_for_stream(error: ModelStudioError) -> bool:
     """Whether the service refused a call only because it did not stream."""
     return error.status_code == 400 and any(words in error.message for words in _ASKS_FOR_STREAM)
+
+
+def unlisted_input(request: ChatRequest, model: ModelInfo) -> str:
+    """Return a sentence on media in the request that the model is listed as not taking; empty if there are none."""
+    sent = {
+        type(part) for message in request.messages if isinstance(message.content, tuple) for part in message.content
+    }
+    listed = ((ImagePart, "images", model.input_image), (VideoPart, "video", model.input_video),
+              (AudioPart, "audio", model.input_audio))  # fmt: skip
+    refused = [name for kind, name, taken in listed if kind in sent and taken is False]
+    if not refused:
+        return ""
+    return f"{request.model} is listed as taking no {' and no '.join(refused)}: use a model that does."
 
 
 # ---------------------------------------------------------------- the policies, one function each

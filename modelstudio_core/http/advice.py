@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from modelstudio_core.catalogue import similar_model
+from modelstudio_core.catalogue import ModelInfo, similar_model
 from modelstudio_core.config import API_KEY, REGIONS, Config
 from modelstudio_core.errors import (
     AuthenticationError,
+    BadRequestError,
     ContextLengthError,
     ModelStudioError,
     NotFoundError,
@@ -15,6 +16,7 @@ from modelstudio_core.errors import (
     ServerError,
 )
 from modelstudio_core.headers import SecretHeaders
+from modelstudio_core.policies import unlisted_input
 from modelstudio_core.protocols.dashscope import MULTIMODAL, TEXT, endpoint_of
 from modelstudio_core.types import ChatRequest
 
@@ -37,7 +39,12 @@ _WRONG_ENDPOINT = "url error, please check url"  # vendor's error-code page
 
 
 def advice(
-    error: ModelStudioError, config: Config, url: str | None, headers: SecretHeaders | None, request: ChatRequest | None
+    error: ModelStudioError,
+    config: Config,
+    url: str | None,
+    headers: SecretHeaders | None,
+    request: ChatRequest | None,
+    model: ModelInfo | None,
 ) -> str:
     """Return what to add to the message of `error`; "" if there is nothing to add.
 
@@ -47,6 +54,7 @@ def advice(
         url: where it went; None if it was not sent.
         headers: what was sent with it.
         request: what it asked for; None for embeddings.
+        model: what the model of `request` can do.
     """
     where = config.with_region(url or config.base_url)
     native = config.protocol == "dashscope"
@@ -63,6 +71,8 @@ def advice(
         asked = endpoint_of(request)
         other = MULTIMODAL if asked == TEXT else TEXT
         return f'{request.model} was requested at {asked}: native_endpoint="{other}" selects the other one.'
+    if model is not None and type(error) is BadRequestError:
+        return unlisted_input(request, model)
     return general
 
 

@@ -253,7 +253,7 @@ class Client:
             if whole is not None:
                 whole.extend(arrived.deltas)
 
-        return self._retried(attempt, request, streams_instead)
+        return self._retried(attempt, request, model, streams_instead)
 
     def _with_sendable_history(self, request: ChatRequest, model: ModelInfo) -> ChatRequest:
         """Return the request with its messages as they are sent. Log what is left out or replaced."""
@@ -271,6 +271,7 @@ class Client:
         self,
         attempt_once: Callable[[_Arrived], Flow],
         request: ChatRequest | None = None,
+        model: ModelInfo | None = None,
         mended: Callable[[ModelStudioError], bool] = lambda failure: False,
     ) -> Flow:
         """Attempts, until one succeeds or is not to be made again; at once where `mended` says that it will help."""
@@ -284,7 +285,7 @@ class Client:
                     logger.debug("answered by %s, request id %s", self.config.where, request_id)
                 return
             except ModelStudioError as error:
-                self._explain(error, arrived, request)
+                self._explain(error, arrived, request, model)
                 failure = error.without_frames()
             if mended(failure):
                 delay: float | None = 0.0
@@ -400,13 +401,15 @@ class Client:
         elif logger.isEnabledFor(logging.INFO):
             inform(notice.text)
 
-    def _explain(self, error: ModelStudioError, arrived: _Arrived, request: ChatRequest | None) -> None:
+    def _explain(
+        self, error: ModelStudioError, arrived: _Arrived, request: ChatRequest | None, model: ModelInfo | None
+    ) -> None:
         """Add what only the client knows: what had arrived and where the request went. Redact the credentials."""
         if error.partial is None and any(not isinstance(delta, ResponseDelta) for delta in arrived.deltas):
             error.partial = fold(arrived.deltas)
         error.request_id = error.request_id or arrived.request_id
         error.url = arrived.url
-        if more := advice(error, self.config, arrived.url, arrived.headers, request):
+        if more := advice(error, self.config, arrived.url, arrived.headers, request, model):
             error.message = f"{_sentence(error.message)} {more}"
             error.args = (error.message,)
         error.redact(arrived.redactor)

@@ -1,0 +1,468 @@
+"""Bad input: each error is one of ours, names what is wrong and says what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.tools import tool
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    ChatMessage,
+    DocumentBlock,
+    ImageBlock,
+    TextBlock,
+    VideoBlock,
+)
+from llama_index.core.tools import FunctionTool
+from pydantic import AliasChoices, AliasPath, Field
+
+from langchain_modelstudio import ChatModelStudio
+from langchain_modelstudio.errors import ConfigurationError, ModelStudioError
+from langchain_modelstudio.messages import to_core_messages
+from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding
+from llama_index_modelstudio import errors as llama_index_errors
+from llama_index_modelstudio.messages import to_core_messages as from_llama_index
+from tests.langchain.service import WAYS, call, chat
+from tests.llama_index import service as llama_index
+from tests.loopback import Loopback, reply_json
+from tests.protocols import both_protocols
+from tests.service import Answer, sent
+
+HELLO = Answer(text=["Hello"])
+URL = "https://example.com/a.png"
+DATA = "aGk="
+KINDS = ("image", "video", "audio")
+WRONG: list[Any] = [
+    None, 5, 2.5, True, "", "it.png", "not base64!", "ftp://example.com/a", "data:", b"hi", object(),
+    [], [1, 2], [None], [URL], {}, {"a": 1}, {"url": 5}, {"type": "image"},
+]  # fmt: skip
+
+
+# ---------------------------------------------------------------- blocks of LangChain
+
+
+def malformed(wrong: Any) -> Iterator[dict[str, Any]]:
+    """Yield media blocks in every form that is known, each with `wrong` in one of its places."""
+    for kind in KINDS:
+        yield {"type": kind, "url": wrong}
+        yield {"type": kind, "base64": wrong}
+        yield {"type": kind, "base64": wrong, "mime_type": "image/png"}
+        yield {"type": kind, "base64": DATA, "mime_type": wrong}
+        yield {"type": kind, "data": wrong}
+        yield {"type": kind, "text": wrong}
+        yield {"type": kind, "text": wrong, "mime_type": "image/png"}
+        yield {"type": kind, "file_id": wrong}
+        yield {"type": kind, "id": wrong}
+        yield {"type": kind, "source_type": wrong, "url": URL}
+        yield {"type": kind, "source_type": "url", "url": wrong}
+        yield {"type": kind, "source_type": "base64", "data": wrong, "mime_type": "image/png"}
+        yield {"type": kind, "source_type": "base64", "data": DATA, "mime_type": wrong}
+        yield {"type": kind, "source_type": "id", "id": wrong}
+        yield {"type": kind, "source": wrong}
+        yield {"type": kind, "source": {"type": "base64", "media_type": "image/png", "data": wrong}}
+        yield {"type": kind, "source": {"type": "base64", "media_type": wrong, "data": DATA}}
+        yield {"type": kind, "source": {"type": "url", "url": wrong}}
+        yield {"type": kind, "source": {"type": "file", "file_id": wrong}}
+        yield {"type": kind, kind: wrong}
+        yield {"type": f"{kind}_url", f"{kind}_url": wrong}
+        yield {"type": f"{kind}_url", f"{kind}_url": {"url": wrong}}
+        yield {"type": f"{kind}_url", f"{kind}_url": {"url": URL, "detail": wrong}}
+        for hint in ("min_pixels", "max_pixels", "total_pixels", "max_frames", "fps", "format", "cache_control"):
+            yield {"type": kind, "url": URL, hint: wrong}
+            yield {"type": kind, "url": URL, "extras": {hint: wrong}}
+        yield {"type": kind, "url": URL, "extras": wrong}
+    yield {"type": "video", "video": [wrong]}
+    yield {"type": "input_audio", "input_audio": wrong}
+    yield {"type": "input_audio", "input_audio": {"data": wrong, "format": "wav"}}
+    yield {"type": "input_audio", "input_audio": {"data": DATA, "format": wrong}}
+    for name in ("text", "base64", "url", "file_id", "mime_type", "cache_control"):
+        yield {"type": "text", name: wrong}
+        yield {"type": "text-plain", name: wrong}
+    for name in ("base64", "url", "file_id", "id", "mime_type", "file", "source", "data", "source_type"):
+        yield {"type": "file", name: wrong}
+        yield {"type": "document", name: wrong}
+    yield {"type": wrong}
+    yield {"type": wrong, "url": URL}
+
+
+@pytest.mark.report(31)
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: repr(wrong)[:30])
+def test_a_malformed_block_is_an_error_of_ours(wrong: Any) -> None:
+    """Whatever is in a place of a media block, the message is translated, or refused by an error of this package."""
+    for block in malformed(wrong):
+        messages = (
+            HumanMessage([block]),
+            SystemMessage([block]),
+            AIMessage([block]),
+            ToolMessage([block], tool_call_id="1"),
+        )
+        for message in messages:
+            with contextlib.suppress(ModelStudioError, llama_index_errors.ModelStudioError):
+                to_core_messages([message])
+
+
+@pytest.mark.report(31)
+@both_protocols
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: repr(wrong)[:30])
+def test_a_malformed_block_in_a_call(wrong: Any) -> None:
+    """The same through the model: what the service could read is sent, all else is an error of this package."""
+    with Loopback(HELLO) as server:
+        llm = chat(server, model="qwen-vl-max")
+        for block in malformed(wrong):
+            with contextlib.suppress(ModelStudioError):
+                llm.invoke([HumanMessage([block])])
+
+
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.binary(max_size=4),
+    st.sampled_from([URL, DATA, "data:image/png;base64,", "image/png", "base64", "url", "id"]),
+)  # fmt: skip
+NAMES = st.sampled_from([
+    "url", "base64", "data", "mime_type", "media_type", "id", "file_id", "source_type", "source", "image_url",
+    "video_url", "audio_url", "input_audio", "image", "video", "audio", "text", "file", "extras", "detail", "format",
+    "fps", "min_pixels", "cache_control",
+])  # fmt: skip
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6
+)
+FORMS = st.integers(0, len(list(malformed(None))) - 1)
+
+
+@pytest.mark.report(31)
+@settings(max_examples=300, deadline=None)
+@given(form=FORMS, wrong=VALUES)
+def test_no_value_breaks_the_translation(form: int, wrong: Any) -> None:
+    """Any value in any place of any form: the block is translated, or refused by an error of this package."""
+    with contextlib.suppress(ModelStudioError, llama_index_errors.ModelStudioError):
+        to_core_messages([HumanMessage([list(malformed(wrong))[form]])])
+
+
+NAMED: list[tuple[str, dict[str, Any], str]] = [
+    ("bad base64 of text", {"type": "text-plain", "base64": "a"}, r"'text-plain': base64='a' is no text in base64"),
+    ("base64 of what is no text", {"type": "text-plain", "base64": "/w=="}, "'text-plain'.*no text in base64"),
+    ("plain text without text", {"type": "text-plain"}, "'text-plain'.*neither text nor base64"),
+    ("frames that are numbers", {"type": "video", "video": [1, 2]}, "'video': url=1 is not a string"),
+    ("no frames", {"type": "video", "video": []}, "'video': it has no frames"),
+    ("a URL that is a number", {"type": "image", "url": 5}, "'image': url=5 is not a string"),
+    ("a URL in OpenAI's form", {"type": "image_url", "image_url": {"url": [URL]}}, "'image_url': url=.*not a string"),
+    ("a data URI without data", {"type": "image", "url": "data:image/png;base64,"}, "'image'.*data URI without data"),
+    ("a path as base64", {"type": "image", "base64": "/me/it.png", "mime_type": "image/png"}, "'image'.*not base64"),
+    ("a dict as base64", {"type": "video", "base64": {"a": 1}}, "'video': the data is .*give base64 as text"),
+    ("a number as MIME type", {"type": "audio", "base64": DATA, "mime_type": 5}, "'audio': mime_type=5 is no MIME"),
+    ("no MIME type", {"type": "image", "base64": DATA}, "'image': base64 needs a mime_type"),
+    ("a number as format", {"type": "input_audio", "input_audio": {"data": DATA, "format": 5}}, "audio format 5"),
+    ("no data", {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}, "'input_audio'.*no data"),
+    ("an id", {"type": "image", "source_type": "id", "id": "file-1"}, "'image'.*by id or file_id.*url or base64"),
+    ("a hint of a wrong type", {"type": "video", "url": URL, "fps": "fast"}, "'video': fps='fast'"),
+    ("a source type that is none", {"type": "image", "source_type": [], "url": URL}, "source_type=.*not a string"),
+    ("a type that is none", {"type": [1], "url": URL}, "type=.*not a string"),
+]
+
+
+@pytest.mark.report(31)
+@both_protocols
+@pytest.mark.parametrize(("block", "words"), [case[1:] for case in NAMED], ids=[case[0] for case in NAMED])
+async def test_a_malformed_block_is_named(block: dict[str, Any], words: str) -> None:
+    """The error names the message, the type of the block and its fault; nothing is sent."""
+    with Loopback(HELLO) as server:
+        for way in WAYS:
+            with pytest.raises(ConfigurationError, match=rf"messages\[1\] \(human\): a block of type .*{words}"):
+                await call(chat(server), way, [HumanMessage("a"), HumanMessage([block])])
+        assert server.requests == []
+
+
+# ---------------------------------------------------------------- blocks of LlamaIndex
+
+
+def closed() -> BytesIO:
+    buffer = BytesIO(b"hi")
+    buffer.close()
+    return buffer
+
+
+class Unreadable(BytesIO):
+    """A buffer that fails when it is read."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise OSError("the disk is gone")
+
+
+def llama_index_blocks(gone: Path) -> Iterator[tuple[Any, str]]:
+    """Yield blocks that cannot be sent, and what the error says of each."""
+    for cls, field in ((ImageBlock, "image"), (AudioBlock, "audio"), (VideoBlock, "video")):
+        name = cls.__name__
+        yield cls(), f"{name} has neither data nor path nor url"
+        yield cls(**{field: b""}), f"{name} is empty"
+        yield cls(**{field: BytesIO()}), f"{name} is empty"
+        yield cls(**{field: closed()}), f"{name} cannot be read: .*closed"
+        yield cls(**{field: Unreadable()}), f"{name} cannot be read: the disk is gone"
+        yield cls(**{field: StringIO("é!")}), f"{name} holds str, not bytes"
+        yield cls(url="ftp://example.com/a"), f"{name} url='ftp:.*read the file"
+        yield cls(url="data:x/y;base64,"), f"{name} url=.*without data"
+        yield cls(path=gone), f"{name} cannot be read"
+    yield ImageBlock(image=b"hi", image_mimetype="png"), "ImageBlock mime_type='png' is no MIME type"
+    yield DocumentBlock(), "a DocumentBlock cannot be sent"
+    yield DocumentBlock(path="missing.pdf"), "a DocumentBlock cannot be sent"
+
+
+@pytest.mark.report(31)
+@both_protocols
+async def test_a_malformed_block_of_llama_index(tmp_path: Path) -> None:
+    """The error names the message and the block and its fault; nothing is sent."""
+    gone = tmp_path / "gone.png"
+    gone.write_bytes(b"hi")
+    cases = list(llama_index_blocks(gone))
+    gone.unlink()
+    with Loopback(HELLO) as server:
+        for block, words in cases:
+            message = ChatMessage(role="user", blocks=[TextBlock(text="a"), block])
+            for way in llama_index.WAYS:
+                with pytest.raises(llama_index_errors.ConfigurationError, match=rf"messages\[0\] \(user\): {words}"):
+                    await llama_index.call(llama_index.chat(server), way, message)
+            with contextlib.suppress(llama_index_errors.ModelStudioError):
+                from_llama_index([ChatMessage(role="assistant", blocks=[block])])
+        assert server.requests == []
+
+
+# ---------------------------------------------------------------- arguments
+
+
+@tool
+def weather(city: str) -> str:
+    """Tell the weather in a city."""
+    return f"It is sunny in {city}."
+
+
+def plain(city: str) -> str:
+    """Tell the weather in a city."""
+    return f"It is sunny in {city}."
+
+
+@pytest.mark.report(31)
+@pytest.mark.parametrize("lone", [weather, plain, ChatModelStudio, {"type": "function"}, "weather", 5], ids=str)
+async def test_a_lone_tool_is_refused(lone: Any) -> None:
+    """A tool that is not in a list is an error that says so, wherever tools are given."""
+    with Loopback(HELLO) as server:
+        llm, other = chat(server), llama_index.chat(server)
+        uses: list[Any] = [
+            lambda: llm.bind_tools(lone),
+            lambda: llm.invoke("hi", tools=lone),
+            lambda: llm.bind(tools=lone).invoke("hi"),
+            lambda: llm.with_structured_output(method="json_mode", tools=lone),
+            lambda: other.chat([ChatMessage("hi")], tools=lone),
+            lambda: other.chat_with_tools(lone, user_msg="hi"),
+            lambda: other.predict_and_call(lone, user_msg="hi"),
+        ]
+        for use in uses:
+            with pytest.raises(llama_index_errors.ConfigurationError, match="takes a list of tools"):
+                use()
+        with pytest.raises(llama_index_errors.ConfigurationError, match="takes a list of tools"):
+            await other.achat_with_tools(lone, user_msg="hi")
+        assert server.requests == []
+
+
+PER_CALL: list[tuple[str, Any]] = [
+    ("stop", 5), ("stop", [None]), ("temperature", "hot"), ("max_tokens", "many"), ("n", "two"), ("seed", [1]),
+    ("enable_thinking", "sometimes"), ("thinking_budget", "much"), ("reasoning_effort", 3), ("extra_body", 5),
+    ("extra_body", [1]), ("search_options", "fast"), ("response_format", "json"), ("modalities", "text"),
+    ("logprobs", "yes please"), ("reasoning_replay", "sometimes"), ("native_endpoint", "video-generation"),
+    ("streaming", "maybe"), ("model", ""), ("model", "  "), ("model", 5), ("skill", 5),
+]  # fmt: skip
+
+
+@pytest.mark.report(31)
+@both_protocols
+@pytest.mark.parametrize(("name", "wrong"), PER_CALL, ids=str)
+async def test_a_wrong_value_of_a_call_is_refused(name: str, wrong: Any) -> None:
+    """A parameter of a call that its field would not take is an error that names it, and nothing is sent."""
+    with Loopback(HELLO) as server:
+        for way in WAYS:
+            for llm, options in ((chat(server), {name: wrong}), (chat(server).bind(**{name: wrong}), {})):
+                with pytest.raises(ConfigurationError, match=f"{name}="):
+                    await call(llm, way, **options)
+        for way in llama_index.WAYS:
+            with pytest.raises(llama_index_errors.ConfigurationError, match=f"{name}="):
+                await llama_index.call(llama_index.chat(server), way, **{name: wrong})
+        assert server.requests == []
+
+
+@pytest.mark.report(31)
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_blank_model_is_refused(blank: str) -> None:
+    """A model id that is blank is an error that names the argument, in each class."""
+    for cls in (ChatModelStudio, ModelStudio, ModelStudioEmbedding):
+        for name in ("model", "model_name"):
+            with pytest.raises(llama_index_errors.ConfigurationError, match=r"model='\s*' is no model id: .*qwen-plus"):
+                cls(**{name: blank, "api_key": "sk-1"})
+
+
+@pytest.mark.report(31)
+@both_protocols
+@pytest.mark.parametrize("choice", ["my tool", {"type": "function", "function": {"name": "my tool"}}], ids=str)
+async def test_a_choice_by_the_name_that_the_caller_gave(choice: Any) -> None:
+    """LlamaIndex sends `my_tool` for a tool called "my tool"; the choice may name it either way."""
+    tools = [FunctionTool.from_defaults(plain, name="my tool"), FunctionTool.from_defaults(plain, name="other")]
+    with Loopback(HELLO) as server:
+        for way in llama_index.WAYS:
+            for name in (choice, "my_tool"):
+                llm = llama_index.chat(server)
+                await llama_index.call(llm, f"{way}_with_tools", tools=tools, tool_choice=name)
+                assert sent(server)["tool_choice"] == {"type": "function", "function": {"name": "my_tool"}}
+        with pytest.raises(llama_index_errors.ConfigurationError, match=r"'your tool'.*my_tool, other"):
+            llama_index.chat(server).chat_with_tools(tools, user_msg="hi", tool_choice="your tool")
+
+
+REFUSAL = {"error": {"message": "Unexpected item type in content.", "code": "invalid_parameter_error"}}
+NATIVE_REFUSAL = {"code": "InvalidParameter", "message": "Unexpected item type in content.", "request_id": "1"}
+MEDIA = {
+    "images": {"type": "image", "url": URL},
+    "video": {"type": "video", "url": URL},
+    "audio": {"type": "audio", "url": URL},
+}
+MEDIA_BLOCKS = {"images": ImageBlock(url=URL), "video": VideoBlock(url=URL), "audio": AudioBlock(url=URL)}
+
+
+@pytest.mark.report(31)
+@both_protocols
+@pytest.mark.parametrize("kind", MEDIA)
+@pytest.mark.parametrize(("model", "listed"), [("qwen-plus", True), ("made-up", False)])
+async def test_media_for_a_text_model(kind: str, model: str, listed: bool, each_protocol: str) -> None:
+    """The service's 400 says, too, that the model is listed as one that does not take this kind."""
+    said = f"{model} is listed as taking no {kind}: use a model that does."
+    with Loopback(reply_json(400, REFUSAL if each_protocol == "openai" else NATIVE_REFUSAL)) as server:
+        llm = chat(server, model=model, native_endpoint="multimodal-generation")
+        for way in WAYS:
+            with pytest.raises(ModelStudioError) as raised:
+                await call(llm, way, [HumanMessage(["What is it?", MEDIA[kind]])])
+            assert raised.value.status_code == 400
+            assert str(raised.value).startswith("Unexpected item type in content.")
+            assert (said in str(raised.value)) == listed
+        with pytest.raises(ModelStudioError) as raised:
+            llm.invoke("What is it?")
+        assert "listed" not in str(raised.value)
+        other = llama_index.chat(server, model=model, native_endpoint="multimodal-generation")
+        for way in llama_index.WAYS:
+            with pytest.raises(llama_index_errors.BadRequestError) as refused:
+                await llama_index.call(other, way, ChatMessage(role="user", blocks=[MEDIA_BLOCKS[kind]]))
+            assert (said in str(refused.value)) == listed
+
+
+@pytest.mark.report(31)
+@pytest.mark.parametrize("protocol", ["openai", "dashscope"])
+@pytest.mark.parametrize("blank", ["", " \n"])
+async def test_a_blank_text_of_a_batch_is_named(protocol: str, blank: str) -> None:
+    """A text without anything to embed is refused by its position."""
+    with Loopback(HELLO) as server:
+        embedding: Any = ModelStudioEmbedding(model="text-embedding-v4", base_url=server.url, protocol=protocol)
+        with pytest.raises(llama_index_errors.ConfigurationError, match="text 2 is empty"):
+            embedding.get_text_embedding_batch(["a", "b", blank, "c"])
+        with pytest.raises(llama_index_errors.ConfigurationError, match="text 2 is empty"):
+            await embedding.aget_text_embedding_batch(["a", "b", blank, "c"])
+        for name in ("get_text_embedding", "get_query_embedding"):
+            with pytest.raises(llama_index_errors.ConfigurationError, match="text 0 is empty"):
+                getattr(embedding, name)(blank)
+        assert server.requests == []
+
+
+# ---------------------------------------------------------------- fields
+
+
+class Renamed(ChatModelStudio):
+    """A subclass whose fields have other names outside."""
+
+    team: str = Field(default="", alias="teamName")
+    owner: str = Field(default="", validation_alias="ownerName")
+    place: str = Field(default="", validation_alias=AliasChoices("city", AliasPath("address", "city"), "town"))
+
+
+class RenamedLLM(ModelStudio):
+    """The same of the other adapter."""
+
+    team: str = Field(default="", alias="teamName")
+
+
+class RenamedEmbedding(ModelStudioEmbedding):
+    """The same of the embeddings."""
+
+    team: str = Field(default="", alias="teamName")
+
+
+@pytest.mark.report(30)
+def test_a_subclass_may_rename_its_fields() -> None:
+    """An alias of a subclass's field is taken as an argument; what is neither is still refused."""
+    for cls in (Renamed, RenamedLLM, RenamedEmbedding):
+        made: Any = cls(**{"model": "m", "api_key": "sk-1", "teamName": "a"})
+        assert made.team == "a"
+        with pytest.raises(llama_index_errors.ConfigurationError, match="unknown argument teamNam"):
+            cls(**{"model": "m", "api_key": "sk-1", "teamNam": "a"})
+    made = Renamed(**{"model": "m", "api_key": "sk-1", "ownerName": "b", "address": {"city": "c"}})  # type: ignore[arg-type]
+    assert (made.owner, made.place) == ("b", "c")
+    assert Renamed(**{"model": "m", "api_key": "sk-1", "town": "d"}).place == "d"
+
+
+@pytest.mark.report(30)
+def test_no_field_is_of_any_type() -> None:
+    """Each field of the settings says what it takes, and both names of the model are there."""
+    from modelstudio_core.settings import ChatSettings
+
+    assert [name for name, field in ChatSettings.model_fields.items() if field.annotation is Any] == []
+    for name in ("http_client", "http_async_client", "timeout", "stop", "skill"):
+        assert "Any," not in str(ChatSettings.model_fields[name].annotation).replace("str, typing.Any", "")
+    for cls in (ChatModelStudio, ModelStudio, ModelStudioEmbedding):
+        made: Any = cls(model="m", api_key="sk-1")
+        assert made.model == made.model_name == "m"
+    for cls in (ModelStudio, ModelStudioEmbedding):
+        assert "timeout" in cls.model_json_schema()["properties"]
+
+
+# ---------------------------------------------------------------- the log
+
+
+@pytest.mark.report(32)
+@both_protocols
+async def test_thinking_that_is_off_for_a_request_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """A user who asked for nothing gets no warning: one line at INFO for a process and a model, in either adapter."""
+    form: Any = {"type": "json_object"}
+    answer = Answer(text=["{}"])
+    with Loopback(answer) as server, caplog.at_level(logging.DEBUG):
+        for model in ("qwen3.7-max", "qwen3-32b"):
+            for _ in range(2):
+                for way in WAYS:
+                    await call(chat(server, model=model), way, response_format=form)
+                    await call(chat(server, model=model).bind_tools([plain], tool_choice="any"), way)
+                for way in llama_index.WAYS:
+                    await llama_index.call(llama_index.chat(server, model=model), way, response_format=form)
+    logged = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "modelstudio_core"]
+    told = [(level, text.split()[2]) for level, text in logged if "think" in text]
+    assert told == [("INFO", "qwen3.7-max"), ("INFO", "qwen3-32b")]
+
+
+@pytest.mark.report(32)
+@both_protocols
+@pytest.mark.parametrize(
+    ("settings", "level"),
+    [
+        ({"model": "qwen3.7-max"}, None),
+        ({"model": "qwen-plus"}, None),
+        ({"model": "qwen3.7-max", "enable_thinking": False}, None),
+        ({"model": "qwen3.7-max", "enable_thinking": True}, "WARNING"),
+        ({"model": "qwq-plus"}, "WARNING"),
+    ],
+    ids=str,
+)
+async def test_only_a_wish_that_is_not_met_is_a_warning(
+    settings: dict[str, Any], level: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A forced choice that is sent as "auto" is a warning; one that holds since thinking is off is none."""
+    with Loopback(HELLO) as server, caplog.at_level(logging.WARNING):
+        await call(chat(server, **settings).bind_tools([plain], tool_choice="any"), "ainvoke")
+    assert [record.levelname for record in caplog.records if "Model Studio" in record.msg] == ([level] if level else [])
