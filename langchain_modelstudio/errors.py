@@ -47,7 +47,7 @@ class APIConnectionError(core.APIConnectionError, ModelStudioError, lc.ModelConn
     """No connection could be made, or it was lost."""
 
 
-class APITimeoutError(core.APITimeoutError, ModelStudioError, lc.ModelTimeoutError):
+class APITimeoutError(core.APITimeoutError, APIConnectionError, lc.ModelTimeoutError):
     """The service was silent for longer than `timeout` allows."""
 
 

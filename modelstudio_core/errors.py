@@ -3,7 +3,7 @@
     ModelStudioError
     +-- ConfigurationError              the call cannot be made as it was asked for; nothing was sent
     +-- APIConnectionError              no connection, or it was lost
-    +-- APITimeoutError                 the service was silent for longer than `timeout` allows
+    |   +-- APITimeoutError             the service was silent for longer than `timeout` allows
     +-- APIStatusError                  the service answered with an error
     |   +-- AuthenticationError         401: wrong key, or a key of another region
     |   +-- PermissionDeniedError       403: model, workspace or feature not open to this account
@@ -171,10 +171,8 @@ class APIConnectionError(ModelStudioError):
     is_retryable = True
 
 
-class APITimeoutError(ModelStudioError):
+class APITimeoutError(APIConnectionError):
     """The service was silent for longer than `timeout` allows."""
-
-    is_retryable = True
 
 
 class APIStatusError(ModelStudioError):
