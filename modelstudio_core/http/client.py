@@ -20,7 +20,7 @@ from modelstudio_core import __version__
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.config import Config
 from modelstudio_core.embedding import EmbeddingRequest
-from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
+from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError, StreamTruncatedError
 from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.history import is_text_only, sendable
 from modelstudio_core.http.advice import advice
@@ -46,6 +46,7 @@ from modelstudio_core.types import (
     ExtraDelta,
     ResponseDelta,
     ResponseHead,
+    UsageDelta,
     WireCall,
 )
 
@@ -54,16 +55,26 @@ logger = logging.getLogger("modelstudio_core")
 CODECS: dict[str, Codec] = {"openai": OpenAICodec(), "dashscope": DashScopeCodec()}
 _MAX_ERROR_BYTES = 1024 * 1024
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
+_METADATA = (ResponseDelta, UsageDelta, ExtraDelta)  # an answer that has no more is empty
 
 
 @dataclass(slots=True)
 class _Arrived:
-    """What one attempt has sent and received so far."""
+    """What one attempt has sent and received so far. `begun`: part of an answer is among it, so it is not retried."""
 
     url: str | None = None
     headers: SecretHeaders | None = None
     head: ResponseHead | None = None
     deltas: list[Delta] = field(default_factory=list)
+    begun: bool = False
+
+    def add(self, deltas: list[Delta]) -> list[Delta]:
+        """Take `deltas` and return those to hand on: none before the answer has begun."""
+        self.deltas += deltas
+        if self.begun:
+            return deltas
+        self.begun = not all(isinstance(delta, _METADATA) for delta in deltas)
+        return self.deltas[:] if self.begun else []
 
     @property
     def redactor(self) -> Redactor:
@@ -287,6 +298,8 @@ class Client:
             except ModelStudioError as error:
                 self._explain(error, arrived, request, model)
                 failure = error.without_frames()
+            if isinstance(failure, StreamTruncatedError) and not (failure.partial and failure.partial.choices):
+                failure.is_resent = True  # the answer is empty: a second request repeats nothing
             if mended(failure):
                 delay: float | None = 0.0
             else:
@@ -296,10 +309,10 @@ class Client:
                 attempt += 1
             logger.debug(
                 "%s: %s, status %s, code %s, request id %s, from %s",
-                "failed" if delay is None or arrived.deltas else f"asking again in {delay:.2f} s",
+                "failed" if delay is None or arrived.begun else f"asking again in {delay:.2f} s",
                 type(failure).__name__, failure.status_code, failure.code, failure.request_id, self.config.where,
             )  # fmt: skip
-            if delay is None or arrived.deltas:
+            if delay is None or arrived.begun:
                 yield Fail(failure)
                 return
             yield Wait(delay)
@@ -319,38 +332,33 @@ class Client:
             if begins.startswith(b"<"):
                 said = f"a page came, no answer of the service: {shown(begins)}"
                 raise ProtocolError(f"{said} The request went to {arrived.url}: is base_url= right?")
-            deltas = codec.decode(request, head, (data or b"") + rest) + _headers_delta(request, arrived)
-            arrived.deltas += deltas
+            deltas = arrived.add(codec.decode(request, head, (data or b"") + rest) + _headers_delta(request, arrived))
             if hand_on:
                 yield Hand(deltas)
             return
         decoder = codec.stream(request, head, max_event_bytes=limit)
-        seen = arrived.deltas
         read = Read([])  # one for all reads, of which there are thousands
         while True:
             deltas = decoder.finish() if data is None else decoder.feed(data)
-            seen += deltas
+            ready = arrived.add(deltas)
             if decoder.failure is not None or decoder.ended:
                 break
             if hand_on:
-                read.deltas = deltas
+                read.deltas = ready
             if decoder.whole:
                 read.settling, read.news = True, bool(deltas)
             try:
                 data = yield read
             except ModelStudioError:  # the connection was lost: what was used up to then is known
-                deltas = decoder.rest()
-                arrived.deltas += deltas
-                yield Hand(deltas if hand_on else [])
+                ready = arrived.add(decoder.rest())
+                yield Hand(ready if hand_on else [])
                 raise
         if decoder.failure is None:
-            extra = _headers_delta(request, arrived)
-            seen += extra
-            deltas = deltas + extra
+            ready = ready + arrived.add(_headers_delta(request, arrived))
         if hand_on:
-            yield Hand(deltas)
+            yield Hand(ready)
         if decoder.failure is not None:
-            if not seen and begins and not begins.startswith(BEGINS_EVENTS):
+            if not arrived.deltas and begins and not begins.startswith(BEGINS_EVENTS):
                 raise ProtocolError(f"the service sent no answer but {shown(begins)}")
             raise decoder.failure
         yield Finish()

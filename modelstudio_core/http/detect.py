@@ -36,7 +36,11 @@ def beginning(data: bytes) -> bytes:
 
 
 def is_stream(head: ResponseHead, asked: bool) -> bool:
-    """Whether to read events. What came decides, since a gateway may answer a stream whole, and a whole request by a
-    stream; what was asked for counts only where the content type does not tell."""
+    """Return True if the body is to be read as events.
+
+    The content type decides, since a gateway may answer a stream whole, and a whole request with a stream. What was
+    `asked` for counts only where the content type does not tell. 204 is a stream without events: an empty answer.
+    """
     kind = head.headers.get("content-type", "").lower()
-    return "event-stream" in kind or (asked and not any(whole in kind for whole in ("json", "html")))
+    is_whole = any(name in kind for name in ("json", "html"))
+    return "event-stream" in kind or head.status == 204 or (asked and not is_whole)
