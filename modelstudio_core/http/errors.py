@@ -29,8 +29,14 @@ class UnusableClient(Exception):
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnusableClient, EncodingError, OSError, UnicodeError, ImportError)
 
 
-def failure_of(error: Exception, url: str, limits: Timeouts, *, begun: bool) -> ModelStudioError:
-    """This package's error for what httpx raised; `begun` once the head of the answer had come."""
+def failure_of(
+    error: Exception, url: str, limits: Timeouts, *, begun: bool, handed_over: bool = False
+) -> ModelStudioError:
+    """Return this package's error for what httpx raised.
+
+    `begun`: the head of the answer had come. `handed_over`: it had been returned too, and its body was being read; not
+    so where vcrpy or a response hook reads the body.
+    """
     place = place_of(url)
     failed: ModelStudioError
     if isinstance(error, httpx.TimeoutException):
@@ -47,10 +53,12 @@ def failure_of(error: Exception, url: str, limits: Timeouts, *, begun: bool) -> 
         )
     elif isinstance(error, UnusableClient):
         failed = ConfigurationError(str(error))
-    elif isinstance(error, EncodingError):
+    elif isinstance(error, (EncodingError, httpx.DecodingError)):
         failed = ProtocolError(f"the answer of {place} cannot be unpacked: {error}")
     else:
         failed = _not_connected(error, place, _through(url), begun)
+        if handed_over:
+            failed.is_resent = False
     failed.__cause__ = _bare(error, url)
     return failed
 
@@ -75,16 +83,16 @@ def _timed_out(error: httpx.TimeoutException, place: str, limits: Timeouts) -> A
 def _not_connected(error: Exception, place: str, through: str, begun: bool) -> ModelStudioError:
     said = str(error) or type(error).__name__
     kinds = {type(link).__module__.partition(".")[0]: link for link in _chain(error)}
+    if isinstance(error, httpx.ProxyError):
+        # the proxy's status: 407 and other refusals stay, 502 and its like pass
+        return APIConnectionError(f"no connection to {place}{through}: {said}", is_retryable=said.startswith("5"))
     if begun:
-        return APIConnectionError(f"{place} broke off in the middle of the answer: {said}", is_resent=False)
+        return APIConnectionError(f"{place} broke off in the middle of the answer: {said}")
     if isinstance(kinds.get("ssl"), ssl.SSLCertVerificationError):
         return APIConnectionError(
             f"the certificate of {place}{through} is not trusted: {said}; SSL_CERT_FILE names certificates of your own",
             is_retryable=False,
         )
-    if isinstance(error, httpx.ProxyError):
-        # the proxy's status: 407 and other refusals stay, 502 and its like pass
-        return APIConnectionError(f"no connection to {place}{through}: {said}", is_retryable=said.startswith("5"))
     if isinstance(error, httpx.ConnectError):
         if any(isinstance(link, OSError) and link.errno in (errno.EMFILE, errno.ENFILE) for link in _chain(error)):
             return APIConnectionError(

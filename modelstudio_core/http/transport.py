@@ -93,64 +93,60 @@ class Transport:
         Raises ConfigurationError, APIConnectionError, APITimeoutError or ProtocolError.
         """
         limits = timeout or self._limits
+        trace = _Trace()
+        failed: ModelStudioError | None = None
         try:
             if self._client is not None:
                 request = self._client.build_request(
-                    "POST",
-                    url,
-                    headers=_ENCODINGS | _normal(headers),
-                    content=body,
-                    timeout=httpx.Timeout(**asdict(limits)),
-                )
+                    "POST", url, headers=_ENCODINGS | _normal(headers), content=body,
+                    extensions={"timeout": asdict(limits), "trace": trace.note},
+                )  # fmt: skip
                 with _injected("http_client"):
                     response = self._client.send(request, stream=True, follow_redirects=False)
             else:
                 request = httpx.Request(
-                    "POST",
-                    _url(url),
-                    headers=_HEADERS | _normal(headers),
-                    content=body,
-                    extensions={"timeout": asdict(limits)},
-                )
+                    "POST", _url(url), headers=_HEADERS | _normal(headers), content=body,
+                    extensions={"timeout": asdict(limits), "trace": trace.note},
+                )  # fmt: skip
                 response = connections.shared(self).handle_request(request)
+        except httpx.HTTPStatusError as error:  # of a response hook that calls raise_for_status()
+            response = error.response
         except FAILURES as error:
-            failed = failure_of(error, url, limits, begun=False)
-        else:
-            return Response(response, url, limits, injected=self._client is not None)
+            failed = failure_of(error, url, limits, begun=trace.answered)
         del headers  # a traceback that shows locals would show the key
-        raise failed
+        if failed is not None:
+            raise failed
+        return Response(response, url, limits, injected=self._client is not None)
 
     async def aopen(
         self, url: str, headers: Mapping[str, str], body: bytes, timeout: Timeouts | None = None
     ) -> AsyncResponse:
         """The async twin of `open`."""
         limits = timeout or self._limits
+        trace = _Trace()
+        failed: ModelStudioError | None = None
         try:
             if self._async_client is not None:
                 request = self._async_client.build_request(
-                    "POST",
-                    url,
-                    headers=_ENCODINGS | _normal(headers),
-                    content=body,
-                    timeout=httpx.Timeout(**asdict(limits)),
-                )
+                    "POST", url, headers=_ENCODINGS | _normal(headers), content=body,
+                    extensions={"timeout": asdict(limits), "trace": trace.anote},
+                )  # fmt: skip
                 with _injected("http_async_client"):
                     response = await self._async_client.send(request, stream=True, follow_redirects=False)
             else:
                 request = httpx.Request(
-                    "POST",
-                    _url(url),
-                    headers=_HEADERS | _normal(headers),
-                    content=body,
-                    extensions={"timeout": asdict(limits)},
-                )
+                    "POST", _url(url), headers=_HEADERS | _normal(headers), content=body,
+                    extensions={"timeout": asdict(limits), "trace": trace.anote},
+                )  # fmt: skip
                 response = await (await connections.ashared(self)).handle_async_request(request)
+        except httpx.HTTPStatusError as error:
+            response = error.response
         except FAILURES as error:
-            failed = failure_of(error, url, limits, begun=False)
-        else:
-            return AsyncResponse(response, url, limits, injected=self._async_client is not None)
+            failed = failure_of(error, url, limits, begun=trace.answered)
         del headers
-        raise failed
+        if failed is not None:
+            raise failed
+        return AsyncResponse(response, url, limits, injected=self._async_client is not None)
 
     def sleep(self, seconds: float) -> None:
         """Wait before the next attempt."""
@@ -173,6 +169,26 @@ class Transport:
         """Let go of the shared connections of the running event loop, and of the sync ones."""
         connections.leave(self)
         await connections.aleave(self)
+
+
+class _Trace:
+    """What httpcore tells of one request, by its `trace` extension.
+
+    Attributes:
+        answered: whether the head of the response has come.
+    """
+
+    def __init__(self) -> None:
+        self.answered = False
+
+    def note(self, event: str, _: Mapping[str, Any]) -> None:
+        if event.endswith("receive_response_headers.complete"):
+            self.answered = True
+        elif event.endswith("start_tls.started"):  # that head was a proxy's answer to CONNECT
+            self.answered = False
+
+    async def anote(self, event: str, details: Mapping[str, Any]) -> None:
+        self.note(event, details)
 
 
 @contextlib.contextmanager
@@ -224,9 +240,14 @@ class Response:
         self._left = False  # closed before that
         self._closed = False
         self._settled_by: float | None = None
-        body: Any = response.stream
+        self._network = _own_connection(response)
         encoding = self.head.headers.get("content-encoding")
-        self._chunks: Iterator[bytes] = iter(body) if encoding is None else _Decoded(body, encoding)
+        body: Any = response.stream
+        if _was_read(response):
+            body = _content(response)
+        elif encoding is not None:
+            body = _Decoded(body, encoding)
+        self._chunks: Iterator[bytes] = iter(body)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -246,7 +267,7 @@ class Response:
             self.close()
             if not isinstance(error, FAILURES):
                 raise
-            failed = was_closed() if left else failure_of(error, self._url, self._limits, begun=True)
+            failed = was_closed() if left else failure_of(error, self._url, self._limits, begun=True, handed_over=True)
         else:
             self._reading = False
             return chunk
@@ -257,11 +278,10 @@ class Response:
         `SETTLE_SECONDS` after this was first asked, or asked `anew`, or for as long as `timeout` allows."""
         if anew or self._settled_by is None:
             self._settled_by = time.monotonic() + SETTLE_SECONDS
-        network = _own_connection(self._response)
-        if network is None:
+        if self._network is None:
             return next(self, None)
         try:
-            with _hurried(network, self._settled_by):
+            with _hurried(self._network, self._settled_by):
                 return next(self, None)
         except APITimeoutError:
             return None
@@ -281,8 +301,9 @@ class Response:
     def read_error(self, limit: int) -> bytes:
         """What comes of the body of an error within `SETTLE_SECONDS`, up to `limit` bytes; never raises for less."""
         chunks: list[bytes] = []
-        network = _own_connection(self._response)
-        hurry = contextlib.nullcontext() if network is None else _hurried(network, time.monotonic() + SETTLE_SECONDS)
+        hurry: Any = contextlib.nullcontext()
+        if self._network is not None:
+            hurry = _hurried(self._network, time.monotonic() + SETTLE_SECONDS)
         with contextlib.suppress(ModelStudioError), hurry:
             for chunk in self:
                 chunks.append(chunk[:limit])
@@ -293,11 +314,10 @@ class Response:
 
     def finish(self) -> None:
         """The protocol's end was seen: read the little that is left, so that the connection lives on. Never raises."""
-        network = _own_connection(self._response)
         left = DRAIN_BYTES
         try:
-            if network is not None and not self._closed:
-                with contextlib.suppress(Exception), _hurried(network, time.monotonic() + DRAIN_SECONDS):
+            if self._network is not None and not self._closed:
+                with contextlib.suppress(Exception), _hurried(self._network, time.monotonic() + DRAIN_SECONDS):
                     for chunk in self._chunks:
                         left -= len(chunk)
                         if left < 0:
@@ -313,11 +333,11 @@ class Response:
             self._left = True
             _log.debug("the answer of %s was closed before its end", place_of(self._url))
             if self._forks == connections.forks:
-                connections.hang_up(_own_connection(self._response))
+                connections.hang_up(self._network)
         if not self._closed and not self._reading:  # a thread that reads is woken by hanging up, and closes
             self._closed = True
-            if self._injected and self._ended and is_followed(self._response):
-                connections.hang_up(_own_connection(self._response))
+            if self._injected and self._ended and self._network is not None and is_followed(self._response):
+                connections.hang_up(self._network)
             with contextlib.suppress(Exception):
                 self._response.close()
 
@@ -337,9 +357,14 @@ class AsyncResponse:
         self._left = False
         self._closed = False
         self._settled_by: float | None = None
-        body: Any = response.stream
+        self._network = _own_connection(response)
         encoding = self.head.headers.get("content-encoding")
-        self._chunks: AsyncIterator[bytes] = aiter(body) if encoding is None else _AsyncDecoded(body, encoding)
+        body: Any = response.stream
+        if _was_read(response):
+            body = _acontent(response)
+        elif encoding is not None:
+            body = _AsyncDecoded(body, encoding)
+        self._chunks: AsyncIterator[bytes] = aiter(body)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -360,7 +385,9 @@ class AsyncResponse:
             elif not isinstance(error, FAILURES):
                 raise
             else:
-                failed = was_closed() if left else failure_of(error, self._url, self._limits, begun=True)
+                failed = (
+                    was_closed() if left else failure_of(error, self._url, self._limits, begun=True, handed_over=True)
+                )
         raise failed
 
     async def asettle(self, anew: bool = False) -> bytes | None:
@@ -402,10 +429,9 @@ class AsyncResponse:
         """The async twin of `Response.finish`. A cancelled task stays cancelled."""
         import anyio
 
-        network = _own_connection(self._response)
         left = DRAIN_BYTES
         try:
-            if network is not None and not self._closed:
+            if self._network is not None and not self._closed:
                 with contextlib.suppress(Exception), anyio.move_on_after(DRAIN_SECONDS):
                     async for chunk in self._chunks:
                         left -= len(chunk)
@@ -422,11 +448,11 @@ class AsyncResponse:
             self._left = True
             _log.debug("the answer of %s was closed before its end", place_of(self._url))
             if self._forks == connections.forks:
-                connections.hang_up(_own_connection(self._response))
+                connections.hang_up(self._network)
         if not self._closed:
             self._closed = True
-            if self._injected and self._ended and is_followed(self._response):
-                connections.hang_up(_own_connection(self._response))
+            if self._injected and self._ended and self._network is not None and is_followed(self._response):
+                connections.hang_up(self._network)
             with contextlib.suppress(Exception):
                 await self._response.aclose()
 
@@ -466,9 +492,39 @@ class _AsyncDecoded:
         return piece
 
 
+def _was_read(response: httpx.Response) -> bool:
+    """Return True if a hook, an auth flow or the transport of an injected client has read the body, or closed it."""
+    return response.is_stream_consumed or response.is_closed
+
+
+def _content(response: httpx.Response) -> Iterator[bytes]:
+    """Give the body of a response that was read already; nothing of an error's that was closed unread.
+
+    Raises ConfigurationError where an answer's body was not kept.
+    """
+    try:
+        yield response.content
+    except httpx.ResponseNotRead:
+        if response.is_success:
+            raise ConfigurationError(
+                "a response hook of the injected httpx client has used up or closed the body: call response.read() "
+                "(or aread()) in the hook, which keeps it"
+            ) from None
+
+
+async def _acontent(response: httpx.Response) -> AsyncIterator[bytes]:
+    for chunk in _content(response):
+        yield chunk
+
+
 def _own_connection(response: httpx.Response) -> Any:
-    """The connection that carries this answer alone. vcrpy and MockTransport have none, HTTP/2 shares its own."""
-    return None if response.http_version == "HTTP/2" else response.extensions.get("network_stream")
+    """Return the connection that carries this answer alone; None if there is none, or it may carry another by now.
+
+    vcrpy and MockTransport have none, HTTP/2 shares its own, and a body that was read has given its own back.
+    """
+    if response.http_version == "HTTP/2" or _was_read(response):
+        return None
+    return response.extensions.get("network_stream")
 
 
 @contextlib.contextmanager
