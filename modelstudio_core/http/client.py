@@ -372,9 +372,7 @@ class Client:
         arrived.url = self.config.base_url + call.path
         head: ResponseHead = yield Open(arrived.url, arrived.headers, call.body, options.timeout)
         arrived.head = head
-        if not 200 <= head.status < 300:
-            body: bytes = yield ReadAll(_MAX_ERROR_BYTES, error=True)
-            raise CODECS[self.config.protocol].error(head, body)
+        yield from self._accepted(head, arrived.url)
         return head
 
     def _headers(self, call: WireCall, options: CallOptions, key: SecretStr | None) -> SecretHeaders:
@@ -387,6 +385,23 @@ class Client:
                 **({} if options.headers is None else options.headers.reveal()),
             }
         )
+
+    def _accepted(self, head: ResponseHead, url: str) -> Flow:
+        """Raise the error that a response is by its status, or ProtocolError where its body is encoded.
+
+        No content coding is asked for: a few kilobytes of gzip may hold gigabytes.
+        """
+        coding = head.headers.get("content-encoding", "").strip()
+        said = f"The body has the content-encoding {coding!r:.100}, though only identity was asked for."
+        encoded = coding.lower() not in ("", "identity")
+        if not 200 <= head.status < 300:
+            body: bytes = b"" if encoded else (yield ReadAll(_MAX_ERROR_BYTES, error=True))
+            error = CODECS[self.config.protocol].error(head, body)
+            if encoded:
+                error.message = f"{_sentence(error.message)} {said}"
+            raise error
+        if encoded:
+            raise ProtocolError(f"the answer of {url} cannot be read. {said}")
 
     def _embedding_flow(self, request: EmbeddingRequest, found: list[Vector]) -> Flow:
         protocol = self.config.protocol

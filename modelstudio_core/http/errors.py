@@ -17,7 +17,6 @@ from modelstudio_core.errors import (
     ProtocolError,
 )
 from modelstudio_core.http import pool as connections
-from modelstudio_core.http.encodings import EncodingError
 from modelstudio_core.http.timeouts import Timeouts
 
 
@@ -26,7 +25,7 @@ class UnusableClient(Exception):
 
 
 # UnicodeError: a header or host name that cannot be encoded. ImportError: httpx has no SOCKS support installed.
-FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnusableClient, EncodingError, OSError, UnicodeError, ImportError)
+FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnusableClient, OSError, UnicodeError, ImportError)
 
 
 def failure_of(
@@ -53,8 +52,8 @@ def failure_of(
         )
     elif isinstance(error, UnusableClient):
         failed = ConfigurationError(str(error))
-    elif isinstance(error, (EncodingError, httpx.DecodingError)):
-        failed = ProtocolError(f"the answer of {place} cannot be unpacked: {error}")
+    elif isinstance(error, httpx.DecodingError):  # of a hook that reads the body
+        failed = ProtocolError(f"the answer of {place} is not encoded as its content-encoding says: {error}")
     else:
         failed = _not_connected(error, place, _through(url), begun)
         if handed_over:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from types import NoneType
@@ -21,7 +21,6 @@ import httpx
 from modelstudio_core.errors import APITimeoutError, ConfigurationError, ModelStudioError
 from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.http import pool as connections
-from modelstudio_core.http.encodings import ACCEPTED, Unpacked
 from modelstudio_core.http.errors import (
     FAILURES,
     UnusableClient,
@@ -45,8 +44,8 @@ DRAIN_SECONDS = 0.1
 SETTLE_SECONDS = 5.0
 
 # What httpx sends by itself; `httpx.Request` alone would not.
-_ENCODINGS = {"accept-encoding": ACCEPTED}
-_HEADERS = {"accept": "*/*", **_ENCODINGS, "connection": "keep-alive"}
+_IDENTITY = {"accept-encoding": "identity"}  # an injected client would ask for codings
+_HEADERS = {"accept": "*/*", **_IDENTITY, "connection": "keep-alive"}
 
 
 # The types of what callers inject, for modules that do not import httpx.
@@ -98,7 +97,7 @@ class Transport:
         try:
             if self._client is not None:
                 request = self._client.build_request(
-                    "POST", url, headers=_ENCODINGS | _normal(headers), content=body,
+                    "POST", url, headers=_IDENTITY | _normal(headers), content=body,
                     extensions={"timeout": asdict(limits), "trace": trace.note},
                 )  # fmt: skip
                 with _injected("http_client"):
@@ -128,7 +127,7 @@ class Transport:
         try:
             if self._async_client is not None:
                 request = self._async_client.build_request(
-                    "POST", url, headers=_ENCODINGS | _normal(headers), content=body,
+                    "POST", url, headers=_IDENTITY | _normal(headers), content=body,
                     extensions={"timeout": asdict(limits), "trace": trace.anote},
                 )  # fmt: skip
                 with _injected("http_async_client"):
@@ -224,7 +223,7 @@ def _url(text: str) -> httpx.URL:
 class Response:
     """An answer whose head has come. Iterate over the body, then `finish`; or `close` at any time, from any thread.
 
-    Iterating gives the decoded bytes as they arrive, an HTTP chunk or what one read brought of it at a time. It can be
+    Iterating gives the bytes as they arrive, an HTTP chunk or what one read brought of it at a time. It can be
     stopped and taken up again. Raises APIConnectionError, APITimeoutError or ProtocolError.
     """
 
@@ -241,12 +240,7 @@ class Response:
         self._closed = False
         self._settled_by: float | None = None
         self._network = _own_connection(response)
-        encoding = self.head.headers.get("content-encoding")
-        body: Any = response.stream
-        if _was_read(response):
-            body = _content(response)
-        elif encoding is not None:
-            body = _Decoded(body, encoding)
+        body: Any = _content(response) if _was_read(response) else response.stream
         self._chunks: Iterator[bytes] = iter(body)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -358,12 +352,7 @@ class AsyncResponse:
         self._closed = False
         self._settled_by: float | None = None
         self._network = _own_connection(response)
-        encoding = self.head.headers.get("content-encoding")
-        body: Any = response.stream
-        if _was_read(response):
-            body = _acontent(response)
-        elif encoding is not None:
-            body = _AsyncDecoded(body, encoding)
+        body: Any = _acontent(response) if _was_read(response) else response.stream
         self._chunks: AsyncIterator[bytes] = aiter(body)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -455,41 +444,6 @@ class AsyncResponse:
                 connections.hang_up(self._network)
             with contextlib.suppress(Exception):
                 await self._response.aclose()
-
-
-class _Decoded:
-    """The reads of a body without its content-encoding, in pieces of bounded size."""
-
-    def __init__(self, body: Iterable[bytes], encoding: str) -> None:
-        self._body = iter(body)
-        self._unpacked = Unpacked(encoding)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        while (piece := self._unpacked.next_piece()) is None:
-            self._unpacked.give(next(self._body))
-        return piece
-
-
-class _AsyncDecoded:
-    """The async twin of `_Decoded`. Between the pieces of one read, others run: a little may unpack to much."""
-
-    def __init__(self, body: AsyncIterable[bytes], encoding: str) -> None:
-        self._body = aiter(body)
-        self._unpacked = Unpacked(encoding)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        from anyio.lowlevel import checkpoint
-
-        await checkpoint()
-        while (piece := self._unpacked.next_piece()) is None:
-            self._unpacked.give(await anext(self._body))
-        return piece
 
 
 def _was_read(response: httpx.Response) -> bool:

@@ -598,6 +598,36 @@ def test_an_error_status_with_an_event_for_a_body(kind: str, way: Way) -> None:
     assert (caught.code, caught.request_id, caught.status_code) == ("InvalidParameter", "r-1", 400)
 
 
+@every_way
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZIP, zstd", "utf-8"])
+def test_an_encoded_answer_is_an_error_that_names_the_coding(coding: str, way: Way) -> None:
+    """Nobody asked for one. It is not read, and not requested again."""
+    headers = {"content-encoding": coding, "x-request-id": "r-1"}
+    for label in (SSE, WHOLE):
+        transport = FakeTransport(Reply(200, label | headers, (b"\x1f\x8b",)))
+        _, caught = run(way, transport)
+        assert type(caught) is ProtocolError
+        assert (repr(coding) in str(caught), caught.request_id) == (True, "r-1")
+        assert "read" not in transport.log
+
+
+@every_way
+def test_an_encoded_error_keeps_its_status(way: Way) -> None:
+    """So it is retried as any other; its text cannot be read."""
+    encoded = Reply(503, {"content-encoding": "gzip"}, (b"\x1f\x8b",))
+    assert run(way, FakeTransport(encoded, OK))[1] is None
+    _, caught = run(way, FakeTransport(*[encoded] * 3))
+    assert type(caught) is ServerError
+    assert "content-encoding 'gzip'" in str(caught)
+
+
+@every_way
+@pytest.mark.parametrize("coding", ["", "identity", "Identity"])
+def test_identity_is_no_coding(coding: str, way: Way) -> None:
+    reply = Reply(200, SSE | {"content-encoding": coding}, (A, STOP))
+    assert run(way, FakeTransport(reply))[1] is None
+
+
 UNREADABLE: dict[str, dict[str, Any]] = {
     "a count": {"usage": COUNTS | {"completion_tokens": "two"}},
     "usage": {"usage": "two"},

@@ -55,7 +55,7 @@ FAULTS = (
     Fault("slow", None, 10),
     Fault("left", None, 15),
     Fault("once", None, 5),
-    Fault("zipped", None, 5),
+    Fault("zipped", errors.ProtocolError, 5),
     Fault("behind", None, 5),  # another answer in the same write
     Fault("reset", errors.APIConnectionError, 5),
     Fault("cut", errors.StreamTruncatedError, 5),
