@@ -2,7 +2,7 @@
 
 httpcore's pool walks all its connections at each start and end of a request. Here every connection is an httpx
 transport of its own, limited to one; a request takes the youngest idle one of its origin, or a new one, and puts it
-back when its answer is read, to the last byte that came (see `unread`). Where an idle one turns out to be dead, the
+back when its answer is read, to the last byte that came (see `framing`). Where an idle one turns out to be dead, the
 others of its origin may be too, and are closed: the next try has a new one. Only httpx's public API is used, and
 `handle_request` is called on httpx's own classes, which is where vcrpy cuts in.
 
@@ -37,7 +37,7 @@ import httpx
 
 from modelstudio_core.config import is_loopback
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.http.unread import is_clean
+from modelstudio_core.http.framing import AsyncReader, Reader
 
 MAX_CONNECTIONS = 1000  # requests under way at once; more wait for as long as the pool timeout allows
 MAX_IDLE = 100  # connections kept for each origin
@@ -240,7 +240,8 @@ class ConnectionStack(httpx.BaseTransport):
     def give_back(self, transport: httpx.HTTPTransport, origin: Origin, network: Any) -> None:
         self._busy.discard(transport)
         self._places.put(None)
-        if is_clean(transport, network):
+        reader = Reader.of(network)
+        if reader is not None and reader.is_clean():
             for surplus in self._idle.push(origin, transport, network):
                 surplus.close()
         else:
@@ -357,7 +358,8 @@ class AsyncConnectionStack(httpx.AsyncBaseTransport):
     async def give_back(self, transport: httpx.AsyncHTTPTransport, origin: Origin, network: Any) -> None:
         self._busy.discard(transport)
         self._places.release()
-        if is_clean(transport, network):
+        reader = AsyncReader.of(network)
+        if reader is not None and reader.is_clean():
             for surplus in self._idle.push(origin, transport, network):
                 await surplus.aclose()
         else:

@@ -30,8 +30,8 @@ from modelstudio_core.http.errors import (
     too_long,
     was_closed,
 )
+from modelstudio_core.http.framing import AsyncReader, Reader, Trace
 from modelstudio_core.http.timeouts import TimeoutLike, Timeouts, timeouts
-from modelstudio_core.http.unread import is_followed
 from modelstudio_core.types import ResponseHead
 
 _log = logging.getLogger("modelstudio_core")
@@ -92,7 +92,7 @@ class Transport:
         Raises ConfigurationError, APIConnectionError, APITimeoutError or ProtocolError.
         """
         limits = timeout or self._limits
-        trace = _Trace()
+        trace = Trace()
         failed: ModelStudioError | None = None
         try:
             if self._client is not None:
@@ -122,7 +122,7 @@ class Transport:
     ) -> AsyncResponse:
         """The async twin of `open`."""
         limits = timeout or self._limits
-        trace = _Trace()
+        trace = Trace()
         failed: ModelStudioError | None = None
         try:
             if self._async_client is not None:
@@ -168,26 +168,6 @@ class Transport:
         """Let go of the shared connections of the running event loop, and of the sync ones."""
         connections.leave(self)
         await connections.aleave(self)
-
-
-class _Trace:
-    """What httpcore tells of one request, by its `trace` extension.
-
-    Attributes:
-        answered: whether the head of the response has come.
-    """
-
-    def __init__(self) -> None:
-        self.answered = False
-
-    def note(self, event: str, _: Mapping[str, Any]) -> None:
-        if event.endswith("receive_response_headers.complete"):
-            self.answered = True
-        elif event.endswith("start_tls.started"):  # that head was a proxy's answer to CONNECT
-            self.answered = False
-
-    async def anote(self, event: str, details: Mapping[str, Any]) -> None:
-        self.note(event, details)
 
 
 @contextlib.contextmanager
@@ -240,6 +220,9 @@ class Response:
         self._closed = False
         self._settled_by: float | None = None
         self._network = _own_connection(response)
+        self._reader = Reader.of(self._network)
+        if self._reader is not None:
+            self._reader.begin_body(response)
         body: Any = _content(response) if _was_read(response) else response.stream
         self._chunks: Iterator[bytes] = iter(body)
 
@@ -272,10 +255,10 @@ class Response:
         `SETTLE_SECONDS` after this was first asked, or asked `anew`, or for as long as `timeout` allows."""
         if anew or self._settled_by is None:
             self._settled_by = time.monotonic() + SETTLE_SECONDS
-        if self._network is None:
+        if self._reader is None:
             return next(self, None)
         try:
-            with _hurried(self._network, self._settled_by):
+            with self._reader.until(self._settled_by):
                 return next(self, None)
         except APITimeoutError:
             return None
@@ -296,8 +279,8 @@ class Response:
         """What comes of the body of an error within `SETTLE_SECONDS`, up to `limit` bytes; never raises for less."""
         chunks: list[bytes] = []
         hurry: Any = contextlib.nullcontext()
-        if self._network is not None:
-            hurry = _hurried(self._network, time.monotonic() + SETTLE_SECONDS)
+        if self._reader is not None:
+            hurry = self._reader.until(time.monotonic() + SETTLE_SECONDS)
         with contextlib.suppress(ModelStudioError), hurry:
             for chunk in self:
                 chunks.append(chunk[:limit])
@@ -310,8 +293,8 @@ class Response:
         """The protocol's end was seen: read the little that is left, so that the connection lives on. Never raises."""
         left = DRAIN_BYTES
         try:
-            if self._network is not None and not self._closed:
-                with contextlib.suppress(Exception), _hurried(self._network, time.monotonic() + DRAIN_SECONDS):
+            if self._reader is not None and not self._closed:
+                with contextlib.suppress(Exception), self._reader.until(time.monotonic() + DRAIN_SECONDS):
                     for chunk in self._chunks:
                         left -= len(chunk)
                         if left < 0:
@@ -330,7 +313,7 @@ class Response:
                 connections.hang_up(self._network)
         if not self._closed and not self._reading:  # a thread that reads is woken by hanging up, and closes
             self._closed = True
-            if self._injected and self._ended and self._network is not None and is_followed(self._response):
+            if self._injected and self._ended and self._reader is not None and not self._reader.is_clean():
                 connections.hang_up(self._network)
             with contextlib.suppress(Exception):
                 self._response.close()
@@ -352,6 +335,9 @@ class AsyncResponse:
         self._closed = False
         self._settled_by: float | None = None
         self._network = _own_connection(response)
+        self._reader = AsyncReader.of(self._network)
+        if self._reader is not None:
+            self._reader.begin_body(response)
         body: Any = _acontent(response) if _was_read(response) else response.stream
         self._chunks: AsyncIterator[bytes] = aiter(body)
 
@@ -420,7 +406,7 @@ class AsyncResponse:
 
         left = DRAIN_BYTES
         try:
-            if self._network is not None and not self._closed:
+            if self._reader is not None and not self._closed:
                 with contextlib.suppress(Exception), anyio.move_on_after(DRAIN_SECONDS):
                     async for chunk in self._chunks:
                         left -= len(chunk)
@@ -440,7 +426,7 @@ class AsyncResponse:
                 connections.hang_up(self._network)
         if not self._closed:
             self._closed = True
-            if self._injected and self._ended and self._network is not None and is_followed(self._response):
+            if self._injected and self._ended and self._reader is not None and not self._reader.is_clean():
                 connections.hang_up(self._network)
             with contextlib.suppress(Exception):
                 await self._response.aclose()
@@ -479,23 +465,3 @@ def _own_connection(response: httpx.Response) -> Any:
     if response.http_version == "HTTP/2" or _was_read(response):
         return None
     return response.extensions.get("network_stream")
-
-
-@contextlib.contextmanager
-def _hurried(network: Any, deadline: float) -> Iterator[None]:
-    """Bound all reads of a connection by one deadline, of the monotonic clock.
-
-    httpcore fixed the read timeout when the body began, and only a read can tell whether the end of the body is
-    already in its buffer; so for once the documented `NetworkStream.read` of this connection has less patience.
-    """
-    read = network.read
-
-    def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
-        left = max(deadline - time.monotonic(), 0.001)
-        return bytes(read(max_bytes, timeout=left if timeout is None else min(left, timeout)))
-
-    network.read = read_in_time
-    try:
-        yield
-    finally:
-        del network.read

@@ -26,7 +26,6 @@ import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -44,7 +43,6 @@ from modelstudio_core.http import pool as connections
 from modelstudio_core.http import transport as transport_module
 from modelstudio_core.http.timeouts import Timeouts, timeouts
 from modelstudio_core.http.transport import AsyncResponse, Response, Transport
-from modelstudio_core.http.unread import is_clean
 from tests.loopback import Exchange, Loopback, Script, reply, reply_json, sse
 
 KEY = "sk-secret-0123456789"
@@ -714,18 +712,6 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(
     connections._trust.cache_clear()
 
 
-def test_what_cannot_be_looked_into_is_not_used_again() -> None:
-    class Idle:
-        """A connection whose protocol is another one."""
-
-        is_idle = staticmethod(lambda: True)
-        get_extra_info = staticmethod(lambda _: None)
-
-    transport = SimpleNamespace(_pool=SimpleNamespace(connections=[Idle()]))
-    assert not is_clean(transport, Idle())
-    assert not is_clean(object(), object())
-
-
 @pytest.mark.parametrize(
     "garbage", [b"\x17\x03\x03\x00\x20" + b"\0" * 32, b"HTTP/1.1 200 OK\r\n\r\n"], ids=["record", "plain"]
 )
@@ -750,6 +736,47 @@ def test_what_is_no_tls_is_a_lost_connection(
             wire.open(server.url).rest()
         assert caught.value.is_resent is not begun
     connections._trust.cache_clear()
+
+
+TORN = [b"H", b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r", b"\r\n", b"\0\xff"]
+
+
+@pytest.mark.parametrize("behind", TORN, ids=repr)
+@pytest.mark.parametrize("injected", [False, True], ids=["own", "injected"])
+@pytest.mark.parametrize("framing", ["length", "chunked", "no content"])
+def test_a_torn_response_behind_an_answer_closes_the_connection(
+    make: Callable[..., Wire], style: str, injected: bool, framing: str, behind: bytes
+) -> None:
+    """However little of it has come."""
+    framed = {
+        "length": b"200 OK\r\nContent-Length: 5\r\n\r\nright",
+        "chunked": b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nright\r\n0\r\n\r\n",
+        "no content": b"204 No Content\r\n\r\n",
+    }
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 " + framed[framing] + (b"" if exchange.number else behind))
+        exchange._ended = True
+
+    with Loopback(script) as server:
+        client = httpx.Client() if style == "sync" else httpx.AsyncClient()
+        wire = make(**({OPTION[style]: client} if injected else {}))
+        for _ in range(3):
+            assert wire.open(server.url).read() == (b"" if framing == "no content" else b"right")
+        assert server.connections == 2
+        wire.run(getattr(client, "close", lambda: None), getattr(client, "aclose", lambda: None))
+
+
+def test_a_connection_that_the_callers_own_request_opened_is_used_once(style: str, make: Callable[..., Wire]) -> None:
+    """Nobody has watched what came on it; the next one is kept."""
+    client: Any = httpx.Client() if style == "sync" else httpx.AsyncClient()
+    wire = make(**{OPTION[style]: client})
+    with Loopback(reply(200, b"{}")) as server:
+        wire.run(lambda: client.get(server.url), lambda: client.get(server.url))
+        for _ in range(4):
+            assert wire.open(server.url).read() == b"{}"
+        assert server.connections == 2
+    wire.run(lambda: client.close(), lambda: client.aclose())
 
 
 def test_a_server_that_says_close_is_believed(wire: Wire) -> None:
