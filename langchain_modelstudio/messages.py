@@ -98,8 +98,10 @@ def _assistant(message: AIMessage) -> Message:
     if isinstance(blocks, list):
         blocks = [block for block in blocks if _kind(block) != "audio"]
     content = to_core_content(_said(blocks))
-    if not has_content(content) and isinstance(audio := message.additional_kwargs.get("audio"), Mapping):
-        content = str(audio.get("transcript") or "")  # the service takes no audio of its own back, but what it said
+    if not has_content(content):  # the service takes neither its audio nor its refusal back, but the text of either
+        audio = message.additional_kwargs.get("audio")
+        transcript = audio.get("transcript") if isinstance(audio, Mapping) else None
+        content = str(transcript or message.additional_kwargs.get("refusal") or "")
     return Message(
         "assistant",
         content,

@@ -100,8 +100,10 @@ def _assistant(message: ChatMessage, name: str | None) -> Message:
     reasoning = "".join(thoughts) or extra.get("reasoning_content")
     content: str | tuple[Part, ...]
     content = to_core_parts([block for block in message.blocks if not isinstance(block, AudioBlock)]) or ""
-    if not has_content(content) and isinstance(audio := extra.get("audio"), Mapping):
-        content = str(audio.get("transcript") or "")  # the service takes no audio of its own back, but what it said
+    if not has_content(content):  # the service takes neither its audio nor its refusal back, but the text of either
+        audio = extra.get("audio")
+        transcript = audio.get("transcript") if isinstance(audio, Mapping) else None
+        content = str(transcript or extra.get("refusal") or "")
     return Message(
         "assistant",
         content,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from langchain_core.exceptions import ModelInvalidRequestError, ModelRefusalError
+from langchain_core.messages import HumanMessage
 from llama_index.core.llms import ChatMessage
 from llama_index.core.prompts import PromptTemplate
 from pydantic import BaseModel
@@ -22,6 +23,7 @@ from tests.llama_index.service import chat as llama_index_chat
 from tests.loopback import Loopback, reply_json
 from tests.protocols import both_protocols
 from tests.reported.wire import Way, Wire, every_stream, every_way, text_of
+from tests.service import sent
 
 pytestmark = [
     pytest.mark.report(14),
@@ -102,6 +104,32 @@ async def test_a_stream_hands_on_each_piece(way: Way) -> None:
     else:
         assert found == ["I cannot ", "I cannot help ", TEXT]
         assert [it.delta for it in pieces] == ["", "", ""]
+
+
+@both_protocols
+@pytest.mark.parametrize("version", [None, "v1"])
+@pytest.mark.parametrize("name", ALL_WAYS)
+async def test_a_langchain_conversation_goes_on(name: str, version: str | None) -> None:
+    """The refusal goes back as what the assistant said, whatever form its message has."""
+    with Loopback(REFUSED) as server:
+        llm = langchain_chat(server, output_version=version)
+        message = await by(name, llm)
+        llm.invoke([HumanMessage("hello"), message, HumanMessage("Why not?")])
+        turns = sent(server)["messages"]
+    assert [turn["content"] for turn in turns] == ["hello", TEXT, "Why not?"]
+
+
+@every_way
+async def test_a_conversation_goes_on(way: Way) -> None:
+    """The same, through both adapters."""
+    with Loopback(REFUSED) as server:
+        answer = await way(server)
+        turns = [HumanMessage("hello"), answer, HumanMessage("Why not?")]
+        if not way.langchain:
+            turns = [ChatMessage("hello"), answer.message, ChatMessage("Why not?")]
+        asked = way.model(server)
+        asked.invoke(turns) if way.langchain else asked.chat(turns)
+        assert [turn["content"] for turn in sent(server)["messages"]] == ["hello", TEXT, "Why not?"]
 
 
 class Person(BaseModel):
