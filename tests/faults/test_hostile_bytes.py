@@ -41,8 +41,8 @@ SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from(["null", "stop", "length", "tool_calls", "error", "{}", '{"a": 1}', "[[[", "\ud83d", "\ude00", ""]),
 )
 WORDS = """id object created model choices usage system_fingerprint index delta message finish_reason logprobs content
-    reasoning_content reasoning role tool_calls function name arguments type audio data transcript expires_at error
-    code param request_id status_code output text search_info search_results tool_info plugins prompt_tokens
+    reasoning_content reasoning refusal role tool_calls function name arguments type audio data transcript expires_at
+    error code param request_id status_code output text search_info search_results tool_info plugins prompt_tokens
     completion_tokens total_tokens input_tokens output_tokens prompt_tokens_details completion_tokens_details
     reasoning_tokens cached_tokens phase status extra deep_research ocr_result model_name"""
 NAMES = st.sampled_from(WORDS.split())

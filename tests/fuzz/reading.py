@@ -6,18 +6,24 @@ What is read depends on the bytes alone, not on how the network tore them.
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from modelstudio_core.errors import ModelStudioError
 from modelstudio_core.http.client import CODECS
 from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.redaction import Redactor
 from modelstudio_core.types import ChatRequest, Delta, Message, ResponseHead
 
 REQUEST = ChatRequest("qwen-plus", (Message("user", "hello"),))
 HEAD = ResponseHead(200, {"content-type": "text/event-stream", "x-request-id": "req-1"})
 LIMIT = 64 * 1024
+REDACTOR = Redactor([SecretStr("sk-marked-0f4a17c0ffee")])
+GENERATED = re.compile("call_[a-z]{24}")  # the id of a call that has none, another one on each reading
 
 
 @dataclass(frozen=True)
@@ -69,14 +75,15 @@ def read_error(protocol: str, data: bytes, status: int = 400) -> Reading:
 def _reading(deltas: list[Delta], error: ModelStudioError | None) -> Reading:
     result = fold(deltas)
     pickle.loads(pickle.dumps(result))
+    shown = GENERATED.sub("call_generated", repr(result))
     if error is None:
-        return Reading(repr(result), None)
-    error.redact("sk-marked-0f4a17c0ffee")
+        return Reading(shown, None)
+    error.redact(REDACTOR)
     assert isinstance(error.request_id, str | None)
     assert isinstance(error.code, str | None)
     assert isinstance(error.status_code, int | None)
     pickle.loads(pickle.dumps(error))
-    return Reading(repr(result), f"{type(error).__name__}: {error}")
+    return Reading(shown, f"{type(error).__name__}: {error}")
 
 
 # ---------------------------------------------------------------- one input of the fuzzer
