@@ -1,4 +1,9 @@
-"""`ModelStudioEmbedding`: the core's embeddings as LlamaIndex has them. It translates."""
+"""`ModelStudioEmbedding`: the core's embeddings as a LlamaIndex `BaseEmbedding`. It translates.
+
+The public methods of `BaseEmbedding` send one batch after the other when called sync, and all at once when called
+async; and they keep cached vectors by the text alone. So they are overridden here, with the same events, cache format
+and rate limiter.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +13,51 @@ from llama_index.core.embeddings import BaseEmbedding
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from modelstudio_core.embedding import EmbeddingRequest, TextType, texts_a_request
+from llama_index_modelstudio.embedding_run import EmbeddingRun
+from modelstudio_core.http.retrieval import aembed_all, embed_all
 from modelstudio_core.parameters import checked_model
-from modelstudio_core.settings import ConnectionSettings
+from modelstudio_core.protocols.embeddings import SparseVector, TextType, Vector
+from modelstudio_core.retrieval import embedding_model
+from modelstudio_core.retrieval_settings import EmbeddingSettings
 
 
-class ModelStudioEmbedding(ConnectionSettings, BaseEmbedding):
+class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
     """Text embeddings of Alibaba Cloud Model Studio.
 
-    Its arguments are the fields of `modelstudio_core.settings.ConnectionSettings` and of LlamaIndex's `BaseEmbedding`.
-    `embed_batch_size` is what one request of the model may hold, unless it is said; more texts go in several requests.
+    Texts are sent in as few requests as the model's limits allow, up to `max_concurrency` at once, and vectors come
+    back in the order of the texts. The async methods use no threads.
 
-    Example:
-        embedding = ModelStudioEmbedding(model="text-embedding-v4", dimensions=512)
+    Setup:
+        Install `modelstudio-integrations[llama-index]` and set DASHSCOPE_API_KEY.
+
+    Key init args:
+        model_name: model id (default "text-embedding-v4"); also taken as `model`.
+        dimensions: length of the vectors, where the model has several.
+        protocol: "openai" (default), or "dashscope" for the native protocol, which tells queries from documents and
+            has `instruct` and sparse vectors.
+        instruct: native protocol: what queries are for, in an English sentence.
+        embed_batch_size: texts per request; default, and at most: as many as the model takes.
+        max_concurrency: requests under way at once (default 16); `num_workers` sets it for async calls.
+        usage_callback: called with the model id and the billed tokens of each request.
+        embeddings_cache: a KVStore. Keys name the model, dimensions, text type and instruction beside the text, so one
+            store serves several models.
+        api_key, base_url, region, timeout, max_retries and the others of
+            `modelstudio_core.settings.ConnectionSettings`.
+
+    Index:
+        embedding = ModelStudioEmbedding(model="text-embedding-v4", dimensions=512, protocol="dashscope")
         index = VectorStoreIndex.from_documents(documents, embed_model=embedding)
 
+    Async:
+        vectors = await embedding.aget_text_embedding_batch(texts)
+
     Raises:
-        modelstudio_core.errors.ModelStudioError: all errors are its subclasses; a text is never without its vector.
+        modelstudio_core.errors.ModelStudioError: all errors are its subclasses (see `llama_index_modelstudio.errors`).
+            A text that is empty, or certainly longer than the model takes, is a ConfigurationError that names its
+            position, before anything is sent.
     """
 
-    model_name: str = "text-embedding-v4"
-    """Model id; also taken as `model`."""
+    model_name: str = Field(default="text-embedding-v4", description="Model id; also taken as `model`.")
     if TYPE_CHECKING:  # so that a type checker takes either name
         model: str = ""
     else:
@@ -37,14 +66,6 @@ class ModelStudioEmbedding(ConnectionSettings, BaseEmbedding):
         def model(self) -> str:
             """The model id, under the name that the chat model has for it."""
             return self.model_name
-
-    dimensions: int | None = Field(default=None, gt=0)
-    """The length of a vector, where the model offers several."""
-    instruct: str | None = None
-    """What queries are for, in a sentence; native protocol (`protocol="dashscope"`) only, as is telling queries from
-    documents, which it does by itself."""
-    extra_body: dict[str, Any] | None = None
-    """Parameters of the service that have no field here, sent as they are."""
 
     @model_validator(mode="before")
     @classmethod
@@ -55,7 +76,7 @@ class ModelStudioEmbedding(ConnectionSettings, BaseEmbedding):
             values = {"model_name": values["model"], **values}
             del values["model"]
         name = values.get("model_name", cls.model_fields["model_name"].default)
-        return {"embed_batch_size": texts_a_request(str(name)), **values}
+        return {"embed_batch_size": embedding_model(str(name), values.get("capabilities")).max_rows, **values}
 
     @field_validator("model_name", mode="after")
     @classmethod
@@ -64,38 +85,130 @@ class ModelStudioEmbedding(ConnectionSettings, BaseEmbedding):
 
     @model_validator(mode="after")
     def _check_modelstudio_settings(self) -> Self:
-        self.core_client()
-        return self
+        return self._check_embedding_settings()
 
     @classmethod
     def class_name(cls) -> str:
         """Its name in what LlamaIndex serialises."""
         return "ModelStudioEmbedding"
 
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return self.core_client().embed(self._request([query], "query"))[0]
+    # ---------------------------------------------------------------- dense vectors
 
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return (await self.core_client().aembed(self._request([query], "query")))[0]
+    def get_query_embedding(self, query: str) -> Vector:
+        """Return the vector of a query."""
+        return self._embedded([query], "query")[0]
 
-    def _get_text_embedding(self, text: str) -> list[float]:
-        return self._get_text_embeddings([text])[0]
+    async def aget_query_embedding(self, query: str) -> Vector:
+        """The async twin of `get_query_embedding`."""
+        return (await self._aembedded([query], "query"))[0]
 
-    async def _aget_text_embedding(self, text: str) -> list[float]:
-        return (await self._aget_text_embeddings([text]))[0]
+    def get_text_embedding(self, text: str) -> Vector:
+        """Return the vector of a document's text."""
+        return self._embedded([text], "document")[0]
 
-    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return self.core_client().embed(self._request(texts, "document"))
+    async def aget_text_embedding(self, text: str) -> Vector:
+        """The async twin of `get_text_embedding`."""
+        return (await self._aembedded([text], "document"))[0]
 
-    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return await self.core_client().aembed(self._request(texts, "document"))
+    def get_text_embedding_batch(self, texts: list[str], show_progress: bool = False, **kwargs: Any) -> list[Vector]:
+        """Return a vector for each text, in order."""
+        return self._embedded(texts, "document", show_progress)
 
-    def _request(self, texts: list[str], text_type: TextType) -> EmbeddingRequest:
-        return EmbeddingRequest(
-            model=self.model_name,
-            texts=tuple(texts),
-            dimensions=self.dimensions,
-            text_type=text_type if self.protocol == "dashscope" else None,
-            instruct=self.instruct if text_type == "query" else None,
-            extra_body=self.extra_body or {},
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Vector]:
+        """The async twin of `get_text_embedding_batch`."""
+        return await self._aembedded(texts, "document", show_progress)
+
+    # ---------------------------------------------------------------- sparse vectors
+
+    def embed_sparse(self, texts: list[str], *, text_type: TextType = "document") -> list[SparseVector]:
+        """Return pairs of index and weight for each text, in order; native protocol only."""
+        return self._embed_texts(texts, text_type, "sparse").sparse
+
+    async def aembed_sparse(self, texts: list[str], *, text_type: TextType = "document") -> list[SparseVector]:
+        """The async twin of `embed_sparse`."""
+        return (await self._aembed_texts(texts, text_type, "sparse")).sparse
+
+    def embed_dense_and_sparse(
+        self, texts: list[str], *, text_type: TextType = "document"
+    ) -> list[tuple[Vector, SparseVector]]:
+        """Return a vector, and pairs of index and weight, for each text, in order; native protocol only."""
+        both = self._embed_texts(texts, text_type, "dense&sparse")
+        return list(zip(both.dense, both.sparse, strict=True))
+
+    async def aembed_dense_and_sparse(
+        self, texts: list[str], *, text_type: TextType = "document"
+    ) -> list[tuple[Vector, SparseVector]]:
+        """The async twin of `embed_dense_and_sparse`."""
+        both = await self._aembed_texts(texts, text_type, "dense&sparse")
+        return list(zip(both.dense, both.sparse, strict=True))
+
+    # ---------------------------------------------------------------- what BaseEmbedding asks of a subclass
+
+    def _get_query_embedding(self, query: str) -> Vector:
+        return self._embed_texts([query], "query").dense[0]
+
+    async def _aget_query_embedding(self, query: str) -> Vector:
+        return (await self._aembed_texts([query], "query")).dense[0]
+
+    def _get_text_embedding(self, text: str) -> Vector:
+        return self._embed_texts([text], "document").dense[0]
+
+    async def _aget_text_embedding(self, text: str) -> Vector:
+        return (await self._aembed_texts([text], "document")).dense[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Vector]:
+        return self._embed_texts(texts, "document").dense
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Vector]:
+        return (await self._aembed_texts(texts, "document")).dense
+
+    # ---------------------------------------------------------------- inside
+
+    def _model_id(self) -> str:
+        return self.model_name
+
+    def _rows(self) -> int | None:
+        return self.embed_batch_size
+
+    def _embedded(self, texts: list[str], text_type: TextType, show_progress: bool = False) -> list[Vector]:
+        """Return the vectors of `texts`, from the cache where they are in it, with LlamaIndex's events."""
+        cache, admit = self.embeddings_cache, self.rate_limiter and self.rate_limiter.acquire
+        with self._run(texts, text_type, show_progress) as run:
+            if cache is not None:
+                run.use([cache.get(key, collection="embeddings") for key in run.keys])
+            try:
+                embed_all(self.core_client(), run.requests(), self.max_concurrency, run.deliver, admit)
+            finally:
+                if cache is not None:
+                    for key, value in run.new_entries():
+                        cache.put(key, value, collection="embeddings")
+            return run.result()
+
+    async def _aembedded(self, texts: list[str], text_type: TextType, show_progress: bool = False) -> list[Vector]:
+        """The async twin of `_embedded`."""
+        cache, admit = self.embeddings_cache, self.rate_limiter and self.rate_limiter.async_acquire
+        with self._run(texts, text_type, show_progress) as run:
+            if cache is not None:
+                run.use([await cache.aget(key, collection="embeddings") for key in run.keys])
+            try:
+                most = self.num_workers or self.max_concurrency
+                await aembed_all(self.core_client(), run.requests(), most, run.deliver, admit)
+            finally:
+                if cache is not None:
+                    for key, value in run.new_entries():
+                        await cache.aput(key, value, collection="embeddings")
+            return run.result()
+
+    def _run(self, texts: list[str], text_type: TextType, show_progress: bool) -> EmbeddingRun:
+        return EmbeddingRun(
+            texts=texts,
+            batches=self._batches(texts),
+            request=lambda chosen, positions: self._text_request(chosen, text_type, positions=positions),
+            namespace="" if self.embeddings_cache is None else self._cache_namespace(text_type),
+            model=self.to_payload(),
+            report=lambda tokens: self._report(self.model_name, tokens),
+            callbacks=self.callback_manager,
+            show_progress=show_progress,
         )

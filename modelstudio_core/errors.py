@@ -63,6 +63,8 @@ class ModelStudioError(Exception):
         response: status, headers and text of the HTTP response.
         partial: the `ChatResult` of what had arrived before the error; None where nothing had.
         url: where the request was sent, without the query; None if none was sent.
+        inputs: positions of the embedding or rerank inputs that the failed request had, where there were several
+            requests.
         is_retryable: whether asking again may succeed.
         is_resent: whether this package then asks again by itself, while nothing of an answer has been handed on. It
             does not where that may cost as much again: after a silence of `timeout`, and after an answer had begun.
@@ -70,6 +72,7 @@ class ModelStudioError(Exception):
 
     is_retryable = False
     is_resent = True
+    inputs: tuple[int, ...] = ()
 
     def __init__(
         self,

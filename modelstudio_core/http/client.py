@@ -12,14 +12,13 @@ import random
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
 from modelstudio_core import __version__
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.config import Config
-from modelstudio_core.embedding import EmbeddingRequest
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError, StreamTruncatedError
 from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.history import is_text_only, sendable
@@ -30,11 +29,9 @@ from modelstudio_core.http.retry import retry_delay
 from modelstudio_core.http.steps import AskKey, Fail, Finish, Flow, Hand, Open, Read, ReadAll, Step, Wait
 from modelstudio_core.http.transport import AsyncResponse, Response, Transport
 from modelstudio_core.policies import Notice, Plan, asks_for_stream, plan
-from modelstudio_core.protocols import embeddings
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.codec import Codec, shown
 from modelstudio_core.protocols.dashscope import DashScopeCodec
-from modelstudio_core.protocols.embeddings import Vector
 from modelstudio_core.protocols.errors import request_id_of, safe_headers
 from modelstudio_core.protocols.openai import OpenAICodec
 from modelstudio_core.redaction import Redactor
@@ -51,6 +48,8 @@ from modelstudio_core.types import (
 )
 
 logger = logging.getLogger("modelstudio_core")
+
+T = TypeVar("T")
 
 CODECS: dict[str, Codec] = {"openai": OpenAICodec(), "dashscope": DashScopeCodec()}
 _MAX_ERROR_BYTES = 1024 * 1024
@@ -127,21 +126,22 @@ class Client:
         """The async twin of `stream`."""
         return self._arun(self._flow(request, model))
 
-    def embed(self, request: EmbeddingRequest) -> list[Vector]:
-        """A vector for each text, in their order, in as many requests as it takes. Raises ModelStudioError."""
-        found: list[Vector] = []
-        for batch in request.batches():
-            for _ in self._run(self._embedding_flow(batch, found)):
-                pass  # vectors are no deltas
-        return found
+    def request(self, url: str, call: WireCall, decode: Callable[[ResponseHead, bytes], T]) -> T:
+        """Send one request that is not a chat and return what `decode` makes of its response.
 
-    async def aembed(self, request: EmbeddingRequest) -> list[Vector]:
-        """The async twin of `embed`."""
-        found: list[Vector] = []
-        for batch in request.batches():
-            async for _ in self._arun(self._embedding_flow(batch, found)):
-                pass
-        return found
+        It is retried, authorized and logged as any call. Raises ModelStudioError.
+        """
+        found: list[T] = []
+        for _ in self._run(self._request_flow(url, call, decode, found)):
+            pass  # there are no deltas
+        return found[0]
+
+    async def arequest(self, url: str, call: WireCall, decode: Callable[[ResponseHead, bytes], T]) -> T:
+        """The async twin of `request`."""
+        found: list[T] = []
+        async for _ in self._arun(self._request_flow(url, call, decode, found)):
+            pass
+        return found[0]
 
     def close(self) -> None:
         """Close the connections that are ours and no one else's."""
@@ -320,7 +320,7 @@ class Client:
     def _attempt(self, planned: Plan, arrived: _Arrived, *, hand_on: bool) -> Flow:
         request, codec = planned.request, CODECS[self.config.protocol]
         call = codec.encode(request, stream=planned.stream)
-        head = yield from self._open(call, arrived, request.options)
+        head = yield from self._open(self.config.base_url + call.path, call, arrived, request.options)
         # what comes decides how it is read: a gateway may answer a stream whole, a whole request by a stream, and
         # call either by the other's name
         streamed = is_stream(head, planned.stream)
@@ -363,14 +363,16 @@ class Client:
             raise decoder.failure
         yield Finish()
 
-    def _open(self, call: WireCall, arrived: _Arrived, options: CallOptions) -> Generator[Step, Any, ResponseHead]:
+    def _open(
+        self, url: str, call: WireCall, arrived: _Arrived, options: CallOptions
+    ) -> Generator[Step, Any, ResponseHead]:
         """Send a request with the key of this attempt. Return the head of the response, or raise the error it is."""
         key = self.config.api_key
         if callable(key):
             key = yield AskKey(key)
         arrived.headers = self._headers(call, options, key)
-        arrived.url = self.config.base_url + call.path
-        head: ResponseHead = yield Open(arrived.url, arrived.headers, call.body, options.timeout)
+        arrived.url = url
+        head: ResponseHead = yield Open(url, arrived.headers, call.body, options.timeout)
         arrived.head = head
         yield from self._accepted(head, arrived.url)
         return head
@@ -403,14 +405,13 @@ class Client:
         if encoded:
             raise ProtocolError(f"the answer of {url} cannot be read. {said}")
 
-    def _embedding_flow(self, request: EmbeddingRequest, found: list[Vector]) -> Flow:
-        protocol = self.config.protocol
-        call = embeddings.encode(request, protocol)
-
+    def _request_flow(
+        self, url: str, call: WireCall, decode: Callable[[ResponseHead, bytes], T], found: list[T]
+    ) -> Flow:
         def attempt(arrived: _Arrived) -> Flow:
-            head = yield from self._open(call, arrived, CallOptions())
+            head = yield from self._open(url, call, arrived, CallOptions())
             body: bytes = yield ReadAll(self.config.max_event_bytes)
-            found.extend(embeddings.decode(request, protocol, head, body))
+            found.append(decode(head, body))
 
         return self._retried(attempt)
 

@@ -1,74 +1,211 @@
-"""Embeddings, in both protocols: a request becomes bytes, bytes become vectors.
+"""Encode embedding requests and decode vectors, of texts in both protocols and of images and video in the native one.
 
-Source: the vendor's references of the compatible and of the native text-embedding API. The compatible one calls the
-size `dimensions`, the native one `dimension`; `text_type` and `instruct` are native only.
+Source: the vendor's references of the compatible embedding API, and of the native text and multimodal embedding APIs.
+The compatible one calls the size `dimensions`, the native ones `dimension`. `text_type`, `instruct` and `output_type`
+are native only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from modelstudio_core.embedding import EmbeddingRequest
 from modelstudio_core.errors import ConfigurationError, ProtocolError
-from modelstudio_core.protocols.codec import read_object, write_json
-from modelstudio_core.protocols.errors import error_of_object, says_error
+from modelstudio_core.protocols.codec import read_object, whole_number, write_json
+from modelstudio_core.protocols.errors import error_of_object, says_failure
 from modelstudio_core.types import ResponseHead, WireCall
 
-Vector = list[float]
+TextType: TypeAlias = Literal["query", "document"]
+OutputType: TypeAlias = Literal["dense", "sparse", "dense&sparse"]
+Vector: TypeAlias = list[float]
+SparseVector: TypeAlias = list[tuple[int, float]]
+Content: TypeAlias = Mapping[str, Any]
 
 COMPATIBLE = "/embeddings"
 NATIVE = "/services/embeddings/text-embedding/text-embedding"
+MULTIMODAL = "/services/embeddings/multimodal-embedding/multimodal-embedding"
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
+_RESOLVE_OSS = {"x-dashscope-ossresourceresolve": "enable"}
 
 
-def encode(request: EmbeddingRequest, protocol: str) -> WireCall:
-    """The HTTP request. Raises ConfigurationError for what the protocol cannot carry."""
-    if protocol == "openai":
-        for name in ("instruct", "text_type"):
-            if getattr(request, name) is not None:
-                raise ConfigurationError(f'{name} is of the native protocol: give protocol="dashscope"')
-        said: dict[str, Any] = {"model": request.model, "input": list(request.texts), "encoding_format": "float"}
-        if request.dimensions is not None:
-            said["dimensions"] = request.dimensions
-        return WireCall(COMPATIBLE, _HEADERS, write_json({**said, **request.extra_body}))
-    named = {"dimension": request.dimensions, "text_type": request.text_type, "instruct": request.instruct}
-    parameters = {**{name: value for name, value in named.items() if value is not None}, **request.extra_body}
-    body: dict[str, Any] = {"model": request.model, "input": {"texts": list(request.texts)}}
-    return WireCall(NATIVE, _HEADERS, write_json(body | ({"parameters": parameters} if parameters else {})))
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts for one request. None means: not sent.
 
-
-def decode(request: EmbeddingRequest, protocol: str, head: ResponseHead, body: bytes) -> list[Vector]:
-    """A vector for each text, in their order, all of one length.
-
-    Raises the typed error that the body says, or ProtocolError.
+    `positions` are the places of the texts among the caller's, for error messages.
     """
-    value = read_object(body)
-    if says_error(value):
-        raise error_of_object(value, None, head)
-    output = value if protocol == "openai" else value.get("output")
-    items = output.get("data" if protocol == "openai" else "embeddings") if isinstance(output, dict) else None
-    index = "index" if protocol == "openai" else "text_index"
-    found: dict[int, Vector] = {}
-    for position, item in enumerate(items if isinstance(items, list) else ()):
-        if not isinstance(item, dict):
-            continue
-        vector, at = item.get("embedding"), item.get(index)
-        if vector is not None and isinstance(at, int | None):
-            at = position if at is None else at
-            found[at] = _vector(vector, at)
-    if sorted(found) != [*range(len(request.texts))]:
-        raise ProtocolError(f"the service sent {len(found)} embeddings for {len(request.texts)} texts")
-    if len(lengths := {len(vector) for vector in found.values()}) > 1:
+
+    model: str
+    texts: Sequence[str]
+    dimensions: int | None = None
+    text_type: TextType | None = None
+    instruct: str | None = None
+    output_type: OutputType | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    positions: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MultimodalEmbeddingRequest:
+    """Contents for one request, each an object such as {"text": ...}, {"image": URL or data URI} or {"video": URL}.
+
+    `one_vector`: the contents are fused into one. `parameters` are further parameters, such as `enable_fusion`.
+    """
+
+    model: str
+    contents: Sequence[Content]
+    dimensions: int | None = None
+    instruct: str | None = None
+    one_vector: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    positions: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The vectors of one response, in the order of the inputs; `dense` or `sparse` is empty where not asked for.
+
+    `tokens` is what the service billed; None where it did not say.
+    """
+
+    dense: list[Vector]
+    sparse: list[SparseVector]
+    tokens: int | None
+
+
+def encode_texts(request: EmbeddingRequest, protocol: str) -> WireCall:
+    """Return the HTTP request. Raises ConfigurationError for what the protocol cannot carry."""
+    if protocol != "dashscope":
+        for name in ("instruct", "text_type", "output_type"):
+            if getattr(request, name) is not None:
+                raise ConfigurationError(f'{name} exists in the native protocol only: set protocol="dashscope"')
+        body: dict[str, Any] = {"model": request.model, "input": list(request.texts), "encoding_format": "float"}
+        if request.dimensions is not None:
+            body["dimensions"] = request.dimensions
+        return WireCall(COMPATIBLE, _HEADERS, write_json({**body, **request.extra_body}))
+    named = {
+        "dimension": request.dimensions,
+        "text_type": request.text_type,
+        "output_type": request.output_type,
+        "instruct": request.instruct,
+    }
+    return _native(NATIVE, request.model, {"texts": list(request.texts)}, named, request.extra_body)
+
+
+def encode_contents(request: MultimodalEmbeddingRequest) -> WireCall:
+    """Return the HTTP request, which exists in the native protocol only."""
+    named = {"dimension": request.dimensions, "instruct": request.instruct}
+    contents = [dict(content) for content in request.contents]
+    uses_oss = '"oss://' in str(contents) or "'oss://" in str(contents)
+    call = _native(MULTIMODAL, request.model, {"contents": contents}, named, request.parameters)
+    return WireCall(call.path, _HEADERS | _RESOLVE_OSS, call.body) if uses_oss else call
+
+
+def _native(
+    path: str, model: str, given: dict[str, Any], named: Mapping[str, Any], extra: Mapping[str, Any]
+) -> WireCall:
+    parameters = {**{name: value for name, value in named.items() if value is not None}, **extra}
+    body = {"model": model, "input": given}
+    return WireCall(path, _HEADERS, write_json(body | ({"parameters": parameters} if parameters else {})))
+
+
+def decode_texts(request: EmbeddingRequest, protocol: str, head: ResponseHead, body: bytes) -> Embeddings:
+    """Return a vector for each text, in their order, all dense ones of one length.
+
+    Raises the typed error that the body reports, or ProtocolError.
+    """
+    value = _answer(body, head)
+    output = value.get("output") if protocol == "dashscope" else value
+    items = output.get("embeddings" if protocol == "dashscope" else "data") if isinstance(output, dict) else None
+    index = "text_index" if protocol == "dashscope" else "index"
+    wanted = len(request.texts)
+    asked = request.output_type or "dense"
+    dense = [] if asked == "sparse" else _dense(_ordered(items, index, "embedding", wanted))
+    sparse = [] if asked == "dense" else _sparse(_ordered(items, index, "sparse_embedding", wanted))
+    return Embeddings(dense, sparse, tokens_of(value))
+
+
+def decode_contents(request: MultimodalEmbeddingRequest, head: ResponseHead, body: bytes) -> Embeddings:
+    """Return a vector for each content, or one for all; see `decode_texts`."""
+    value = _answer(body, head)
+    output = value.get("output")
+    items = output.get("embeddings") if isinstance(output, dict) else None
+    wanted = 1 if request.one_vector else len(request.contents)
+    return Embeddings(_dense(_ordered(items, "index", "embedding", wanted)), [], tokens_of(value))
+
+
+def check_lengths(vectors: Sequence[Vector]) -> None:
+    """Raise ProtocolError unless all vectors have one length."""
+    if len(lengths := {*map(len, vectors)}) > 1:
         raise ProtocolError(f"the service sent vectors of the lengths {', '.join(map(str, sorted(lengths)))}")
-    return [found[position] for position in range(len(request.texts))]
+
+
+def _answer(body: bytes, head: ResponseHead) -> dict[str, Any]:
+    value = read_object(body)
+    if says_failure(value):
+        raise error_of_object(value, None, head)
+    return value
+
+
+def _ordered(items: Any, index: str, name: str, wanted: int) -> list[Any]:
+    """Return what each item has as `name`, by its index, or where there is none by its place."""
+    found: dict[int, Any] = {}
+    for position, item in enumerate(items if isinstance(items, list) else ()):
+        if isinstance(item, dict) and item.get(name) is not None:
+            at = item.get(index)
+            if at is None or type(at) is int:
+                found[position if at is None else at] = item[name]
+    if len(found) != wanted or any(position not in found for position in range(wanted)):
+        raise ProtocolError(f"the service sent {len(found)} embeddings for {wanted} texts")
+    return [found[position] for position in range(wanted)]
+
+
+def _dense(vectors: list[Any]) -> list[Vector]:
+    """Return the vectors, of floats. Raises ProtocolError for what is no list of numbers that a float can hold."""
+    checked = [_vector(vector, at) for at, vector in enumerate(vectors)]
+    check_lengths(checked)
+    return checked
 
 
 def _vector(value: Any, at: int) -> Vector:
-    """The vector of text number `at`. Raises ProtocolError for what is no list of numbers that a float can hold."""
-    if isinstance(value, list) and value and {*map(type, value)} <= {int, float}:
+    if isinstance(value, list) and value and (kinds := {*map(type, value)}) <= {float, int}:
         with suppress(OverflowError):
-            if all(map(isfinite, value)):
-                return value
+            vector = value if kinds == {float} else [float(number) for number in value]
+            if isfinite(sum(vector)) or all(map(isfinite, vector)):  # the sum is quicker, and rarely overflows
+                return vector
     raise ProtocolError(f"the embedding of text {at} is no vector of numbers but {value!r:.100}")
+
+
+def _sparse(vectors: list[Any]) -> list[SparseVector]:
+    return [[_pair(item, at) for item in _listed(vector, at)] for at, vector in enumerate(vectors)]
+
+
+def _listed(value: Any, at: int) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    raise ProtocolError(f"the sparse embedding of text {at} is no list but {value!r:.100}")
+
+
+def _pair(item: Any, at: int) -> tuple[int, float]:
+    """Return index and weight of an item, such as {"index": 7149, "value": 0.829, "token": "..."}."""
+    if isinstance(item, dict) and type(item.get("index")) is int and type(item.get("value")) in (int, float):
+        with suppress(OverflowError):
+            if isfinite(weight := float(item["value"])):
+                return item["index"], weight
+    raise ProtocolError(f"the sparse embedding of text {at} holds no index and weight but {item!r:.100}")
+
+
+def tokens_of(value: Mapping[str, Any]) -> int | None:
+    """Return the tokens of a response: its total, else the sum of its parts (some multimodal models send no total)."""
+    usage = value.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    total = whole_number(usage.get("total_tokens"))
+    if total is not None:
+        return total
+    parts = [whole_number(count) for name, count in usage.items() if name.endswith("_tokens")]
+    known = [count for count in parts if count is not None]
+    return sum(known) if known else None

@@ -186,6 +186,16 @@ def says_error(value: Mapping[str, Any]) -> bool:
     return _is_bare_error(value) and not _says_success(value["code"])
 
 
+def says_failure(value: Mapping[str, Any]) -> bool:
+    """Return True if a decoded response reports an error, even beside results.
+
+    A partly failed rerank or embedding response has status 200, a code and some of the results. Chat answers may have a
+    code and be whole: see `says_error`.
+    """
+    code = _code_in(value)
+    return says_error(value) or (code is not None and not _says_success(code))
+
+
 def _is_error(error: Any) -> bool:
     """Whether what stands as `error` is one: not an object in which nothing is said, or whose code says success.
 

@@ -1,164 +1,338 @@
-"""Embeddings, in both protocols: true async, batches that the service takes, order, and errors that are raised."""
+"""ModelStudioEmbedding: what holds of all embeddings, and what LlamaIndex asks of them."""
 
 from __future__ import annotations
 
 import asyncio
+import pickle
 from typing import Any
 
 import pytest
-from llama_index.core import VectorStoreIndex
+from llama_index.core import Document, VectorStoreIndex
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler, TokenCountingHandler
+from llama_index.core.callbacks.schema import CBEventType
+from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
+from llama_index.core.node_parser import SemanticSplitterNodeParser, SentenceSplitter
 from llama_index.core.schema import TextNode
+from llama_index.core.storage.kvstore import SimpleKVStore
 
 from llama_index_modelstudio import ModelStudioEmbedding, errors
-from tests.loopback import Exchange, Loopback, reply_json
+from tests.embedding_cases import CASES, PROTOCOLS, WAYS, Adapter, Case, Run, numbered
+from tests.loopback import Loopback, reply_json
+from tests.retrieval import EMBED, Crowd, failing, inputs, service, sparse, vector
 
-WAYS = ("get_text_embedding_batch", "aget_text_embedding_batch")
-PROTOCOLS = ("openai", "dashscope")
 KEY = "sk-marked-key-for-tests"
+ADAPTER = Adapter(
+    make=ModelStudioEmbedding,
+    embed=lambda model, texts: model.get_text_embedding_batch(texts),
+    aembed=lambda model, texts: model.aget_text_embedding_batch(texts),
+    query=lambda model, text: model.get_query_embedding(text),
+    aquery=lambda model, text: model.aget_query_embedding(text),
+)
 
 
-def vector(text: str) -> list[float]:
-    return [float(len(text)), float(sum(map(ord, text)))]
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+async def test_of_all_embeddings(case: Case, way: str, protocol: str) -> None:
+    """See `tests.embedding_cases`."""
+    await case(Run(ADAPTER, way, protocol))
 
 
-def service(exchange: Exchange) -> None:
-    """Answers as the service does; not in the order of the texts, which is in the indices."""
-    body = exchange.request.json()
-    native = "texts" in body["input"] if isinstance(body["input"], dict) else False
-    texts = body["input"]["texts"] if native else body["input"]
-    index = "text_index" if native else "index"
-    items = [{index: at, "embedding": vector(text)} for at, text in enumerate(texts)][::-1]
-    said = {"output": {"embeddings": items}, "request_id": "r-1"} if native else {"data": items, "model": body["model"]}
-    reply_json(200, {**said, "usage": {"total_tokens": 7}})(exchange)
-
-
-def embedding(server: Loopback, **settings: Any) -> ModelStudioEmbedding:
+def made(server: Loopback, **settings: Any) -> ModelStudioEmbedding:
     return ModelStudioEmbedding(base_url=server.url, **{"max_retries": 0, **settings})
 
 
-async def vectors(model: ModelStudioEmbedding, way: str, texts: list[str]) -> list[list[float]]:
-    found = getattr(model, way)(texts)
-    result: list[list[float]] = await found if way.startswith("a") else found
-    return result
+async def called(model: Any, way: str, name: str, *given: Any, **options: Any) -> Any:
+    """What a method, or its async twin, returns."""
+    if way == "sync":
+        return getattr(model, name)(*given, **options)
+    return await getattr(model, f"a{name}")(*given, **options)
+
+
+# ---------------------------------------------------------------- requests
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize(
-    ("model", "sizes"),
-    [("text-embedding-v4", [10, 10, 7]), ("text-embedding-v2", [25, 2]), ("no-such-model", [10, 10, 7])],
-)
-async def test_i36_batches_in_order(way: str, protocol: str, model: str, sizes: list[int]) -> None:
-    """As many texts a request as the model takes; each text gets its own vector, whatever order they come in."""
-    texts = ["x" * (number + 1) for number in range(27)]
+@pytest.mark.parametrize(("size", "requests"), [(100, 2), (10, 2), (4, 3)])
+async def test_a_larger_embed_batch_size_is_split_and_a_smaller_one_holds(way: str, size: int, requests: int) -> None:
+    """At most as many texts a request as the model takes."""
+    texts = numbered(12)
     with Loopback(service) as server:
-        assert await vectors(embedding(server, model=model, protocol=protocol), way, texts) == [*map(vector, texts)]
-        bodies = [request.json() for request in server.requests]
-    asked = [body["input"]["texts"] if protocol == "dashscope" else body["input"] for body in bodies]
-    assert sorted(map(len, asked)) == sorted(sizes)  # batches are asked for at once
+        model = made(server, embed_batch_size=size)
+        assert await called(model, way, "get_text_embedding_batch", texts) == [*map(vector, texts)]
+        assert len(server.requests) == requests
+    assert ModelStudioEmbedding(model="text-embedding-v2", api_key=KEY).embed_batch_size == 25
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_i36_more_texts_than_a_request_takes(protocol: str) -> None:
-    """A larger `embed_batch_size` is split; a smaller one holds."""
-    texts = ["x" * (number + 1) for number in range(12)]
-    for size, requests in ((100, 2), (4, 3)):
-        with Loopback(service) as server:
-            model = embedding(server, protocol=protocol, embed_batch_size=size)
-            assert model.get_text_embedding_batch(texts) == [*map(vector, texts)]
-            assert len(server.requests) == requests
-
-
-def test_what_is_sent() -> None:
-    """The compatible request has `dimensions`; the native one `dimension`, and tells queries from documents."""
-    with Loopback(service) as server:
-        embedding(server, dimensions=512, extra_body={"new": 1}).get_query_embedding("hello")
-        assert server.requests[-1].path == "/compatible-mode/v1/embeddings"
-        assert server.requests[-1].json() == {
-            "model": "text-embedding-v4", "input": ["hello"], "encoding_format": "float", "dimensions": 512, "new": 1,
-        }  # fmt: skip
-        native = embedding(server, protocol="dashscope", dimensions=512, instruct="Find facts.")
-        native.get_query_embedding("hello")
-        assert server.requests[-1].path == "/api/v1/services/embeddings/text-embedding/text-embedding"
-        assert server.requests[-1].json()["parameters"] == {
-            "dimension": 512, "text_type": "query", "instruct": "Find facts.",
-        }  # fmt: skip
-        native.get_text_embedding("hello")
-        assert server.requests[-1].json()["parameters"] == {"dimension": 512, "text_type": "document"}
-        with pytest.raises(errors.ConfigurationError, match="dashscope"):
-            embedding(server, instruct="Find facts.").get_query_embedding("hello")
-
-
-async def test_queries_and_documents_are_told_apart_in_async_too() -> None:
-    """A query has its instruction, a document has none; the object's headers go with both."""
-    with Loopback(service) as server:
-        model = embedding(server, protocol="dashscope", instruct="Find facts.", default_headers={"x-gateway": "1"})
-        await model.aget_query_embedding("hello")
-        assert server.requests[-1].json()["parameters"] == {"text_type": "query", "instruct": "Find facts."}
-        await model.aget_text_embedding("hello")
-        assert server.requests[-1].json()["parameters"] == {"text_type": "document"}
-        assert [request.headers["x-gateway"] for request in server.requests] == ["1", "1"]
-
-
-BROKEN = {
-    "too few": {"data": [{"index": 0, "embedding": [1.0]}]},
-    "the same twice": {"data": [{"index": 0, "embedding": [1.0]}, {"index": 0, "embedding": [1.0]}]},
-    "an empty one": {"data": [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": []}]},
-    "none": {"data": None},
-}
+async def test_num_workers_bounds_async_calls() -> None:
+    """As in LlamaIndex's own."""
+    crowd = Crowd(wanted=3)
+    with Loopback(crowd) as server:
+        await made(server, num_workers=3).aget_text_embedding_batch(numbered(90))
+    assert crowd.most == 3
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
-async def test_i36_a_missing_vector_is_an_error(way: str, body: Any) -> None:
-    """Never None or an empty list in its place."""
-    with Loopback(reply_json(200, body)) as server, pytest.raises(errors.ProtocolError):
-        await vectors(embedding(server), way, ["a", "b"])
+async def test_the_methods_of_a_subclass(way: str) -> None:
+    """What BaseEmbedding asks for by an underscore embeds too."""
+    with Loopback(service) as server:
+        model = made(server, protocol="dashscope")
+        assert await called(model, way, "get_text_embedding", "a b") == vector("a b")
+        prefix = "_" if way == "sync" else "_a"
+        for name, given, expected in (
+            ("get_query_embedding", "a", vector("a")),
+            ("get_text_embedding", "a", vector("a")),
+            ("get_text_embeddings", ["a", "b"], [vector("a"), vector("b")]),
+        ):
+            found = getattr(model, prefix + name)(given)
+            assert (found if way == "sync" else await found) == expected
+        types = [request.json()["parameters"]["text_type"] for request in server.requests]
+    assert types == ["document", "query", "document", "document"]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_i36_errors_raise_and_are_retried(way: str, protocol: str) -> None:
-    """A refusal is the typed error; throttling is waited for, as often as `max_retries` says."""
-    throttled = reply_json(429, {"code": "Throttling", "message": "wait", "request_id": "r-1"}, {"retry-after-ms": "1"})
-    with Loopback([throttled, service]) as server:
-        with pytest.raises(errors.RateLimitError) as caught:
-            await vectors(embedding(server, protocol=protocol), way, ["a"])
-        error = caught.value
-        assert (error.status_code, error.code, error.request_id) == (429, "Throttling", "r-1")
-    with Loopback([throttled, service]) as server:
-        model = embedding(server, protocol=protocol, max_retries=1)
-        assert await vectors(model, way, ["a"]) == [vector("a")]
-
-
-async def test_i36_native_async(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_async_uses_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """An async call hands nothing to a thread."""
 
     def no_thread(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("a thread")
 
     with Loopback(service) as server:
-        model = embedding(server)
+        model = made(server)
         monkeypatch.setattr(asyncio, "to_thread", no_thread)
         monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", no_thread)
         assert await model.aget_query_embedding("a") == vector("a")
         assert await model.aget_text_embedding("a") == vector("a")
-        await model.core_client().aclose()
+        assert await model.aget_text_embedding_batch(numbered(25)) == [*map(vector, numbered(25))]
+        await model.aclose()
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_sparse_vectors(way: str) -> None:
+    """Pairs of index and weight, in order, for as many texts as there are; native protocol only."""
+    texts = numbered(23)
+    with Loopback(service) as server:
+        model = made(server, protocol="dashscope")
+        assert await called(model, way, "embed_sparse", texts) == [*map(sparse, texts)]
+        both = await called(model, way, "embed_dense_and_sparse", texts, text_type="query")
+        assert both == [(vector(text), sparse(text)) for text in texts]
+        assert server.requests[-1].json()["parameters"] == {"text_type": "query", "output_type": "dense&sparse"}
+        with pytest.raises(errors.ConfigurationError, match="dashscope"):
+            await called(made(server), way, "embed_sparse", texts)
+
+
+class Limiter:
+    """Counts who asks."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def acquire(self, num_tokens: int = 0) -> None:
+        self.asked += 1
+
+    async def async_acquire(self, num_tokens: int = 0) -> None:
+        self.asked += 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_rate_limiter_is_asked_for_each_request(way: str) -> None:
+    """Not for what is cached."""
+    limiter = Limiter()
+    with Loopback(service) as server:
+        model = made(server, rate_limiter=limiter, embeddings_cache=SimpleKVStore())
+        for _ in range(2):
+            await called(model, way, "get_text_embedding_batch", numbered(25))
+        await called(model, way, "get_query_embedding", "a")
+        assert limiter.asked == len(server.requests) == 4
+
+
+# ---------------------------------------------------------------- the cache
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_what_is_cached_is_not_sent_again(way: str, protocol: str) -> None:
+    """Neither a query nor a document; of a batch, only what is new is sent."""
+    cache, texts = SimpleKVStore(), numbered(25)
+    with Loopback(service) as server:
+        model = made(server, protocol=protocol, embeddings_cache=cache, max_concurrency=1)
+        await called(model, way, "get_text_embedding_batch", texts[:5] + texts[12:14])
+        assert await called(model, way, "get_text_embedding_batch", texts) == [*map(vector, texts)]
+        sent = [inputs(request) for request in server.requests[1:]]
+        assert sent == [texts[5:10], texts[10:12] + texts[14:20], texts[20:]]
+        for _ in range(2):
+            assert await called(model, way, "get_text_embedding_batch", texts) == [*map(vector, texts)]
+            assert await called(model, way, "get_text_embedding", texts[7]) == vector(texts[7])
+            assert await called(model, way, "get_query_embedding", "query") == vector("query")
+        assert len(server.requests) == 5
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "another model": {"model": "text-embedding-v3"},
+    "other dimensions": {"dimensions": 64},
+    "an instruction": {"instruct": "Find facts."},
+    "another protocol": {"protocol": "openai"},
+    "a text type": {"text_type": "document"},
+    "other parameters": {"extra_body": {"new": 1}},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("other", OTHERS)
+async def test_one_cache_for_several_models(other: str, way: str) -> None:
+    """A vector is taken from the cache only where the same request would be sent."""
+    cache = SimpleKVStore()
+    with Loopback(service) as server:
+        model = made(server, protocol="dashscope", embeddings_cache=cache)
+        differs = made(server, **{"protocol": "dashscope", "embeddings_cache": cache, **OTHERS[other]})
+        await called(model, way, "get_query_embedding", "hello")
+        assert await called(model, way, "get_text_embedding", "hello") == vector("hello")
+        assert len(server.requests) == 2  # a document is no query
+        found = await called(differs, way, "get_query_embedding", "hello")
+        if other != "a text type":
+            assert len(server.requests) == 3
+            assert server.requests[2].body != server.requests[0].body
+        assert found == vector("hello", OTHERS[other].get("dimensions", len(vector(""))))
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_after_an_error_the_cache_has_what_came(way: str) -> None:
+    """The next call sends the rest."""
+    refused = reply_json(500, {"code": "InternalError", "message": "Failed."})
+    texts = numbered(40)
+    with Loopback(failing(lambda batch: texts[30] in batch, refused, times=1)) as server:
+        model = made(server, embeddings_cache=SimpleKVStore(), max_concurrency=1)
+        with pytest.raises(errors.ServerError, match="inputs 30 to 39"):
+            await called(model, way, "get_text_embedding_batch", texts)
+        assert await called(model, way, "get_text_embedding_batch", texts) == [*map(vector, texts)]
+        assert len(server.requests) == 5
+
+
+# ---------------------------------------------------------------- events
+
+
+class Events(BaseEventHandler):
+    """Keeps all events of embeddings."""
+
+    seen: list[Any] = []  # noqa: RUF012  # a pydantic field
+
+    def handle(self, event: Any, **kwargs: Any) -> None:
+        if isinstance(event, EmbeddingStartEvent | EmbeddingEndEvent):
+            self.seen.append(event)
+
+
+@pytest.fixture
+def events() -> Any:
+    """The events of the test."""
+    handler, dispatcher = Events(seen=[]), get_dispatcher()
+    dispatcher.add_event_handler(handler)
+    yield handler.seen
+    dispatcher.event_handlers.remove(handler)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_instrumentation(events: list[Any], way: str) -> None:
+    """Each request has its events; the last one has texts, vectors, and the tokens in its tags."""
+    texts = numbered(25)
+    with Loopback(service) as server:
+        await called(made(server), way, "get_text_embedding_batch", texts)
+        await called(made(server), way, "get_query_embedding", "a query")
+    starts = [event for event in events if isinstance(event, EmbeddingStartEvent)]
+    ends = [event for event in events if isinstance(event, EmbeddingEndEvent)]
+    assert len(starts) == len(ends) == 4
+    assert starts[0].model_dict["model_name"] == "text-embedding-v4"
+    assert sorted(text for event in ends[:3] for text in event.chunks) == sorted(texts)
+    for event in ends:
+        assert event.embeddings == [*map(vector, event.chunks)]
+        tokens = sum(len(text.split()) for text in event.chunks)
+        assert event.tags == {"model": "text-embedding-v4", "total_tokens": tokens}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_older_callbacks(way: str) -> None:
+    """Handlers of a callback manager see the same; an error ends what began."""
+    debug, counter = LlamaDebugHandler(print_trace_on_end=False), TokenCountingHandler(lambda text: text.split())
+    refused = reply_json(500, {"code": "InternalError", "message": "Failed."})
+    with Loopback(failing(lambda batch: "text number 30" in batch, refused)) as server:
+        model = made(server, callback_manager=CallbackManager([debug, counter]))
+        await called(model, way, "get_text_embedding_batch", numbered(25))
+        await called(model, way, "get_query_embedding", "a query")
+        assert counter.total_embedding_token_count == 25 * 3 + 2
+        with pytest.raises(errors.ServerError):
+            await called(model, way, "get_text_embedding_batch", numbered(40))
+    pairs = debug.get_event_pairs(CBEventType.EMBEDDING)
+    assert len(pairs) == 8
+    assert all(len(pair) == 2 for pair in pairs)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_progress_bar(way: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Counts texts, where it is asked for."""
+    with Loopback(service) as server:
+        await called(made(server), way, "get_text_embedding_batch", numbered(25))
+        assert capfd.readouterr().err == ""
+        await called(made(server), way, "get_text_embedding_batch", numbered(25), show_progress=True)
+        assert "25/25" in capfd.readouterr().err
+
+
+# ---------------------------------------------------------------- LlamaIndex
 
 
 def test_an_index_is_built_and_asked() -> None:
     """It is what an index takes as `embed_model`."""
     with Loopback(service) as server:
-        index = VectorStoreIndex([TextNode(text=text) for text in ("a", "bb", "ccc")], embed_model=embedding(server))
+        index = VectorStoreIndex([TextNode(text=text) for text in ("a", "bb", "ccc")], embed_model=made(server))
         [found] = index.as_retriever(similarity_top_k=1).retrieve("ccc")
     assert found.text == "ccc"
 
 
+async def test_an_ingestion_pipeline() -> None:
+    """With workers of other processes, and async."""
+    documents = [Document(text=text) for text in ("Cats purr.", "Dogs bark.", "Birds sing.", "Fish swim.")]
+    with Loopback(service) as server:
+        # a splitter's default tokenizer is loaded anew, from the internet, in each worker
+        splitter = SentenceSplitter(tokenizer=str.split)
+        embedding = made(server, usage_callback=lambda model, tokens: None)
+        pipeline = IngestionPipeline(transformations=[splitter, embedding])
+        for nodes in (pipeline.run(documents=documents, num_workers=2), await pipeline.arun(documents=documents)):
+            assert {node.get_content(): node.embedding for node in nodes} == {
+                document.text: vector(document.text) for document in documents
+            }
+
+
+def test_a_semantic_splitter() -> None:
+    """Splits where the words change."""
+    text = "Cats purr. Cats purr. Cats purr. Dogs bark. Dogs bark. Dogs bark."
+    with Loopback(service) as server:
+        splitter = SemanticSplitterNodeParser(embed_model=made(server), buffer_size=1)
+        nodes = splitter.get_nodes_from_documents([Document(text=text)])
+    assert "".join(node.get_content() for node in nodes).replace(" ", "") == text.replace(" ", "")
+    assert len(nodes) > 1
+
+
 def test_the_key_is_in_no_dump(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And it is made again from its dump."""
-    model = ModelStudioEmbedding(api_key=KEY, dimensions=64, default_headers={"x-secret": KEY})
-    assert KEY not in model.to_json() + repr(model) + str(model.model_dump())
+    """And it is made again from its dump, or from a pickle, without its callback."""
+    model = ModelStudioEmbedding(api_key=KEY, dimensions=64, usage_callback=lambda name, tokens: None)
+    assert KEY not in model.to_json() + repr(model) + str(model.model_dump()) + str(model.to_payload())
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
     assert ModelStudioEmbedding.from_json(model.to_json()).to_dict() == model.to_dict()
+    data = pickle.dumps(model)
+    assert KEY.encode() not in data
+    assert pickle.loads(data).to_dict() == model.to_dict()
+    assert model.usage_callback is not None
     with pytest.raises(errors.ConfigurationError, match="dimensions"):
         ModelStudioEmbedding(api_key=KEY, dimension=64)  # type: ignore[call-arg]  # that is the test
+    assert isinstance(model, BaseEmbedding)
+
+
+def test_the_paths() -> None:
+    """Text embeddings follow base_url."""
+    with Loopback(service) as server:
+        for protocol, path in EMBED.items():
+            made(server, protocol=protocol).get_text_embedding("a")
+            assert server.requests[-1].path == path
+        ModelStudioEmbedding(base_url=f"{server.url}/gateway{EMBED['openai']}").get_text_embedding("a")
+        assert server.requests[-1].path == f"/gateway{EMBED['openai']}"

@@ -1,0 +1,111 @@
+"""Read local images as data URIs, which is how the service takes them. Only a file that the caller names is read."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.media import ADDRESSES, data_uri
+
+Image: TypeAlias = "str | bytes | os.PathLike[str] | Any"
+"""An http(s) URL, data URI or `oss://` address; a path; or the bytes of an image, or a binary file object."""
+
+Contents: TypeAlias = "Sequence[str | Mapping[str, Any]] | Mapping[str, Any]"
+"""Texts, or {"text": ...}, {"image": an `Image`} or {"video": URL}; or one of them."""
+
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"BM", "image/bmp"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+)
+
+
+def image_address(image: Image, name: str = "image") -> str:
+    """Return the URL of an image, or its content as a data URI.
+
+    Raises ConfigurationError, beginning with `name`, for what cannot be read or is of no known format.
+    """
+    if isinstance(image, str) and image.startswith(ADDRESSES):
+        return image
+    path = None
+    if isinstance(image, str | os.PathLike):
+        path = os.fspath(image)
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{name} cannot be read: {error}") from None
+    else:
+        data = _bytes_of(image, name)
+    return data_uri(_mime_type(data, path, name), b64encode(data).decode())
+
+
+def read_contents(contents: Contents) -> list[dict[str, Any]]:
+    """Return contents as the service takes them: a str is a text, and images are addresses; see `image_address`.
+
+    Raises ConfigurationError, naming the position, for what is none.
+    """
+    if isinstance(contents, str | Mapping):
+        contents = [contents]
+    read: list[dict[str, Any]] = []
+    for position, content in enumerate(contents):
+        if isinstance(content, str):
+            read.append({"text": content})
+            continue
+        name = f"content {position}"
+        if not isinstance(content, Mapping):
+            raise ConfigurationError(f"{name} is of type {type(content).__name__}, not a str or a mapping")
+        read.append({kind: _wire_value(kind, value, name) for kind, value in content.items()})
+    return read
+
+
+def _wire_value(kind: str, value: Any, name: str) -> Any:
+    if kind == "image":
+        return image_address(value, name)
+    if kind == "multi_images":
+        return [image_address(image, name) for image in value]
+    if kind == "video" and not (isinstance(value, str) and value.startswith(ADDRESSES[1:])):
+        raise ConfigurationError(f"{name} is a video, which the service takes by URL only, not {value!r:.80}")
+    return value
+
+
+def _bytes_of(image: Any, name: str) -> bytes:
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    if hasattr(image, "getvalue"):  # all of a BytesIO, wherever it was read up to
+        image = image.getvalue()
+    elif hasattr(image, "read"):
+        image = _whole_file(image)
+    if not isinstance(image, bytes):
+        raise ConfigurationError(f"{name} is of type {type(image).__name__}, not a URL, path, bytes or binary file")
+    return image
+
+
+def _whole_file(file: Any) -> Any:
+    """Return all that an open file has, and leave it at its place."""
+    if not file.seekable():
+        return file.read()
+    place = file.tell()
+    file.seek(0)
+    data = file.read()
+    file.seek(place)
+    return data
+
+
+def _mime_type(data: bytes, path: str | None, name: str) -> str:
+    for signature, mime_type in _SIGNATURES:
+        if data.startswith(signature):
+            return mime_type
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    guessed = mimetypes.guess_type(path)[0] if path else None
+    if guessed and guessed.startswith("image/"):
+        return guessed
+    raise ConfigurationError(f"{name} is of no known image format; it begins {data[:12]!r}")

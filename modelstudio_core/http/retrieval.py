@@ -1,0 +1,200 @@
+"""Send embedding and rerank requests, many at once.
+
+Sync and async are twins, in the same order of lines. What they send and read is in `protocols`, how inputs are split is
+in `limits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from modelstudio_core.config import Config, service_url
+from modelstudio_core.errors import ModelStudioError
+from modelstudio_core.http.client import Client
+from modelstudio_core.http.concurrent import arun_all, run_all
+from modelstudio_core.limits import rerank_rounds
+from modelstudio_core.protocols import embeddings, rerank
+from modelstudio_core.protocols.embeddings import (
+    EmbeddingRequest,
+    Embeddings,
+    MultimodalEmbeddingRequest,
+    check_lengths,
+)
+from modelstudio_core.protocols.rerank import Ranked, Ranking, RerankRequest
+from modelstudio_core.retrieval import RerankEndpoint, RerankModel
+from modelstudio_core.types import ResponseHead, WireCall
+
+AnyEmbeddingRequest: TypeAlias = EmbeddingRequest | MultimodalEmbeddingRequest
+Report: TypeAlias = Callable[[int | None], None]
+"""Called with the tokens of each response, in the caller's thread; None where the service did not say."""
+
+_NATIVE_ROOT = "/api/v1"
+
+
+def embed(client: Client, request: AnyEmbeddingRequest) -> Embeddings:
+    """Return the vectors of one request. An error names the inputs of the request. Raises ModelStudioError."""
+    with _naming_inputs(request.positions):
+        return client.request(*_embedding_call(client.config, request))
+
+
+async def aembed(client: Client, request: AnyEmbeddingRequest) -> Embeddings:
+    """The async twin of `embed`."""
+    with _naming_inputs(request.positions):
+        return await client.arequest(*_embedding_call(client.config, request))
+
+
+def embed_all(
+    client: Client,
+    requests: Sequence[AnyEmbeddingRequest],
+    most: int,
+    deliver: Callable[[int, Embeddings], None],
+    admit: Callable[[], None] | None = None,
+) -> None:
+    """Send `requests`, at most `most` at once, and call `deliver` with the place and vectors of each as they come.
+
+    Args:
+        client: what sends them.
+        requests: see `embed`.
+        most: how many may be under way at once.
+        deliver: called in the caller's thread.
+        admit: called before each request in its thread, and returns when it may be sent.
+
+    Raises:
+        ModelStudioError: the first error, which stops the rest.
+    """
+
+    def job(request: AnyEmbeddingRequest) -> Embeddings:
+        if admit is not None:
+            admit()
+        return embed(client, request)
+
+    run_all(job, requests, most, deliver)
+
+
+async def aembed_all(
+    client: Client,
+    requests: Sequence[AnyEmbeddingRequest],
+    most: int,
+    deliver: Callable[[int, Embeddings], None],
+    admit: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """The async twin of `embed_all`."""
+
+    async def job(request: AnyEmbeddingRequest) -> Embeddings:
+        if admit is not None:
+            await admit()
+        return await aembed(client, request)
+
+    await arun_all(job, requests, most, deliver)
+
+
+class Joined:
+    """Joins the vectors of several requests in order, however they come."""
+
+    def __init__(self, requests: int) -> None:
+        self._parts: list[Embeddings | None] = [None] * requests
+
+    def add(self, place: int, part: Embeddings) -> None:
+        """Keep the vectors of the request number `place`."""
+        self._parts[place] = part
+
+    def result(self) -> Embeddings:
+        """Return all vectors. Raises ProtocolError where those of different responses have different lengths."""
+        parts = [part for part in self._parts if part is not None]
+        dense = [vector for part in parts for vector in part.dense]
+        check_lengths(dense)
+        return Embeddings(dense, [vector for part in parts for vector in part.sparse], None)
+
+
+def rank_documents(
+    client: Client, request: RerankRequest, model: RerankModel, *, tournament: bool, most: int, report: Report
+) -> list[Ranked]:
+    """Return the best documents, best first, in as many requests as `rerank_rounds` says. Raises ModelStudioError."""
+    rounds = rerank_rounds(request, model, tournament=tournament)
+    answers: list[Ranking] | None = None
+    while True:
+        try:
+            requests = next(rounds) if answers is None else rounds.send(answers)
+        except StopIteration as finished:
+            return list(finished.value)
+        collected = _Round(len(requests), report)
+        run_all(lambda one: _rank(client, one, model.endpoint), requests, most, collected.add)
+        answers = collected.answers
+
+
+async def arank_documents(
+    client: Client, request: RerankRequest, model: RerankModel, *, tournament: bool, most: int, report: Report
+) -> list[Ranked]:
+    """The async twin of `rank_documents`."""
+    rounds = rerank_rounds(request, model, tournament=tournament)
+    answers: list[Ranking] | None = None
+    while True:
+        try:
+            requests = next(rounds) if answers is None else rounds.send(answers)
+        except StopIteration as finished:
+            return list(finished.value)
+        collected = _Round(len(requests), report)
+        await arun_all(lambda one: _arank(client, one, model.endpoint), requests, most, collected.add)
+        answers = collected.answers
+
+
+class _Round:
+    """The answers of one round of rerank requests, in order."""
+
+    def __init__(self, requests: int, report: Report) -> None:
+        self._found: dict[int, Ranking] = {}
+        self._requests = requests
+        self._report = report
+
+    def add(self, place: int, ranking: Ranking) -> None:
+        self._found[place] = ranking
+        self._report(ranking.tokens)
+
+    @property
+    def answers(self) -> list[Ranking]:
+        return [self._found[place] for place in range(self._requests)]
+
+
+def _rank(client: Client, request: RerankRequest, endpoint: RerankEndpoint) -> Ranking:
+    with _naming_inputs(request.positions):
+        return client.request(*_rerank_call(client.config, request, endpoint))
+
+
+async def _arank(client: Client, request: RerankRequest, endpoint: RerankEndpoint) -> Ranking:
+    with _naming_inputs(request.positions):
+        return await client.arequest(*_rerank_call(client.config, request, endpoint))
+
+
+def _embedding_call(
+    config: Config, request: AnyEmbeddingRequest
+) -> tuple[str, WireCall, Callable[[ResponseHead, bytes], Embeddings]]:
+    if isinstance(request, EmbeddingRequest):
+        call = embeddings.encode_texts(request, config.protocol)
+        url = config.base_url + call.path
+        return url, call, lambda head, body: embeddings.decode_texts(request, config.protocol, head, body)
+    call = embeddings.encode_contents(request)
+    url = service_url(config.base_url, _NATIVE_ROOT + call.path)
+    return url, call, lambda head, body: embeddings.decode_contents(request, head, body)
+
+
+def _rerank_call(
+    config: Config, request: RerankRequest, endpoint: RerankEndpoint
+) -> tuple[str, WireCall, Callable[[ResponseHead, bytes], Ranking]]:
+    call = rerank.encode(request, endpoint)
+    url = service_url(config.base_url, call.path)
+    return url, call, lambda head, body: rerank.decode(request, endpoint, head, body)
+
+
+@contextmanager
+def _naming_inputs(positions: Sequence[int]) -> Iterator[None]:
+    """Let an error say which of the caller's inputs the request had."""
+    try:
+        yield
+    except ModelStudioError as error:
+        if positions:
+            error.inputs = tuple(positions)
+            error.message = f"{error.message} The request had the inputs {positions[0]} to {positions[-1]}."
+            error.args = (error.message,)
+        raise

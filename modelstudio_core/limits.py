@@ -1,0 +1,276 @@
+"""Check inputs of embedding and rerank models against their limits, and split them into requests.
+
+Only what is certain is refused, before anything is sent: an estimate of tokens never is. Positions count from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.protocols.embeddings import Content
+from modelstudio_core.protocols.rerank import Document, Ranked, Ranking, RerankRequest
+from modelstudio_core.retrieval import EmbeddingModel, RerankModel
+from modelstudio_core.tokens import count_tokens, fewest_tokens
+
+_IMAGE_KINDS = ("image", "multi_images")
+_MB = 2**20
+
+
+def split(weights: Sequence[Sequence[int]], limits: Sequence[int | None]) -> list[range]:
+    """Return consecutive ranges of items, as long as the limits allow.
+
+    Args:
+        weights: for each item, what it counts against each limit. One that exceeds a limit alone is a range of its own.
+        limits: the most that a range may sum up to; None for no limit.
+    """
+    ranges: list[range] = []
+    start, sums = 0, [0] * len(limits)
+    for at, weight in enumerate(weights):
+        sums = [total + more for total, more in zip(sums, weight, strict=True)]
+        if at > start and any(most is not None and total > most for total, most in zip(sums, limits, strict=True)):
+            ranges.append(range(start, at))
+            start, sums = at, list(weight)
+    return [*ranges, range(start, len(weights))] if weights else []
+
+
+# ---------------------------------------------------------------- texts
+
+
+def check_texts(texts: Sequence[str], model: EmbeddingModel) -> None:
+    """Raise ConfigurationError, naming the position, for a text that is empty or certainly longer than the limit."""
+    if isinstance(texts, str):
+        raise ConfigurationError(f"one text was given, {texts!r:.60}, where a list of texts is expected")
+    for position, text in enumerate(texts):
+        _check_text(f"text {position}", text, model.max_tokens, model)
+
+
+def text_batches(texts: Sequence[str], model: EmbeddingModel, size: int | None = None) -> list[range]:
+    """Return the ranges of `texts` that go into one request each: within the model's limits, and at most `size`."""
+    rows = min(size or model.max_rows, model.max_rows)
+    if model.max_request_tokens is None:
+        return [range(at, min(at + rows, len(texts))) for at in range(0, len(texts), rows)]
+    return split([(1, count_tokens(text, model.id)) for text in texts], (rows, model.max_request_tokens))
+
+
+def check_dimensions(dimensions: int | None, model: EmbeddingModel) -> None:
+    """Raise ConfigurationError where the vendor's page of the model does not list the size."""
+    if dimensions is not None and model.dimensions is not None and dimensions not in model.dimensions:
+        sizes = ", ".join(map(str, model.dimensions))
+        raise ConfigurationError(f"dimensions={dimensions}: {model.id} has {sizes} (the default first)")
+
+
+def _check_text(name: str, text: Any, most: int | None, model: EmbeddingModel) -> None:
+    if not isinstance(text, str):
+        raise ConfigurationError(f"{name} is of type {type(text).__name__}, not str: send texts, not token ids")
+    if not text or text.isspace():
+        raise ConfigurationError(f"{name} is empty: leave it out, the service has no vector for it")
+    if most is not None and _may_exceed(text, most):
+        tokens = fewest_tokens(text, model.id, qwen_vocabulary=model.qwen_vocabulary)
+        if tokens > most:
+            raise ConfigurationError(
+                f"{name} has {tokens} tokens or more, and {model.id} takes {most} per text: split it into shorter ones"
+            )
+
+
+def _may_exceed(text: str, tokens: int) -> bool:
+    """Return False where a text has fewer bytes than `tokens`, so that nothing need be counted."""
+    return len(text) > tokens or (4 * len(text) > tokens and len(text.encode("utf-8", "replace")) > tokens)
+
+
+# ---------------------------------------------------------------- images and video
+
+
+def check_contents(contents: Sequence[Content], model: EmbeddingModel) -> None:
+    """Raise ConfigurationError, naming the position, for a content that the model cannot embed."""
+    for position, content in enumerate(contents):
+        name = f"content {position}"
+        if not content or (unknown := content.keys() - {*model.modalities}):
+            found = ", ".join(sorted(unknown)) if content else "nothing"
+            raise ConfigurationError(f"{name} is {found}: {model.id} embeds {', '.join(model.modalities)}")
+        if len(content) > 1 and model.fusion != "one_object":
+            raise ConfigurationError(f"{name} holds {' and '.join(content)}: embed_fused makes one vector of several")
+        if "text" in content:
+            _check_text(name, content["text"], model.max_tokens, model)
+        for address in _addresses(content):
+            size = len(address) * 3 // 4 if address.startswith("data:") else 0
+            if model.max_image_mb is not None and size > model.max_image_mb * _MB:
+                raise ConfigurationError(
+                    f"{name} is an image of {size / _MB:.1f} MB, and {model.id} takes {model.max_image_mb} MB"
+                )
+
+
+def content_batches(contents: Sequence[Content], model: EmbeddingModel, size: int | None = None) -> list[range]:
+    """Return the ranges of `contents` that go into one request each; see `text_batches`."""
+    rows = min(size or model.max_rows, model.max_rows)
+    return split([(1, *_media(content)) for content in contents], (rows, model.max_images, model.max_videos))
+
+
+def fused(contents: Sequence[Content], model: EmbeddingModel) -> tuple[list[Content], dict[str, Any]]:
+    """Return contents and parameters with which the model makes one vector of all `contents`.
+
+    Raises ConfigurationError where the model cannot, or not of these.
+    """
+    if not contents:
+        raise ConfigurationError("there is nothing to embed: give at least one content")
+    parts: list[Content] = [{kind: value} for content in contents for kind, value in content.items()]
+    images, videos = (sum(counts) for counts in zip(*map(_media, parts), strict=True))
+    for count, most, kind in ((images, model.max_images, "images"), (videos, model.max_videos, "videos")):
+        if most is not None and count > most:
+            raise ConfigurationError(f"{count} {kind} for one vector: {model.id} takes {most} per request")
+    if model.fusion == "one_object":
+        return [_one_object(parts, model)], {}
+    if model.fusion == "enable_fusion":
+        if len(parts) > model.max_rows:
+            raise ConfigurationError(f"{len(parts)} contents for one vector: {model.id} takes {model.max_rows}")
+        return parts, {"enable_fusion": True}
+    if model.fusion == "always":
+        kinds = [kind for part in parts for kind in part]
+        if len(kinds) > len({*kinds}):
+            raise ConfigurationError(f"{', '.join(kinds)} for one vector: {model.id} takes one of each kind")
+        return parts, {}
+    raise ConfigurationError(
+        f"{model.id} is not known to fuse contents into one vector: qwen3-vl-embedding does, or set "
+        'capabilities={"fusion": "enable_fusion"}'
+    )
+
+
+def _one_object(parts: Iterable[Content], model: EmbeddingModel) -> dict[str, Any]:
+    """Return one object with all parts; several images are its `multi_images`."""
+    merged: dict[str, Any] = {}
+    images = [address for part in parts for address in _addresses(part)]
+    for part in parts:
+        for kind, value in part.items():
+            if kind in merged:
+                raise ConfigurationError(f"there is more than one {kind}: {model.id} fuses one with images")
+            if kind not in _IMAGE_KINDS:
+                merged[kind] = value
+    return merged | ({"multi_images": images} if len(images) > 1 else {"image": images[0]} if images else {})
+
+
+def _media(content: Content) -> tuple[int, int]:
+    """Return how many images and videos a content has."""
+    return len(_addresses(content)), int("video" in content)
+
+
+def _addresses(content: Content) -> list[str]:
+    return [*([content["image"]] if "image" in content else []), *content.get("multi_images", ())]
+
+
+# ---------------------------------------------------------------- documents
+
+
+def rerank_rounds(
+    request: RerankRequest, model: RerankModel, *, tournament: bool
+) -> Generator[list[RerankRequest], list[Ranking], list[Ranked]]:
+    """Yield the requests that may be sent at once, receive their answers, and return the documents, best first.
+
+    Scores are comparable within one request only, so what does not fit into one is refused, or is a tournament: the
+    documents are split into requests, the `top_n` best of each go on to the next round, and what is returned are the
+    scores of the last request, in which all that are left are compared.
+
+    Raises ConfigurationError for an empty query or document, by its position, and for more than fits.
+    """
+    _check_documents(request, model)
+    left = [*range(len(request.documents))]
+    while left:
+        groups = _groups(request, left, model, certain=not tournament)
+        if len(groups) == 1:
+            [ranking] = yield [_of(request, left) if len(left) < len(request.documents) else request]
+            return [Ranked(left[each.index], each.score) for each in ranking.documents]
+        if not tournament:
+            raise ConfigurationError(_too_many(request, model))
+        if request.top_n is None:
+            raise ConfigurationError(f"split=True needs top_n: {_too_many(request, model)}")
+        _check_progress(request.top_n, [len(group) for group in groups], model)
+        best = yield [_of(request, group) for group in groups]
+        left = sorted(group[each.index] for group, won in zip(groups, best, strict=True) for each in won.documents)
+    return []
+
+
+def _check_progress(top_n: int, sizes: Sequence[int], model: RerankModel) -> None:
+    """Raise ConfigurationError where a round of requests for so many documents leaves too many for another."""
+    before, after = sum(sizes), sum(min(top_n, size) for size in sizes)
+    fits = after < before and (model.max_documents is None or after <= model.max_documents)
+    if not fits and 4 * after > 3 * before:
+        raise ConfigurationError(
+            f"top_n={top_n} is too many for a tournament of {before} documents in {len(sizes)} requests: {after} would "
+            "be left. Ask for fewer"
+        )
+
+
+def _of(request: RerankRequest, places: Sequence[int]) -> RerankRequest:
+    return replace(request, documents=[request.documents[at] for at in places], positions=places)
+
+
+def _check_documents(request: RerankRequest, model: RerankModel) -> None:
+    _check_document("the query", request.query, model)
+    for position, document in enumerate(request.documents):
+        _check_document(f"document {position}", document, model)
+    if request.instruct is not None and model.instruct is False:
+        raise ConfigurationError(f"{model.id} takes no instruct: qwen3-rerank does")
+
+
+def _check_document(name: str, document: Document, model: RerankModel) -> None:
+    if isinstance(document, Mapping):
+        if len(document) != 1 or not document.keys() <= {*model.modalities}:
+            found = ", ".join(document) or "nothing"
+            raise ConfigurationError(f"{name} is {found}: {model.id} ranks {', '.join(model.modalities)}")
+        document = next(iter(document.values()))
+    if not isinstance(document, str):
+        raise ConfigurationError(f"{name} is of type {type(document).__name__}, not str")
+    if not document or document.isspace():
+        raise ConfigurationError(f"{name} is empty: leave it out, the service refuses it")
+
+
+def _groups(request: RerankRequest, left: Sequence[int], model: RerankModel, *, certain: bool) -> list[list[int]]:
+    """Return the documents that are left in groups that fit into one request each.
+
+    `certain`: count the fewest tokens that they may have, instead of the most likely.
+    """
+
+    def tokens(document: Document) -> int:
+        text = document if isinstance(document, str) else document.get("text", "")
+        counted = (
+            fewest_tokens(text, model.id, qwen_vocabulary=model.qwen_vocabulary)
+            if certain
+            else count_tokens(text, model.id)
+        )
+        return counted if model.max_item_tokens is None else min(counted, model.max_item_tokens)
+
+    documents = [request.documents[at] for at in left]
+    kinds = [[int(kind == _kind(document)) for kind in ("text", "image", "video")] for document in documents]
+    most = model.max_request_tokens
+    if most is None or not _may_exceed_together(request.query, documents, most):
+        weights, most = [(*kind, 0) for kind in kinds], None
+    else:
+        query = tokens(request.query)
+        weights = [(*kind, query + tokens(document)) for kind, document in zip(kinds, documents, strict=True)]
+    limits = (model.max_documents, model.max_images, model.max_videos, most)
+    return [[left[at] for at in group] for group in split(weights, limits)]
+
+
+def _kind(document: Document) -> str:
+    return "text" if isinstance(document, str) else next(iter(document))
+
+
+def _may_exceed_together(query: Document, documents: Sequence[Document], tokens: int) -> bool:
+    """Return False where all together have fewer bytes than `tokens`, so that nothing need be counted."""
+    lengths = [len(text) if isinstance(text, str) else len(text.get("text", "")) for text in (query, *documents)]
+    return 4 * (lengths[0] * len(documents) + sum(lengths[1:])) > tokens
+
+
+def _too_many(request: RerankRequest, model: RerankModel) -> str:
+    limits = {
+        "documents": model.max_documents,
+        "images": model.max_images,
+        "videos": model.max_videos,
+        "tokens (those of the query times the documents, plus those of the documents)": model.max_request_tokens,
+    }
+    known = ", ".join(f"{most} {what}" for what, most in limits.items() if most is not None)
+    return (
+        f"{len(request.documents)} documents do not fit into one request: {model.id} takes {known}. Scores are "
+        "comparable within one request only: send fewer, or set split=True and top_n= for a tournament"
+    )

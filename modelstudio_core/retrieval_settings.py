@@ -1,0 +1,314 @@
+"""The settings of embedding and rerank objects, as fields that both adapters inherit, and the requests they make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+from pydantic import Field
+from typing_extensions import Self
+
+from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.http.local_files import Contents, read_contents
+from modelstudio_core.http.retrieval import (
+    AnyEmbeddingRequest,
+    Joined,
+    aembed_all,
+    arank_documents,
+    embed_all,
+    rank_documents,
+)
+from modelstudio_core.limits import (
+    check_contents,
+    check_dimensions,
+    check_texts,
+    content_batches,
+    fused,
+    text_batches,
+)
+from modelstudio_core.protocols.embeddings import (
+    Content,
+    EmbeddingRequest,
+    Embeddings,
+    MultimodalEmbeddingRequest,
+    OutputType,
+    TextType,
+)
+from modelstudio_core.protocols.rerank import Document, Ranked, RerankRequest
+from modelstudio_core.retrieval import (
+    EmbeddingModel,
+    RerankEndpoint,
+    RerankModel,
+    embedding_model,
+    multimodal_models,
+    rerank_model,
+)
+from modelstudio_core.settings import ConnectionSettings
+
+UsageCallback = Callable[[str, int], Any]
+Progress = Callable[[int], Any]
+_ALL_MODALITIES = ("text", "image", "video", "multi_images")
+
+
+class RetrievalSettings(ConnectionSettings):
+    """What embedding and rerank objects have in common."""
+
+    max_concurrency: int = Field(
+        default=16, gt=0, description="Requests under way at once for one call. Lower it where the service throttles."
+    )
+    usage_callback: UsageCallback | None = Field(
+        default=None,
+        exclude=True,
+        repr=False,
+        description="Called with the model id and the billed tokens of each answered request, in the thread of the "
+        "call. It is in no dump and no pickle.",
+    )
+    extra_body: dict[str, Any] | None = Field(
+        default=None, description="Parameters of the service that have no field here, sent as they are."
+    )
+    capabilities: dict[str, Any] | None = Field(
+        default=None,
+        description="Facts on the model that override the known ones, such as {'max_rows': 25}; names are those of "
+        "`modelstudio_core.retrieval`.",
+    )
+
+    def __getstate__(self) -> dict[Any, Any]:
+        if self.usage_callback is not None:
+            return self.model_copy(update={"usage_callback": None}).__getstate__()
+        return super().__getstate__()
+
+    def _report(self, model: str, tokens: int | None) -> None:
+        if self.usage_callback is not None and tokens is not None:
+            self.usage_callback(model, tokens)
+
+
+class EmbeddingSettings(RetrievalSettings):
+    """The fields of embedding objects, and how they embed."""
+
+    dimensions: int | None = Field(
+        default=None, gt=0, description="Length of the vectors, where the model has several; default: the model's."
+    )
+    text_type: TextType | None = Field(
+        default=None,
+        description="Native protocol: embed every text as a 'query' or as a 'document'. Default: queries as queries, "
+        "documents as documents.",
+    )
+    instruct: str | None = Field(
+        default=None, description="Native protocol: what queries are for, in an English sentence. Not for documents."
+    )
+
+    def _model_id(self) -> str:
+        raise NotImplementedError
+
+    def _facts(self) -> EmbeddingModel:
+        """Return what is known of the model, with this object's `capabilities`."""
+        return embedding_model(self._model_id(), self.capabilities)
+
+    def _check_embedding_settings(self) -> Self:
+        """Raise ConfigurationError for settings with which no call can succeed."""
+        self.core_client()
+        facts = self._facts()
+        check_dimensions(self.dimensions, facts)
+        if self.text_type is not None and (facts.multimodal or self.protocol != "dashscope"):
+            raise ConfigurationError(
+                f"text_type={self.text_type!r} exists for text embeddings in the native protocol only: set "
+                'protocol="dashscope" and a text embedding model'
+            )
+        return self
+
+    def _rows(self) -> int | None:
+        """Return how many inputs a request may have at most, where the caller wants fewer than the model takes."""
+        return None
+
+    def _cache_namespace(self, text_type: TextType) -> str:
+        """Return what the vector of a text depends on besides the text."""
+        return json.dumps(asdict(self._text_request((), text_type)), sort_keys=True, default=repr)
+
+    def _batches(self, texts: Sequence[str]) -> list[range]:
+        """Check all texts, and return the ranges of them that go into one request each."""
+        facts = self._facts()
+        check_texts(texts, facts)
+        check_dimensions(self.dimensions, facts)
+        return text_batches(texts, facts, self._rows())
+
+    def _text_request(
+        self,
+        texts: Sequence[str],
+        text_type: TextType,
+        output_type: OutputType | None = None,
+        positions: Sequence[int] = (),
+    ) -> AnyEmbeddingRequest:
+        instruct = self.instruct if text_type == "query" else None
+        facts = self._facts()
+        if facts.multimodal:
+            if output_type is not None:
+                raise ConfigurationError(f"{facts.id} has no sparse vectors: text-embedding-v4 does")
+            return self._content_request([{"text": text} for text in texts], instruct, positions)
+        if output_type is not None and facts.sparse is False:
+            raise ConfigurationError(f"{facts.id} has no sparse vectors: text-embedding-v4 does")
+        return EmbeddingRequest(
+            model=facts.id,
+            texts=texts,
+            dimensions=self.dimensions,
+            text_type=self.text_type or (text_type if self.protocol == "dashscope" else None),
+            instruct=instruct,
+            output_type=output_type,
+            extra_body=self.extra_body or {},
+            positions=positions,
+        )
+
+    def _content_request(
+        self, contents: Sequence[Content], instruct: str | None = None, positions: Sequence[int] = ()
+    ) -> MultimodalEmbeddingRequest:
+        return MultimodalEmbeddingRequest(
+            model=self._model_id(),
+            contents=contents,
+            dimensions=self.dimensions,
+            instruct=instruct,
+            parameters=self.extra_body or {},
+            positions=positions,
+        )
+
+    def _content_requests(self, contents: Contents) -> list[AnyEmbeddingRequest]:
+        """Return the requests that embed each content for itself. Reads the local images that are named."""
+        facts = self._multimodal_facts()
+        read = read_contents(contents)
+        check_contents(read, facts)
+        check_dimensions(self.dimensions, facts)
+        batches = content_batches(read, facts, self._rows())
+        return [
+            self._content_request(read[batch.start : batch.stop], positions=batch if len(batches) > 1 else ())
+            for batch in batches
+        ]
+
+    def _fused_requests(self, contents: Contents) -> list[AnyEmbeddingRequest]:
+        """Return the request that makes one vector of all contents. Reads the local images that are named."""
+        facts = self._multimodal_facts()
+        parts = [{kind: value} for content in read_contents(contents) for kind, value in content.items()]
+        check_contents(parts, facts)
+        check_dimensions(self.dimensions, facts)
+        together, parameters = fused(parts, facts)
+        request = self._content_request(together)
+        return [replace(request, one_vector=True, parameters={**parameters, **request.parameters})]
+
+    def _multimodal_facts(self) -> EmbeddingModel:
+        facts = self._facts()
+        if facts.multimodal:
+            return facts
+        if facts.source:  # a listed model, of texts only
+            known = ", ".join(multimodal_models())
+            raise ConfigurationError(f"{facts.id} embeds texts only. These embed images and video too: {known}")
+        return replace(facts, modalities=_ALL_MODALITIES)
+
+    # ---------------------------------------------------------------- calls
+
+    def _embed_texts(
+        self,
+        texts: Sequence[str],
+        text_type: TextType,
+        output_type: OutputType | None = None,
+        progress: Progress | None = None,
+    ) -> Embeddings:
+        """Return the vectors of `texts`, in order. `progress` is called with how many more are done."""
+        return self._embed_all(self._text_requests(texts, text_type, output_type), progress)
+
+    async def _aembed_texts(
+        self,
+        texts: Sequence[str],
+        text_type: TextType,
+        output_type: OutputType | None = None,
+        progress: Progress | None = None,
+    ) -> Embeddings:
+        """The async twin of `_embed_texts`."""
+        return await self._aembed_all(self._text_requests(texts, text_type, output_type), progress)
+
+    def _text_requests(
+        self, texts: Sequence[str], text_type: TextType, output_type: OutputType | None
+    ) -> list[AnyEmbeddingRequest]:
+        batches = self._batches(texts)
+        return [
+            self._text_request(
+                texts[batch.start : batch.stop], text_type, output_type, batch if len(batches) > 1 else ()
+            )
+            for batch in batches
+        ]
+
+    def _embed_all(self, requests: Sequence[AnyEmbeddingRequest], progress: Progress | None = None) -> Embeddings:
+        joined = Joined(len(requests))
+        embed_all(self.core_client(), requests, self.max_concurrency, partial(self._add, joined, progress))
+        return joined.result()
+
+    async def _aembed_all(
+        self, requests: Sequence[AnyEmbeddingRequest], progress: Progress | None = None
+    ) -> Embeddings:
+        """The async twin of `_embed_all`."""
+        joined = Joined(len(requests))
+        await aembed_all(self.core_client(), requests, self.max_concurrency, partial(self._add, joined, progress))
+        return joined.result()
+
+    def _add(self, joined: Joined, progress: Progress | None, place: int, part: Embeddings) -> None:
+        joined.add(place, part)
+        self._report(self._model_id(), part.tokens)
+        if progress is not None:
+            progress(len(part.dense or part.sparse))
+
+
+class RerankSettings(RetrievalSettings):
+    """The fields of rerank objects, and how they rank."""
+
+    model: str = Field(default="qwen3-rerank", description="Model id; case-sensitive.")
+    top_n: int | None = Field(default=None, gt=0, description="How many of the best documents to return; default: all.")
+    instruct: str | None = Field(
+        default=None,
+        description="What to rank by, in an English sentence; default: the service's, which is for web search queries.",
+    )
+    split: bool = Field(
+        default=False,
+        description="Where the documents do not fit into one request: rank them as a tournament. The `top_n` best of "
+        "each request go on to the next round, until one request holds all that are left; its scores are returned. "
+        "False: an error that names the limit.",
+    )
+    endpoint: RerankEndpoint | None = Field(
+        default=None,
+        description="Which service has the model: 'compatible' (/compatible-api/v1/reranks) or 'native' "
+        "(text-rerank). Default: the one that is known to have it.",
+    )
+
+    def _facts(self) -> RerankModel:
+        """Return what is known of the model, with this object's `capabilities`."""
+        facts = rerank_model(self.model, self.capabilities)
+        return facts if self.endpoint is None else replace(facts, endpoint=self.endpoint)
+
+    def _check_rerank_settings(self) -> Self:
+        """Raise ConfigurationError for settings with which no call can succeed."""
+        self.core_client()
+        self._facts()
+        return self
+
+    def _rank(self, query: Document, documents: Sequence[Document]) -> list[Ranked]:
+        """Return the best documents, best first; `index` is a document's place in `documents`."""
+        return rank_documents(
+            self.core_client(),
+            self._rerank_request(query, documents),
+            self._facts(),
+            tournament=self.split,
+            most=self.max_concurrency,
+            report=partial(self._report, self.model),
+        )
+
+    async def _arank(self, query: Document, documents: Sequence[Document]) -> list[Ranked]:
+        """The async twin of `_rank`."""
+        return await arank_documents(
+            self.core_client(),
+            self._rerank_request(query, documents),
+            self._facts(),
+            tournament=self.split,
+            most=self.max_concurrency,
+            report=partial(self._report, self.model),
+        )
+
+    def _rerank_request(self, query: Document, documents: Sequence[Document]) -> RerankRequest:
+        return RerankRequest(self.model, query, documents, self.top_n, self.instruct, self.extra_body or {})

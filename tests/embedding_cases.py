@@ -1,0 +1,304 @@
+"""What holds of embeddings through either framework, sync and async, in both protocols.
+
+Each case is a coroutine with a one-line docstring. The tests of an adapter run all of them, with an `Adapter` that
+makes a model and embeds texts with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from modelstudio_core import errors
+from modelstudio_core.retrieval import embedding_model
+from tests.loopback import Exchange, Loopback, reply_json
+from tests.retrieval import THROTTLED, Crowd, failing, inputs, service, vector
+
+WAYS = ("sync", "async")
+PROTOCOLS = ("openai", "dashscope")
+MODELS = ("text-embedding-v1", "text-embedding-v2", "text-embedding-v3", "text-embedding-v4",
+          "qwen3.7-text-embedding", "qwen3.7-text-embedding-flash")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """How an adapter makes a model, embeds documents with it (sync and async), and embeds a query."""
+
+    make: Callable[..., Any]
+    embed: Callable[[Any, list[str]], list[list[float]]]
+    aembed: Callable[[Any, list[str]], Awaitable[list[list[float]]]]
+    query: Callable[[Any, str], list[float]]
+    aquery: Callable[[Any, str], Awaitable[list[float]]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One adapter, way and protocol."""
+
+    adapter: Adapter
+    way: str
+    protocol: str
+
+    def make(self, server: Loopback, **settings: Any) -> Any:
+        return self.adapter.make(base_url=server.url, **{"protocol": self.protocol, "max_retries": 0, **settings})
+
+    async def embed(self, model: Any, texts: list[str]) -> list[list[float]]:
+        return self.adapter.embed(model, texts) if self.way == "sync" else await self.adapter.aembed(model, texts)
+
+    async def query(self, model: Any, text: str) -> list[float]:
+        return self.adapter.query(model, text) if self.way == "sync" else await self.adapter.aquery(model, text)
+
+
+Case = Callable[[Run], Awaitable[None]]
+CASES: list[Case] = []
+
+
+def case(function: Case) -> Case:
+    CASES.append(function)
+    return function
+
+
+def numbered(count: int) -> list[str]:
+    return [f"text number {number}" for number in range(count)]
+
+
+@case
+async def every_text_has_its_vector_in_order(run: Run) -> None:
+    """In as few requests as the model's row limit allows."""
+    for name in MODELS:
+        rows = embedding_model(name).max_rows
+        texts = numbered(2 * rows + 3)
+        with Loopback(service) as server:
+            assert await run.embed(run.make(server, model=name), texts) == [*map(vector, texts)]
+            sizes = sorted(len(inputs(request)) for request in server.requests)
+        assert sizes == [3, rows, rows]
+
+
+@case
+async def vectors_are_lists_of_floats(run: Run) -> None:
+    """Also where the service writes whole numbers."""
+    whole = reply_json(200, {"data": [{"index": 0, "embedding": [0, 1, -2]}],
+                             "output": {"embeddings": [{"text_index": 0, "embedding": [0, 1, -2]}]}})  # fmt: skip
+    with Loopback(whole) as server:
+        [found] = await run.embed(run.make(server), ["a"])
+    assert [(type(number), number) for number in found] == [(float, 0.0), (float, 1.0), (float, -2.0)]
+
+
+@case
+async def no_texts_are_no_request(run: Run) -> None:
+    """An empty list gives an empty list."""
+    with Loopback(service) as server:
+        assert await run.embed(run.make(server), []) == []
+        assert server.requests == []
+
+
+@case
+async def requests_are_sent_at_once_up_to_max_concurrency(run: Run) -> None:
+    """Four of twelve at a time; the vectors are in order all the same."""
+    crowd, texts = Crowd(wanted=4), numbered(117)
+    with Loopback(crowd) as server:
+        assert await run.embed(run.make(server, max_concurrency=4), texts) == [*map(vector, texts)]
+        assert len(server.requests) == 12
+    assert crowd.most == 4
+
+
+@case
+async def sixteen_requests_at_once_by_default(run: Run) -> None:
+    """Where there are as many."""
+    crowd = Crowd(wanted=16)
+    with Loopback(crowd) as server:
+        await run.embed(run.make(server), numbered(400))
+    assert crowd.most == 16
+
+
+@case
+async def one_at_a_time(run: Run) -> None:
+    """max_concurrency=1 sends them in order."""
+    with Loopback(service) as server:
+        await run.embed(run.make(server, max_concurrency=1), numbered(25))
+        assert [inputs(request)[0] for request in server.requests] == [f"text number {at}" for at in (0, 10, 20)]
+        assert server.connections == 1
+
+
+@case
+async def throttling_in_the_middle_repeats_that_request_alone(run: Run) -> None:
+    """A 429 is waited for; no other request is sent twice."""
+    texts = numbered(95)
+    throttled = reply_json(429, THROTTLED, {"retry-after-ms": "1"})
+    with Loopback(failing(lambda batch: "text number 40" in batch, throttled, times=2)) as server:
+        assert await run.embed(run.make(server, max_retries=2), texts) == [*map(vector, texts)]
+        sent = [tuple(inputs(request)) for request in server.requests]
+    assert len(sent) == 12
+    assert {batch for batch in sent if sent.count(batch) > 1} == {tuple(texts[40:50])}
+
+
+@case
+async def the_first_error_is_raised_and_stops_the_rest(run: Run) -> None:
+    """It says which inputs the request had; what was not begun is not sent."""
+    refused = reply_json(400, {"code": "InvalidParameter", "message": "Bad text.", "request_id": "r-1"})
+    with Loopback(failing(lambda batch: "text number 25" in batch, refused)) as server:
+        with pytest.raises(errors.BadRequestError, match="inputs 20 to 29") as caught:
+            await run.embed(run.make(server, max_concurrency=2), numbered(1000))
+        assert len(server.requests) < 20
+    assert caught.value.inputs == tuple(range(20, 30))
+    assert (caught.value.code, caught.value.request_id) == ("InvalidParameter", "r-1")
+
+
+@case
+async def an_error_is_raised_while_others_still_wait(run: Run) -> None:
+    """A request that hangs does not keep it."""
+
+    def script(exchange: Exchange) -> None:
+        if "text number 15" in inputs(exchange.request):
+            reply_json(401, {"code": "InvalidApiKey", "message": "Wrong key."})(exchange)
+        else:
+            exchange.wait(30)
+
+    with Loopback(script) as server, pytest.raises(errors.AuthenticationError):
+        await asyncio.wait_for(run.embed(run.make(server), numbered(50)), timeout=10)
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "empty": ("", "text 12 is empty"),
+    "blank": (" \n\t\u3000", "text 12 is empty"),
+    "token ids": ([101, 7592, 102], "text 12 is of type list, not str"),
+    "None": (None, "text 12 is of type NoneType, not str"),
+    "too long": ("word " * 9000, "text 12 has .* tokens or more, and text-embedding-v4 takes 8192"),
+}
+
+
+@case
+async def a_bad_text_is_named_before_anything_is_sent(run: Run) -> None:
+    """By its position."""
+    for bad, message in BAD.values():
+        texts: list[Any] = numbered(30)
+        texts[12] = bad
+        with Loopback(service) as server:
+            with pytest.raises(errors.ConfigurationError, match=message):
+                await run.embed(run.make(server), texts)
+            assert server.requests == []
+
+
+@case
+async def a_single_str_is_no_list_of_texts(run: Run) -> None:
+    """It is not embedded letter by letter."""
+    with Loopback(service) as server, pytest.raises(errors.ConfigurationError, match="list of texts"):
+        await run.embed(run.make(server), "hello")  # type: ignore[arg-type]  # that is the test
+
+
+@case
+async def an_empty_query_is_refused(run: Run) -> None:
+    """As an empty document is."""
+    with Loopback(service) as server:
+        with pytest.raises(errors.ConfigurationError, match="is empty"):
+            await run.query(run.make(server), " ")
+        assert server.requests == []
+
+
+@case
+async def a_long_text_within_the_limit_is_sent(run: Run) -> None:
+    """Nothing is cut or refused that the model takes."""
+    text = "word " * 8000
+    with Loopback(service) as server:
+        await run.embed(run.make(server), [text])
+        assert inputs(server.requests[0]) == [text]
+
+
+@case
+async def a_token_limit_per_request_splits(run: Run) -> None:
+    """Where the service has one; a text is never cut."""
+    texts = ["word " * 40] * 5
+    with Loopback(service) as server:
+        model = run.make(server, capabilities={"max_request_tokens": 100}, max_concurrency=1)
+        assert await run.embed(model, texts) == [*map(vector, texts)]
+        assert [len(inputs(request)) for request in server.requests] == [2, 2, 1]
+
+
+@case
+async def usage_is_reported_for_each_request(run: Run) -> None:
+    """To the callback, with the model, in the thread that embeds."""
+    told: list[tuple[str, int, int]] = []
+    with Loopback(service) as server:
+        model = run.make(server, usage_callback=lambda name, tokens: told.append((name, tokens, threading.get_ident())))
+        await run.embed(model, numbered(25))
+        await run.query(model, "hello")
+    assert sorted(told) == sorted(("text-embedding-v4", tokens, threading.get_ident()) for tokens in (1, 15, 30, 30))
+
+
+@case
+async def a_query_is_told_from_a_document(run: Run) -> None:
+    """By text_type, in the native protocol; `instruct` is for queries. The other protocol has neither."""
+    with Loopback(service) as server:
+        native = run.protocol == "dashscope"
+        model = run.make(server, dimensions=64, **({"instruct": "Find facts."} if native else {}))
+        assert await run.embed(model, ["hello"]) == [vector("hello", 64)]
+        assert await run.query(model, "hello") == vector("hello", 64)
+        document, query = (request.json() for request in server.requests)
+    if native:
+        assert document["parameters"] == {"dimension": 64, "text_type": "document"}
+        assert query["parameters"] == {"dimension": 64, "text_type": "query", "instruct": "Find facts."}
+    else:
+        plain = {"model": "text-embedding-v4", "input": ["hello"], "encoding_format": "float", "dimensions": 64}
+        assert document == query == plain
+
+
+@case
+async def one_text_type_for_all(run: Run) -> None:
+    """For tasks without queries, such as clustering."""
+    with Loopback(service) as server:
+        if run.protocol == "openai":
+            with pytest.raises(errors.ConfigurationError, match=r'text_type.*protocol="dashscope"'):
+                run.make(server, text_type="document")
+            return
+        model = run.make(server, text_type="document")
+        await run.query(model, "hello")
+        assert server.requests[0].json()["parameters"] == {"text_type": "document"}
+
+
+@case
+async def dimensions_that_the_model_does_not_have(run: Run) -> None:
+    """Are refused when the model object is made, with those that it has."""
+    with Loopback(service) as server:
+        for name, size in (("text-embedding-v4", 100), ("text-embedding-v2", 512), ("text-embedding-v3", 2048)):
+            with pytest.raises(errors.ConfigurationError, match=f"dimensions={size}: {name} has"):
+                run.make(server, model=name, dimensions=size)
+        run.make(server, model="some-other-model", dimensions=100)
+
+
+@case
+async def an_error_code_in_a_200(run: Run) -> None:
+    """Is that error, also beside vectors."""
+    body = {"code": "Throttling", "message": "Busy.", "data": [{"index": 0, "embedding": [1.0]}],
+            "output": {"embeddings": [{"text_index": 0, "embedding": [1.0]}]}}  # fmt: skip
+    with Loopback(reply_json(200, body)) as server, pytest.raises(errors.RateLimitError, match="Busy"):
+        await run.embed(run.make(server), ["a"])
+
+
+@case
+async def vectors_of_different_requests_have_one_length(run: Run) -> None:
+    """Otherwise it is an error: they cannot be compared."""
+
+    def script(exchange: Exchange) -> None:
+        size = 3 if "text number 0" in inputs(exchange.request) else 2
+        items = [{"index": at, "text_index": at, "embedding": [1.0] * size} for at in range(10)]
+        reply_json(200, {"data": items, "output": {"embeddings": items}})(exchange)
+
+    with Loopback(script) as server, pytest.raises(errors.ProtocolError, match="lengths 2, 3"):
+        await run.embed(run.make(server), numbered(20))
+
+
+@case
+async def an_unknown_setting_is_named(run: Run) -> None:
+    """As are facts that are none."""
+    with Loopback(service) as server:
+        with pytest.raises(errors.ConfigurationError, match="dimension: did you mean dimensions"):
+            run.make(server, dimension=64)
+        with pytest.raises(errors.ConfigurationError, match="'rows' is unknown"):
+            await run.embed(run.make(server, capabilities={"rows": 3}), ["a"])
+        await run.embed(run.make(server, capabilities={"max_rows": 3}, max_concurrency=1), numbered(7))
+        assert [len(inputs(request)) for request in server.requests] == [3, 3, 1]
