@@ -1,0 +1,170 @@
+"""`ModelStudioEmbeddings`: the core's embeddings as a LangChain `Embeddings`. It translates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
+
+from langchain_core.embeddings import Embeddings
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from langchain_modelstudio.errors import ConfigurationError, langchain_errors
+from modelstudio_core import errors as core_errors
+from modelstudio_core.http.local_files import Contents, Image
+from modelstudio_core.protocols.embeddings import SparseVector, TextType, Vector
+from modelstudio_core.retrieval_settings import EmbeddingSettings, Progress
+
+
+class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
+    """Embeddings of Alibaba Cloud Model Studio, of texts and, by some models, of images and video.
+
+    Texts are sent in as few requests as the model's limits allow, up to `max_concurrency` at once, and vectors come
+    back in the order of the texts. The async methods use no threads.
+
+    Setup:
+        Install `modelstudio-integrations[langchain]` and set DASHSCOPE_API_KEY.
+
+    Key init args:
+        model: model id, such as "text-embedding-v4" (default) or "qwen3-vl-embedding".
+        dimensions: length of the vectors, where the model has several.
+        protocol: "openai" (default), or "dashscope" for the native protocol, which tells queries from documents and
+            has `instruct` and sparse vectors.
+        instruct: native protocol: what queries are for, in an English sentence.
+        batch_size: texts per request; default: as many as the model takes.
+        max_concurrency: requests under way at once (default 16).
+        usage_callback: called with the model id and the billed tokens of each request.
+        show_progress_bar: show a progress bar, with the package tqdm.
+        api_key, base_url, region, timeout, max_retries and the others of
+            `modelstudio_core.settings.ConnectionSettings`.
+
+    Embed:
+        embeddings = ModelStudioEmbeddings(model="text-embedding-v4", dimensions=512, protocol="dashscope")
+        vectors = embeddings.embed_documents(["The sky is blue.", "Grass is green."])
+        vector = embeddings.embed_query("What is green?")
+
+    Async:
+        vectors = await embeddings.aembed_documents(texts)
+
+    Raises:
+        modelstudio_core.errors.ModelStudioError: all errors are its subclasses and, at once, those of
+            `langchain_core.exceptions` (see `langchain_modelstudio.errors`). A text that is empty, or certainly longer
+            than the model takes, is a ConfigurationError that names its position, before anything is sent.
+    """
+
+    model: str = Field(default="text-embedding-v4", description="Model id; case-sensitive.")
+    batch_size: int | None = Field(
+        default=None, gt=0, description="Texts per request; default, and at most: as many as the model takes."
+    )
+    show_progress_bar: bool = Field(default=False, description="Show a progress bar, with the package tqdm.")
+
+    configuration_error: ClassVar[type[core_errors.ConfigurationError]] = ConfigurationError
+
+    @model_validator(mode="after")
+    def _check_modelstudio_settings(self) -> Self:
+        with langchain_errors():
+            return self._check_embedding_settings()
+
+    # ---------------------------------------------------------------- texts
+
+    def embed_documents(self, texts: list[str]) -> list[Vector]:
+        """Return a vector for each text, in order."""
+        with langchain_errors(), self._progress_bar(len(texts)) as progress:
+            return self._embed_texts(texts, "document", progress=progress).dense
+
+    async def aembed_documents(self, texts: list[str]) -> list[Vector]:
+        """The async twin of `embed_documents`."""
+        with langchain_errors(), self._progress_bar(len(texts)) as progress:
+            return (await self._aembed_texts(texts, "document", progress=progress)).dense
+
+    def embed_query(self, text: str) -> Vector:
+        """Return the vector of a query."""
+        with langchain_errors():
+            return self._embed_texts([text], "query").dense[0]
+
+    async def aembed_query(self, text: str) -> Vector:
+        """The async twin of `embed_query`."""
+        with langchain_errors():
+            return (await self._aembed_texts([text], "query")).dense[0]
+
+    def embed_sparse(self, texts: Sequence[str], *, text_type: TextType = "document") -> list[SparseVector]:
+        """Return pairs of index and weight for each text, in order; native protocol only."""
+        with langchain_errors():
+            return self._embed_texts(texts, text_type, "sparse").sparse
+
+    async def aembed_sparse(self, texts: Sequence[str], *, text_type: TextType = "document") -> list[SparseVector]:
+        """The async twin of `embed_sparse`."""
+        with langchain_errors():
+            return (await self._aembed_texts(texts, text_type, "sparse")).sparse
+
+    def embed_dense_and_sparse(
+        self, texts: Sequence[str], *, text_type: TextType = "document"
+    ) -> list[tuple[Vector, SparseVector]]:
+        """Return a vector, and pairs of index and weight, for each text, in order; native protocol only."""
+        with langchain_errors():
+            both = self._embed_texts(texts, text_type, "dense&sparse")
+            return list(zip(both.dense, both.sparse, strict=True))
+
+    async def aembed_dense_and_sparse(
+        self, texts: Sequence[str], *, text_type: TextType = "document"
+    ) -> list[tuple[Vector, SparseVector]]:
+        """The async twin of `embed_dense_and_sparse`."""
+        with langchain_errors():
+            both = await self._aembed_texts(texts, text_type, "dense&sparse")
+            return list(zip(both.dense, both.sparse, strict=True))
+
+    # ---------------------------------------------------------------- images and video
+
+    def embed_images(self, images: Sequence[Image]) -> list[Vector]:
+        """Return a vector for each image, in order. An image is a URL, a data URI, a path, bytes or a binary file."""
+        return self.embed_contents([{"image": image} for image in images])
+
+    async def aembed_images(self, images: Sequence[Image]) -> list[Vector]:
+        """The async twin of `embed_images`."""
+        return await self.aembed_contents([{"image": image} for image in images])
+
+    def embed_contents(self, contents: Contents) -> list[Vector]:
+        """Return a vector for each content, in order, by a multimodal model.
+
+        Args:
+            contents: texts, or {"text": ...}, {"image": see `embed_images`} or {"video": URL}.
+        """
+        with langchain_errors():
+            return self._embed_all(self._content_requests(contents)).dense
+
+    async def aembed_contents(self, contents: Contents) -> list[Vector]:
+        """The async twin of `embed_contents`. Local images are read in a thread."""
+        with langchain_errors():
+            return (await self._aembed_all(await asyncio.to_thread(self._content_requests, contents))).dense
+
+    def embed_fused(self, contents: Contents) -> Vector:
+        """Return one vector for all contents together, by a multimodal model that fuses; see `embed_contents`."""
+        with langchain_errors():
+            return self._embed_all(self._fused_requests(contents)).dense[0]
+
+    async def aembed_fused(self, contents: Contents) -> Vector:
+        """The async twin of `embed_fused`. Local images are read in a thread."""
+        with langchain_errors():
+            return (await self._aembed_all(await asyncio.to_thread(self._fused_requests, contents))).dense[0]
+
+    # ---------------------------------------------------------------- inside
+
+    def _model_id(self) -> str:
+        return self.model
+
+    def _rows(self) -> int | None:
+        return self.batch_size
+
+    @contextmanager
+    def _progress_bar(self, total: int) -> Iterator[Progress | None]:
+        if not self.show_progress_bar:
+            yield None
+            return
+        try:
+            from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it has no types
+        except ImportError:
+            raise ConfigurationError("show_progress_bar=True needs tqdm: pip install tqdm") from None
+        with tqdm(total=total, desc="Embedding", unit="text") as bar:
+            yield bar.update
