@@ -1,0 +1,78 @@
+"""`ModelStudioRerank`: the core's rerank as a LangChain document compressor. It translates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import model_validator
+from typing_extensions import Self
+
+from langchain_modelstudio.errors import ConfigurationError, langchain_errors
+from modelstudio_core import errors as core_errors
+from modelstudio_core.protocols.rerank import Ranked
+from modelstudio_core.retrieval_settings import RerankSettings
+
+SCORE = "relevance_score"
+
+
+class ModelStudioRerank(RerankSettings, BaseDocumentCompressor):
+    """Rerank models of Alibaba Cloud Model Studio: documents ordered by how well they answer a query.
+
+    What comes back are copies of the documents, best first, with the score, 0 to 1, as
+    `metadata["relevance_score"]`. Scores are comparable within one call only.
+
+    Setup:
+        Install `modelstudio-integrations[langchain]` and set DASHSCOPE_API_KEY.
+
+    Key init args:
+        model: model id: "qwen3-rerank" (default), "qwen3.7-text-rerank", "qwen3-vl-rerank" or "gte-rerank-v2".
+        top_n: how many of the best documents to return; default: all.
+        instruct: what to rank by, in an English sentence.
+        split: rank more documents than a request takes as a tournament, which needs `top_n`; default: an error.
+        usage_callback: called with the model id and the billed tokens of each request.
+        api_key, base_url, region, timeout, max_retries and the others of
+            `modelstudio_core.settings.ConnectionSettings`.
+
+    Rerank:
+        rerank = ModelStudioRerank(top_n=3, instruct="Given a question, find passages that answer it.")
+        best = rerank.compress_documents(documents, "What is green?")
+
+    Async:
+        best = await rerank.acompress_documents(documents, "What is green?")
+
+    Raises:
+        modelstudio_core.errors.ModelStudioError: all errors are its subclasses and, at once, those of
+            `langchain_core.exceptions` (see `langchain_modelstudio.errors`). An empty query, an empty document, by its
+            position, or more documents than fit into one request are a ConfigurationError, before anything is sent.
+    """
+
+    configuration_error: ClassVar[type[core_errors.ConfigurationError]] = ConfigurationError
+
+    @model_validator(mode="after")
+    def _check_modelstudio_settings(self) -> Self:
+        with langchain_errors():
+            return self._check_rerank_settings()
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> Sequence[Document]:
+        """Return copies of the `top_n` best documents for `query`, best first, with their `relevance_score`."""
+        with langchain_errors():
+            return _scored(documents, self._rank(query, [document.page_content for document in documents]))
+
+    async def acompress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> Sequence[Document]:
+        """The async twin of `compress_documents`."""
+        with langchain_errors():
+            return _scored(documents, await self._arank(query, [document.page_content for document in documents]))
+
+
+def _scored(documents: Sequence[Document], ranked: Iterable[Ranked]) -> list[Document]:
+    return [
+        documents[each.index].model_copy(update={"metadata": {**documents[each.index].metadata, SCORE: each.score}})
+        for each in ranked
+    ]

@@ -1,0 +1,124 @@
+"""`ModelStudioRerank`: the core's rerank as a LlamaIndex node postprocessor. It translates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, NodeWithScore, QueryBundle
+from llama_index_instrumentation import get_dispatcher
+from pydantic import model_validator
+from typing_extensions import Self
+
+from llama_index_modelstudio.errors import ConfigurationError
+from modelstudio_core.http.local_files import image_address
+from modelstudio_core.media import data_uri
+from modelstudio_core.protocols.rerank import Document, Ranked
+from modelstudio_core.retrieval_settings import RerankSettings
+
+_dispatcher = get_dispatcher(__name__)
+
+
+class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
+    """Rerank models of Alibaba Cloud Model Studio: nodes ordered by how well they answer the query.
+
+    What comes back are new `NodeWithScore`s, best first, with the relevance, 0 to 1, as `score`. Scores are comparable
+    within one call only. Nodes are ranked by what an embedding sees of them, text and metadata; image nodes without
+    text by their image, where the model takes images.
+
+    Setup:
+        Install `modelstudio-integrations[llama-index]` and set DASHSCOPE_API_KEY.
+
+    Key init args:
+        model: model id: "qwen3-rerank" (default), "qwen3.7-text-rerank", "qwen3-vl-rerank" or "gte-rerank-v2".
+        top_n: how many of the best nodes to return; default: all.
+        instruct: what to rank by, in an English sentence.
+        split: rank more nodes than a request takes as a tournament, which needs `top_n`; default: an error.
+        usage_callback: called with the model id and the billed tokens of each request.
+        api_key, base_url, region, timeout, max_retries and the others of
+            `modelstudio_core.settings.ConnectionSettings`.
+
+    Rerank:
+        rerank = ModelStudioRerank(top_n=3)
+        engine = index.as_query_engine(similarity_top_k=20, node_postprocessors=[rerank])
+
+    Async:
+        best = await rerank.apostprocess_nodes(nodes, query_str="What is green?")
+
+    Raises:
+        modelstudio_core.errors.ModelStudioError: all errors are its subclasses (see `llama_index_modelstudio.errors`).
+            An empty query, an empty node, by its position, or more nodes than fit into one request are a
+            ConfigurationError, before anything is sent.
+    """
+
+    @model_validator(mode="after")
+    def _check_modelstudio_settings(self) -> Self:
+        return self._check_rerank_settings()
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Its name in what LlamaIndex serialises."""
+        return "ModelStudioRerank"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        with self._event(nodes, query_bundle) as (query, best):
+            best += _scored(nodes, self._rank(query, self._documents(nodes)))
+        return best
+
+    async def _apostprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        with self._event(nodes, query_bundle) as (query, best):
+            best += _scored(nodes, await self._arank(query, await self._adocuments(nodes)))
+        return best
+
+    def _documents(self, nodes: list[NodeWithScore]) -> list[Document]:
+        takes_images = "image" in self._facts().modalities
+        return [_document(scored.node, takes_images) for scored in nodes]
+
+    async def _adocuments(self, nodes: list[NodeWithScore]) -> list[Document]:
+        """The async twin of `_documents`: files are read in a thread."""
+        if any(isinstance(scored.node, ImageNode) for scored in nodes):
+            return await asyncio.to_thread(self._documents, nodes)
+        return self._documents(nodes)
+
+    @contextmanager
+    def _event(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None
+    ) -> Iterator[tuple[str, list[NodeWithScore]]]:
+        """Give the query and a list for the best nodes, between LlamaIndex's events."""
+        if query_bundle is None:
+            raise ConfigurationError("there is no query to rank by: give query_bundle= or query_str=")
+        query, top_n = query_bundle.query_str, self.top_n or len(nodes)
+        best: list[NodeWithScore] = []
+        _dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=top_n, model_name=self.model))
+        payload: dict[str, Any] = {
+            EventPayload.NODES: nodes,
+            EventPayload.MODEL_NAME: self.model,
+            EventPayload.QUERY_STR: query,
+            EventPayload.TOP_K: top_n,
+        }
+        with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
+            yield query, best
+            event.on_end(payload={EventPayload.NODES: best})
+        _dispatcher.event(ReRankEndEvent(nodes=best))
+
+
+def _document(node: BaseNode, takes_images: bool) -> Document:
+    if takes_images and isinstance(node, ImageNode) and not node.text:
+        if node.image is not None:
+            return {"image": data_uri(node.image_mimetype or "image/jpeg", node.image)}
+        if node.image_url is not None or node.image_path is not None:
+            return {"image": node.image_url or image_address(node.image_path)}
+    return node.get_content(metadata_mode=MetadataMode.EMBED)
+
+
+def _scored(nodes: list[NodeWithScore], ranked: Iterable[Ranked]) -> list[NodeWithScore]:
+    return [NodeWithScore(node=nodes[each.index].node, score=each.score) for each in ranked]
