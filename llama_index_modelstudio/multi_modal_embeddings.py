@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from llama_index.core.callbacks import CBEventType, EventPayload
@@ -17,7 +18,8 @@ from llama_index_modelstudio.embeddings import ModelStudioEmbedding
 from modelstudio_core.http.local_files import Contents
 from modelstudio_core.http.retrieval import AnyEmbeddingRequest
 from modelstudio_core.protocols.embeddings import Vector
-from modelstudio_core.retrieval_settings import Progress
+from modelstudio_core.retrieval import EmbeddingModel
+from modelstudio_core.retrieval_settings import ALL_MODALITIES, Progress
 
 
 class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
@@ -45,6 +47,10 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
     def class_name(cls) -> str:
         """Its name in what LlamaIndex serialises."""
         return "ModelStudioMultiModalEmbedding"
+
+    def _facts(self) -> EmbeddingModel:
+        facts = super()._facts()
+        return facts if facts.source else replace(facts, modalities=ALL_MODALITIES)  # an unlisted model, by this class
 
     def embed_contents(self, contents: Contents) -> list[Vector]:
         """Return a vector for each content, in order: texts, or {"text": ...}, {"image": ...} or {"video": URL}."""

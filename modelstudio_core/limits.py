@@ -63,11 +63,8 @@ def check_dimensions(dimensions: int | None, model: EmbeddingModel) -> None:
 
 
 def _check_text(name: str, text: Any, most: int | None, model: EmbeddingModel) -> None:
-    if not isinstance(text, str):
-        raise ConfigurationError(f"{name} is of type {type(text).__name__}, not str: send texts, not token ids")
-    if not text or text.isspace():
-        raise ConfigurationError(f"{name} is empty: leave it out, the service has no vector for it")
-    if most is not None and _may_exceed(text, most):
+    size = _checked_size(name, text)
+    if most is not None and size > most:  # no token has less than a byte
         tokens = fewest_tokens(text, model.id, qwen_vocabulary=model.qwen_vocabulary)
         if tokens > most:
             raise ConfigurationError(
@@ -75,9 +72,16 @@ def _check_text(name: str, text: Any, most: int | None, model: EmbeddingModel) -
             )
 
 
-def _may_exceed(text: str, tokens: int) -> bool:
-    """Return False where a text has fewer bytes than `tokens`, so that nothing need be counted."""
-    return len(text) > tokens or (4 * len(text) > tokens and len(text.encode("utf-8", "replace")) > tokens)
+def _checked_size(name: str, text: Any) -> int:
+    """Return the bytes of a text. Raises ConfigurationError for what is none, or empty, or not to be written."""
+    if not isinstance(text, str):
+        raise ConfigurationError(f"{name} is of type {type(text).__name__}, not str: send texts, not token ids")
+    if not text or text.isspace():
+        raise ConfigurationError(f"{name} is empty: leave it out, or put something in its place")
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{name} has half of a surrogate pair at character {error.start}") from None
 
 
 # ---------------------------------------------------------------- images and video
@@ -219,10 +223,7 @@ def _check_document(name: str, document: Document, model: RerankModel) -> None:
             found = ", ".join(document) or "nothing"
             raise ConfigurationError(f"{name} is {found}: {model.id} ranks {', '.join(model.modalities)}")
         document = next(iter(document.values()))
-    if not isinstance(document, str):
-        raise ConfigurationError(f"{name} is of type {type(document).__name__}, not str")
-    if not document or document.isspace():
-        raise ConfigurationError(f"{name} is empty: leave it out, the service refuses it")
+    _checked_size(name, document)
 
 
 def _groups(request: RerankRequest, left: Sequence[int], model: RerankModel, *, certain: bool) -> list[list[int]]:

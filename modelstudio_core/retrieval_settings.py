@@ -36,6 +36,7 @@ from modelstudio_core.protocols.embeddings import (
     MultimodalEmbeddingRequest,
     OutputType,
     TextType,
+    check_protocol,
 )
 from modelstudio_core.protocols.rerank import Document, Ranked, RerankRequest
 from modelstudio_core.retrieval import (
@@ -50,7 +51,7 @@ from modelstudio_core.settings import ConnectionSettings
 
 UsageCallback = Callable[[str, int], Any]
 Progress = Callable[[int], Any]
-_ALL_MODALITIES = ("text", "image", "video", "multi_images")
+ALL_MODALITIES = ("text", "image", "video", "multi_images")
 
 
 class RetrievalSettings(ConnectionSettings):
@@ -112,11 +113,10 @@ class EmbeddingSettings(RetrievalSettings):
         self.core_client()
         facts = self._facts()
         check_dimensions(self.dimensions, facts)
-        if self.text_type is not None and (facts.multimodal or self.protocol != "dashscope"):
-            raise ConfigurationError(
-                f"text_type={self.text_type!r} exists for text embeddings in the native protocol only: set "
-                'protocol="dashscope" and a text embedding model'
-            )
+        if facts.multimodal and self.text_type is not None:
+            raise ConfigurationError(f"text_type={self.text_type!r}: {facts.id} does not tell queries from documents")
+        if not facts.multimodal:
+            check_protocol(self.protocol, {"text_type": self.text_type, "instruct": self.instruct})
         return self
 
     def _rows(self) -> int | None:
@@ -195,13 +195,14 @@ class EmbeddingSettings(RetrievalSettings):
         return [replace(request, one_vector=True, parameters={**parameters, **request.parameters})]
 
     def _multimodal_facts(self) -> EmbeddingModel:
+        """Return the facts of a model that embeds more than text; one that is not listed may do so."""
         facts = self._facts()
         if facts.multimodal:
             return facts
-        if facts.source:  # a listed model, of texts only
+        if facts.source:  # it is listed
             known = ", ".join(multimodal_models())
             raise ConfigurationError(f"{facts.id} embeds texts only. These embed images and video too: {known}")
-        return replace(facts, modalities=_ALL_MODALITIES)
+        return replace(facts, modalities=ALL_MODALITIES)
 
     # ---------------------------------------------------------------- calls
 

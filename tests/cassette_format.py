@@ -114,9 +114,10 @@ def cassette_path(name: str) -> Path:
     return CASSETTES / f"{name}.yaml"
 
 
-def cassette_names() -> list[str]:
-    """All cassettes there are."""
-    return sorted(str(path.relative_to(CASSETTES).with_suffix("")) for path in CASSETTES.rglob("*.yaml"))
+def cassette_names(*, retrieval: bool = False) -> list[str]:
+    """All cassettes of chats, or those of embeddings and rerank."""
+    names = sorted(str(path.relative_to(CASSETTES).with_suffix("")) for path in CASSETTES.rglob("*.yaml"))
+    return [name for name in names if name.startswith("retrieval/") == retrieval]
 
 
 def read(name: str) -> tuple[Origin, list[Interaction]]:

@@ -167,6 +167,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "empty": ("", "text 12 is empty"),
     "blank": (" \n\t\u3000", "text 12 is empty"),
     "token ids": ([101, 7592, 102], "text 12 is of type list, not str"),
+    "half a surrogate pair": ("a \ud83d", "text 12 has half of a surrogate pair at character 2"),
     "None": (None, "text 12 is of type NoneType, not str"),
     "too long": ("word " * 9000, "text 12 has .* tokens or more, and text-embedding-v4 takes 8192"),
 }
@@ -254,6 +255,8 @@ async def one_text_type_for_all(run: Run) -> None:
         if run.protocol == "openai":
             with pytest.raises(errors.ConfigurationError, match=r'text_type.*protocol="dashscope"'):
                 run.make(server, text_type="document")
+            with pytest.raises(errors.ConfigurationError, match=r'instruct.*protocol="dashscope"'):
+                run.make(server, instruct="Find facts.")
             return
         model = run.make(server, text_type="document")
         await run.query(model, "hello")

@@ -78,10 +78,8 @@ class Embeddings:
 
 def encode_texts(request: EmbeddingRequest, protocol: str) -> WireCall:
     """Return the HTTP request. Raises ConfigurationError for what the protocol cannot carry."""
+    check_protocol(protocol, {name: getattr(request, name) for name in ("instruct", "text_type", "output_type")})
     if protocol != "dashscope":
-        for name in ("instruct", "text_type", "output_type"):
-            if getattr(request, name) is not None:
-                raise ConfigurationError(f'{name} exists in the native protocol only: set protocol="dashscope"')
         body: dict[str, Any] = {"model": request.model, "input": list(request.texts), "encoding_format": "float"}
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
@@ -93,6 +91,13 @@ def encode_texts(request: EmbeddingRequest, protocol: str) -> WireCall:
         "instruct": request.instruct,
     }
     return _native(NATIVE, request.model, {"texts": list(request.texts)}, named, request.extra_body)
+
+
+def check_protocol(protocol: str, native: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError for one of the parameters of the `native` protocol that is set in another one."""
+    for name, value in native.items():
+        if value is not None and protocol != "dashscope":
+            raise ConfigurationError(f'{name} exists in the native protocol only: set protocol="dashscope"')
 
 
 def encode_contents(request: MultimodalEmbeddingRequest) -> WireCall:

@@ -134,3 +134,13 @@ def test_its_dump() -> None:
         model = made(server, dimensions=512)
         assert model.to_dict()["class_name"] == "ModelStudioMultiModalEmbedding"
         assert ModelStudioMultiModalEmbedding.from_dict(model.to_dict()).to_dict() == model.to_dict()
+
+
+def test_models_that_are_not_listed_and_models_of_texts() -> None:
+    """The former are taken to be multimodal; the latter are refused when images come."""
+    with Loopback(service) as server:
+        made(server, model="new-model").get_text_embedding("a")
+        made(server, model="new-model").get_image_embedding(URL)
+        assert [request.path for request in server.requests] == [MULTIMODAL] * 2
+        with pytest.raises(errors.ConfigurationError, match="embeds texts only"):
+            made(server, model="text-embedding-v4").get_image_embedding(URL)
