@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.loopback import Exchange, Loopback, Received, reply_json, sse
+from tests.retrieval import service
 
 ROOT = Path(__file__).parent.parent
 USAGE = {"prompt_tokens": 9, "completion_tokens": 8, "total_tokens": 17}
@@ -33,8 +34,14 @@ def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch, script: Any = 
 
 
 def answer(exchange: Exchange) -> None:
-    """A call of the first tool after a user turn, JSON where it is asked for, else text; thinking where asked for."""
+    """A call of the first tool after a user turn, JSON where it is asked for, else text; thinking where asked for.
+
+    Vectors or scores for what is no chat.
+    """
     request = exchange.request.json()
+    if "messages" not in request:
+        service(exchange)
+        return
     message: dict[str, Any] = {"role": "assistant", "content": TEXT}
     finish = "stop"
     asked = request.get("response_format") or {}
