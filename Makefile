@@ -98,7 +98,7 @@ record: $(READY)
 
 # peers pin what would fight with the rest, and with one another, so each framework's have an environment of their own
 PEERS_langchain := matplotlib langchain-openai langchain-qwq langchain-community dashscope
-PEERS_llama-index := llama-index-llms-openai-like llama-index-llms-dashscope
+PEERS_llama-index := llama-index-llms-openai-like llama-index-llms-dashscope llama-index-embeddings-dashscope
 $(VENV)-bench-%/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-bench-$*
 	$(VENV)-bench-$*/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$*]' $(PEERS_$*)

@@ -136,6 +136,25 @@ CONTENDERS: dict[str, dict[str, Make]] = {
 assert set(CONTENDERS) == set(PATHS)
 
 
+def _embed_ours(origin: str) -> Embed:
+    from langchain_modelstudio import ModelStudioEmbeddings
+
+    address = url(origin, "embed", DASHSCOPE)
+    return ModelStudioEmbeddings(base_url=address, api_key="none", protocol="dashscope").embed_documents
+
+
+def _embed_dashscope(origin: str) -> Embed:
+    import dashscope
+    from langchain_community.embeddings import DashScopeEmbeddings
+
+    dashscope.base_http_api_url = url(origin, "embed", DASHSCOPE)
+    return DashScopeEmbeddings(model="text-embedding-v4", dashscope_api_key="none").embed_documents
+
+
+Embed = Callable[[list[str]], list[list[float]]]
+EMBEDDERS: dict[str, Callable[[str], Embed]] = {"ours": _embed_ours, "DashScopeEmbeddings": _embed_dashscope}
+
+
 # ---------------------------------------------------------------- how each is asked
 
 

@@ -28,7 +28,7 @@ IMPORTS = {
     "DashScope": "import llama_index.llms.dashscope",
 }
 DISTRIBUTIONS = ("llama-index-core", "httpx", "pydantic", "llama-index-llms-openai-like", "openai",
-                 "llama-index-llms-dashscope", "dashscope")  # fmt: skip
+                 "llama-index-llms-dashscope", "llama-index-embeddings-dashscope", "dashscope")  # fmt: skip
 PROMPT = [ChatMessage(role=MessageRole.USER, content="hi")]
 
 
@@ -132,6 +132,26 @@ CONTENDERS: dict[str, dict[str, Make]] = {
     OPENAI: {"floor": _floor, "ours": _ours, "OpenAILike": _openai_like},
     DASHSCOPE: {"floor": _floor, "ours": _ours, "DashScope": _dashscope},
 }
+
+
+def _embed_ours(origin: str) -> Embed:
+    from llama_index_modelstudio import ModelStudioEmbedding
+
+    address = url(origin, "embed", DASHSCOPE)
+    return ModelStudioEmbedding(base_url=address, api_key="none", protocol="dashscope").get_text_embedding_batch
+
+
+def _embed_dashscope(origin: str) -> Embed:
+    import dashscope
+    from llama_index.embeddings.dashscope import DashScopeEmbedding
+
+    dashscope.base_http_api_url = url(origin, "embed", DASHSCOPE)
+    embedding = DashScopeEmbedding(model_name="text-embedding-v4", api_key="none", embed_batch_size=10)
+    return embedding.get_text_embedding_batch
+
+
+Embed = Callable[[list[str]], list[list[float]]]
+EMBEDDERS: dict[str, Callable[[str], Embed]] = {"ours": _embed_ours, "DashScopeEmbedding": _embed_dashscope}
 
 
 # ---------------------------------------------------------------- how each is asked

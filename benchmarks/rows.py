@@ -316,7 +316,46 @@ def crowd_1000(bench: Bench) -> Figures:
     return crowd(bench, 1000)
 
 
+# ---------------------------------------------------------------- embeddings
+
+
+def embed_time(bench: Bench) -> Figures:
+    """Seconds for many texts, as a ratio to the peer's, which is one request after the other."""
+    return _embeddings(bench, "wall", "{:.1f} s")
+
+
+def embed_cpu(bench: Bench) -> Figures:
+    """CPU for many texts, as a ratio to the peer's."""
+    return _embeddings(bench, "cpu", "{:.1f} s")
+
+
+def embed_memory(bench: Bench) -> Figures:
+    """By how much resident memory grows at its peak, as a multiple of the vectors' own size."""
+    spent = _embedded(bench.side_name, bench.origin, bench.rounds(1000, 10_000))
+    return {name: Figure.of([each["memory"]], "times") for name, each in spent.items()}
+
+
+def _embeddings(bench: Bench, what: str, note: str) -> Figures:
+    spent = _embedded(bench.side_name, bench.origin, bench.rounds(1000, 10_000))
+    [peer] = [each[what] for name, each in spent.items() if name != "ours"]
+    return {name: Figure.of([each[what] / peer], "times", note.format(each[what])) for name, each in spent.items()}
+
+
+@cache
+def _embedded(side_name: str, origin: str, count: int) -> dict[str, dict[str, float]]:
+    """What each contender takes for `count` texts, in a process of its own; measured once for all rows."""
+    spent = {}
+    for name in import_module(SIDES[side_name]).EMBEDDERS:
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.embed", side_name, name, origin, str(count)]
+        spent[name] = json.loads(subprocess.check_output(command, text=True))
+        assert spent[name]["order"], f"{name} mixed the vectors up"
+    return spent
+
+
 # ---------------------------------------------------------------- all of them
+
+BOTH = ("openai", "dashscope")
+NATIVE = ("dashscope",)
 
 
 @dataclass(frozen=True)
@@ -328,9 +367,9 @@ class Row:
     most: float
     sides: tuple[str, ...] = tuple(SIDES)
     quick: tuple[str, ...] = ("openai",)  # the protocols through which a quick run measures it
+    protocols: tuple[str, ...] = BOTH
 
 
-BOTH = ("openai", "dashscope")
 ROWS = {
     "burst": Row("2,000 chunks at once", burst, 1.15, quick=BOTH),
     "aburst": Row("2,000 chunks at once, async", aburst, 1.15, quick=BOTH),
@@ -354,4 +393,8 @@ ROWS = {
     "tools_asked": Row("calls asked on every fragment", tool_arguments_asked, 1.3, ("llama_index",)),
     "tools_asked_flat": Row("asked, 4,000 against 500", tool_arguments_asked_flat, 1.3, ("llama_index",)),
     "v3": Row("v3 events", v3_events, 0.45, ("langchain",)),
+    # the peers have the native protocol only, and send one request after the other
+    "embed_time": Row("10,000 texts at 100 ms a request", embed_time, 0.125, quick=NATIVE, protocols=NATIVE),
+    "embed_cpu": Row("10,000 texts, CPU", embed_cpu, 0.5, quick=NATIVE, protocols=NATIVE),
+    "embed_memory": Row("10,000 texts, growth of memory", embed_memory, 1.5, quick=NATIVE, protocols=NATIVE),
 }

@@ -7,6 +7,7 @@ The first part of the path says how the answer comes; what follows is the servic
     tools-N   one tool call whose arguments come in N fragments, all at once
     apart-N   the same, one a write
     first     one text chunk that says when it was sent (ns of the system's monotonic clock); the rest 30 ms later
+    embed     100 ms later, a vector of 1,024 numbers for each text, the first of which is the number in the text
 A request that does not ask for a stream gets a short whole answer. GET /accepted: how many connections there were.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -27,6 +29,7 @@ OPENAI, DASHSCOPE = "openai", "dashscope"
 PATHS = {OPENAI: "compatible-mode/v1", DASHSCOPE: "api/v1"}
 APART = 0.0004  # seconds between two writes of "each" and "apart"
 CALM_TICK = 0.005  # "calm" streams are spread over the ticks of 50 ms
+EMBED_SECONDS, DIMENSIONS = 0.1, 1024
 _STAMP = b"#" * 20  # where the time goes
 
 
@@ -109,6 +112,31 @@ def whole(protocol: str) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
+@lru_cache
+def _numbers() -> str:
+    """All numbers of a vector but the first, as JSON."""
+    numbers = random.Random(1)
+    return ",".join(repr(numbers.uniform(-0.1, 0.1)) for _ in range(DIMENSIONS - 1))
+
+
+def embeddings(protocol: str, body: bytes) -> bytes:
+    """A whole answer with the vectors of the texts that `body` has."""
+    given = json.loads(body)["input"]
+    texts = given if protocol == OPENAI else given["texts"]
+    texts = [texts] if isinstance(texts, str) else texts
+    index = "index" if protocol == OPENAI else "text_index"
+    items = ",".join(
+        f'{{"{index}":{at},"embedding":[{text.split()[-1]}.0,{_numbers()}]}}' for at, text in enumerate(texts)
+    )
+    usage = '"usage":{"prompt_tokens":70,"total_tokens":70}'
+    if protocol == OPENAI:
+        said = f'{{"data":[{items}],"object":"list","model":"text-embedding-v4",{usage},"id":"1"}}'
+    else:
+        said = f'{{"output":{{"embeddings":[{items}]}},{usage},"request_id":"1"}}'
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(said)}\r\n\r\n"
+    return (head + said).encode()
+
+
 # ---------------------------------------------------------------- how it is sent
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream;charset=UTF-8\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -149,6 +177,10 @@ class _Connection(asyncio.Protocol):
             return
         kind, _, count = path.split("/")[1].partition("-")
         protocol = OPENAI if PATHS[OPENAI] in path else DASHSCOPE
+        if kind == "embed":
+            answer = embeddings(protocol, body)
+            asyncio.get_running_loop().call_later(EMBED_SECONDS, self._write, answer)
+            return
         streams = b'"stream":true' in body.replace(b" ", b"") or b"text/event-stream" in lower or b"-sse:" in lower
         if not streams:
             self.transport.write(whole(protocol))

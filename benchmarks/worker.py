@@ -29,7 +29,7 @@ def main() -> None:
     print(json.dumps({"versions": known}), flush=True)
     for name in given.rows:
         row = ROWS[name]
-        if given.side in row.sides:
+        if given.side in row.sides and given.protocol in row.protocols:
             figures = {who: asdict(figure) for who, figure in row.measure(bench).items()}
             print(json.dumps({"row": name, "figures": figures}), flush=True)
 

@@ -1,0 +1,44 @@
+"""Many texts embedded by one contender, in a process of its own, whose memory is nobody else's.
+
+`python -m benchmarks.embed SIDE CONTENDER ORIGIN TEXTS` prints seconds, seconds of CPU, and by how much resident memory
+grew at its peak, as a multiple of the vectors' own size, and whether the vectors are in order.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from importlib import import_module
+
+from benchmarks.rows import SIDES
+
+WARM = 20  # texts that are embedded first: imports, connections and threads are there then
+
+
+def _memory(field: str) -> int:
+    """Bytes that /proc/self/status has for a field."""
+    with open("/proc/self/status") as status:
+        [line] = [line for line in status if line.startswith(f"{field}:")]
+    return int(line.split()[1]) * 1024
+
+
+def main() -> None:
+    side_name, name, origin, count = sys.argv[1:]
+    embed = import_module(SIDES[side_name]).EMBEDDERS[name](origin)
+    embed([f"warm {number}" for number in range(WARM)])
+    texts = [f"text number {number}" for number in range(int(count))]
+    gc.collect()
+    resident, began, spent = _memory("VmRSS"), time.monotonic(), time.process_time()
+    vectors = embed(texts)
+    wall, cpu = time.monotonic() - began, time.process_time() - spent
+    grew = _memory("VmHWM") - resident
+    size = sum(sys.getsizeof(vector) + sum(map(sys.getsizeof, vector)) for vector in vectors)
+    # the server says in each vector which text it is of
+    order = [int(vector[0]) for vector in vectors] == [*range(len(texts))]
+    print(json.dumps({"wall": wall, "cpu": cpu, "memory": grew / size, "order": order}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
