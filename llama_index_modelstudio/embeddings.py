@@ -92,6 +92,11 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
         """Its name in what LlamaIndex serialises."""
         return "ModelStudioEmbedding"
 
+    def to_payload(self) -> dict[str, Any]:
+        """Return what events say of this object; older releases of LlamaIndex have no such method."""
+        names = ("model_name", "embed_batch_size", "dimensions", "protocol")
+        return {"class_name": self.class_name(), **{name: getattr(self, name) for name in names}}
+
     # ---------------------------------------------------------------- dense vectors
 
     def get_query_embedding(self, query: str) -> Vector:

@@ -55,8 +55,8 @@ def test_no_framework_comes_with_the_core() -> None:
 
 
 PURE = """config errors headers redaction catalogue parameters http.retry http.advice http.keys policies types tools
-    media partial_json retrieval limits tokens protocols.rerank http.timeouts protocols.accumulate protocols.sse
-    protocols.embeddings protocols.codec protocols.decoding protocols.errors protocols.logprobs
+    media partial_json retrieval limits tokens http.timeouts protocols.accumulate protocols.sse
+    protocols.rerank protocols.embeddings protocols.codec protocols.decoding protocols.errors protocols.logprobs
     protocols.openai protocols.dashscope protocols.assembler"""
 
 

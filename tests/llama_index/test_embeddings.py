@@ -334,5 +334,5 @@ def test_the_paths() -> None:
         for protocol, path in EMBED.items():
             made(server, protocol=protocol).get_text_embedding("a")
             assert server.requests[-1].path == path
-        ModelStudioEmbedding(base_url=f"{server.url}/gateway{EMBED['openai']}").get_text_embedding("a")
+        ModelStudioEmbedding(base_url=f"{server.url}/gateway/compatible-mode/v1").get_text_embedding("a")
         assert server.requests[-1].path == f"/gateway{EMBED['openai']}"
