@@ -150,7 +150,9 @@ class ConnectionSettings(BaseModel):
             if getattr(self, name) is not None:
                 raise TypeError(f"a model with {name}= cannot be pickled: make it where it is used")
         check_pickled_key(self.api_key)  # before LlamaIndex's own method, which would drop it with a warning
-        return without_key(super().__getstate__(), type(self).model_fields)
+        # of a copy: LlamaIndex's own method deletes what cannot be pickled, such as a rate limiter, from its object
+        state = super(ConnectionSettings, self.__copy__()).__getstate__()
+        return without_key(state, type(self).model_fields)
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(with_key(state, self.configuration_error))

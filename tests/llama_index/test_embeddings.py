@@ -149,6 +149,23 @@ async def test_the_rate_limiter_is_asked_for_each_request(way: str) -> None:
         assert limiter.asked == len(server.requests) == 4
 
 
+class LockedLimiter(Limiter):
+    """Cannot be pickled."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("it has a lock")
+
+
+def test_pickling_leaves_the_object_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    """LlamaIndex's own method would delete from it what cannot be pickled."""
+    limiter = LockedLimiter()
+    with Loopback(service) as server:
+        model = made(server, rate_limiter=limiter)
+        again = pickle.loads(pickle.dumps(model))
+        assert again.get_text_embedding("a") == model.get_text_embedding("a")
+    assert (again.rate_limiter, model.rate_limiter, limiter.asked) == (None, limiter, 1)
+
+
 # ---------------------------------------------------------------- the cache
 
 
