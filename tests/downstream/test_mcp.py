@@ -20,6 +20,7 @@ from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.memory import Memory
 from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
 
+from langchain_modelstudio import ChatModelStudio
 from tests.downstream.malformed import correct
 from tests.downstream.mcp_server import PDF, PNG
 from tests.langchain.service import chat
@@ -71,11 +72,14 @@ async def test_a_document(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_an_image() -> None:
-    """A model that reads images gets the image, or is told what was left out."""
+    """The model gets the image, as its profile promises."""
     messages, body = await tool_turn("photo", "qwen3-vl-plus")
     assert messages[-1].text == "Bye."
-    told = json.dumps(next(message for message in body["messages"] if message["role"] == "tool")["content"])
-    assert PNG in told or "image/png" in told
+    told = next(message for message in body["messages"] if message["role"] == "tool")["content"]
+    assert PNG in json.dumps(told)
+    profile = ChatModelStudio(model="qwen3-vl-plus", api_key="unused").profile
+    assert profile is not None
+    assert profile["image_tool_message"] is True
 
 
 async def test_everything_at_once() -> None:
