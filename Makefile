@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-floor test-apart test-downstream check check-types format record bench soak fuzz clean
+.PHONY: help demo test test-all test-floor test-apart test-downstream check check-types format record bench soak fuzz clean
 help:
 	@echo "make demo        the main job, live in the terminal (a small local model, or Model Studio with DASHSCOPE_API_KEY)"
-	@echo "make test        all tests, the real local model among them"
+	@echo "make test        the tests, without the slow ones (JOBS=2 processes)"
+	@echo "make test-all    all tests, as CI runs them"
 	@echo "make test-floor  the same with the oldest frameworks that are supported"
 	@echo "make test-apart  each adapter's tests where the other's framework is not installed"
 	@echo "make test-downstream  agents, MCP tools, tracers and memories of other packages on a strict test service (Python >= 3.11)"
@@ -32,8 +33,14 @@ $(READY): pyproject.toml
 demo: $(READY)
 	@$(BIN)/python -m examples.demo
 
+# two processes; more than the processors only slow each other down
+PYTEST := python -m pytest -n $(or $(JOBS),2) --dist worksteal
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/$(PYTEST) -m 'not slow'
+
+test-all: $(READY)
+	$(BIN)/$(PYTEST)
 
 # the oldest frameworks, httpx and pydantic that pyproject.toml allows, and the newest of everything that goes with them;
 # langchain-tests alone asks for a newer httpx, hence --no-deps
@@ -47,7 +54,7 @@ $(VENV)-floor/.ready: pyproject.toml
 
 # the local model's own tests know no langchain-core
 test-floor: $(VENV)-floor/.ready
-	$(VENV)-floor/bin/python -m pytest --ignore=tests/local_model
+	$(VENV)-floor/bin/$(PYTEST) --ignore=tests/local_model
 
 # an environment for each adapter; what needs the local model runs in `make test`
 $(VENV)-langchain/.ready: pyproject.toml
@@ -62,9 +69,9 @@ $(VENV)-llama-index/.ready: pyproject.toml
 
 test-apart: $(VENV)-langchain/.ready $(VENV)-llama-index/.ready
 	! $(VENV)-langchain/bin/python -c 'import llama_index'
-	$(VENV)-langchain/bin/python -m pytest tests/core tests/langchain --ignore=tests/langchain/test_standard_integration.py
+	$(VENV)-langchain/bin/$(PYTEST) tests/core tests/langchain --ignore=tests/langchain/test_standard_integration.py
 	! $(VENV)-llama-index/bin/python -c 'import langchain_core'
-	$(VENV)-llama-index/bin/python -m pytest tests/core tests/llama_index --ignore=tests/llama_index/test_local_model.py
+	$(VENV)-llama-index/bin/$(PYTEST) tests/core tests/llama_index --ignore=tests/llama_index/test_local_model.py
 
 # software that we did not write, in pinned versions; deepagents needs Python 3.11
 $(VENV)-downstream/.ready: pyproject.toml tests/downstream/requirements.txt

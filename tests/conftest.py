@@ -8,7 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from modelstudio_core.http.client import inform
+from tests.ids import LONGEST
 from tests.protocols import PROTOCOLS, spoken
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Cut the ids of long texts; leave all others to pytest."""
+    text = val.decode("ascii", "backslashreplace") if isinstance(val, bytes) else val
+    return text[:LONGEST] if isinstance(text, str) and len(text) > LONGEST else None
 
 
 @pytest.fixture(autouse=True)

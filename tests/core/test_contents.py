@@ -16,6 +16,7 @@ from modelstudio_core.types import ChatRequest, Message, ResponseHead
 from tests.core.decoding import check_form, read
 from tests.faults.dialects import DIALECTS, PARTIAL, Dialect, written
 from tests.faults.steps import begun
+from tests.ids import short
 
 HEAD = ResponseHead(200, {"content-type": "text/event-stream", "x-request-id": "req-1"})
 REQUEST = ChatRequest("qwen-plus", (Message("user", "hello"),))
@@ -50,7 +51,7 @@ WRONG = [0, 5, 0.0, False, True, {}, {"text": "A"}, ["A"], [{"text": 0}], [{"tex
 
 @every_size
 @every_dialect
-@pytest.mark.parametrize("content", WRONG, ids=repr)
+@pytest.mark.parametrize("content", WRONG, ids=short)
 @pytest.mark.parametrize("field", ["content", "reasoning_content"])
 def test_a_content_that_is_no_text_is_an_error(dialect: Dialect, field: str, content: Any, size: int | None) -> None:
     """Also where it is nothing to Python: it names the field, and no answer is made of it."""
@@ -64,7 +65,7 @@ def test_a_content_that_is_no_text_is_an_error(dialect: Dialect, field: str, con
 
 @every_size
 @every_dialect
-@pytest.mark.parametrize("content", [None, "", [], [{"text": None}], [{"image": "x"}], [{"text": ""}]], ids=repr)
+@pytest.mark.parametrize("content", [None, "", [], [{"text": None}], [{"image": "x"}], [{"text": ""}]], ids=short)
 @pytest.mark.parametrize("field", ["content", "reasoning_content"])
 def test_a_content_that_is_absent_is_no_text(dialect: Dialect, field: str, content: Any, size: int | None) -> None:
     """null, an empty text and an empty list say nothing, and a part need not have a text."""
@@ -73,7 +74,7 @@ def test_a_content_that_is_absent_is_no_text(dialect: Dialect, field: str, conte
     assert fold(whole).choices[0].text == ""
 
 
-@pytest.mark.parametrize("value", [0, False, {}], ids=repr)
+@pytest.mark.parametrize("value", [0, False, {}], ids=short)
 def test_no_text_under_the_other_names_is_an_error(value: Any) -> None:
     """`reasoning` of other servers, and the native `output.text`."""
     compatible = written(with_message(DIALECTS["openai"].whole(""), reasoning=value))
@@ -153,7 +154,7 @@ def test_a_last_message_may_end_with_an_error() -> None:
 
 
 @every_dialect
-@pytest.mark.parametrize("error", [None, "", {}, {"code": None}, {"code": 0, "message": "ok"}], ids=repr)
+@pytest.mark.parametrize("error", [None, "", {}, {"code": None}, {"code": 0, "message": "ok"}], ids=short)
 def test_an_error_that_says_nothing_beside_a_reason(dialect: Dialect, error: Any) -> None:
     """It is no error: some servers always send the key."""
     whole = dialect.whole("A")

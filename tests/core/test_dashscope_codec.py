@@ -44,6 +44,7 @@ from modelstudio_core.types import (
     UsageDelta,
 )
 from tests.core.decoding import GENERATED, check_form, read
+from tests.ids import short
 
 CODEC = DashScopeCodec()
 HEAD = ResponseHead(200, {"content-type": "text/event-stream;charset=UTF-8", "x-request-id": "req-of-head"})
@@ -745,7 +746,7 @@ def test_usage_counts_have_no_invented_zeros() -> None:
     assert usage == Usage(1, 2, 3, cached_tokens=0)
 
 
-@pytest.mark.parametrize("wrong", ["twelve", 1.5, True, {"n": 1}, -1, -3.0], ids=repr)
+@pytest.mark.parametrize("wrong", ["twelve", 1.5, True, {"n": 1}, -1, -3.0], ids=short)
 @pytest.mark.parametrize(
     ("name", "holder"),
     [

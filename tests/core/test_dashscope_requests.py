@@ -21,6 +21,7 @@ from modelstudio_core.types import (
     TextPart,
     VideoPart,
 )
+from tests.ids import short
 
 CODEC = DashScopeCodec()
 USER = Message("user", "hello")
@@ -221,7 +222,7 @@ OSS: list[tuple[Any, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("part", "resolved"), OSS, ids=repr)
+@pytest.mark.parametrize(("part", "resolved"), OSS, ids=short)
 def test_oss_addresses_are_to_be_resolved(part: Any, resolved: bool) -> None:
     """The service resolves `oss://` only where a header asks for it."""
     request = ChatRequest("qwen-vl-max", (Message("user", (part,)),), native_endpoint="multimodal-generation")

@@ -35,6 +35,7 @@ from modelstudio_core.protocols.embeddings import (
 from modelstudio_core.retrieval import embedding_model, multimodal_models
 from modelstudio_core.tokens import count_tokens, fewest_tokens
 from modelstudio_core.types import ResponseHead
+from tests.ids import short
 
 PROTOCOLS = ("openai", "dashscope")
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -93,7 +94,7 @@ ONE: dict[str, Any] = {"index": 0, "embedding": [1.0]}
         [ONE, "x"],
         [ONE, {"index": 1, "embedding": [1.0]}, {"index": 2, "embedding": [1.0]}],
     ],
-    ids=repr,
+    ids=short,
 )
 def test_a_missing_vector_is_an_error(protocol: str, items: Any) -> None:
     """As is one too many, or one whose index is none."""
@@ -191,7 +192,7 @@ def test_a_code_that_says_success_is_no_error(protocol: str) -> None:
         {"code": 429, "message": "Busy."},
         {"error": {"code": "Throttling", "message": "Busy."}},
     ],
-    ids=repr,
+    ids=short,
 )
 def test_a_failure_beside_vectors_is_an_error(protocol: str, said: Any) -> None:
     """A partly failed request has status 200, a code and some of the vectors."""
@@ -256,7 +257,7 @@ def test_dense_and_sparse() -> None:
         (None, None),
         ("x", None),
     ],
-    ids=repr,
+    ids=short,
 )
 def test_tokens(usage: Any, tokens: int | None) -> None:
     """The total, or the sum of the parts where there is none; an unreadable count loses no vector."""

@@ -25,6 +25,7 @@ from modelstudio_core.types import ChatRequest, Message, ResponseHead, UsageDelt
 from tests.core.decoding import check_form, read
 from tests.faults.dialects import DIALECTS, PARTIAL, TEXT, Dialect, written
 from tests.faults.steps import begun, rest
+from tests.ids import short
 
 HEAD = ResponseHead(200, {"content-type": "text/event-stream", "x-request-id": "req-1"})
 REQUEST = ChatRequest("qwen-plus", (Message("user", "hello"),))
@@ -152,7 +153,7 @@ SAYS_NOTHING = [
 
 
 @every_dialect
-@pytest.mark.parametrize("empty", SAYS_NOTHING, ids=repr)
+@pytest.mark.parametrize("empty", SAYS_NOTHING, ids=short)
 def test_an_error_beside_an_answer_that_says_nothing(dialect: Dialect, empty: dict[str, Any]) -> None:
     """Empty forms of an answer do not make one of a code with a message."""
     said = {"code": "Throttling", "message": "Slow.", "usage": {"input_tokens": 1}, **empty}

@@ -12,6 +12,7 @@ from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import ChatRequest, Delta, Message, ResponseHead, ToolCallDelta
 from tests.core.decoding import GENERATED, check_form, read
 from tests.faults.dialects import DIALECTS, Dialect, written
+from tests.ids import short
 
 HEAD = ResponseHead(200, {"content-type": "text/event-stream"})
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
@@ -176,7 +177,7 @@ def test_a_name_that_grows_where_each_event_repeats_all(dialect: Dialect) -> Non
 
 
 @every_dialect
-@pytest.mark.parametrize("index", [1, "1", 1.0, "01"], ids=repr)
+@pytest.mark.parametrize("index", [1, "1", 1.0, "01"], ids=short)
 def test_an_index_is_a_number_however_it_is_written(dialect: Dialect, index: Any) -> None:
     """Text of digits and a whole float are that number, of a call and of a choice."""
     fragments = [piece("f", "{}", index=0), piece("g", "{", index=index), piece(None, "}", index=1)]
@@ -189,7 +190,7 @@ def test_an_index_is_a_number_however_it_is_written(dialect: Dialect, index: Any
 
 
 @every_dialect
-@pytest.mark.parametrize("index", ["x", "", "-", "1.0", "\u00b2", 0.5, True, [0], {"n": 0}, "9" * 5000], ids=repr)
+@pytest.mark.parametrize("index", ["x", "", "-", "1.0", "\u00b2", 0.5, True, [0], {"n": 0}, "9" * 5000], ids=short)
 def test_an_index_that_is_no_number(dialect: Dialect, index: Any) -> None:
     """A ProtocolError names it, of a call and of a choice; no call is made up for it."""
     call = said_by(dialect, {"tool_calls": [piece("f", "{}", index=index)]})

@@ -28,6 +28,7 @@ from modelstudio_core.types import (
     TextDelta,
 )
 from tests.core.decoding import read
+from tests.ids import short
 
 HEAD = ResponseHead(200, {"content-type": "text/event-stream", "x-request-id": "req-1"})
 LONG = "x" * 5000
@@ -141,7 +142,7 @@ def test_log_probabilities_that_cannot_be_read(
 
 
 @every_reading
-@pytest.mark.parametrize("odd", ["none", 0.5, True, [GOOD], {"content": "A"}, {"content": {"0": GOOD}}], ids=repr)
+@pytest.mark.parametrize("odd", ["none", 0.5, True, [GOOD], {"content": "A"}, {"content": {"0": GOOD}}], ids=short)
 def test_what_holds_no_log_probabilities(odd: Any, reading: Reading) -> None:
     """It is left out, whatever it is."""
     answer = json.loads(reading.answer({"content": "A"}, [GOOD], "stop"))

@@ -46,6 +46,7 @@ from modelstudio_core.types import (
     UsageDelta,
 )
 from tests.core.decoding import GENERATED, check_form, read
+from tests.ids import short
 
 CODEC = OpenAICodec()
 HEAD = ResponseHead(200, {"content-type": "text/event-stream;charset=UTF-8", "x-request-id": "req-1"})
@@ -1181,7 +1182,7 @@ def counted(name: str, holder: str | None, value: Any) -> dict[str, Any]:
     return USAGE | ({holder: {name: value}} if holder else {name: value})
 
 
-@pytest.mark.parametrize("value", NO_COUNTS, ids=repr)
+@pytest.mark.parametrize("value", NO_COUNTS, ids=short)
 @pytest.mark.parametrize(("name", "holder"), COUNT_NAMES)
 def test_a_count_that_cannot_be_read(
     name: str, holder: str | None, value: Any, caplog: pytest.LogCaptureFixture
@@ -1266,7 +1267,7 @@ HEARTBEATS = [b"data:\n\n", b"data: \n\n", b"data:   \n\n", b"data: \t \n\n", b"
 
 
 @pytest.mark.parametrize("size", [None, 1], ids=["whole", "by 1"])
-@pytest.mark.parametrize("beat", HEARTBEATS, ids=repr)
+@pytest.mark.parametrize("beat", HEARTBEATS, ids=short)
 def test_a_heartbeat_is_skipped(beat: bytes, size: int | None) -> None:
     """An event without content says nothing, wherever it stands."""
     reader = decoder()
@@ -1278,7 +1279,7 @@ def test_a_heartbeat_is_skipped(beat: bytes, size: int | None) -> None:
     assert reader.failure is None
 
 
-@pytest.mark.parametrize("done", [b"data:[DONE]", b"data: [DONE]", b"data:  [DONE]", b"data: \t[DONE] "], ids=repr)
+@pytest.mark.parametrize("done", [b"data:[DONE]", b"data: [DONE]", b"data:  [DONE]", b"data: \t[DONE] "], ids=short)
 def test_done_may_have_blanks_around(done: bytes) -> None:
     """The end of the stream is its word, whatever blanks stand around it."""
     reader = decoder()

@@ -12,6 +12,7 @@ from modelstudio_core.limits import rerank_rounds
 from modelstudio_core.protocols.rerank import Ranked, Ranking, RerankRequest, decode, encode
 from modelstudio_core.retrieval import RerankEndpoint, rerank_model
 from modelstudio_core.types import ResponseHead
+from tests.ids import short
 
 HEAD = ResponseHead(200, {"x-request-id": "req-1"})
 THREE = RerankRequest("qwen3-rerank", "q", ("a", "b", "c"))
@@ -62,7 +63,7 @@ def test_what_is_no_answer_is_an_error(endpoint: RerankEndpoint, body: bytes) ->
 
 @every_endpoint
 @pytest.mark.parametrize("said", [{"code": "InternalError.Algo", "message": "Some failed."}, {"code": 500},
-                                  {"error": {"message": "Some failed."}}], ids=repr)  # fmt: skip
+                                  {"error": {"message": "Some failed."}}], ids=short)  # fmt: skip
 def test_a_failure_beside_results_is_an_error(endpoint: RerankEndpoint, said: Any) -> None:
     """A partly failed request has status 200 and a code."""
     with pytest.raises(ModelStudioError) as caught:

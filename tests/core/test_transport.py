@@ -43,6 +43,7 @@ from modelstudio_core.http import pool as connections
 from modelstudio_core.http import transport as transport_module
 from modelstudio_core.http.timeouts import Timeouts, timeouts
 from modelstudio_core.http.transport import AsyncResponse, Response, Transport
+from tests.ids import short
 from tests.loopback import Exchange, Loopback, Script, reply, reply_json, sse
 
 KEY = "sk-secret-0123456789"
@@ -741,7 +742,7 @@ def test_what_is_no_tls_is_a_lost_connection(
 TORN = [b"H", b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r", b"\r\n", b"\0\xff"]
 
 
-@pytest.mark.parametrize("behind", TORN, ids=repr)
+@pytest.mark.parametrize("behind", TORN, ids=short)
 @pytest.mark.parametrize("injected", [False, True], ids=["own", "injected"])
 @pytest.mark.parametrize("framing", ["length", "chunked", "no content"])
 def test_a_torn_response_behind_an_answer_closes_the_connection(

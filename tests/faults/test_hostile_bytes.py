@@ -17,6 +17,7 @@ from modelstudio_core.protocols.sse import EventDecoder, ServerSentEvent
 from tests.faults.dialects import DIALECTS, Dialect
 from tests.faults.ways import WAYS, Way
 from tests.fuzz.reading import pieces, read_error, read_stream, read_whole
+from tests.ids import short
 
 PROTOCOLS = tuple(DIALECTS)
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -194,7 +195,7 @@ def peak_of(decoder: Any, part: bytes, size: int) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("part", [b"xy", b"data:xy\n", b"data:\n", b": comment", b"event: ab", b"\xef\xbb"], ids=repr)
+@pytest.mark.parametrize("part", [b"xy", b"data:xy\n", b"data:\n", b": comment", b"event: ab", b"\xef\xbb"], ids=short)
 def test_memory_is_bounded_by_the_limit(part: bytes) -> None:
     """A line or an event without an end, in the smallest of reads, takes a few times the limit and no more."""
     decoder = EventDecoder(256 * 1024)

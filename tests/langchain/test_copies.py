@@ -16,6 +16,7 @@ from langchain_modelstudio.outputs import from_core_delta
 from modelstudio_core import construct as copying
 from modelstudio_core.construct import quick, shell
 from modelstudio_core.types import AudioDelta, Delta, LogprobsDelta, ReasoningDelta, TextDelta, ToolCallDelta
+from tests.ids import short
 
 DELTAS: list[Delta] = [
     TextDelta("word "),
@@ -51,7 +52,7 @@ def test_chunks_are_written_down_here() -> None:
 
 
 @pytest.mark.parametrize("v1", [False, True])
-@pytest.mark.parametrize("delta", DELTAS, ids=repr)
+@pytest.mark.parametrize("delta", DELTAS, ids=short)
 def test_a_chunk_is_what_pydantic_makes(delta: Delta, v1: bool) -> None:
     """Fields, their order and types, which of them were set, extra and private ones: all the same."""
     chunk = from_core_delta(delta, v1=v1)

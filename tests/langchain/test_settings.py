@@ -32,6 +32,7 @@ from modelstudio_core.http import pool as connections
 from modelstudio_core.http.timeouts import Timeouts, timeouts
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS
 from modelstudio_core.tokens import count_message_tokens
+from tests.ids import short
 from tests.langchain.service import WAYS, call, chat, pieces_of
 from tests.loopback import Exchange, Loopback, reply_json, sse_body
 from tests.protocols import both_protocols, spoken
@@ -201,7 +202,7 @@ UNKNOWN: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "words"), UNKNOWN, ids=str)
+@pytest.mark.parametrize(("options", "words"), UNKNOWN, ids=short)
 @pytest.mark.parametrize("way", WAYS)
 async def test_an_unknown_parameter_is_refused(way: str, options: dict[str, Any], words: tuple[str, ...]) -> None:
     """A misspelt parameter of a call is an error that says which was meant, and nothing is sent (L7)."""
@@ -284,7 +285,7 @@ def test_what_a_field_cannot_hold_is_refused() -> None:
 LATE = [{"timeout": 0}, {"max_retries": "3"}, {"max_retries": -3}, {"region": "x"}, {"base_url": "ftp://x"}]
 
 
-@pytest.mark.parametrize("late", LATE, ids=str)
+@pytest.mark.parametrize("late", LATE, ids=short)
 @pytest.mark.parametrize(
     "use", [lambda llm: llm.invoke("hi"), lambda llm: next(llm.stream("hi")), lambda llm: llm.close()]
 )

@@ -16,6 +16,7 @@ from pydantic.v1 import BaseModel as BaseModelV1
 from typing_extensions import TypedDict
 
 from langchain_modelstudio.errors import BadRequestError, ConfigurationError
+from tests.ids import short
 from tests.langchain.service import WAYS, call, chat, tool_calls
 from tests.loopback import Loopback, reply_json
 from tests.protocols import both_protocols
@@ -243,7 +244,7 @@ FORCED_WITH_ONE: list[tuple[str, dict[str, Any], Any, Any, bool]] = [
 ]
 
 
-@pytest.mark.parametrize("choice", FORCED, ids=str)
+@pytest.mark.parametrize("choice", FORCED, ids=short)
 @pytest.mark.parametrize(
     ("settings", "expected", "thinking", "warned"),
     [case[1:] for case in FORCED_WITH_ONE],
@@ -290,7 +291,7 @@ async def test_any_of_several_tools(
     assert bool(caplog.records) == (expected == "auto")
 
 
-@pytest.mark.parametrize("choice", ["openai", NAMED, {"name": "openai"}], ids=str)
+@pytest.mark.parametrize("choice", ["openai", NAMED, {"name": "openai"}], ids=short)
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [

@@ -31,6 +31,7 @@ from langchain_modelstudio.messages import to_core_messages
 from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding
 from llama_index_modelstudio import errors as llama_index_errors
 from llama_index_modelstudio.messages import to_core_messages as from_llama_index
+from tests.ids import short
 from tests.langchain.service import WAYS, call, chat
 from tests.llama_index import service as llama_index
 from tests.loopback import Loopback, reply_json
@@ -307,7 +308,7 @@ def test_a_blank_model_is_refused(blank: str) -> None:
 
 @pytest.mark.report(31)
 @both_protocols
-@pytest.mark.parametrize("choice", ["my tool", {"type": "function", "function": {"name": "my tool"}}], ids=str)
+@pytest.mark.parametrize("choice", ["my tool", {"type": "function", "function": {"name": "my tool"}}], ids=short)
 async def test_a_choice_by_the_name_that_the_caller_gave(choice: Any) -> None:
     """LlamaIndex sends `my_tool` for a tool called "my tool"; the choice may name it either way."""
     tools = [FunctionTool.from_defaults(plain, name="my tool"), FunctionTool.from_defaults(plain, name="other")]
@@ -457,7 +458,7 @@ async def test_thinking_that_is_off_for_a_request_is_one_line(caplog: pytest.Log
         ({"model": "qwen3.7-max", "enable_thinking": True}, "WARNING"),
         ({"model": "qwq-plus"}, "WARNING"),
     ],
-    ids=str,
+    ids=short,
 )
 async def test_only_a_wish_that_is_not_met_is_a_warning(
     settings: dict[str, Any], level: str | None, caplog: pytest.LogCaptureFixture

@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, FunctionMessage, HumanMessage, Sy
 from llama_index.core.base.llms.types import ChatMessage, ThinkingBlock
 
 from modelstudio_core.errors import ConfigurationError
+from tests.ids import short
 from tests.loopback import Loopback
 from tests.protocols import both_protocols
 from tests.reported.conversations import (
@@ -88,7 +89,7 @@ async def test_text_that_is_an_object_stays(adapter: str, raw: str, expected: An
 
 
 @pytest.mark.report(1)
-@pytest.mark.parametrize("value", [["a", 1], 5, None, True, 1.5], ids=repr)
+@pytest.mark.parametrize("value", [["a", 1], 5, None, True, 1.5], ids=short)
 @pytest.mark.parametrize("old", [False, True], ids=["block", "additional_kwargs"])
 async def test_arguments_of_another_type(old: bool, value: Any) -> None:
     """What a ToolCallBlock, or a call in OpenAI's form, holds instead of an object goes as its JSON text within one."""

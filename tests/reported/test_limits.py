@@ -15,6 +15,7 @@ from llama_index.core.prompts.default_prompts import DEFAULT_REFINE_PROMPT, DEFA
 
 from langchain_modelstudio import ChatModelStudio
 from llama_index_modelstudio import ModelStudio
+from tests.ids import short
 from tests.langchain.service import chat
 from tests.loopback import Loopback
 from tests.service import Answer, sent
@@ -116,7 +117,7 @@ SETTINGS: list[dict[str, Any]] = [
 
 
 @pytest.mark.report(31)
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("settings", SETTINGS, ids=short)
 def test_there_is_always_room_for_input(settings: dict[str, Any]) -> None:
     """LlamaIndex's PromptHelper can work with the metadata of each model, whatever the output may take."""
     for model in [*MODELS, "no-such-model"]:

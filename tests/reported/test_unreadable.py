@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 
+from tests.ids import short
 from tests.langchain.service import chat as langchain_chat
 from tests.langchain.ways import by_v3
 from tests.llama_index.service import call
@@ -45,7 +46,7 @@ def unreadable(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @every_way
-@pytest.mark.parametrize("odd", ODD_COUNTS, ids=repr)
+@pytest.mark.parametrize("odd", ODD_COUNTS, ids=short)
 async def test_a_count(odd: Any, way: Way, caplog: pytest.LogCaptureFixture) -> None:
     """The other counts stand. LangChain, which requires each, has 0 in its place."""
     caplog.set_level(logging.DEBUG)
@@ -67,7 +68,7 @@ async def test_every_count(way: Way) -> None:
 
 
 @every_way
-@pytest.mark.parametrize("odd", [-1, 3.5, "n/a", [30]], ids=repr)
+@pytest.mark.parametrize("odd", [-1, 3.5, "n/a", [30]], ids=short)
 async def test_a_total(odd: Any, way: Way) -> None:
     """It is the sum of its parts."""
     with Loopback(Wire(usage=counts(way, total_tokens=odd))) as server:
@@ -76,7 +77,7 @@ async def test_a_total(odd: Any, way: Way) -> None:
 
 
 @every_way
-@pytest.mark.parametrize("odd", [-1, "n/a", 3.5, None], ids=repr)
+@pytest.mark.parametrize("odd", [-1, "n/a", 3.5, None], ids=short)
 async def test_a_detail(odd: Any, way: Way) -> None:
     """The detail alone is missing."""
     details = {"openai": "completion_tokens_details", "dashscope": "output_tokens_details"}[way.protocol]
@@ -88,7 +89,7 @@ async def test_a_detail(odd: Any, way: Way) -> None:
 
 
 @every_way
-@pytest.mark.parametrize("odd", ["n/a", 7, [1, 2], [{"prompt_tokens": 1}], True, None, {}, []], ids=repr)
+@pytest.mark.parametrize("odd", ["n/a", 7, [1, 2], [{"prompt_tokens": 1}], True, None, {}, []], ids=short)
 async def test_the_usage_as_a_whole(odd: Any, way: Way, caplog: pytest.LogCaptureFixture) -> None:
     """There is no usage then."""
     caplog.set_level(logging.DEBUG)
@@ -100,7 +101,7 @@ async def test_the_usage_as_a_whole(odd: Any, way: Way, caplog: pytest.LogCaptur
 
 
 @every_way
-@pytest.mark.parametrize(("given", "taken"), [("20", 10.0), (20.0, "10")], ids=repr)
+@pytest.mark.parametrize(("given", "taken"), [("20", 10.0), (20.0, "10")], ids=short)
 async def test_a_count_that_can_be_read(given: Any, taken: Any, way: Way) -> None:
     """Text of digits and a whole float are counts."""
     with Loopback(Wire(usage=counts(way, given, taken))) as server:
@@ -168,7 +169,7 @@ async def test_who_answered(top: dict[str, Any], way: Way) -> None:
 SOURCES: list[Any] = ["none", 7, ["a"], {"search_results": 5}, {"search_results": [1, None, {"url": 7}]}]
 
 
-@pytest.mark.parametrize("odd", SOURCES, ids=repr)
+@pytest.mark.parametrize("odd", SOURCES, ids=short)
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("method", ["invoke", "stream"])
 async def test_the_sources_of_a_search(method: str, version: str | None, odd: Any) -> None:
