@@ -1,15 +1,13 @@
-"""Reports about headers, time limits and keys of single calls, and about the headers of responses."""
+"""Reports about headers and time limits of single calls, and about the headers of responses."""
 
 from __future__ import annotations
 
 import copy
-import gc
 import json
 import logging
 import pickle
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, TypedDict
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -24,125 +22,36 @@ from llama_index.core.extractors import DocumentContextExtractor
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
-from llama_index.core.llms import ChatMessage
-from llama_index.core.prompts import PromptTemplate
 from llama_index.core.schema import Document, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
-from llama_index.core.tools import FunctionTool
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import Field
 
 from langchain_modelstudio import ChatModelStudio
-from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding
-from modelstudio_core.errors import APITimeoutError, AuthenticationError, ConfigurationError
+from llama_index_modelstudio import ModelStudio
+from modelstudio_core.errors import APITimeoutError, ConfigurationError
 from tests.faults.dialects import DIALECTS
 from tests.faults.ways import WAYS, Way
 from tests.loopback import Exchange, Loopback, reply_json
 from tests.native import is_native
-from tests.service import USAGE, Answer, Call
+from tests.reported.calls import (
+    KEY,
+    LANGCHAIN,
+    LLAMA_INDEX,
+    Ask,
+    City,
+    CityDict,
+    answers,
+    each,
+    every_ask,
+    every_protocol,
+    model,
+    tool,
+)
+from tests.service import USAGE, Answer
 
-pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
-PROTOCOLS = tuple(DIALECTS)
-every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
-every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
-KEY = "sk-0123456789abcdef"
+pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 SECRET = "header-mark-5ca1ab1e0ff1ce"
 HEADERS = {"X-Api-Token": SECRET, "X-Title": "a title"}
-
-
-class City(BaseModel):
-    """A city."""
-
-    name: str
-
-
-class CityDict(TypedDict):
-    """A city."""
-
-    name: str
-
-
-def tool(name: str) -> str:
-    """Find a city."""
-    return name
-
-
-# ---------------------------------------------------------------- every way to call a model, with options
-
-Ask = Callable[[Any, dict[str, Any]], Any]
-QUESTION = [ChatMessage("hello")]
-PROMPT = PromptTemplate("Where is {what}?")
-TOOLS = [FunctionTool.from_defaults(tool)]
-
-
-async def each(found: Any) -> Any:
-    """Wait for what an async call gives, and read a stream to its end."""
-    if hasattr(found, "__await__"):
-        found = await found
-    if hasattr(found, "__aiter__"):
-        return [item async for item in found]
-    if isinstance(found, Iterator) or hasattr(found, "output"):
-        return list(found)
-    return found
-
-
-LANGCHAIN: dict[str, Ask] = {
-    "invoke": lambda llm, options: llm.invoke("hello", **options),
-    "ainvoke": lambda llm, options: llm.ainvoke("hello", **options),
-    "stream": lambda llm, options: llm.stream("hello", **options),
-    "astream": lambda llm, options: llm.astream("hello", **options),
-    "batch": lambda llm, options: llm.batch(["hello"], **options),
-    "abatch": lambda llm, options: llm.abatch(["hello"], **options),
-    "stream_events": lambda llm, options: llm.stream_events("hello", version="v3", **options),
-    "astream_events": lambda llm, options: llm.astream_events("hello", version="v3", **options),
-    "bind": lambda llm, options: llm.bind(**options).invoke("hello"),
-    "bind, streamed": lambda llm, options: llm.bind(**options).astream("hello"),
-    "bind_tools": lambda llm, options: llm.bind_tools([tool], **options).invoke("hello"),
-    "with_structured_output": lambda llm, options: llm.with_structured_output(City, **options).invoke("hello"),
-}
-LLAMA_INDEX: dict[str, Ask] = {
-    "chat": lambda llm, options: llm.chat(QUESTION, **options),
-    "achat": lambda llm, options: llm.achat(QUESTION, **options),
-    "stream_chat": lambda llm, options: llm.stream_chat(QUESTION, **options),
-    "astream_chat": lambda llm, options: llm.astream_chat(QUESTION, **options),
-    "complete": lambda llm, options: llm.complete("hello", **options),
-    "acomplete": lambda llm, options: llm.acomplete("hello", **options),
-    "stream_complete": lambda llm, options: llm.stream_complete("hello", **options),
-    "astream_complete": lambda llm, options: llm.astream_complete("hello", **options),
-    "chat_with_tools": lambda llm, options: llm.chat_with_tools(TOOLS, "hello", **options),
-    "achat_with_tools": lambda llm, options: llm.achat_with_tools(TOOLS, "hello", **options),
-    "stream_chat_with_tools": lambda llm, options: llm.stream_chat_with_tools(TOOLS, "hello", **options),
-    "astream_chat_with_tools": lambda llm, options: llm.astream_chat_with_tools(TOOLS, "hello", **options),
-    "predict_and_call": lambda llm, options: llm.predict_and_call(TOOLS, "hello", **options),
-    "apredict_and_call": lambda llm, options: llm.apredict_and_call(TOOLS, "hello", **options),
-    "structured_predict": lambda llm, options: llm.structured_predict(City, PROMPT, options, what="it"),
-    "astructured_predict": lambda llm, options: llm.astructured_predict(City, PROMPT, llm_kwargs=options, what="it"),
-    "as_structured_llm": lambda llm, options: llm.as_structured_llm(City).chat(QUESTION, **options),
-    "as_structured_llm, async": lambda llm, options: llm.as_structured_llm(City).achat(QUESTION, **options),
-    "stream_structured_predict": lambda llm, options: llm.stream_structured_predict(
-        City, PROMPT, llm_kwargs=options, what="it"
-    ),
-    "astream_structured_predict": lambda llm, options: llm.astream_structured_predict(
-        City, PROMPT, llm_kwargs=options, what="it"
-    ),
-}
-ASKS = [(ChatModelStudio, name, ask) for name, ask in LANGCHAIN.items()]
-ASKS += [(ModelStudio, name, ask) for name, ask in LLAMA_INDEX.items()]
-every_ask = pytest.mark.parametrize(
-    ("make", "ask"), [(make, ask) for make, _, ask in ASKS], ids=[f"{make.__name__}-{name}" for make, name, _ in ASKS]
-)
-
-
-def answers(exchange: Exchange) -> None:
-    """Answer with a call where tools are offered, otherwise with an object."""
-    offered = b'"tools"' in exchange.request.body
-    answer = Answer(calls=[Call("call_1", "tool", ['{"name": "Rome"}'])], usage=USAGE)
-    if b'"City"' in exchange.request.body:
-        answer = Answer(calls=[Call("call_1", "City", ['{"name": "Rome"}'])], usage=USAGE)
-    (answer if offered else Answer(text=['{"name": ', '"Rome"}'], usage=USAGE))(exchange)
-
-
-def model(make: Any, server: Loopback, **settings: Any) -> Any:
-    return make(**{"model": "qwen-plus", "base_url": server.url, "max_retries": 0, "api_key": KEY, **settings})
 
 
 # ---------------------------------------------------------------- headers and time limits of a call
@@ -398,184 +307,6 @@ def test_headers_are_no_part_of_the_cache_key() -> None:
         for number in range(2):
             llm.invoke("hello", extra_headers={"X-Api-Token": f"{SECRET}-{number}"}, timeout=number + 1)
         assert len(server.requests) == 1
-
-
-# ---------------------------------------------------------------- a key that is asked for
-
-
-class Keys:
-    """A provider of keys, each used once."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def next(self) -> str:
-        self.asked += 1
-        return f"sk-rotating-{self.asked}"
-
-    async def anext(self) -> str:
-        return self.next()
-
-    def secret(self) -> SecretStr:
-        return SecretStr(self.next())
-
-    def awaitable(self) -> Any:
-        return self.anext()
-
-    def __call__(self) -> str:
-        return self.next()
-
-
-class AsyncKeys(Keys):
-    async def __call__(self) -> str:  # type: ignore[override]
-        return self.next()
-
-
-def throttled(exchange: Exchange) -> None:
-    said = {"code": "Throttling", "message": "Slow down."}
-    body = said if is_native(exchange.request) else {"error": said}
-    reply_json(429, body, {"retry-after": "0"})(exchange)
-
-
-def sent_keys(server: Loopback) -> list[str]:
-    return [request.headers["authorization"].removeprefix("Bearer ") for request in server.requests]
-
-
-SYNC_PROVIDERS: dict[str, Callable[[Keys], Any]] = {
-    "method": lambda keys: keys.next,
-    "object": lambda keys: keys,
-    "partial": lambda keys: partial(Keys.next, keys),
-    "SecretStr": lambda keys: keys.secret,
-    "lambda": lambda keys: lambda: f" {keys.next()}\n",
-}
-ASYNC_PROVIDERS: dict[str, Callable[[Keys], Any]] = {
-    "method": lambda keys: keys.anext,
-    "partial": lambda keys: partial(Keys.anext, keys),
-    "lambda": lambda keys: lambda: keys.anext(),
-    "awaitable": lambda keys: keys.awaitable,
-}
-ASYNC_WAYS = [way for way in WAYS if way.name.startswith("a")]
-SYNC_WAYS = [way for way in WAYS if not way.name.startswith("a")]
-
-
-@pytest.mark.report(20)
-@every_protocol
-@every_way
-@pytest.mark.parametrize("provider", SYNC_PROVIDERS.values(), ids=list(SYNC_PROVIDERS))
-async def test_a_key_is_asked_for_at_each_request(provider: Callable[[Keys], Any], way: Way, protocol: str) -> None:
-    """Each request, also a retry, has the key that the function returns then."""
-    keys = Keys()
-    with Loopback([throttled, answers]) as server:
-        llm = model(way.make, server, api_key=provider(keys), protocol=protocol, max_retries=1)
-        assert keys.asked == 0
-        for _ in range(2):
-            assert (await way(llm)).error is None
-        assert sent_keys(server) == ["sk-rotating-1", "sk-rotating-2", "sk-rotating-3"]
-
-
-@pytest.mark.report(20)
-@every_protocol
-@pytest.mark.parametrize("way", ASYNC_WAYS, ids=lambda way: way.name)
-@pytest.mark.parametrize(
-    "provider", [*ASYNC_PROVIDERS.values(), lambda keys: AsyncKeys()], ids=[*ASYNC_PROVIDERS, "object"]
-)
-async def test_an_async_function_is_awaited(provider: Callable[[Keys], Any], way: Way, protocol: str) -> None:
-    """In the caller's event loop."""
-    with Loopback([throttled, answers]) as server:
-        llm = model(way.make, server, api_key=provider(Keys()), protocol=protocol, max_retries=1)
-        assert (await way(llm)).error is None
-        assert sent_keys(server) == ["sk-rotating-1", "sk-rotating-2"]
-
-
-@pytest.mark.report(20)
-@pytest.mark.parametrize("way", SYNC_WAYS, ids=lambda way: way.name)
-@pytest.mark.parametrize(
-    "provider", [*ASYNC_PROVIDERS.values(), lambda keys: AsyncKeys()], ids=[*ASYNC_PROVIDERS, "object"]
-)
-async def test_an_async_function_in_a_sync_call(provider: Callable[[Keys], Any], way: Way) -> None:
-    """A sync call cannot wait for it, and says so."""
-    with Loopback(answers) as server:
-        error = (await way(model(way.make, server, api_key=provider(Keys())))).error
-        assert isinstance(error, ConfigurationError)
-        assert "use the async methods" in error.message
-        assert not server.requests
-    gc.collect()  # a coroutine that nobody awaited would warn here
-
-
-def raises() -> str:
-    raise RuntimeError("the vault is closed")
-
-
-BAD_KEYS: list[tuple[str, Any, str]] = [
-    ("raises", raises, "RuntimeError: the vault is closed"),
-    ("none", lambda: None, "returned NoneType"),
-    ("a number", lambda: 7, "returned int"),
-    ("empty", lambda: "", "the API key is empty"),
-    ("a line end inside", lambda: "sk-a\nb", "characters that no key has"),
-]
-
-
-@pytest.mark.report(20)
-@every_way
-@pytest.mark.parametrize(("provider", "says"), [row[1:] for row in BAD_KEYS], ids=[row[0] for row in BAD_KEYS])
-async def test_a_function_that_gives_no_key(provider: Any, says: str, way: Way) -> None:
-    """An error says what it did, and nothing is sent."""
-    with Loopback(answers) as server:
-        error = (await way(model(way.make, server, api_key=provider, max_retries=2))).error
-        assert isinstance(error, ConfigurationError)
-        assert says in error.message
-        assert not server.requests
-
-
-@pytest.mark.report(20)
-@every_protocol
-@every_way
-async def test_the_key_of_an_attempt_is_redacted(way: Way, protocol: str) -> None:
-    """An error shows neither the key of this attempt nor one of an earlier one."""
-
-    def echo(exchange: Exchange) -> None:
-        said = {"code": "InvalidApiKey", "message": f"No: {exchange.request.headers['authorization']}"}
-        reply_json(401, said if is_native(exchange.request) else {"error": said})(exchange)
-
-    with Loopback([throttled, echo]) as server:
-        error = (await way(model(way.make, server, api_key=Keys(), protocol=protocol, max_retries=1))).error
-    assert isinstance(error, AuthenticationError)
-    assert "Bearer [redacted]" in error.message
-    assert "rotating" not in repr(vars(error)) + str(error)
-
-
-@pytest.mark.report(20)
-@pytest.mark.parametrize("name", ["get_text_embedding", "aget_text_embedding"])
-async def test_embeddings_ask_for_the_key(name: str) -> None:
-    """Each of their requests has the key that the function returns then."""
-
-    def embeds(exchange: Exchange) -> None:
-        reply_json(200, {"data": [{"index": 0, "embedding": [1.0]}]})(exchange)
-
-    with Loopback([throttled, embeds]) as server:
-        embedding = ModelStudioEmbedding(  # type: ignore[call-arg]
-            model="text-embedding-v4", base_url=server.url, api_key=Keys(), max_retries=1
-        )
-        assert await each(getattr(embedding, name)("a")) == [1.0]
-        assert sent_keys(server) == ["sk-rotating-1", "sk-rotating-2"]
-
-
-@pytest.mark.report(20)
-@pytest.mark.parametrize("make", [ChatModelStudio, ModelStudio, ModelStudioEmbedding])
-def test_a_function_is_kept_as_a_key_is(make: Any) -> None:
-    """Copies share it; what is written down does not have it; over plain http it is refused."""
-    keys = Keys()
-    llm = make(model="qwen-plus", api_key=keys, base_url="http://127.0.0.1:9")
-    assert copy.deepcopy(llm).api_key is keys
-    assert llm.model_copy().api_key is keys
-    assert "Keys" not in repr(llm) + str(llm.model_dump())
-    if make is ChatModelStudio:
-        assert dumpd(llm)["kwargs"]["api_key"] == {"lc": 1, "type": "secret", "id": ["DASHSCOPE_API_KEY"]}
-    if make is not ChatModelStudio:  # a field of langchain-core has no schema
-        assert "api_key" in make.model_json_schema()["properties"]
-    with pytest.raises(ConfigurationError, match="plain http"):
-        make(model="qwen-plus", api_key=keys, base_url="http://10.0.0.1/v1")
-    assert keys.asked == 0
 
 
 # ---------------------------------------------------------------- headers of a response
