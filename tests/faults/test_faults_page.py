@@ -1,4 +1,4 @@
-"""The page on reliability shows the table of faults as it is."""
+"""The page of tested faults shows the table as it is."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tests.faults.__main__ import lines
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 
 
 def test_the_page_has_the_table() -> None:
-    """`python -m tests.faults` prints what stands in docs/reliability.md."""
+    """`python -m tests.faults` prints what stands in docs/faults.md."""
     assert PAGE.read_text(encoding="utf-8").endswith("\n".join(lines()) + "\n")
