@@ -27,17 +27,21 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -
     """The packages with their types and data; no tests, examples or local model."""
     names = wheel.namelist()
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == set(PACKAGES)
-    for needed in (*(f"{package}/py.typed" for package in PACKAGES), "modelstudio_core/catalogue.json"):
+    for needed in (
+        *(f"{package}/py.typed" for package in PACKAGES),
+        "modelstudio_core/catalogue.json",
+        "modelstudio_core/retrieval.json",
+    ):
         assert needed in names
     sources = {str(path.relative_to(ROOT)) for package in PACKAGES for path in ROOT.glob(f"{package}/**/*.py")}
     assert sources <= set(names)
 
 
-def test_the_base_install_is_httpx_and_pydantic_alone(wheel: zipfile.ZipFile) -> None:
-    """No SDK, no framework: those are extras."""
+def test_the_base_install_has_no_framework(wheel: zipfile.ZipFile) -> None:
+    """httpx, pydantic and what they bring themselves; SDKs and frameworks are no part of it."""
     name = next(name for name in wheel.namelist() if name.endswith("METADATA"))
     required = message_from_bytes(wheel.read(name)).get_all("Requires-Dist") or []
     base = sorted(line.partition("<")[0].partition(">")[0] for line in required if "extra ==" not in line)
-    assert base == ["httpx", "pydantic"]
+    assert base == ["anyio", "httpx", "pydantic", "pydantic-core", "typing-extensions"]
     extras = message_from_bytes(wheel.read(name)).get_all("Provides-Extra") or []
     assert {"langchain", "llama-index", "tokenizer", "local", "dev"} <= set(extras)
