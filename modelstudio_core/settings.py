@@ -360,6 +360,10 @@ class ChatSettings(ConnectionSettings):
             values["streaming"] = values.pop("stream")
         if call.get("extra_body"):
             values["extra_body"] = {**(self.extra_body or {}), **call["extra_body"]}
+        # what the policies read there counts as given by its own name
+        body = values.get("extra_body") or {}
+        read = {name: _checked(name, value) for name, value in body.items() if name in POLICY_PARAMETERS}
+        values["extra_body"] = {**body, **read}
         if stop is not None:
             values["stop"] = _checked("stop", stop)
         model = values.pop("model", None)

@@ -276,7 +276,7 @@ PER_CALL: list[tuple[str, Any]] = [
     ("enable_thinking", "sometimes"), ("thinking_budget", "much"), ("reasoning_effort", 3), ("extra_body", 5),
     ("extra_body", [1]), ("search_options", "fast"), ("response_format", "json"), ("modalities", "text"),
     ("logprobs", "yes please"), ("reasoning_replay", "sometimes"), ("native_endpoint", "video-generation"),
-    ("streaming", "maybe"), ("model", ""), ("model", "  "), ("model", 5), ("skill", 5),
+    ("streaming", "maybe"), ("extra_body", {"n": "two"}), ("model", ""), ("model", "  "), ("model", 5), ("skill", 5),
 ]  # fmt: skip
 
 
@@ -285,13 +285,14 @@ PER_CALL: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("name", "wrong"), PER_CALL, ids=range(len(PER_CALL)))
 async def test_a_wrong_value_of_a_call_is_refused(name: str, wrong: Any) -> None:
     """A parameter of a call that its field would not take is an error that names it, and nothing is sent."""
+    named = f"{next(iter(wrong)) if isinstance(wrong, dict) else name}="
     with Loopback(HELLO) as server:
         for way in WAYS:
             for llm, options in ((chat(server), {name: wrong}), (chat(server).bind(**{name: wrong}), {})):
-                with pytest.raises(ConfigurationError, match=f"{name}="):
+                with pytest.raises(ConfigurationError, match=named):
                     await call(llm, way, **options)
         for way in llama_index.WAYS:
-            with pytest.raises(llama_index_errors.ConfigurationError, match=f"{name}="):
+            with pytest.raises(llama_index_errors.ConfigurationError, match=named):
                 await llama_index.call(llama_index.chat(server), way, **{name: wrong})
         assert server.requests == []
 
