@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.embeddings import BaseEmbedding
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from llama_index_modelstudio.embedding_run import EmbeddingRun
 from modelstudio_core.http.retrieval import aembed_all, embed_all
-from modelstudio_core.parameters import checked_model
 from modelstudio_core.protocols.embeddings import SparseVector, TextType, Vector
 from modelstudio_core.retrieval import embedding_model
 from modelstudio_core.retrieval_settings import EmbeddingSettings
@@ -77,11 +76,6 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
             del values["model"]
         name = values.get("model_name", cls.model_fields["model_name"].default)
         return {"embed_batch_size": embedding_model(str(name), values.get("capabilities")).max_rows, **values}
-
-    @field_validator("model_name", mode="after")
-    @classmethod
-    def _check_model(cls, model: str) -> str:
-        return checked_model(model)
 
     @model_validator(mode="after")
     def _check_modelstudio_settings(self) -> Self:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import Self
 
 from modelstudio_core.errors import ConfigurationError
@@ -60,7 +61,7 @@ class RetrievalSettings(ConnectionSettings):
     max_concurrency: int = Field(
         default=16, gt=0, description="Requests under way at once for one call. Lower it where the service throttles."
     )
-    usage_callback: UsageCallback | None = Field(
+    usage_callback: SkipJsonSchema[UsageCallback | None] = Field(
         default=None,
         exclude=True,
         repr=False,

@@ -129,6 +129,14 @@ class ConnectionSettings(BaseModel):
             raise cls.configuration_error(said)
         return values
 
+    @field_validator("model", "model_name", mode="after", check_fields=False)
+    @classmethod
+    def _check_model(cls, model: str) -> str:
+        try:
+            return checked_model(model)
+        except ConfigurationError as error:
+            raise error.recast(cls.configuration_error) from None
+
     @field_validator("timeout", mode="after")
     @classmethod
     def _as_numbers(cls, timeout: Any) -> Any:
@@ -309,14 +317,6 @@ class ChatSettings(ConnectionSettings):
     )
     capabilities: dict[str, Any] | None = None
     """Facts on the model that override the catalogue, by the names of `modelstudio_core.catalogue.ModelInfo`."""
-
-    @field_validator("model", mode="after")
-    @classmethod
-    def _check_model(cls, model: str) -> str:
-        try:
-            return checked_model(model)
-        except ConfigurationError as error:
-            raise error.recast(cls.configuration_error) from None
 
     def core_model(self, model: str | None = None) -> ModelInfo:
         """What is known of `model`, or of this object's, with its `capabilities`. Raises ConfigurationError."""

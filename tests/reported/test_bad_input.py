@@ -25,10 +25,10 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.tools import FunctionTool
 from pydantic import AliasChoices, AliasPath, Field
 
-from langchain_modelstudio import ChatModelStudio
+from langchain_modelstudio import ChatModelStudio, ModelStudioEmbeddings, ModelStudioRerank
 from langchain_modelstudio.errors import ConfigurationError, ModelStudioError
 from langchain_modelstudio.messages import to_core_messages
-from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding
+from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding, ModelStudioMultiModalEmbedding
 from llama_index_modelstudio import errors as llama_index_errors
 from llama_index_modelstudio.messages import to_core_messages as from_llama_index
 from tests.ids import short
@@ -301,7 +301,8 @@ async def test_a_wrong_value_of_a_call_is_refused(name: str, wrong: Any) -> None
 @pytest.mark.parametrize("blank", ["", "  "])
 def test_a_blank_model_is_refused(blank: str) -> None:
     """A model id that is blank is an error that names the argument, in each class."""
-    for cls in (ChatModelStudio, ModelStudio, ModelStudioEmbedding):
+    embeddings = (ModelStudioEmbedding, ModelStudioMultiModalEmbedding, ModelStudioEmbeddings)
+    for cls in (ChatModelStudio, ModelStudio, *embeddings, ModelStudioRerank):
         for name in ("model", "model_name"):
             with pytest.raises(llama_index_errors.ConfigurationError, match=r"model='\s*' is no model id: .*qwen-plus"):
                 cls(**{name: blank, "api_key": "sk-1"})
