@@ -60,7 +60,7 @@ def scripts(fault: Fault, dialect: Dialect) -> list[Any]:
     return [*[faulty] * (fault.requests - 1), last, healthy]
 
 
-@pytest.mark.parametrize(("fault", "dialect", "way"), parameters())
+@pytest.mark.parametrize(("fault", "dialect", "way"), list(parameters()))
 async def test_cell(
     fault: Fault, dialect: Dialect, way: Way, waits: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
