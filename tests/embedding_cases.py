@@ -301,6 +301,8 @@ async def an_unknown_setting_is_named(run: Run) -> None:
     with Loopback(service) as server:
         with pytest.raises(errors.ConfigurationError, match="dimension: did you mean dimensions"):
             run.make(server, dimension=64)
+        with pytest.raises(errors.ConfigurationError, match="is no model id"):
+            run.make(server, model=" ")
         with pytest.raises(errors.ConfigurationError, match="'rows' is unknown"):
             await run.embed(run.make(server, capabilities={"rows": 3}), ["a"])
         await run.embed(run.make(server, capabilities={"max_rows": 3}, max_concurrency=1), numbered(7))

@@ -111,6 +111,13 @@ async def top_n_is_how_many_come_back(run: Run) -> None:
 
 
 @case
+async def a_blank_model_id_is_refused(run: Run) -> None:
+    """When the object is made."""
+    with Loopback(service) as server, pytest.raises(errors.ConfigurationError, match="is no model id"):
+        run.make(server, model=" ")
+
+
+@case
 async def no_documents_are_no_request(run: Run) -> None:
     """An empty list gives an empty list."""
     with Loopback(service) as server:

@@ -306,6 +306,7 @@ def test_an_index_is_built_and_asked() -> None:
     assert found.text == "ccc"
 
 
+@pytest.mark.slow
 async def test_an_ingestion_pipeline() -> None:
     """With workers of other processes, and async."""
     documents = [Document(text=text) for text in ("Cats purr.", "Dogs bark.", "Birds sing.", "Fish swim.")]
