@@ -259,8 +259,9 @@ def _kind(document: Document) -> str:
 
 def _may_exceed_together(query: Document, documents: Sequence[Document], tokens: int) -> bool:
     """Return False where all together have fewer bytes than `tokens`, so that nothing need be counted."""
-    lengths = [len(text) if isinstance(text, str) else len(text.get("text", "")) for text in (query, *documents)]
-    return 4 * (lengths[0] * len(documents) + sum(lengths[1:])) > tokens
+    texts = (each if isinstance(each, str) else each.get("text", "") for each in (query, *documents))
+    asked, *sizes = (len(text.encode()) for text in texts)
+    return asked * len(sizes) + sum(sizes) > tokens
 
 
 def _too_many(request: RerankRequest, model: RerankModel) -> str:
