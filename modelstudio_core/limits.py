@@ -189,8 +189,10 @@ def rerank_rounds(
         if request.top_n is None:
             raise ConfigurationError(f"split=True needs top_n: {_too_many(request, model)}")
         _check_progress(request.top_n, [len(group) for group in groups], model)
-        best = yield [_of(request, group) for group in groups]
-        left = sorted(group[each.index] for group, won in zip(groups, best, strict=True) for each in won.documents)
+        contested = [group for group in groups if len(group) > request.top_n]
+        best = yield [_of(request, group) for group in contested]
+        winners = [group[each.index] for group, won in zip(contested, best, strict=True) for each in won.documents]
+        left = sorted([*winners, *(at for group in groups if len(group) <= request.top_n for at in group)])
     return []
 
 

@@ -194,8 +194,9 @@ async def a_tournament_of_several_rounds(run: Run) -> None:
     with Loopback(service) as server:
         best = await run.rank(run.make(server, split=True, top_n=2, capabilities={"max_documents": 5}), texts)
         sizes = [len(inputs(request)) for request in server.requests]
-    rounds = [sizes[:21], sizes[21:30], sizes[30:34], sizes[34:36], sizes[36:]]
-    assert [*map(sorted, rounds)] == [[5] * 21, [2, *[5] * 8], [3, 5, 5, 5], [3, 5], [4]]
+    # of the 42 winners of the first round, the last two are a group that all go on from, so it is not asked about
+    rounds = [sizes[:21], sizes[21:29], sizes[29:33], sizes[33:35], sizes[35:]]
+    assert [*map(sorted, rounds)] == [[5] * 21, [5] * 8, [3, 5, 5, 5], [3, 5], [4]]
     assert best == [(texts[at], 0.75) for at in (100, 101)]
 
 
