@@ -136,10 +136,6 @@ def _through(url: str) -> str:
     return ""
 
 
-def too_long(url: str, limit: int) -> ProtocolError:
-    return ProtocolError(f"the answer of {place_of(url)} is longer than {limit} bytes, the most that is read of it")
-
-
 def is_elsewhere(what: str) -> ModelStudioError:
     return ConfigurationError(f"the stream was begun in another {what}: read it to its end in the one that began it")
 

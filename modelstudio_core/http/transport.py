@@ -27,7 +27,6 @@ from modelstudio_core.http.errors import (
     failure_of,
     is_elsewhere,
     place_of,
-    too_long,
     was_closed,
 )
 from modelstudio_core.http.framing import AsyncReader, Reader, Trace
@@ -263,32 +262,6 @@ class Response:
         except APITimeoutError:
             return None
 
-    def read(self, limit: int) -> bytes:
-        """The rest of the body. Raises ProtocolError where it is longer than `limit` bytes."""
-        chunks = []
-        size = 0
-        for chunk in self:
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                self.close()
-                raise too_long(self._url, limit)
-        return b"".join(chunks)
-
-    def read_error(self, limit: int) -> bytes:
-        """What comes of the body of an error within `SETTLE_SECONDS`, up to `limit` bytes; never raises for less."""
-        chunks: list[bytes] = []
-        hurry: Any = contextlib.nullcontext()
-        if self._reader is not None:
-            hurry = self._reader.until(time.monotonic() + SETTLE_SECONDS)
-        with contextlib.suppress(ModelStudioError), hurry:
-            for chunk in self:
-                chunks.append(chunk[:limit])
-                limit -= len(chunk)
-                if limit <= 0:
-                    break
-        return b"".join(chunks)
-
     def finish(self) -> None:
         """The protocol's end was seen: read the little that is left, so that the connection lives on. Never raises."""
         left = DRAIN_BYTES
@@ -320,7 +293,7 @@ class Response:
 
 
 class AsyncResponse:
-    """The async twin of `Response`: `asettle`, `aread`, `afinish`, `aclose`."""
+    """The async twin of `Response`: `asettle`, `afinish`, `aclose`."""
 
     def __init__(self, response: httpx.Response, url: str, limits: Timeouts, *, injected: bool = False) -> None:
         self.head = ResponseHead(response.status_code, dict(response.headers.items()))
@@ -374,31 +347,6 @@ class AsyncResponse:
         with contextlib.suppress(APITimeoutError, TimeoutError), anyio.fail_after(self._settled_by - time.monotonic()):
             return await anext(self, None)
         return None
-
-    async def aread(self, limit: int) -> bytes:
-        """The async twin of `Response.read`."""
-        chunks = []
-        size = 0
-        async for chunk in self:
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                await self.aclose()
-                raise too_long(self._url, limit)
-        return b"".join(chunks)
-
-    async def aread_error(self, limit: int) -> bytes:
-        """The async twin of `Response.read_error`."""
-        import anyio
-
-        chunks: list[bytes] = []
-        with contextlib.suppress(ModelStudioError), anyio.move_on_after(SETTLE_SECONDS):
-            async for chunk in self:
-                chunks.append(chunk[:limit])
-                limit -= len(chunk)
-                if limit <= 0:
-                    break
-        return b"".join(chunks)
 
     async def afinish(self) -> None:
         """The async twin of `Response.finish`. A cancelled task stays cancelled."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from modelstudio_core.errors import APIStatusError, ModelStudioError, ProtocolError, RateLimitError, ServerError
-from modelstudio_core.http.client import CODECS
+from modelstudio_core.http.flow import CODECS
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import ChatRequest, Message, ResponseHead
 from tests.core.decoding import check_form, read

@@ -19,7 +19,7 @@ from modelstudio_core.errors import (
     ServerError,
     StreamTruncatedError,
 )
-from modelstudio_core.http.client import CODECS
+from modelstudio_core.http.flow import CODECS
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import ChatRequest, Message, ResponseHead, UsageDelta
 from tests.core.decoding import check_form, read

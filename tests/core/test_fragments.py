@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelstudio_core.errors import ModelStudioError, ProtocolError
-from modelstudio_core.http.client import CODECS
+from modelstudio_core.http.flow import CODECS
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import ChatRequest, Delta, Message, ResponseHead, ToolCallDelta
 from tests.core.decoding import GENERATED, check_form, read

@@ -97,8 +97,8 @@ class Answer:
         ways = (lambda: self.response.settle(anew), lambda: self.response.asettle(anew))
         return cast("bytes | None", self.wire.run(*ways))
 
-    def read(self, limit: int = 1_000_000) -> bytes:
-        return bytes(self.wire.run(lambda: self.response.read(limit), lambda: self.response.aread(limit)))
+    def read(self) -> bytes:
+        return b"".join(self.rest())
 
     def finish(self) -> None:
         self.wire.run(lambda: self.response.finish(), lambda: self.response.afinish())
@@ -201,13 +201,6 @@ def test_each_chunk_is_handed_on_before_the_next_is_sent(wire: Wire) -> None:
             assert answer.next() == b"event %d" % number
             event.set()
         assert answer.rest() == []
-
-
-def test_read_gives_the_rest_of_the_body_and_refuses_more_than_its_limit(wire: Wire) -> None:
-    with Loopback(reply(200, b"x" * 1000)) as server:
-        assert wire.open(server.url).read(1000) == b"x" * 1000
-        with pytest.raises(ProtocolError, match="longer than 999 bytes"):
-            wire.open(server.url).read(999)
 
 
 def test_a_redirect_is_an_answer_like_any_other(wire: Wire) -> None:
@@ -986,7 +979,7 @@ def test_32_threads_share_one_transport_and_few_connections() -> None:
             for turn in range(10):
                 body = b'{"n": %d}' % (number * 1000 + turn)
                 response = transport.open(url, {}, body)
-                if (answer := response.read(1000)) != body:
+                if (answer := b"".join(response)) != body:
                     wrong.append(answer)
         except Exception as error:
             wrong.append(error)
@@ -1012,7 +1005,7 @@ async def test_200_concurrent_streams_all_get_their_own_answer() -> None:
 
     async def consume(transport: Transport, url: str, number: int) -> bool:
         response = await transport.aopen(url, {}, b'{"n": %d}' % number)
-        text = await response.aread(10_000)
+        text = b"".join([chunk async for chunk in response])
         return text.count(b'{"n": %d,' % number) == 3 and text.endswith(b"[DONE]\n\n")
 
     with Loopback(script) as server:
@@ -1029,7 +1022,7 @@ async def ask(transport: Transport, url: str, *steps: str) -> AsyncResponse:
     response = await transport.aopen(url, {}, b"{}")
     for step in steps or ["read"]:
         if step == "read":
-            assert len(await response.aread(10_000)) > 10
+            assert len([chunk async for chunk in response]) > 1
         elif step == "begin":
             await anext(response)
         elif step == "close":
@@ -1132,20 +1125,20 @@ def test_a_forked_child_opens_its_own_connections_and_leaves_the_parents_alone()
     with Loopback(script) as server:
         streaming = transport.open(server.url, {}, b"")
         next(streaming)
-        transport.open(server.url, {}, b"").read(1000)
+        assert list(transport.open(server.url, {}, b""))
         assert server.connections == 2  # one busy, one idle
         child = os.fork()
         if child == 0:
             code = 1
             with contextlib.suppress(BaseException):
                 streaming.close()
-                code = 0 if transport.open(server.url, {}, b"").read(1000).endswith(b"2\n\n") else 2
+                code = 0 if b"".join(transport.open(server.url, {}, b"")).endswith(b"2\n\n") else 2
             os._exit(code)
         assert os.waitpid(child, 0)[1] == 0
         assert server.connections == 3
         go_on.set()
         assert list(streaming) == [b"data: 2\n\n"]
-        transport.open(server.url, {}, b"").read(1000)
+        assert list(transport.open(server.url, {}, b""))
         assert server.connections == 3
 
 
@@ -1156,7 +1149,7 @@ def script_run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("read", ["response.read(1000)", "next(response)", "None"])
+@pytest.mark.parametrize("read", ["list(response)", "next(response)", "None"])
 def test_nothing_warns_when_the_interpreter_exits_with_everything_left_open(read: str) -> None:
     code = f"""
 import asyncio, logging, sys
@@ -1170,7 +1163,7 @@ async def leave():
     aresponse = await transport.aopen(sys.argv[1], {{}}, b"")
     return await anext(aresponse)
 async def read():
-    return await (await transport.aopen(sys.argv[1], {{}}, b"")).aread(1000)
+    return [chunk async for chunk in await transport.aopen(sys.argv[1], {{}}, b"")]
 asyncio.run(leave())
 loop = asyncio.new_event_loop()
 loop.run_until_complete(read())
@@ -1252,7 +1245,7 @@ def test_a_transport_can_be_copied_and_pickled(wire: Wire) -> None:
         for other in (copy.deepcopy(wire.transport), pickle.loads(pickle.dumps(wire.transport))):
             assert other._limits == wire.transport._limits
             with contextlib.closing(other.open(server.url, {}, b"")) as response:
-                assert response.read(100) == b"{}"
+                assert b"".join(response) == b"{}"
 
 
 # ---------------------------------------------------------------- clients of the caller
@@ -1302,7 +1295,7 @@ def test_an_injected_client_that_is_closed_is_a_matter_of_configuration(style: s
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_an_injected_client_of_another_event_loop_is_a_matter_of_configuration() -> None:
     async def ask(transport: Transport, url: str) -> bytes:
-        return await (await transport.aopen(url, {}, b"{}")).aread(100)
+        return b"".join([chunk async for chunk in await transport.aopen(url, {}, b"{}")])
 
     with Loopback(reply(200, b"{}")) as server:
         transport = Transport(http_async_client=httpx.AsyncClient())

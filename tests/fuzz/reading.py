@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from modelstudio_core.errors import ModelStudioError
-from modelstudio_core.http.client import CODECS
+from modelstudio_core.http.flow import CODECS
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.redaction import Redactor
 from modelstudio_core.types import ChatRequest, Delta, Message, ResponseHead
