@@ -16,7 +16,7 @@ from modelstudio_core.errors import (
     ModelStudioError,
     ProtocolError,
 )
-from modelstudio_core.http import pool as connections
+from modelstudio_core.http.environment import proxy_for
 from modelstudio_core.http.timeouts import Timeouts
 
 
@@ -130,7 +130,7 @@ def place_of(url: str) -> str:
 
 def _through(url: str) -> str:
     with contextlib.suppress(Exception):
-        proxy = connections.proxy_for(httpx.URL(url))
+        proxy = proxy_for(httpx.URL(url))
         if proxy is not None:
             return f" through the proxy {place_of(proxy)} (of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY; NO_PROXY exempts)"
     return ""

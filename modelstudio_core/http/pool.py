@@ -1,12 +1,12 @@
-"""A request costs the same whether ten or a thousand others are under way: connections lie on stacks.
+"""Keep connections on stacks, so that a request costs the same with ten or a thousand others under way.
 
-httpcore's pool walks all its connections at each start and end of a request. Here every connection is an httpx
-transport of its own, limited to one; a request takes the youngest idle one of its origin, or a new one, and puts it
-back when its answer is read, to the last byte that came (see `framing`). Where an idle one turns out to be dead, the
-others of its origin may be too, and are closed: the next try has a new one. Only httpx's public API is used, and
-`handle_request` is called on httpx's own classes, which is where vcrpy cuts in.
+httpcore's pool scans all its connections at each start and end of a request. Here every connection is an httpx
+transport of its own, limited to one. A request takes the youngest idle one of its origin, or a new one, and returns it
+when its response was read and nothing else has come (see `framing`). If an idle one is dead, the others of its origin
+are closed too, so the next attempt gets a new one. Only httpx's public API is used, and `handle_request` is called on
+httpx's own classes, which vcrpy patches.
 
-One stack serves all sync requests of the process; each event loop has one for its async requests, closed when the loop
+One stack serves all sync requests of the process. Each event loop has one for its async requests, closed when the loop
 ends. No key, time limit or header is kept: those come with each request.
 """
 
@@ -19,121 +19,32 @@ import gc
 import os
 import queue
 import socket
-import ssl
 import sys
 import threading
 import time
-import urllib.request
 import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any, Generic, TypeVar
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
 import httpx
 
-from modelstudio_core.config import is_loopback
-from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.http.environment import transport_options
 from modelstudio_core.http.framing import AsyncReader, Reader
 
 MAX_CONNECTIONS = 1000  # requests under way at once; more wait for as long as the pool timeout allows
 MAX_IDLE = 100  # connections kept for each origin
 KEEPALIVE_SECONDS = 30.0  # what lay idle for longer is not used again
 
-_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
 _LOST = (httpx.NetworkError, httpx.RemoteProtocolError)
 
 Origin = tuple[bytes, bytes, "int | None"]
 T = TypeVar("T", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 
 
-# ---------------------------------------------------------------- one connection
-
-
-@lru_cache(maxsize=4)
-def _trust(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
-    """Return the context of the process: loading the certificates takes 10 ms and more. httpx reads the variables.
-
-    Raises OSError for a file or folder that is not there; httpx 0.27 would take its own certificates instead.
-    """
-    for path in filter(None, (cert_file, cert_dir)):
-        os.stat(path)
-    return httpx.create_ssl_context()
-
-
-@lru_cache(maxsize=1)
-def _no_tls() -> ssl.SSLContext:
-    """For plain http: httpx wants a context with every transport, and would load certificates for it."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def _settings(url: httpx.URL) -> dict[str, Any]:
-    """How to build the transport of a connection to `url`: certificates and proxy as the environment says now."""
-    proxy = proxy_for(url)
-    trust = _no_tls()
-    if url.scheme == "https" or (proxy or "").startswith("https:"):
-        files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-        try:
-            trust = _trust(*files)
-        except OSError as error:
-            raise ConfigurationError(f"SSL_CERT_FILE, SSL_CERT_DIR = {files} cannot be loaded: {error}") from error
-    if proxy is None:
-        return {"verify": trust, "limits": _ONE}
-    tls = trust if proxy.startswith("https:") else None
-    try:
-        return {"verify": trust, "limits": _ONE, "proxy": httpx.Proxy(proxy, ssl_context=tls)}
-    except (ValueError, httpx.InvalidURL):  # their text may show the proxy's password
-        raise ConfigurationError("the proxy of the environment is no http, https or socks5 URL") from None
-
-
-def proxy_for(url: httpx.URL) -> str | None:
-    """The proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY mean for `url`, as an httpx.Client reads them.
-
-    httpx itself ignores these variables once it is given a transport. Beyond what it does, this machine is never
-    reached through a proxy: the way would be plain http over another machine, with the key.
-    """
-    if is_loopback(str(url)):
-        return None
-    known = urllib.request.getproxies()
-    proxy = known.get(url.scheme) or known.get("all")
-    if not proxy or any(_exempt(url, entry.strip()) for entry in known.get("no", "").split(",")):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def _exempt(url: httpx.URL, entry: str) -> bool:
-    """Whether an entry of NO_PROXY covers `url`: `.a.b` its subdomains only, `a.b` the name itself as well."""
-    if entry in ("", "*"):
-        return entry == "*"
-    scheme, separator, rest = entry.rpartition("://")
-    name, port = rest.lower(), None
-    if not _is_address(name):
-        host, colon, digits = name.rpartition(":")
-        if colon and digits.isdigit():
-            name, port = host, int(digits)
-    if separator and scheme.lower() not in ("all", url.scheme):
-        return False
-    if port is not None and port != url.port:
-        return False
-    host = url.host
-    if name.startswith("."):
-        return host.endswith(name)
-    exact = separator or name == "localhost" or _is_address(name)
-    return host == name.strip("[]") or (not exact and host.endswith(f".{name}"))
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
-
-
-# ---------------------------------------------------------------- idle ones
+# ---------------------------------------------------------------- idle connections
 
 
 @dataclass(slots=True)
@@ -144,10 +55,10 @@ class _Idle(Generic[T]):
 
 
 class _IdleConnections(Generic[T]):
-    """Stacks of idle connections, one an origin, the youngest on top.
+    """Stacks of idle connections, one for each origin, the youngest on top.
 
-    No lock: the deque's own operations are atomic, and a connection may come back from a finaliser, which can run
-    in the middle of anything. Whatever a method returns besides a connection to use is to be closed by its caller.
+    There is no lock: the deque's own operations are atomic, and a finaliser, which can run at any point, may return a
+    connection. The caller closes whatever a method returns, but for the connection that it uses.
     """
 
     def __init__(self) -> None:
@@ -178,7 +89,7 @@ class _IdleConnections(Generic[T]):
         return surplus
 
     def clear(self, origin: Origin | None = None) -> list[_Idle[T]]:
-        """All, or those of one origin."""
+        """Remove and return all idle connections, or those of one origin."""
         found: list[_Idle[T]] = []
         for known, stack in list(self._stacks.items()):
             with contextlib.suppress(IndexError):
@@ -199,7 +110,7 @@ def _no_place(seconds: float | None) -> httpx.PoolTimeout:
 
 
 class ConnectionStack(httpx.BaseTransport):
-    """Sends each request on a connection of its own. Safe among threads."""
+    """Sends each request on a connection of its own. Thread-safe."""
 
     def __init__(self) -> None:
         self.users: WeakSet[Any] = WeakSet()
@@ -222,7 +133,7 @@ class ConnectionStack(httpx.BaseTransport):
             reused, stale = self._idle.pop(origin)
             for other in stale:
                 other.close()
-            transport = reused or httpx.HTTPTransport(**_settings(request.url))
+            transport = reused or httpx.HTTPTransport(**transport_options(request.url))
             self._busy.add(transport)
             response = transport.handle_request(request)
         except BaseException as error:
@@ -250,7 +161,7 @@ class ConnectionStack(httpx.BaseTransport):
             self.close()
 
     def close(self) -> None:
-        """Close what is idle. What is under way goes on, and closes at its end."""
+        """Close idle connections. Those in use close at the end of their response."""
         self.closed = True
         for idle in self._idle.clear():
             idle.transport.close()
@@ -262,7 +173,7 @@ class ConnectionStack(httpx.BaseTransport):
             transport.close()
 
     def forget(self) -> None:
-        """In a forked child: free its copies of the sockets. The server hears nothing of it."""
+        """Free a forked child's copies of the sockets. The server does not notice."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             self.closed = True
@@ -271,7 +182,7 @@ class ConnectionStack(httpx.BaseTransport):
 
 
 class _Lease(httpx.SyncByteStream):
-    """The body of an answer; gives the connection back when closed, or when nobody wants it any more."""
+    """The body of a response; returns the connection when it is closed or garbage-collected."""
 
     def __init__(
         self, stack: ConnectionStack, transport: httpx.HTTPTransport, origin: Origin, response: httpx.Response
@@ -288,7 +199,7 @@ class _Lease(httpx.SyncByteStream):
     def close(self) -> None:
         transport, self._transport = self._transport, None
         if transport is not None:
-            network = None  # not to be used again, where closing is interrupted
+            network = None  # the connection is not reused if closing is interrupted
             try:
                 self._stream.close()
                 network = self._network
@@ -316,7 +227,7 @@ class AsyncConnectionStack(httpx.AsyncBaseTransport):
         self._strays: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Close with the loop: `asyncio.run`, and whatever else ends a loop properly, closes its async generators."""
+        """Close with the loop: `asyncio.run`, like all that end a loop properly, closes its async generators."""
         self._keeper = _until_loop_ends(self)
         await anext(self._keeper)
 
@@ -328,7 +239,7 @@ class AsyncConnectionStack(httpx.AsyncBaseTransport):
             reused, stale = self._idle.pop(origin)
             for other in stale:
                 await other.aclose()
-            transport = reused or httpx.AsyncHTTPTransport(**_settings(request.url))
+            transport = reused or httpx.AsyncHTTPTransport(**transport_options(request.url))
             self._busy.add(transport)
             response = await transport.handle_async_request(request)
         except BaseException as error:
@@ -368,7 +279,7 @@ class AsyncConnectionStack(httpx.AsyncBaseTransport):
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Close what is idle. What is under way goes on, and closes at its end."""
+        """Close idle connections. Those in use close at the end of their response."""
         self.closed = True
         for idle in self._idle.clear():
             await idle.transport.aclose()
@@ -384,9 +295,9 @@ class AsyncConnectionStack(httpx.AsyncBaseTransport):
             await transport.aclose()
 
     def forget(self) -> None:
-        """When the loop has closed without ending its generators: free the sockets.
+        """Free the sockets of a loop that was closed without ending its generators.
 
-        asyncio closes no socket without its loop, but when the garbage collector comes by, and then warns.
+        asyncio closes a socket without its loop only in garbage collection, and then warns.
         """
         self.closed = True
         left = self._idle.clear()
@@ -399,7 +310,7 @@ class AsyncConnectionStack(httpx.AsyncBaseTransport):
                 gc.collect()
 
     def adopt(self, transport: httpx.AsyncHTTPTransport) -> None:
-        """Close the connection of an answer that nobody closed and nobody can reach any more. Any thread may call."""
+        """Close the connection of a response that was garbage-collected unclosed. Any thread may call this."""
         loop = self._loop()
         if isinstance(loop, asyncio.AbstractEventLoop) and not loop.is_closed():
             loop.call_soon_threadsafe(self._close_stray, loop, transport)
@@ -451,9 +362,9 @@ async def _until_loop_ends(stack: AsyncConnectionStack) -> AsyncGenerator[None, 
 
 
 def hang_up(network: Any) -> None:
-    """End the TCP connection under a network stream, even while another thread waits for its next bytes.
+    """End the TCP connection of a network stream, even while another thread waits for its next bytes.
 
-    Closing alone would not: a thread in recv() is not woken by it, and a forked child may hold a copy.
+    Closing is not enough: it does not wake a thread in recv(), and a forked child may hold a copy.
     """
     with contextlib.suppress(Exception):
         network.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
@@ -466,11 +377,11 @@ _stack: ConnectionStack | None = None
 _by_loop: WeakKeyDictionary[Any, AsyncConnectionStack] = WeakKeyDictionary()
 _inherited: list[Any] = []
 forks = 0
-"""How many forks lie between this process and the one that imported this: cheaper to ask than the process id is."""
+"""How many forks lie between this process and the one that imported this; cheaper to read than the process id."""
 
 
 def shared(user: object) -> ConnectionStack:
-    """The stack for sync requests, with `user` among those it stays open for."""
+    """Return the stack for sync requests, which stays open for `user`."""
     global _stack
     stack = _stack
     if stack is None or stack.closed:
@@ -484,7 +395,7 @@ def shared(user: object) -> ConnectionStack:
 
 
 def leave(user: object) -> None:
-    """`user` needs the sync connections no more."""
+    """Close the sync connections if no other user than `user` is left."""
     stack = _stack
     if stack is not None:
         stack.users.discard(user)
@@ -493,7 +404,7 @@ def leave(user: object) -> None:
 
 
 async def ashared(user: object) -> AsyncConnectionStack:
-    """The stack of the running event loop, with `user` among those it stays open for."""
+    """Return the stack of the running event loop, which stays open for `user`."""
     loop = running_loop()
     stack = _by_loop.get(loop)
     if stack is None or stack.closed:
@@ -508,7 +419,7 @@ async def ashared(user: object) -> AsyncConnectionStack:
 
 
 async def aleave(user: object) -> None:
-    """`user` needs the connections of the running event loop no more."""
+    """Close the connections of the running event loop if no other user than `user` is left."""
     stack = _by_loop.get(running_loop())
     if stack is not None:
         stack.users.discard(user)
@@ -517,7 +428,7 @@ async def aleave(user: object) -> None:
 
 
 def running_loop() -> Any:
-    """What identifies the running event loop, of asyncio or trio."""
+    """Return what identifies the running event loop of asyncio or trio."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -543,7 +454,7 @@ def _at_exit() -> None:
 
 
 def _in_forked_child() -> None:
-    """The parent's connections are not ours. Those of a loop are left as they are: closing would reach its selector."""
+    """Forget the parent's connections. Those of a loop are kept as they are: closing would change its selector."""
     global _lock, _stack, _by_loop, forks
     forks += 1
     _lock = threading.Lock()

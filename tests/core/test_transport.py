@@ -39,6 +39,7 @@ from modelstudio_core.errors import (
     ModelStudioError,
     ProtocolError,
 )
+from modelstudio_core.http import environment
 from modelstudio_core.http import pool as connections
 from modelstudio_core.http import transport as transport_module
 from modelstudio_core.http.timeouts import Timeouts, timeouts
@@ -685,7 +686,7 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(
     64 KiB are what httpcore reads at once, so that it stops right at the end of the body.
     """
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    connections._trust.cache_clear()
+    environment._trust.cache_clear()
 
     def script(exchange: Exchange) -> None:
         if server.connections == 1:
@@ -703,7 +704,7 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(
         assert wire.open(server.url).read() == b"right"
         assert server.connections == 2
         wire.run(getattr(client, "close", lambda: None), getattr(client, "aclose", lambda: None))
-    connections._trust.cache_clear()
+    environment._trust.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -714,7 +715,7 @@ def test_what_is_no_tls_is_a_lost_connection(
     wire: Wire, garbage: bytes, begun: bool, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    connections._trust.cache_clear()
+    environment._trust.cache_clear()
 
     def script(exchange: Exchange) -> None:
         if begun:
@@ -729,7 +730,7 @@ def test_what_is_no_tls_is_a_lost_connection(
         with pytest.raises(APIConnectionError) as caught:
             wire.open(server.url).rest()
         assert caught.value.is_resent is not begun
-    connections._trust.cache_clear()
+    environment._trust.cache_clear()
 
 
 TORN = [b"H", b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r", b"\r\n", b"\0\xff"]
@@ -1406,7 +1407,7 @@ def test_the_environments_proxies_mean_what_they_mean_to_an_httpx_client(
 ) -> None:
     for name, value in PROXIES.items():
         monkeypatch.setenv(name, value)
-    assert connections.proxy_for(httpx.URL(url)) == expected
+    assert environment.proxy_for(httpx.URL(url)) == expected
     with httpx.Client() as client:  # httpx's own answer, by the way it would route the request
         pool = client._transport_for_url(httpx.URL(url))._pool  # type: ignore[attr-defined]
     theirs = getattr(pool, "_proxy_url", None)
@@ -1418,15 +1419,15 @@ def test_this_machine_is_never_reached_through_a_proxy(monkeypatch: pytest.Monke
     """A key goes over plain http to this machine alone, so the way there leads over no other."""
     monkeypatch.setenv("ALL_PROXY", "http://all:3")
     monkeypatch.delenv("NO_PROXY", raising=False)
-    assert connections.proxy_for(httpx.URL(f"http://{host}:9/")) is None
+    assert environment.proxy_for(httpx.URL(f"http://{host}:9/")) is None
 
 
 @pytest.mark.parametrize("no_proxy", ["*", "x.example,*"])
 def test_a_star_in_no_proxy_turns_all_proxies_off(monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://all:3")
-    assert connections.proxy_for(httpx.URL("http://example.com/")) == "http://all:3"
+    assert environment.proxy_for(httpx.URL("http://example.com/")) == "http://all:3"
     monkeypatch.setenv("NO_PROXY", no_proxy)
-    assert connections.proxy_for(httpx.URL("http://example.com/")) is None
+    assert environment.proxy_for(httpx.URL("http://example.com/")) is None
 
 
 def test_a_plain_request_goes_through_the_proxy_with_its_credentials(
@@ -1493,7 +1494,7 @@ def test_tls_streams_keep_their_connections_and_share_one_context_of_the_process
         return made[-1]
 
     monkeypatch.setattr(httpx, "create_ssl_context", count)
-    connections._trust.cache_clear()
+    environment._trust.cache_clear()
     with Loopback([EVENTS, EVENTS, ends_later], tls=certificate[1]) as server:
         for answer in [make().open(server.url), make().open(server.url)]:
             answer.read()
@@ -1505,7 +1506,7 @@ def test_tls_streams_keep_their_connections_and_share_one_context_of_the_process
                 answer.finish()
         assert server.connections == 2
     assert len(made) == 1
-    connections._trust.cache_clear()
+    environment._trust.cache_clear()
 
 
 def test_a_tls_body_held_open_after_done_is_given_up_soon(
@@ -1547,7 +1548,7 @@ def proxied(
 ) -> Iterator[Callable[[Script], contextlib.AbstractContextManager[tuple[Loopback, str]]]]:
     """Makes a server that is behind a proxy, which passes its requests on or is a tunnel; and tells its URL."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    connections._trust.cache_clear()
+    environment._trust.cache_clear()
 
     @contextlib.contextmanager
     def serve(script: Script) -> Iterator[tuple[Loopback, str]]:
@@ -1561,7 +1562,7 @@ def proxied(
                 yield server, "https://service.invalid/v1"
 
     yield serve
-    connections._trust.cache_clear()
+    environment._trust.cache_clear()
 
 
 @pytest.mark.parametrize("injected", [False, True], ids=["own", "injected"])
