@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import Self
 
@@ -30,7 +30,6 @@ from modelstudio_core.limits import (
     fused,
     text_batches,
 )
-from modelstudio_core.parameters import checked_model
 from modelstudio_core.protocols.embeddings import (
     Content,
     EmbeddingRequest,
@@ -279,14 +278,6 @@ class RerankSettings(RetrievalSettings):
         description="Which service has the model: 'compatible' (/compatible-api/v1/reranks) or 'native' "
         "(text-rerank). Default: the one that is known to have it.",
     )
-
-    @field_validator("model", mode="after")
-    @classmethod
-    def _check_model(cls, model: str) -> str:
-        try:
-            return checked_model(model)
-        except ConfigurationError as error:
-            raise error.recast(cls.configuration_error) from None
 
     def _facts(self) -> RerankModel:
         """Return what is known of the model, with this object's `capabilities`."""
