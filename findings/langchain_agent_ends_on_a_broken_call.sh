@@ -2,12 +2,12 @@
 # Guess:     where a model's only tool call is not valid JSON, create_agent tells the model so and asks it again.
 # Really:    the run ends as a success; the last message has no text and no tool call. The error message exists, but it
 #            is made only when the *next* run sends the history ("could not be executed - arguments were malformed or
-#            truncated"), and it is never in the state. Beside one valid call the same broken call is corrected in the
-#            same run, because the valid one keeps the loop going.
+#            truncated"). Beside one valid call the same broken call is corrected in the same run, because the valid one
+#            keeps the loop going.
 # Version:   langchain 1.5.2, langchain-core 1.8.3, langgraph 1.2.24
 # Date:      2026-11-29
 # Seen:      first run:  1 request, answer '', kinds in state ['human', 'ai']
-#            second run: 1 request of ['human', 'ai', 'tool', 'human'], kinds in state ['human', 'ai', 'human', 'ai']
+#            second run: 1 request of ['human', 'ai', 'tool', 'human']
 # Matters:   a caller that shows result["messages"][-1].text shows nothing and sees no error; check
 #            messages[-1].invalid_tool_calls. Long arguments that max_tokens cuts off are the usual way to get here.
 set -euo pipefail
@@ -63,11 +63,10 @@ assert len(requests) == 1
 assert first[-1].text == ""
 assert kinds(first) == ["human", "ai"]
 
-second = agent.invoke({"messages": [("user", "Try again.")]}, thread)["messages"]
-print(f"second run: {len(requests) - 1} request of {kinds(requests[1])}, kinds in state {kinds(second)}")
+agent.invoke({"messages": [("user", "Try again.")]}, thread)
+print(f"second run: {len(requests) - 1} request of {kinds(requests[1])}")
 assert kinds(requests[1]) == ["human", "ai", "tool", "human"]
 assert "malformed or truncated" in str(requests[1][2].content)
-assert kinds(second) == ["human", "ai", "human", "ai"]
 PYTHON
 
 "$folder/env/bin/python" -W ignore "$folder/run.py"
