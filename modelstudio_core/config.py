@@ -38,6 +38,7 @@ DEFAULT_TIMEOUT = 300.0
 DEFAULT_MAX_RETRIES = 2
 _PATHS: dict[str, str] = {"openai": "/compatible-mode/v1", "dashscope": "/api/v1"}
 _CODING_PLAN_PATHS = _PATHS | {"openai": "/v1"}
+_VENDOR_HOST = re.compile(r"(?:(?:[a-z0-9-]+\.)?dashscope(?:-[a-z0-9-]+)?|[a-z0-9_.-]+\.maas)\.aliyuncs\.com")
 _CODING_PLAN_HOST = re.compile(r"coding(?:-[a-z0-9-]+)?\.dashscope\.aliyuncs\.com")
 _TOKEN_PLAN_HOST = re.compile(r"token-plan\.[a-z0-9-]+\.maas\.aliyuncs\.com")
 _ENDPOINT = re.compile(r"/(?:chat/completions|completions|responses|embeddings|services/.+)$")
@@ -210,7 +211,7 @@ def _address(base_url: str, protocol: str) -> str:
     origin, own = f"{parts.scheme}://{parts.netloc}", paths[protocol]
     if not path:
         return origin + own
-    if not host.endswith(".aliyuncs.com"):
+    if not _VENDOR_HOST.fullmatch(host):  # others of aliyuncs.com are its customers' own services
         return origin + path
     if f"{_ANTHROPIC}/" in f"{path}/":
         raise ConfigurationError(

@@ -149,6 +149,9 @@ BASE_URLS: list[tuple[str, str, str]] = [
     ),
     ("https://host/v1/", "https://host/v1", "https://host/v1"),
     ("https://dashscope.aliyuncs.com.example.com/api/v1",) * 3,
+    ("https://mine.cn-beijing.fc.aliyuncs.com/api/v1",) * 3,  # a customer's own service on the vendor's cloud
+    ("https://vpc-cn-beijing.dashscope.aliyuncs.com/v1/chat/completions",
+     *("https://vpc-cn-beijing.dashscope.aliyuncs.com/v1",) * 2),
     ("http://127.0.0.1:8000/api/v1",) * 3,
 ]  # fmt: skip
 
