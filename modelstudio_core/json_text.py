@@ -7,6 +7,7 @@ import re
 
 _DECODER = json.JSONDecoder()
 _FENCED = re.compile(r"```\w*[ \t]*\r?\n\s*(?=\{)")  # never inside JSON, whose strings have no line ends
+_FENCE_END = re.compile(r"\s*```(?=\s|$)")
 _MORE_JSON = re.compile(r"\s*[\],:]|[^{}]*[{}]")  # after the object: it was part of something, or is not the only one
 
 
@@ -37,6 +38,7 @@ def object_text(text: str) -> str:
         _, end = _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}, in {text[:200]!r}") from None
-    if _MORE_JSON.match(text, end):
+    fence = _FENCE_END.match(text, end)  # after it, braces may be prose
+    if _FENCED.search(text, fence.end()) if fence else _MORE_JSON.match(text, end):
         raise ValueError(f"more than one JSON object in {text[:200]!r}")
     return text[start:end]

@@ -14,6 +14,7 @@ WHOLE = [
     f"```json\n{OBJECT}\n```",
     f"Of [1] and [2]:\n```\n{OBJECT}\n```\nSee [3].",
     f"Here: {OBJECT} Done.",
+    f"```json\n{OBJECT}\n```\nFor {{x}}.",
     f"For {{x}}:\n```json\n{OBJECT}\n```",
 ]
 BROKEN = {
@@ -33,6 +34,8 @@ BROKEN = {
     f"{OBJECT}}}": "more than one",
     f"{OBJECT}]": "more than one",
     f"{OBJECT}, 1": "more than one",
+    f"```json\n{OBJECT}\n{OBJECT}\n```": "more than one",
+    f"```json\n{OBJECT}\n```\n```json\n{OBJECT}\n```": "more than one",
 }
 
 

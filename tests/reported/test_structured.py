@@ -98,6 +98,7 @@ TEXTS = {
     "in a fence, over several lines": '\n```json\n{\n  "name": "Rome",\n  "people": 3\n}\n```\n',
     "in a fence after words": f"Here it is [1]:\n\n```json\n{OBJECT}\n```",
     "in a fence before words": f"```json\n{OBJECT}\n```\nI hope this helps!",
+    "in a fence before words with braces": f"```json\n{OBJECT}\n```\nReplace {{name}} as you like.",
     "after words": f"Here it is: {OBJECT}",
     "before words": f"{OBJECT}\n\nI hope this helps.",
 }
