@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from modelstudio_core.catalogue import ModelInfo, NativeEndpoint
 from modelstudio_core.protocols.accumulate import parse_arguments
+from modelstudio_core.protocols.codec import encodable
 from modelstudio_core.types import AudioPart, FunctionCall, ImagePart, Message, Part, TextPart, VideoPart
 
 INVALID_ARGUMENTS = "invalid_arguments"
@@ -36,7 +37,7 @@ def sendable(messages: Sequence[Message], model: ModelInfo, *, text_only: bool =
     Left out are empty system and assistant messages, each call that no tool message answers before anything else
     follows, and each tool message that does not answer such a call: it came too late or twice, or its call was trimmed.
     The arguments of calls become the text of a JSON object, and media in tool messages a text where the model takes
-    none. Messages that need no change are the same objects.
+    none. Half of a surrogate pair in either becomes U+FFFD. Messages that need no change are the same objects.
 
     Args:
         messages: the conversation, oldest first.
@@ -173,11 +174,10 @@ def _paired(
 
 def _replayed(call: FunctionCall) -> FunctionCall:
     """Return a call as the service takes it: the model sees arguments that are not a JSON object as text in one."""
-    if not call.arguments.strip():
-        return replace(call, arguments="{}")
-    if isinstance(parse_arguments(call.arguments, "stop"), str):
-        return replace(call, arguments=json.dumps({INVALID_ARGUMENTS: call.arguments}, ensure_ascii=False))
-    return call
+    arguments = encodable(call.arguments) if call.arguments.strip() else "{}"
+    if isinstance(parse_arguments(arguments, "stop"), str):
+        arguments = json.dumps({INVALID_ARGUMENTS: arguments}, ensure_ascii=False)
+    return call if arguments == call.arguments else replace(call, arguments=arguments)
 
 
 # ---------------------------------------------------------------- media in the results of tools
@@ -186,17 +186,22 @@ def _replayed(call: FunctionCall) -> FunctionCall:
 def _described(result: Message, model: ModelInfo, text_only: bool, replaced: list[str]) -> Message:
     """Return a tool message with text for what cannot be sent, and add each such text to `replaced`."""
     if isinstance(result.content, str):
-        return result
-    parts = tuple(
-        part if takes_in_results(model, type(part), text_only=text_only) else _description(part)
-        for part in result.content
-    )
+        text = encodable(result.content)
+        return result if text == result.content else replace(result, content=text)
+    parts = tuple(_sendable_part(part, model, text_only) for part in result.content)
     replaced += [
         f"in the result of {result.tool_call_id}: {part.text}"
         for part in parts
         if isinstance(part, TextPart) and part.replaces_block
     ]
     return result if parts == result.content else replace(result, content=parts)
+
+
+def _sendable_part(part: Part, model: ModelInfo, text_only: bool) -> Part:
+    if isinstance(part, TextPart):
+        text = encodable(part.text)
+        return part if text == part.text else replace(part, text=text)
+    return part if takes_in_results(model, type(part), text_only=text_only) else _description(part)
 
 
 def _description(part: Part) -> TextPart:

@@ -132,8 +132,11 @@ def function_of(name: str | None) -> str:
 
 
 def arguments_text(name: str, arguments: object) -> str:
-    """The arguments of a call of the history as JSON text, not escaped. Raises ConfigurationError for what is none."""
+    """Return the arguments of a call of the history as JSON text, not escaped, with NaN as Python writes it.
+
+    Raises ConfigurationError for what JSON cannot hold.
+    """
     try:
-        return json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+        return json.dumps(arguments, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"the arguments of the call of {name} are not JSON: {error}") from None

@@ -71,9 +71,14 @@ def read_json(data: bytes) -> Any:
         text = data.decode(json.detect_encoding(data), "surrogatepass")  # as `json.loads` does
         _check_depth(text)
         text = json.dumps(json.loads(text), ensure_ascii=False)
-        return json.loads(_SURROGATES.sub("\ufffd", text))
+        return json.loads(encodable(text))
     except (ValueError, RecursionError):
         raise ProtocolError(f"the service sent what is not JSON: {shown(data)}") from None
+
+
+def encodable(text: str) -> str:
+    """Return text with U+FFFD for each half of a surrogate pair, which UTF-8 cannot hold."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def _check_depth(text: str) -> None:

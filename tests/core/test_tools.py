@@ -71,9 +71,9 @@ def test_a_schemas_name_becomes_one_that_is_taken() -> None:
 
 
 def test_arguments_are_json_unescaped() -> None:
-    """What is none is refused, naming the function."""
-    assert arguments_text("f", {"city": "上海"}) == '{"city": "上海"}'
-    for wrong in (float("nan"), {1, 2}, object()):
+    """What JSON cannot hold is refused, naming the function, but not NaN, which a model may have written."""
+    assert arguments_text("f", {"city": "上海", "x": float("nan")}) == '{"city": "上海", "x": NaN}'
+    for wrong in ({1, 2}, object()):
         with pytest.raises(ConfigurationError, match="call of f"):
             arguments_text("f", {"x": wrong})
 

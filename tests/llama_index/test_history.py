@@ -183,7 +183,7 @@ async def test_a_tool_result_without_its_call_is_refused() -> None:
 
 async def test_arguments_that_are_no_json_are_refused() -> None:
     """Before anything is sent, naming the message and the function."""
-    turn = assistant(ToolCallBlock(tool_call_id="call_1", tool_name="weather", tool_kwargs={"x": float("nan")}))
+    turn = assistant(ToolCallBlock(tool_call_id="call_1", tool_name="weather", tool_kwargs={"x": b"y"}))
     with pytest.raises(errors.ConfigurationError, match=r"messages\[1\] \(assistant\): .*weather"):
         await sent_messages("chat", ChatMessage("?"), turn)
 

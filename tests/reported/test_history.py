@@ -89,7 +89,31 @@ async def test_text_that_is_an_object_stays(adapter: str, raw: str, expected: An
 
 
 @pytest.mark.report(1)
-@pytest.mark.parametrize("value", [["a", 1], 5, None, True, 1.5], ids=short)
+@every_adapter
+@every_way
+async def test_nan_goes_back_as_it_was_written(adapter: str, way: str) -> None:
+    """Python reads NaN as JSON, so another provider's class may have made a call of it; the service does not."""
+    messages = await wire(adapter, [user(), said("", ("c1", "write", {"x": float("nan")})), result("c1")], way)
+    assert brief(messages)[1] == ("assistant", "", ("c1", {"invalid_arguments": '{"x": NaN}'}))
+
+
+@pytest.mark.report(1, 4)
+@every_adapter
+@every_way
+async def test_half_a_surrogate_pair(adapter: str, way: str) -> None:
+    """A model may escape half an emoji in its arguments, and a tool may return one. UTF-8 cannot hold it."""
+    half = [("c1", "write", {"x": "a\ud83d"}), ("c2", "write", '{"x": "a\ud83d')]
+    turns = [user(), said("", *half), result("c1", "b\ud83d"), result("c2", ["b\ud83d"])]
+    assert brief(await wire(adapter, turns, way)) == [
+        HI,
+        ("assistant", "", ("c1", {"x": "a\ufffd"}), ("c2", {"invalid_arguments": '{"x": "a\ufffd'})),
+        ("tool", "b\ufffd", "c1"),
+        ("tool", "b\ufffd", "c2"),
+    ]
+
+
+@pytest.mark.report(1)
+@pytest.mark.parametrize("value", [["a", 1], 5, None, True, 1.5, float("nan")], ids=short)
 @pytest.mark.parametrize("old", [False, True], ids=["block", "additional_kwargs"])
 async def test_arguments_of_another_type(old: bool, value: Any) -> None:
     """What a ToolCallBlock, or a call in OpenAI's form, holds instead of an object goes as its JSON text within one."""
@@ -97,7 +121,7 @@ async def test_arguments_of_another_type(old: bool, value: Any) -> None:
     if old:
         function = {"name": "write", "arguments": value}
         turns[1] = ChatMessage(role="assistant", additional_kwargs={"tool_calls": [{"id": "c1", "function": function}]})
-    text = {"['a', 1]": '["a", 1]', "5": "5", "True": "true", "1.5": "1.5"}.get(repr(value))
+    text = {"['a', 1]": '["a", 1]', "5": "5", "True": "true", "1.5": "1.5", "nan": "NaN"}.get(repr(value))
     expected = {} if text is None else {"invalid_arguments": text}
     assert brief(await wire("llama_index", turns))[1] == ("assistant", "", ("c1", expected))
 
