@@ -12,7 +12,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.prompt_values import PromptValue
+from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_protocol.protocol import MessagesData
@@ -22,8 +22,9 @@ from typing_extensions import Self
 from langchain_modelstudio.arguments import cached_arguments, call_arguments
 from langchain_modelstudio.binding import ModelStudioBinding, ToolBinding
 from langchain_modelstudio.content_blocks import PROVIDER
+from langchain_modelstudio.dict_messages import with_read_calls
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
-from langchain_modelstudio.messages import check_blocks, to_core_messages
+from langchain_modelstudio.messages import to_core_messages, traceable
 from langchain_modelstudio.outputs import Chunks, added_usage, from_core_result, message_id
 from langchain_modelstudio.profiles import settings_profile
 from langchain_modelstudio.streaming import EventWriter
@@ -119,10 +120,9 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     # ---------------------------------------------------------------- calls
 
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
-        prompt = super()._convert_input(model_input)
+        messages = super()._convert_input(with_read_calls(model_input)).to_messages()
         with langchain_errors():
-            check_blocks(prompt.to_messages())
-        return prompt
+            return ChatPromptValue(messages=traceable(messages))
 
     def _generate(
         self,

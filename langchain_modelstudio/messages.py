@@ -1,8 +1,9 @@
 """Translate LangChain messages to core messages. The way back is `outputs`.
 
-`AIMessage.tool_calls` is the truth about tool calls, whatever stale copies `additional_kwargs` or content blocks hold;
-so a history from another provider comes across whole. What cannot be sent is refused by name, except in the results of
-tools, which their caller cannot correct: there a text says what was left out.
+`AIMessage.tool_calls` is the truth about the tool calls that it has, whatever stale copies `additional_kwargs` or
+content blocks hold. A call that only a block holds counts too, so a history from another provider comes across whole.
+What cannot be sent is refused by name, except in the results of tools, which their caller cannot correct: there a text
+says what was left out.
 """
 
 from __future__ import annotations
@@ -39,10 +40,13 @@ from modelstudio_core.types import (
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
                            "assistant": "assistant", "ai": "assistant", "tool": "tool"}  # fmt: skip
 _REASONING_BLOCKS = ("reasoning", "thinking", "reasoning_content")  # the last is Bedrock's
+# calls, and where their arguments are: LangChain fills `tool_calls` from the first kind alone, and not always
+_CALL_BLOCKS = {"tool_call": "args", "invalid_tool_call": "args", "tool_use": "input"}
 # what only an assistant's turn holds: its reasoning, its calls, which stand elsewhere in the message, and what it did
 # on its provider's servers. An agent's answer may come back in a turn of any role
 _LEFT_OUT = (*_REASONING_BLOCKS, "redacted_thinking", "citation", "executable_code", "code_execution_result",
-             "container_upload", "tool_use", "server_tool_use")  # fmt: skip
+             "container_upload", "tool_use", "server_tool_use", "mcp_list_tools",
+             "mcp_approval_request")  # fmt: skip
 _LEFT_OUT_ENDINGS = ("_call", "_call_chunk", "tool_result")  # in OpenAI's, Anthropic's and LangChain's form
 # left out of every turn but a tool's result, of which they may be all there is
 _ALSO_LEFT_OUT = ("non_standard", "_call_output")
@@ -92,6 +96,8 @@ def _assistant(message: AIMessage) -> Message:
     ]
     calls += [FunctionCall(call["id"], call["name"] or "", call["args"] or "") for call in message.invalid_tool_calls]
     blocks = message.content
+    listed = {call.id for call in calls}
+    calls += [call for block in blocks if (call := _call_in(block)) is not None and call.id not in listed]
     reasoning = message.additional_kwargs.get("reasoning_content")
     if not isinstance(reasoning, str):
         reasoning = "".join(_reasoning(block) for block in blocks) if isinstance(blocks, list) else None
@@ -110,6 +116,14 @@ def _assistant(message: AIMessage) -> Message:
         reasoning_content=reasoning or None,
         partial=bool(message.additional_kwargs.get("partial")),
     )
+
+
+def _call_in(block: str | Mapping[str, Any]) -> FunctionCall | None:
+    """Return the call that a content block is, if it has an id."""
+    if isinstance(block, str) or (kind := _kind(block)) not in _CALL_BLOCKS or not block.get("id"):
+        return None
+    name, args = block.get("name") or "", block.get(_CALL_BLOCKS[kind])
+    return FunctionCall(block["id"], name, args if isinstance(args, str) else arguments_text(name, args or {}))
 
 
 def _said(content: str | list[str | dict[Any, Any]]) -> str | list[str | dict[Any, Any]]:
@@ -299,16 +313,36 @@ def _hint(block: Mapping[str, Any], name: str, kind: Any) -> Any:
     return hint
 
 
-def check_blocks(messages: Sequence[BaseMessage]) -> None:
-    """Raise ConfigurationError for a block on which langchain-core itself fails, while it prepares a trace."""
+def traceable(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return messages without the blocks on which langchain-core itself fails, while it prepares a trace.
+
+    Raises ConfigurationError for such a block, except in the result of a tool, where another stands for it.
+    """
+    given = list(messages)
     for position, message in enumerate(messages):
-        for block in message.content if isinstance(message.content, list) else ():
-            if isinstance(block, Mapping) and (fault := _untraceable(block)):
-                where = f"messages[{position}] ({message.type})"
-                raise ConfigurationError(f"{where}: a block of type {block.get('type')!r}: {fault}")
+        faults = {place: fault for place, block in enumerate(message.content) if (fault := _untraceable(block))}
+        if faults and isinstance(message, ToolMessage):
+            blocks: list[Any] = [*message.content]
+            for place in faults:
+                blocks[place] = _traceable(blocks[place])
+            given[position] = message.model_copy(update={"content": blocks})
+        elif faults:
+            place, fault = next(iter(faults.items()))
+            kind = _kind(message.content[place])
+            raise ConfigurationError(f"messages[{position}] ({message.type}): a block of type {kind!r}: {fault}")
+    return given
 
 
-def _untraceable(block: Mapping[str, Any]) -> str | None:
+def _traceable(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a block of a result as it can be traced: an image with a MIME type, or the bare type."""
+    image = {**block, "mime_type": "image/png"}
+    return {"type": _kind(block)} if _untraceable(image) else image
+
+
+def _untraceable(block: Any) -> str | None:
+    """Return why langchain-core cannot trace a block, None if it can."""
+    if not isinstance(block, Mapping):
+        return None
     kind, source_type = block.get("type"), block.get("source_type")
     for name, word in (("type", kind), ("source_type", source_type)):
         if word is not None and not isinstance(word, str):

@@ -50,6 +50,9 @@ _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "u
 _LEFT_OUT = (ThinkingBlock, ToolCallBlock, CitationBlock)
 
 
+_NO_TITLE = "input_document"  # the title that LlamaIndex gives a document without one
+
+
 def to_core_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     """Return the conversation as the core has it. Reads the files that its blocks name, nothing else.
 
@@ -79,7 +82,7 @@ def _to_core_message(message: ChatMessage) -> list[Message]:
     if role == "assistant":
         return [_assistant(message, name)]
     if role == "tool":
-        call_id = message.additional_kwargs.get("tool_call_id")
+        call_id = _id(message.additional_kwargs.get("tool_call_id"))
         return [Message("tool", to_core_parts(message.blocks, result=True) or "", tool_call_id=call_id)]
     parts = to_core_parts(message.blocks)
     return [Message(role, parts or "", name)] if parts or not message.blocks else []
@@ -122,12 +125,17 @@ def _legacy_call(call: Any) -> FunctionCall:
     """Return a call in OpenAI's form, a dict or an object of its SDK."""
     function = _field(call, "function")
     name = _field(function, "name") or ""
-    return FunctionCall(_field(call, "id"), name, _arguments(name, _field(function, "arguments")))
+    return FunctionCall(_id(_field(call, "id")), name, _arguments(name, _field(function, "arguments")))
 
 
 def _arguments(name: str, arguments: object) -> str:
     """Return arguments as the model wrote them, which are text where they could not be read."""
     return arguments if isinstance(arguments, str) else arguments_text(name, {} if arguments is None else arguments)
+
+
+def _id(id: object) -> str | None:
+    """Return the id of a call as text: some servers number their calls."""
+    return None if id is None else str(id)
 
 
 def _field(holder: Any, name: str) -> Any:
@@ -165,10 +173,10 @@ def _result_part(block: ContentBlock) -> Part:
 
 
 def _replacement(block: ContentBlock) -> TextPart:
-    """Return the text for a block. LlamaIndex gives each document a title, `input_document` where it has no other."""
+    """Return the text for a block."""
     kind: str = block.block_type
     data, path, url = (getattr(block, name, None) for name in ("data" if kind == "document" else kind, "path", "url"))
-    size: int | None = None
+    title, size = getattr(block, "title", None), None
     if isinstance(data, bytes):  # LlamaIndex keeps base64
         size = base64_size(data.decode("ascii", "replace"))
     elif isinstance(data, IOBase):
@@ -182,7 +190,7 @@ def _replacement(block: ContentBlock) -> TextPart:
         str(url or ""),
         mime_type=getattr(block, f"{kind}_mimetype", None),
         size=size,
-        name=Path(path).name if path is not None else getattr(block, "title", None),
+        name=Path(path).name if path is not None else None if url and title == _NO_TITLE else title,
     )
 
 

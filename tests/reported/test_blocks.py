@@ -100,6 +100,9 @@ LANGCHAIN: dict[str, tuple[Any, tuple[str, ...]]] = {
     "an image without content": ({"type": "image"}, ("image",)),
     "an image on this machine": ({"type": "image", "url": "/home/me/it.png"}, ("image", "/home/me/it.png")),
     "an uploaded image": ({"type": "image", "file_id": "file-1"}, ("image", "file-1")),
+    "an image without a MIME type": ({"type": "image", "base64": PDF}, ("image", "15 bytes")),
+    "audio without content": ({"type": "input_audio", "input_audio": {"format": "wav"}}, ("input_audio",)),
+    "a type that is no text": ({"type": 5, "base64": PDF}, ("5",)),
     "text by address": ({"type": "text-plain", "url": URL}, ("text-plain", URL)),
     "text in bad base64": ({"type": "text-plain", "base64": "?", "mime_type": "text/plain"}, ("text-plain",)),
     "frames that are none": ({"type": "video", "video": [1, 2]}, ("video",)),
@@ -138,6 +141,7 @@ LLAMA_INDEX: dict[str, tuple[Any, tuple[str, ...]]] = {
         ("document", "application/pdf", "15 bytes"),
     ),
     "a document by address": (DocumentBlock(url=f"{URL}?signature=abc", title="Report"), ("document", "Report")),
+    "a document without a title": (DocumentBlock(url=f"{URL}?signature=abc"), ("document", URL)),
     "a document that is a file": (DocumentBlock(path=__file__), ("document", "test_blocks.py", " bytes")),
     "a document that is no more": (DocumentBlock(path="gone/a.pdf"), ("document", "a.pdf")),
     "an image at a strange address": (ImageBlock(url="ftp://example.com/a.png"), ("image", "ftp://example.com/a.png")),
@@ -277,6 +281,8 @@ NOT_SAID: list[dict[str, Any]] = [
     {"type": "executable_code", "executable_code": "1 + 1"},
     {"type": "code_execution_result", "code_execution_result": "2"},
     {"type": "citation", "url": URL},
+    {"type": "mcp_list_tools", "server_label": "s", "tools": []},
+    {"type": "mcp_approval_request", "id": "m1", "name": "get", "arguments": "{}"},
     {"type": "non_standard", "value": {}},
 ]
 ROLES: dict[str, Any] = {

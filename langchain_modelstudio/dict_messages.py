@@ -1,0 +1,47 @@
+"""Read OpenAI's message dicts whose tool calls langchain-core cannot read: it raises where arguments are not JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import InvalidToolCall, ToolCall, convert_to_messages
+from langchain_core.messages.tool import invalid_tool_call, tool_call
+
+from modelstudio_core.protocols.accumulate import parse_arguments
+from modelstudio_core.protocols.codec import word_of
+from modelstudio_core.tools import arguments_text
+
+
+def with_read_calls(given: LanguageModelInput) -> LanguageModelInput:
+    """Return a model's input with each dict that has tool calls in OpenAI's form as an AIMessage.
+
+    Arguments that are not a JSON object make an invalid call. No arguments are an empty object.
+    """
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        return given
+    return [_read(message) if isinstance(message, Mapping) else message for message in given]
+
+
+def _read(message: Mapping[str, Any]) -> Any:
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list) or not calls or not all(isinstance(_function(call), Mapping) for call in calls):
+        return message
+    valid: list[ToolCall] = []
+    invalid: list[InvalidToolCall] = []
+    for call in calls:
+        name, given = _function(call).get("name") or "", _function(call).get("arguments")
+        text = given if isinstance(given, str) else "" if given is None else arguments_text(name, given)
+        args = parse_arguments(text, "stop")
+        if isinstance(args, str):
+            invalid.append(invalid_tool_call(name=name, args=text, id=word_of(call.get("id")), error=args))
+        else:
+            valid.append(tool_call(name=name, args=args, id=word_of(call.get("id"))))
+    rest = {name: value for name, value in message.items() if name != "tool_calls"}
+    [read] = convert_to_messages([{"content": "", **rest}])
+    return read.model_copy(update={"tool_calls": valid, "invalid_tool_calls": invalid})
+
+
+def _function(call: Any) -> Any:
+    return call.get("function") if isinstance(call, Mapping) else None
