@@ -120,9 +120,9 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     # ---------------------------------------------------------------- calls
 
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
-        messages = super()._convert_input(with_read_calls(model_input)).to_messages()
         with langchain_errors():
-            return ChatPromptValue(messages=traceable(messages))
+            prompt = super()._convert_input(with_read_calls(model_input))
+            return ChatPromptValue(messages=traceable(prompt.to_messages()))
 
     def _generate(
         self,

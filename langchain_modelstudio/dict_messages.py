@@ -1,4 +1,7 @@
-"""Read OpenAI's message dicts whose tool calls langchain-core cannot read: it raises where arguments are not JSON."""
+"""Read message dicts whose tool calls langchain-core does not read.
+
+It raises where the arguments of a call in OpenAI's form are not JSON, and drops the invalid calls of a dumped message.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import InvalidToolCall, ToolCall, convert_to_messages
+from langchain_core.messages import AIMessage, ToolCall, convert_to_messages
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
 from modelstudio_core.protocols.accumulate import parse_arguments
@@ -15,7 +18,7 @@ from modelstudio_core.tools import arguments_text
 
 
 def with_read_calls(given: LanguageModelInput) -> LanguageModelInput:
-    """Return a model's input with each dict that has tool calls in OpenAI's form as an AIMessage.
+    """Return a model's input with each dict that has calls in OpenAI's form, or invalid ones, as an AIMessage.
 
     Arguments that are not a JSON object make an invalid call. No arguments are an empty object.
     """
@@ -25,12 +28,17 @@ def with_read_calls(given: LanguageModelInput) -> LanguageModelInput:
 
 
 def _read(message: Mapping[str, Any]) -> Any:
-    calls = message.get("tool_calls")
-    if not isinstance(calls, list) or not calls or not all(isinstance(_function(call), Mapping) for call in calls):
+    calls, dumped = message.get("tool_calls") or [], message.get("invalid_tool_calls") or []
+    if not isinstance(calls, list) or not isinstance(dumped, list):
+        return message
+    in_openai_form = [call for call in calls if isinstance(_function(call), Mapping)]
+    if not in_openai_form and not dumped:
         return message
     valid: list[ToolCall] = []
-    invalid: list[InvalidToolCall] = []
-    for call in calls:
+    invalid = [
+        invalid_tool_call(**{name: call.get(name) for name in ("name", "args", "id", "error")}) for call in dumped
+    ]
+    for call in in_openai_form:
         name, given = _function(call).get("name") or "", _function(call).get("arguments")
         text = given if isinstance(given, str) else "" if given is None else arguments_text(name, given)
         args = parse_arguments(text, "stop")
@@ -38,9 +46,12 @@ def _read(message: Mapping[str, Any]) -> Any:
             invalid.append(invalid_tool_call(name=name, args=text, id=word_of(call.get("id")), error=args))
         else:
             valid.append(tool_call(name=name, args=args, id=word_of(call.get("id"))))
-    rest = {name: value for name, value in message.items() if name != "tool_calls"}
-    [read] = convert_to_messages([{"content": "", **rest}])
-    return read.model_copy(update={"tool_calls": valid, "invalid_tool_calls": invalid})
+    others = [call for call in calls if call not in in_openai_form]
+    rest = {name: value for name, value in message.items() if name not in ("tool_calls", "invalid_tool_calls")}
+    [read] = convert_to_messages([{"content": "", **rest, "tool_calls": others}])
+    if not isinstance(read, AIMessage):
+        return message
+    return read.model_copy(update={"tool_calls": [*read.tool_calls, *valid], "invalid_tool_calls": invalid})
 
 
 def _function(call: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages.tool import invalid_tool_call
 from llama_index.core.base.llms.types import ChatMessage
 
 from tests.protocols import both_protocols
@@ -45,6 +46,21 @@ async def test_dicts_in_openai_form(turn: dict[str, Any], expected: Any, way: st
     messages = await wire("langchain", given, way)
     assert brief(messages)[1:] == [("assistant", "", (str(id), expected)), ("tool", "21", str(id))]
     assert fault_of(messages) is None
+
+
+@pytest.mark.report(1)
+@pytest.mark.parametrize("way", WAYS)
+async def test_messages_dumped_as_dicts(way: str) -> None:
+    """As LangGraph's server returns its state: langchain-core reads only their valid calls."""
+    broken = invalid_tool_call(id="c2", name="get", args="{", error="cut")
+    turn = AIMessage("", tool_calls=[{"id": "c1", "name": "get", "args": {"a": 1}}], invalid_tool_calls=[broken])
+    given = [HumanMessage("hi"), turn, ToolMessage("21", tool_call_id="c1"), ToolMessage("22", tool_call_id="c2")]
+    messages = await wire("langchain", [message.model_dump() for message in given], way)
+    assert brief(messages)[1:] == [
+        ("assistant", "", ("c1", {"a": 1}), ("c2", {"invalid_arguments": "{"})),
+        ("tool", "21", "c1"),
+        ("tool", "22", "c2"),
+    ]
 
 
 BLOCKS: dict[str, tuple[Any, Any]] = {
