@@ -204,8 +204,10 @@ class DeltaWriter:
             self.out.append(ReasoningDelta(text, choice))
 
     def text(self, choice: int, text: Any) -> None:
-        """More of the answer."""
+        """Take more of the answer. A list may also hold parts of a refusal, in OpenAI's form."""
         if type(text) is not str:
+            if refused := _refused(text):
+                self.refusal(choice, refused)
             text = _string(text, "content")
         if self.cumulative:
             text = self._new(TextDelta, choice, text)
@@ -369,6 +371,12 @@ def _string(value: Any, field: str) -> str:
     if isinstance(value, list) and all(isinstance(part, Mapping) for part in value):
         return "".join(_texts(value, field))
     raise ProtocolError(f"{field} is not text but {value!r:.100}")
+
+
+def _refused(content: Any) -> str:
+    """Return the refusals among the parts of a content."""
+    parts = content if isinstance(content, list) else ()
+    return "".join(_string(part.get("refusal"), "refusal") for part in parts if isinstance(part, Mapping))
 
 
 def _texts(parts: Iterable[Mapping[str, Any]], field: str) -> Iterable[str]:

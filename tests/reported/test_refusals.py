@@ -32,6 +32,7 @@ pytestmark = [
 
 TEXT = "I cannot help with that."
 REFUSED = Wire([{"content": None, "refusal": piece} for piece in ("I cannot ", "help ", "with that.")])
+PARTS = [{"type": "text", "text": "Well. "}, {"type": "refusal", "refusal": TEXT}]
 CASES: list[tuple[str, Wire, str | None, str]] = [
     # name, answer, refusal, text
     ("a refusal alone", REFUSED, TEXT, ""),
@@ -41,6 +42,8 @@ CASES: list[tuple[str, Wire, str | None, str]] = [
     ("after some text", Wire([{"content": "Well. "}, {"content": "", "refusal": TEXT}]), TEXT, "Well. "),
     ("beside some text", Wire([{"content": "Well. ", "refusal": TEXT}]), TEXT, "Well. "),
     ("after reasoning", Wire([{"reasoning_content": "Hm."}, {"refusal": TEXT}]), TEXT, ""),
+    ("as a part of the content", Wire([{"content": PARTS}], whole={"content": PARTS}), TEXT, "Well. "),
+    ("as the only part", Wire([{"content": PARTS[1:]}], whole={"content": PARTS[1:]}), TEXT, ""),
     ("null", Wire([{"content": "Yes.", "refusal": None}]), None, "Yes."),
     ("empty", Wire([{"content": "Yes.", "refusal": ""}]), None, "Yes."),
 ]
