@@ -17,6 +17,9 @@ from langchain_modelstudio.errors import ConfigurationError
 from modelstudio_core.json_schema import has_definitions, inline_references, root_of
 from modelstudio_core.tools import checked_tool, json_schema_format, no_function, tool_list
 
+# what langchain-core and pydantic raise for signatures, annotations and schemas that they cannot read
+_NOT_CONVERTED = (ValueError, TypeError, LookupError, NameError, AttributeError)
+
 
 def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
     """Return tools as OpenAI tools.
@@ -30,7 +33,7 @@ def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
 def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
     try:
         return convert_to_openai_tool(_convertible(tool), strict=strict)
-    except (ValueError, TypeError) as error:
+    except _NOT_CONVERTED as error:
         raise no_function(tool) from error
     except RecursionError as error:
         raise _refers_to_itself(tool) from error
@@ -39,11 +42,16 @@ def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
 def openai_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
     """Return the OpenAI function that offers `schema`. Raises ConfigurationError if it has no name or is no schema."""
     try:
-        return convert_to_openai_function(_convertible(unwrapped(schema)), strict=strict)
-    except (ValueError, TypeError) as error:
+        function = convert_to_openai_function(_convertible(unwrapped(schema)), strict=strict)
+    except _NOT_CONVERTED as error:
         raise ConfigurationError(f"no schema can be made of {str(schema)[:120]}: {error}") from error
     except RecursionError as error:
         raise _refers_to_itself(schema) from error
+    if not isinstance(function["name"], str) or not isinstance(function.get("parameters", {}), Mapping):
+        raise ConfigurationError(
+            f"no schema can be made of {str(schema)[:120]}: its name is text, its parameters a dict"
+        )
+    return function
 
 
 def _refers_to_itself(schema: object) -> ConfigurationError:

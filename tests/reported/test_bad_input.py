@@ -248,6 +248,24 @@ def plain(city: str) -> str:
     return f"It is sunny in {city}."
 
 
+def unknown_annotation(city: Nowhere) -> str:  # type: ignore[name-defined]  # noqa: F821
+    """Tell the weather in a city."""
+    return str(city)
+
+
+@pytest.mark.report(31)
+@pytest.mark.parametrize(
+    "schema",
+    [unknown_annotation, Loopback, {"name": 5, "parameters": {}}, {"name": "plan", "parameters": 5}],
+    ids=["annotation", "class", "name", "parameters"],
+)
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_what_has_no_schema(schema: Any, method: Any) -> None:
+    """What langchain-core and pydantic cannot convert is an error of this package, not theirs."""
+    with Loopback(HELLO) as server, pytest.raises(ConfigurationError, match="no schema can be made"):
+        chat(server).with_structured_output(schema, method=method)
+
+
 @pytest.mark.report(31)
 @pytest.mark.parametrize("lone", [weather, plain, ChatModelStudio, {"type": "function"}, "weather", 5], ids=range(6))
 async def test_a_lone_tool_is_refused(lone: Any) -> None:
