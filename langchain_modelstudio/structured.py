@@ -17,6 +17,7 @@ from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, Field, RootModel, SkipValidation, ValidationError, WithJsonSchema
 from pydantic.v1 import ValidationError as ValidationErrorV1
+from typing_extensions import is_typeddict
 
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
 from langchain_modelstudio.errors import RefusalError
@@ -42,8 +43,8 @@ class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
 
     @property
     def OutputType(self) -> Any:
-        """The class of the objects; dict where a JSON schema, or nothing, says what they are."""
-        return self.output if isinstance(self.output, type) else dict[str, Any]
+        """The class of the objects: dict, unless it is a pydantic class or a TypedDict."""
+        return self.output if _is_pydantic(self.output) or is_typeddict(self.output) else dict[str, Any]
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """Return a pydantic class for the objects: the caller's, or one that has the caller's JSON schema."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -42,6 +43,14 @@ class TypedCity(TypedDict):
 
 
 class OldCity(BaseModelV1):
+    """A city."""
+
+    name: str
+    people: int = 0
+
+
+@dataclass
+class CityData:
     """A city."""
 
     name: str
@@ -270,12 +279,14 @@ def test_the_output_type_is_the_class(method: Any) -> None:
 
 @pytest.mark.report(19)
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("schema", [SCHEMA, TypedCity, OldCity], ids=["dict", "TypedDict", "pydantic v1"])
+@pytest.mark.parametrize(
+    "schema", [SCHEMA, TypedCity, OldCity, CityData], ids=["dict", "TypedDict", "pydantic v1", "dataclass"]
+)
 def test_the_output_schema_of_other_schemas(schema: Any, method: Any) -> None:
-    """A dict's OutputType is dict, a class's the class; the output schema has the properties of either."""
+    """OutputType is dict where dicts come out, else the class; the output schema has the properties of either."""
     with Loopback(Answer()) as server:
         structured = langchain_chat(server).with_structured_output(schema, method=method)
-    assert structured.OutputType == (dict[str, Any] if schema is SCHEMA else schema)
+    assert structured.OutputType == (dict[str, Any] if schema in (SCHEMA, CityData) else schema)
     found = structured.get_output_jsonschema()
     assert (found["type"], found["properties"].keys()) == ("object", {"name", "people"})
 
