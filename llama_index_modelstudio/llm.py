@@ -29,7 +29,7 @@ from typing_extensions import Self
 from llama_index_modelstudio.errors import ConfigurationError
 from llama_index_modelstudio.messages import read_files, to_core_messages
 from llama_index_modelstudio.outputs import Responses, from_core_result, to_completion
-from llama_index_modelstudio.structured import StructuredAnswer
+from llama_index_modelstudio.structured import StructuredAnswer, class_format
 from llama_index_modelstudio.tools import ToolCallingLLM
 from llama_index_modelstudio.tracing import ModelStudioStructuredLLM, hide_headers
 from modelstudio_core.catalogue import ModelInfo
@@ -256,8 +256,8 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     def _request(self, messages: tuple[Message, ...], kwargs: Mapping[str, Any]) -> tuple[ChatRequest, ModelInfo]:
         schema = kwargs.get("response_format")
-        if isinstance(schema, type) and issubclass(schema, BaseModel):
-            kwargs = {**kwargs, **StructuredAnswer(schema, None, by_call=False).options}
+        if isinstance(schema, type):
+            kwargs = {**kwargs, "response_format": class_format(schema)}
         request, model = self.core_request(messages, None, kwargs)
         if (request.n or 1) > 1:
             raise ConfigurationError(

@@ -14,9 +14,10 @@ from llama_index.core.base.llms.types import ChatResponse, TextBlock, ToolCallBl
 from llama_index.core.program.utils import FlexibleModel, create_flexible_model
 from llama_index.core.tools import ToolMetadata
 from llama_index.core.types import Model
-from pydantic import ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
-from llama_index_modelstudio.errors import RefusalError, StructuredOutputError
+from llama_index_modelstudio.errors import ConfigurationError, RefusalError, StructuredOutputError
 from llama_index_modelstudio.tools import openai_tool
 from modelstudio_core.json_schema import root_of
 from modelstudio_core.json_text import object_text
@@ -25,6 +26,19 @@ from modelstudio_core.tools import json_schema_format
 
 # said by LlamaIndex's own programs and meant for them; here they follow from the way in which the object is asked for
 _NOT_OPTIONS = ("tools", "tool_choice", "tool_required", "allow_parallel_tool_calls", "response_format")
+
+
+def class_format(cls: type) -> dict[str, Any]:
+    """Return the `response_format` for a pydantic class, a TypedDict or a dataclass.
+
+    Raises ConfigurationError for a class that pydantic makes no schema of.
+    """
+    try:
+        schema = cls.model_json_schema() if issubclass(cls, BaseModel) else TypeAdapter(cls).json_schema()
+    except PydanticUserError as error:
+        raise ConfigurationError(f"no schema can be made of {cls!r:.120}: {error.message}") from error
+    root = root_of(schema)
+    return json_schema_format(str(root.get("title") or cls.__name__), schema, description=root.get("description"))
 
 
 class StructuredAnswer(Generic[Model]):
@@ -45,17 +59,17 @@ class StructuredAnswer(Generic[Model]):
         self._flexible: type[FlexibleModel] | None = None
         self._growing = GrowingAnswer()
         self._shown: ToolCallBlock | None = None
-        schema = output_cls.model_json_schema()
-        name = str(root_of(schema).get("title") or output_cls.__name__)
-        about = root_of(schema).get("description")
         self.options = {name: value for name, value in (options or {}).items() if name not in _NOT_OPTIONS}
         if by_call:
+            root = root_of(output_cls.model_json_schema())
+            name = str(root.get("title") or output_cls.__name__)
+            about = root.get("description")
             tool = openai_tool(ToolMetadata(about or name, name, output_cls))
             self._function = tool["function"]["name"]
             choice = {"type": "function", "function": {"name": self._function}}
             self.options |= {"tools": [tool], "tool_choice": choice, "parallel_tool_calls": False}
         else:
-            self.options["response_format"] = json_schema_format(name, schema, description=about)
+            self.options["response_format"] = class_format(output_cls)
 
     def whole(self, response: ChatResponse) -> Model:
         """Return the object of a whole answer. Raises StructuredOutputError saying why there is none."""
