@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from langchain_modelstudio.errors import langchain_errors
 from langchain_modelstudio.tools import response_format
-from modelstudio_core.headers import SecretHeaders
-from modelstudio_core.parameters import CALL_OPTIONS
+from modelstudio_core.parameters import CALL_OPTIONS, hidden_arguments
 
 
 def call_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments with the values of `extra_headers` hidden, and a class as `response_format` as a dict."""
-    arguments = dict(given)
-    if isinstance(headers := arguments.get("extra_headers"), Mapping):
-        arguments["extra_headers"] = SecretHeaders(headers)
+    """Return the arguments with the values of `extra_headers` hidden, and a class as `response_format` as a dict.
+
+    Raises ConfigurationError for secrets that no call takes.
+    """
+    with langchain_errors():
+        arguments = hidden_arguments(given)
     if isinstance(schema := arguments.get("response_format"), type):
         arguments["response_format"] = response_format(schema, None)
     return arguments

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from llama_index.core.llms.structured_llm import StructuredLLM
 
-from modelstudio_core.headers import SecretHeaders
+from modelstudio_core.parameters import hidden_arguments
 
 C = TypeVar("C", bound=type)
 
@@ -29,9 +29,15 @@ def hide_headers(*methods: str) -> Callable[[C], C]:
 
 
 def _hiding(method: Any) -> Callable[..., Any]:
+    takes_prompt = (
+        "prompt_args" in inspect.signature(method).parameters
+    )  # whose variables are named; else arguments of the call
+
     @functools.wraps(method)
     def hiding(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return method.__get__(self)(*map(_hidden, args), **_hidden({name: _hidden(kwargs[name]) for name in kwargs}))
+        if "llm_kwargs" in kwargs:
+            kwargs["llm_kwargs"] = _hidden(kwargs["llm_kwargs"])
+        return method.__get__(self)(*map(_hidden, args), **(kwargs if takes_prompt else hidden_arguments(kwargs)))
 
     @functools.wraps(method)
     async def ahiding(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -41,10 +47,8 @@ def _hiding(method: Any) -> Callable[..., Any]:
 
 
 def _hidden(argument: Any) -> Any:
-    """Return an argument; if it is a mapping of a call's arguments with `extra_headers`, a copy that hides them."""
-    if isinstance(argument, Mapping) and isinstance(headers := argument.get("extra_headers"), Mapping):
-        return {**argument, "extra_headers": SecretHeaders(headers)}
-    return argument
+    """Return an argument; if it is a mapping of a call's arguments, such as `llm_kwargs`, a copy that hides secrets."""
+    return hidden_arguments(argument) if isinstance(argument, Mapping) else argument
 
 
 @hide_headers("chat", "achat", "stream_chat", "astream_chat", "complete", "acomplete")

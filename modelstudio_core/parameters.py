@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.headers import SecretHeaders, checked_headers
+from modelstudio_core.headers import SecretHeaders, checked_headers, hidden_headers
 from modelstudio_core.http.timeouts import timeouts
 from modelstudio_core.tools import tool_list
 from modelstudio_core.types import CallOptions, ChatRequest, Message
@@ -76,6 +76,7 @@ _ELSEWHERE = {
 }
 _KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS + CALL_OPTIONS)
 _PER_CALL = {"default_headers": "extra_headers"}
+_SECRETS_OF_OBJECT = ("api_key", "default_headers", "dashscope_api_key", "openai_api_key")
 
 
 def chat_request(
@@ -110,6 +111,18 @@ def chat_request(
         plain.pop("parallel_tool_calls", None)
     options = call_options({name: given[name] for name in CALL_OPTIONS if name in given})
     return ChatRequest(model=model, messages=tuple(messages), parameters=plain, options=options, **known)
+
+
+def hidden_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call for a framework to trace: the values of `extra_headers` are hidden.
+
+    Raises ConfigurationError for secrets that no call takes, which would be traced before the call refuses them.
+    """
+    for name in _SECRETS_OF_OBJECT:
+        if given.get(name) is not None:
+            raise ConfigurationError(_unknown(name, ("api_key",)))
+    headers = given.get("extra_headers")
+    return dict(given) if headers is None else {**given, "extra_headers": hidden_headers(headers)}
 
 
 def call_options(given: Mapping[str, Any]) -> CallOptions:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypedDict
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from llama_index.core.llms import ChatMessage
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
+from typing_extensions import TypedDict
 
 from langchain_modelstudio import ChatModelStudio
 from llama_index_modelstudio import ModelStudio
@@ -28,6 +30,13 @@ class City(BaseModel):
 
 
 class CityDict(TypedDict):
+    """A city."""
+
+    name: str
+
+
+@dataclass
+class CityData:
     """A city."""
 
     name: str

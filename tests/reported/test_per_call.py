@@ -22,6 +22,7 @@ from llama_index.core.extractors import DocumentContextExtractor
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
+from llama_index.core.prompts import PromptTemplate
 from llama_index.core.schema import Document, TextNode
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from pydantic import Field
@@ -39,6 +40,7 @@ from tests.reported.calls import (
     LLAMA_INDEX,
     Ask,
     City,
+    CityData,
     CityDict,
     answers,
     each,
@@ -110,6 +112,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"extra_headers": "X-A: b"}, "extra_headers takes a mapping"),
     ({"extra_headers": {"X-A": 1}}, "header 'X-A' must be str"),
     ({"extra_headers": {"X-A": "[redacted]"}}, "X-A was redacted where it was stored"),
+    ({"extra_headers": {"X-A": "b\n"}}, "the value of X-A .* a line end"),
+    ({"extra_headers": {"X-A": " b"}}, "the value of X-A begins or ends with a blank"),
+    ({"extra_headers": {"X-A": "b\u00e9"}}, "the value of X-A .* beyond ASCII"),
+    ({"extra_headers": {"X A": "b"}}, "'X A' is no name of a header"),
     ({"timeout": -1}, "timeout= takes positive numbers"),
     ({"timeout": "soon"}, "timeout="),
     ({"default_headers": {"X-A": "b"}}, "extra_headers is for one call"),
@@ -217,6 +223,18 @@ async def test_no_trace_has_a_secret_of_a_call(
 ) -> None:
     """Neither a tracer, an event, a span, a payload nor a log has the values of `extra_headers`, or a provided key."""
     caplog.set_level(logging.DEBUG)
+    with Loopback(script) as server:
+        shown = await told_of(make, server, ask, {"extra_headers": HEADERS}, monkeypatch) + caplog.text
+        assert server.requests[0].headers["x-api-token"] == SECRET
+    assert len(shown) > 100
+    assert SECRET not in shown
+    assert KEY not in shown
+
+
+async def told_of(
+    make: Any, server: Loopback, ask: Ask, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Return all that tracers, events, spans, payloads, a cache and the error, if any, are told of a call."""
     tracer, events, spans, payloads = Tracer(), Events(), Spans(), Payloads()
     root = get_dispatcher()
     monkeypatch.setattr(root, "event_handlers", [*root.event_handlers, events])
@@ -224,19 +242,49 @@ async def test_no_trace_has_a_secret_of_a_call(
     watched: dict[str, Any] = {"callbacks": [tracer], "cache": InMemoryCache()}
     if make is ModelStudio:
         watched = {"callback_manager": CallbackManager([payloads])}
-    with Loopback(script) as server:
-        llm = model(make, server, api_key=lambda: KEY, **watched)
-        shown = ""
-        try:
-            await each(ask(llm, {"extra_headers": HEADERS}))
-        except Exception as error:
-            shown = repr(error) + str(error) + repr(vars(error))
-        assert server.requests[0].headers["x-api-token"] == SECRET
+    llm = model(make, server, api_key=lambda: KEY, **watched)
+    shown = repr(vars(watched.get("cache", llm)))
+    try:
+        await each(ask(llm, options))
+    except Exception as error:
+        shown += repr(error) + str(error) + repr(vars(error))
     told = [*tracer.told, *events.told, *spans.told, *payloads.told]
-    assert told
-    shown += "".join(told) + repr(vars(watched.get("cache", llm))) + caplog.text
+    return shown + repr(vars(watched.get("cache", llm))) + "".join(told)
+
+
+REFUSED_SECRETS: dict[str, dict[str, Any]] = {
+    "api_key": {"api_key": SECRET},
+    "another name of the key": {"dashscope_api_key": SECRET},
+    "default_headers": {"default_headers": HEADERS},
+    "headers as a list": {"extra_headers": [*HEADERS.items()]},
+    "headers as text": {"extra_headers": SECRET},
+    "a line end": {"extra_headers": {"X-Api-Token": SECRET + "\n"}},
+    "a blank at the end": {"extra_headers": {"X-Api-Token": SECRET + " "}},
+}
+
+
+@pytest.mark.report(20)
+@pytest.mark.parametrize("options", REFUSED_SECRETS.values(), ids=list(REFUSED_SECRETS))
+@every_ask
+async def test_no_trace_has_a_secret_that_is_refused(
+    make: Any, ask: Ask, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a call does not take is refused before it is traced or logged."""
+    caplog.set_level(logging.DEBUG)
+    with Loopback(answers) as server:
+        shown = await told_of(make, server, ask, options, monkeypatch) + caplog.text
+        assert not server.requests
+    assert "ConfigurationError" in shown
     assert SECRET not in shown
-    assert KEY not in shown
+
+
+def test_a_prompt_may_have_any_variables() -> None:
+    """The arguments that fill in a prompt are not those of a call."""
+    prompt = PromptTemplate("What is {api_key} in {default_headers}?")
+    with Loopback(answers) as server:
+        llm = model(ModelStudio, server)
+        llm.structured_predict(City, prompt, api_key="a key", default_headers={"a": "b"})
+        assert "What is a key in {'a': 'b'}?" in server.requests[0].body.decode()
 
 
 BOUND: dict[str, Callable[[ChatModelStudio], Any]] = {
@@ -400,7 +448,7 @@ FORMATS: dict[str, Ask] = {
 @pytest.mark.report(20)
 @every_protocol
 @pytest.mark.parametrize("ask", FORMATS.values(), ids=list(FORMATS))
-@pytest.mark.parametrize("schema", [City, CityDict])
+@pytest.mark.parametrize("schema", [City, CityDict, CityData])
 async def test_a_class_as_response_format(schema: Any, ask: Ask, protocol: str) -> None:
     """It is sent as the json_schema that it has."""
     with Loopback(answers) as server:
@@ -415,11 +463,21 @@ async def test_a_class_as_response_format(schema: Any, ask: Ask, protocol: str) 
 @pytest.mark.report(20)
 @every_protocol
 @pytest.mark.parametrize("name", LLAMA_FORMATS)
-async def test_a_class_as_response_format_in_llama_index(name: str, protocol: str) -> None:
-    """A pydantic class is sent as its json_schema there as well."""
+@pytest.mark.parametrize("schema", [City, CityDict, CityData])
+async def test_a_class_as_response_format_in_llama_index(schema: Any, name: str, protocol: str) -> None:
+    """A class is sent as its json_schema there as well."""
     with Loopback(answers) as server:
-        await each(LLAMA_INDEX[name](model(ModelStudio, server, protocol=protocol), {"response_format": City}))
+        await each(LLAMA_INDEX[name](model(ModelStudio, server, protocol=protocol), {"response_format": schema}))
         body = server.requests[0].json()
     sent = (body["parameters"] if protocol == "dashscope" else body)["response_format"]
-    assert sent["json_schema"]["name"] == "City"
+    assert sent["json_schema"]["name"] == schema.__name__
     assert sent["json_schema"]["schema"]["properties"]["name"]["type"] == "string"
+
+
+@pytest.mark.report(20)
+@pytest.mark.parametrize("make", [ChatModelStudio, ModelStudio])
+def test_a_class_without_a_schema_as_response_format(make: Any) -> None:
+    """It is refused by its name."""
+    ask = (LANGCHAIN | LLAMA_INDEX)["invoke" if make is ChatModelStudio else "chat"]
+    with Loopback(answers) as server, pytest.raises(ConfigurationError, match=r"no schema can be made of .*Loopback"):
+        ask(model(make, server), {"response_format": Loopback})
