@@ -22,6 +22,7 @@ from typing_extensions import is_typeddict
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
 from langchain_modelstudio.errors import RefusalError
 from langchain_modelstudio.tools import openai_function
+from modelstudio_core.json_schema import root_of
 from modelstudio_core.json_text import object_start, object_text
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
@@ -156,7 +157,7 @@ class CallParser(_ObjectParser):
 
     def _fits(self, value: dict[str, Any]) -> bool:
         """Return True if `value`, which nobody validates, has what the schema requires, and something that it names."""
-        schema = _json_schema(self.output)
+        schema = root_of(_json_schema(self.output))
         named = schema.get("properties", {})
         return value.keys() >= set(schema.get("required", ())) and (not named or bool(value.keys() & named.keys()))
 

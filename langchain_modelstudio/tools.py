@@ -93,15 +93,16 @@ def _convertible(tool: Any) -> Any:
     """Return a tool or schema in a form that langchain-core converts without loss.
 
     langchain-core replaces a recursive reference with {} (`dereference_refs`), and copies definitions that use each
-    other without end. A tool whose schema keeps definitions is therefore converted here; all others as they are.
+    other without end. A tool whose schema keeps definitions is therefore converted here, and a JSON schema that is a
+    reference itself, which has no title; all others as they are.
     """
     schema, name, description = _described(tool)
     inlined = inline_references(schema)
     if not has_definitions(inlined):
-        return tool
+        return inlined if schema is tool else tool
     root = root_of(inlined)
     return {
-        "name": name or root.get("title", ""),
+        "name": name or inlined.get("title") or root.get("title", ""),
         "description": description or root.get("description", ""),
         "parameters": {name: value for name, value in inlined.items() if name not in ("title", "description")},
     }
@@ -114,7 +115,7 @@ def _described(tool: Any) -> tuple[Mapping[str, Any], str | None, str | None]:
         takes_text = isinstance(tool, Tool) and not tool.args_schema
         return {} if takes_text else _json_schema(tool.tool_call_schema), tool.name, tool.description
     if isinstance(tool, Mapping):
-        return {}, None, None
+        return tool if "$ref" in tool else {}, None, None
     if isinstance(tool, type) and (is_basemodel_subclass(tool) or is_typeddict(tool)):
         return _json_schema(tool), None, None
     if not callable(tool):

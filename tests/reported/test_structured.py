@@ -560,6 +560,40 @@ def test_other_recursive_tools_of_langchain(tool: Any, strict: bool | None) -> N
         assert parameters["$ref"].endswith(f"/{name}")
 
 
+REFERENCE = {"$defs": {"Place": {"title": "Place", "type": "object", "properties": {"name": {"type": "string"}}}}}
+REFERENCES: dict[str, tuple[dict[str, Any], str]] = {
+    "recursive": (Node.model_json_schema(), "Node"),
+    "mutual": (Left.model_json_schema(), "Left"),
+    "plain": ({**REFERENCE, "$ref": "#/$defs/Place"}, "Place"),
+    "with a title": ({**Node.model_json_schema(), "title": "Tree"}, "Tree"),
+}
+
+
+@pytest.mark.report(21)
+@pytest.mark.parametrize(("schema", "name"), REFERENCES.values(), ids=list(REFERENCES))
+@pytest.mark.parametrize("method", METHODS[:2])
+def test_a_dict_that_is_a_reference(schema: dict[str, Any], name: str, method: Any) -> None:
+    """It has the name of what it refers to, or its own, and is sent whole."""
+    before = json.dumps(schema)
+    with Loopback(Answer(text=["{}"])) as server:
+        structured = langchain_chat(server).with_structured_output(schema, method=method, include_raw=True)
+        found_none = structured.invoke("hello")["parsed"] is None
+        body = sent(server)
+    if method == "json_schema":
+        form = body["response_format"]["json_schema"]
+        found, sent_name = form["schema"], form["name"]
+    else:
+        function = body["tools"][0]["function"]
+        found, sent_name = function["parameters"], function["name"]
+    assert sent_name == name
+    if name == "Place":
+        assert found["properties"] == {"name": {"type": "string"}}
+    else:
+        assert found["$ref"].removeprefix("#/$defs/") in found["$defs"]
+        assert found_none or method == "json_schema"  # the text {} has nothing that the schema names
+    assert json.dumps(schema) == before
+
+
 @pytest.mark.report(21)
 async def test_a_recursive_object_comes_back() -> None:
     """An answer to a recursive schema is read as any other."""
