@@ -375,7 +375,7 @@ class ChatSettings(ConnectionSettings):
         return may_think(*self.core_request((Message("user", ""),), None, call or {}))
 
 
-_FIELDS_OF_A_CALL = ChatSettings.model_fields.keys() & {*_OWN, "streaming"}
+_FIELDS_OF_A_CALL = ChatSettings.model_fields.keys() & {*_OWN, "streaming", "include_response_headers"}
 
 
 @lru_cache

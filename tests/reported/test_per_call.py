@@ -118,6 +118,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"extra_headers": {"X A": "b"}}, "'X A' is no name of a header"),
     ({"timeout": -1}, "timeout= takes positive numbers"),
     ({"timeout": "soon"}, "timeout="),
+    ({"include_response_headers": "all"}, "include_response_headers='all' is not accepted"),
     ({"default_headers": {"X-A": "b"}}, "extra_headers is for one call"),
     ({"api_key": KEY}, "api_key is set on the model object"),
 ]
