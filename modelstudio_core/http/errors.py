@@ -1,4 +1,4 @@
-"""Whatever httpx raises, as one of this package's errors, without the request that failed: that holds the key."""
+"""Turn whatever httpx raises into an error of this package, without the request that failed, which holds the key."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _not_connected(error: Exception, place: str, through: str, begun: bool) -> M
 
 
 def _bare(error: Exception, url: str) -> Exception:
-    """`error` without what would show the key to those who print causes: the request, and the frames that sent it."""
+    """Return `error` without the request and the frames that sent it: printed as a cause, they would show the key."""
     for link in _chain(error):
         link.__traceback__ = None
         if isinstance(link, httpx.RequestError):
@@ -121,7 +121,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def place_of(url: str) -> str:
-    """Host and port, of a URL that may be malformed."""
+    """Return host and port of a URL, which may be malformed."""
     with contextlib.suppress(httpx.InvalidURL, UnicodeError):
         parsed = httpx.URL(url)
         return f"{parsed.host}:{parsed.port or {'http': 80, 'https': 443}.get(parsed.scheme)}"

@@ -1,8 +1,8 @@
-"""One POST goes out, its answer comes back as it arrives: all I/O, sleeping and clock reading of the core is here.
+"""Send one POST and read its response as it arrives. Sleep between attempts.
 
-A `Transport` owns no connection. Connections are shared by all transports of the process (see `connections`), so time
-limits and key travel with each request. Sync and async are twins, in the same order of lines. Whatever httpx raises
-leaves here as one of this package's errors, without the request that failed: that holds the key.
+A `Transport` owns no connection. Connections are shared by all transports of the process (see `pool`), so time limits
+and key come with each request. Sync and async are twins, in the same order of lines. Whatever httpx raises leaves here
+as one of this package's errors, without the request that failed, which holds the key.
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ from modelstudio_core.types import ResponseHead
 
 _log = logging.getLogger("modelstudio_core")
 
-# What may follow the protocol's own end of a stream. Most servers send the end of the body with it or just after.
+# What is read behind the protocol's own end of a stream. Most servers send the end of the body with it or just after.
 DRAIN_BYTES = 64 * 1024
 DRAIN_SECONDS = 0.1
-# Seconds without anything new after the end of the answer itself, which usage, `[DONE]` or the end of the body may
-# follow. Who is slower has said all.
+# Seconds to wait for something new once an answer is complete: usage, `[DONE]` or the end of the body may follow.
 SETTLE_SECONDS = 5.0
 
-# What httpx sends by itself; `httpx.Request` alone would not.
 _IDENTITY = {"accept-encoding": "identity"}  # an injected client would ask for codings
+# what an httpx client adds, but for the coding; a bare httpx.Request has none of it
 _HEADERS = {"accept": "*/*", **_IDENTITY, "connection": "keep-alive"}
 
 
@@ -57,7 +56,7 @@ HttpTimeout: TypeAlias = httpx.Timeout
 
 
 class Transport:
-    """Sends requests and sleeps. Cheap to make: no connection is opened before the first request.
+    """Sends requests and sleeps. Cheap to construct: no connection is opened before the first request.
 
     Args:
         timeout: seconds, an `httpx.Timeout`, or `Timeouts`; see `timeouts`.
@@ -84,9 +83,9 @@ class Transport:
         return _restore, (self._limits, self._client, self._async_client)
 
     def open(self, url: str, headers: Mapping[str, str], body: bytes, timeout: Timeouts | None = None) -> Response:
-        """POST `body`; return once status and headers are there. Redirects are not followed.
+        """POST `body` and return once the head of the response has come. Redirects are not followed.
 
-        `timeout` takes the place of the transport's for this request.
+        `timeout` replaces the transport's for this request.
 
         Raises ConfigurationError, APIConnectionError, APITimeoutError or ProtocolError.
         """
@@ -94,18 +93,12 @@ class Transport:
         trace = Trace()
         failed: ModelStudioError | None = None
         try:
+            extensions = {"timeout": asdict(limits), "trace": trace.note}
+            request = _request(self._client, url, headers, body, extensions)
             if self._client is not None:
-                request = self._client.build_request(
-                    "POST", url, headers=_IDENTITY | _normal(headers), content=body,
-                    extensions={"timeout": asdict(limits), "trace": trace.note},
-                )  # fmt: skip
                 with _injected("http_client"):
                     response = self._client.send(request, stream=True, follow_redirects=False)
             else:
-                request = httpx.Request(
-                    "POST", _url(url), headers=_HEADERS | _normal(headers), content=body,
-                    extensions={"timeout": asdict(limits), "trace": trace.note},
-                )  # fmt: skip
                 response = connections.shared(self).handle_request(request)
         except httpx.HTTPStatusError as error:  # of a response hook that calls raise_for_status()
             response = error.response
@@ -124,18 +117,12 @@ class Transport:
         trace = Trace()
         failed: ModelStudioError | None = None
         try:
+            extensions = {"timeout": asdict(limits), "trace": trace.anote}
+            request = _request(self._async_client, url, headers, body, extensions)
             if self._async_client is not None:
-                request = self._async_client.build_request(
-                    "POST", url, headers=_IDENTITY | _normal(headers), content=body,
-                    extensions={"timeout": asdict(limits), "trace": trace.anote},
-                )  # fmt: skip
                 with _injected("http_async_client"):
                     response = await self._async_client.send(request, stream=True, follow_redirects=False)
             else:
-                request = httpx.Request(
-                    "POST", _url(url), headers=_HEADERS | _normal(headers), content=body,
-                    extensions={"timeout": asdict(limits), "trace": trace.anote},
-                )  # fmt: skip
                 response = await (await connections.ashared(self)).handle_async_request(request)
         except httpx.HTTPStatusError as error:
             response = error.response
@@ -151,27 +138,27 @@ class Transport:
         time.sleep(seconds)
 
     async def asleep(self, seconds: float) -> None:
-        """Wait before the next attempt, letting others run."""
+        """The async twin of `sleep`."""
         import anyio
 
         await anyio.sleep(seconds)
 
     def close(self) -> None:
-        """Let go of the shared sync connections; they close once no other transport uses them.
+        """Close the shared sync connections, unless another transport uses them.
 
-        Requests under way, also of this transport, are not broken. Used again, it opens new connections.
+        Requests under way are not broken, this transport's neither. Used again, it opens new connections.
         """
         connections.leave(self)
 
     async def aclose(self) -> None:
-        """Let go of the shared connections of the running event loop, and of the sync ones."""
+        """Close the shared connections of the running event loop, too, unless another transport uses them."""
         connections.leave(self)
         await connections.aleave(self)
 
 
 @contextlib.contextmanager
 def _injected(name: str) -> Iterator[None]:
-    """httpx says by a RuntimeError that a client was closed, asyncio that its loop was, or is another one."""
+    """Raise UnusableClient for the RuntimeErrors of a client that is closed, or belongs to another event loop."""
     try:
         yield
     except RuntimeError as error:
@@ -182,6 +169,21 @@ def _restore(limits: Timeouts, client: httpx.Client | None, async_client: httpx.
     return Transport(timeout=limits, http_client=client, http_async_client=async_client)
 
 
+def _request(
+    client: httpx.Client | httpx.AsyncClient | None,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    extensions: dict[str, Any],
+) -> httpx.Request:
+    """Return the request, with the default headers of an injected `client` if there is one."""
+    if client is not None:
+        headers = _IDENTITY | _normal(headers)
+        return client.build_request("POST", url, headers=headers, content=body, extensions=extensions)
+    headers = _HEADERS | _normal(headers)
+    return httpx.Request("POST", _url(url), headers=headers, content=body, extensions=extensions)
+
+
 def _normal(headers: Mapping[str, str]) -> dict[str, str]:
     values = headers.reveal() if isinstance(headers, SecretHeaders) else headers
     return {name.lower(): value for name, value in values.items()}
@@ -189,21 +191,21 @@ def _normal(headers: Mapping[str, str]) -> dict[str, str]:
 
 @lru_cache(maxsize=128)
 def _url(text: str) -> httpx.URL:
-    """Parsing is a tenth of a small request's cost, and a model asks the same URL again and again."""
+    """Return the parsed URL. Parsing is a tenth of a small request's cost, and a model has few URLs."""
     url = httpx.URL(text)
     if url.scheme not in ("http", "https") or not url.host:
         raise httpx.UnsupportedProtocol("not an http:// or https:// URL")
     return url
 
 
-# ---------------------------------------------------------------- its answer
+# ---------------------------------------------------------------- its response
 
 
 class Response:
-    """An answer whose head has come. Iterate over the body, then `finish`; or `close` at any time, from any thread.
+    """A response whose head has come. Iterate over the body, then `finish`; or `close` at any time, from any thread.
 
-    Iterating gives the bytes as they arrive, an HTTP chunk or what one read brought of it at a time. It can be
-    stopped and taken up again. Raises APIConnectionError, APITimeoutError or ProtocolError.
+    Iterating yields the bytes as they arrive, and may be interrupted. Raises APIConnectionError, APITimeoutError,
+    ProtocolError or ConfigurationError.
     """
 
     def __init__(self, response: httpx.Response, url: str, limits: Timeouts, *, injected: bool = False) -> None:
@@ -250,8 +252,11 @@ class Response:
         raise failed
 
     def settle(self, anew: bool = False) -> bytes | None:
-        """The next bytes where the answer itself is whole; None at the end of the body, or where none of them have come
-        `SETTLE_SECONDS` after this was first asked, or asked `anew`, or for as long as `timeout` allows."""
+        """Return the next bytes behind a complete answer; None at the end of the body, or if they take too long.
+
+        They may take `SETTLE_SECONDS` from the first such call, or the last one with `anew`, and no longer than the
+        read timeout.
+        """
         if anew or self._settled_by is None:
             self._settled_by = time.monotonic() + SETTLE_SECONDS
         if self._reader is None:
@@ -263,7 +268,7 @@ class Response:
             return None
 
     def finish(self) -> None:
-        """The protocol's end was seen: read the little that is left, so that the connection lives on. Never raises."""
+        """Read what little is left behind the protocol's end, so that the connection can be reused. Never raises."""
         left = DRAIN_BYTES
         try:
             if self._reader is not None and not self._closed:
@@ -278,7 +283,7 @@ class Response:
             self.close()
 
     def close(self) -> None:
-        """Close at once; the connection goes too if the body is not read to its end. May be repeated. Never raises."""
+        """Close at once, and the connection as well if the body was not read to its end. Never raises."""
         if not self._ended and not self._left:
             self._left = True
             _log.debug("the answer of %s was closed before its end", place_of(self._url))

@@ -333,12 +333,13 @@ ENDS = {
         asyncio.run(main())
     """,
     "a task cancelled by the end of the loop": """
-        async def read():
+        async def read(begun):
             async for _ in llm.astream('hi'):
-                pass
+                begun.set()
         async def main():
-            asyncio.create_task(read())
-            await asyncio.sleep(0.2)
+            begun = asyncio.Event()
+            task = asyncio.create_task(read(begun))
+            await begun.wait()
         asyncio.run(main())
     """,
     "a hundred loops": """
@@ -349,11 +350,12 @@ ENDS = {
             asyncio.run(main())
     """,
     "a thread that still reads": """
+        begun = threading.Event()
         def read():
             for _ in llm.stream('hi'):
-                pass
+                begun.set()
         threading.Thread(target=read, daemon=True).start()
-        time.sleep(0.2)
+        begun.wait()
     """,
 }
 
@@ -364,7 +366,7 @@ def test_nothing_warns_when_the_process_ends(code: str) -> None:
     dialect = DIALECTS["openai"]
     with Loopback(endless(dialect)) as server:
         head = f"""
-        import asyncio, threading, time
+        import asyncio, threading
         from langchain_modelstudio import ChatModelStudio
         llm = ChatModelStudio(model="qwen-plus", base_url={server.url!r})
         """
