@@ -118,7 +118,7 @@ class _Reader:
 
     def __call__(self, writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead) -> None:
         output, usage = value.get("output"), value.get("usage")
-        if output is None and usage is None:
+        if usage is None and "output" not in value:
             raise NoAnswer(f"the service sent an object with neither output nor usage nor error: {value!r:.200}")
         if output is None:
             output = {}

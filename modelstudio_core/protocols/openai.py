@@ -84,7 +84,7 @@ def _read(writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead, fie
     """One chunk (`field` "delta") or one whole answer ("message")."""
     choices = value.get("choices")
     usage = value.get("usage")
-    if choices is None and usage is None:
+    if usage is None and "choices" not in value:
         raise NoAnswer(f"the service sent an object with neither choices nor usage nor error: {value!r:.200}")
     if not writer.answered:
         writer.response(

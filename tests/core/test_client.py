@@ -920,7 +920,8 @@ async def test_cancelling_a_whole_answer_closes_the_response() -> None:
     transport = FakeTransport(ENDLESS)
     request = replace(REQUEST, model="qwq-plus")
     task = asyncio.create_task(Client(CONFIG, transport).acomplete(request, model_info("qwq-plus")))
-    await asyncio.sleep(0.01)
+    while len(transport.log) < 4:
+        await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -102,6 +102,10 @@ def _no_choices(dialect: Dialect) -> bytes:
     return _object(dialect, [])
 
 
+def _null(dialect: Dialect) -> bytes:
+    return written(dict.fromkeys(dialect.whole("")))
+
+
 def _empty_message(dialect: Dialect) -> bytes:
     return written(dialect.whole("", finish=None))
 
@@ -116,12 +120,14 @@ EMPTY_STREAMS: dict[str, Sequence[Step]] = {
     "only line ends": streamed(b"\n\r\n\n"),
     "only the role": streamed(lambda it: it.said("")),
     "only usage": streamed(lambda it: it.event(written(it.chunk(usage=True)))),
+    "null": streamed(lambda it: it.event(_null(it)), lambda it: it.done),
     "no choices": streamed(lambda it: it.event(_no_choices(it)), lambda it: it.done),
 }
 EMPTY_ANSWERS: dict[str, Sequence[Step]] = {
     "204": (head(204, {}, chunked=False), end),
     "no event": streamed(),
     "no choices": (replied(200, _no_choices),),
+    "null": (replied(200, _null),),
     "an empty message": (replied(200, _empty_message),),
 }
 EMPTY = {
