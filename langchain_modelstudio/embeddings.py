@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from langchain_core.embeddings import Embeddings
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from modelstudio_core import errors as core_errors
 from modelstudio_core.http.local_files import Contents, Image
-from modelstudio_core.parameters import checked_model
 from modelstudio_core.protocols.embeddings import SparseVector, TextType, Vector
 from modelstudio_core.retrieval_settings import EmbeddingSettings, Progress
 
@@ -62,12 +61,6 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
     show_progress_bar: bool = Field(default=False, description="Show a progress bar, with the package tqdm.")
 
     configuration_error: ClassVar[type[core_errors.ConfigurationError]] = ConfigurationError
-
-    @field_validator("model", mode="after")
-    @classmethod
-    def _check_model(cls, model: str) -> str:
-        with langchain_errors():
-            return checked_model(model)
 
     @model_validator(mode="after")
     def _check_modelstudio_settings(self) -> Self:
