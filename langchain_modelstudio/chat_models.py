@@ -40,23 +40,107 @@ from modelstudio_core.tools import chosen_tool
 
 
 class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
-    """Chat models of Alibaba Cloud Model Studio: Qwen, and the others it serves.
+    """Chat models of Alibaba Cloud Model Studio: Qwen and the other models it serves.
 
-    Its arguments are the fields of `modelstudio_core.settings.ChatSettings`; those from `enable_thinking` on may also
-    be given per call, or by `.bind()`. What is not given is not sent, and the service's default for the model holds.
+    Setup:
+        Install `modelstudio-integrations[langchain]` and set the environment variable DASHSCOPE_API_KEY.
 
-    Example:
-        llm = ChatModelStudio(model="qwen-plus", enable_thinking=True)
+    Parameters that are not set are not sent, and the service's defaults for the model apply. Except for
+    `model`, `capabilities` and the connection, they can also be passed per call or with `.bind()`.
+
+    Key init args, generation:
+        model: model id, such as "qwen-plus"; case-sensitive. Also accepted as `model_name`.
+        temperature: sampling temperature, 0 <= temperature < 2.
+        top_p: nucleus sampling threshold, 0 < top_p <= 1.
+        top_k: number of most likely tokens to sample from.
+        presence_penalty: penalty on tokens that already appear in the text, -2 to 2.
+        repetition_penalty: penalty on repeated tokens, above 0; 1 means none.
+        max_tokens: maximum number of output tokens, excluding reasoning on most models.
+        max_completion_tokens: maximum number of output tokens including reasoning (newer models).
+        n: number of completions, 1 to 4.
+        seed: seed for reproducible sampling.
+        stop: stop sequences, as strings or token ids.
+        logprobs, top_logprobs: return log probabilities of the output tokens, and of 0 to 5 alternatives.
+        response_format: {"type": "text"}, {"type": "json_object"} or {"type": "json_schema", ...}.
+
+    Key init args, thinking:
+        enable_thinking: enable thinking.
+        thinking_budget: maximum number of thinking tokens.
+        reasoning_effort: such as "low", "medium" or "high"; "none" disables thinking.
+        preserve_thinking: pass the reasoning of earlier turns to the model.
+        reasoning_replay: which reasoning in the history to send back: "auto" (default), "always" or "never".
+        clear_thinking, thinking: thinking options of GLM and of MiniMax-M3.
+
+    Key init args, tools and media:
+        parallel_tool_calls: allow several tool calls in one response.
+        tool_stream: stream tool arguments that are objects or arrays incrementally.
+        enable_search, search_options: enable web search by the service, and set its options.
+        enable_code_interpreter: enable the service's code interpreter.
+        modalities, audio: Omni: such as ["text", "audio"] and {"voice": "Cherry", "format": "wav"}.
+        vl_high_resolution_images: raise the limit on pixels per image.
+        vl_enable_image_hw_output: native protocol: return the size of images after scaling.
+        translation_options, ocr_options, skill: options of Qwen-MT, Qwen-OCR and Qwen-Doc.
+
+    Key init args, requests:
+        streaming: whether `invoke` streams on the wire; default: if the model may think or only supports streaming.
+        incremental_output: native protocol: whether stream events hold only new text on the wire (default True).
+        native_endpoint: native protocol: "text-generation" or "multimodal-generation".
+        extra_body: additional request parameters, sent unchanged.
+        include_response_headers: return the HTTP response headers, without cookies and credentials.
+        capabilities: model facts that override the catalogue.
+
+    Key init args, connection:
+        api_key: API key, or a sync or async function that returns it; default: DASHSCOPE_API_KEY.
+        base_url: URL to use instead of a region's host; default: DASHSCOPE_BASE_URL.
+        region: such as "singapore" (default), "beijing" or "frankfurt"; default: DASHSCOPE_REGION.
+        workspace: workspace id, required in Frankfurt and Tokyo; default: DASHSCOPE_WORKSPACE.
+        protocol: "openai" (default), or "dashscope" for the native protocol.
+        timeout: read timeout in seconds without data (default 300), or an httpx.Timeout.
+        max_retries: maximum number of retries before the first token (default 2).
+        default_headers: HTTP headers to add to every request.
+        allow_insecure: allow sending the key over plain HTTP to another machine.
+        max_event_bytes: maximum size in bytes of one stream event or a whole response (default 32 MiB).
+        http_client, http_async_client: httpx clients to use; the caller closes them.
+
+    Instantiate:
+        llm = ChatModelStudio(model="qwen-plus", temperature=0.2)
+
+    Invoke:
+        message = llm.invoke("Why is the sky blue?")
+        message.text
+
+    Stream:
         for chunk in llm.stream("Why is the sky blue?"):
             print(chunk.additional_kwargs.get("reasoning_content", ""), chunk.text, end="")
 
-    A message that comes back has the reasoning in `additional_kwargs["reasoning_content"]` and as the first of its
-    `content_blocks`, tokens in `usage_metadata`, and `finish_reason`, `model_name` and `request_id` in
-    `response_metadata`. Tool calls that were cut off are `invalid_tool_calls`, never `tool_calls`.
+    Async:
+        message = await llm.ainvoke("Why is the sky blue?")
+        async for chunk in llm.astream("Why is the sky blue?"):
+            print(chunk.text, end="")
+
+    Tools:
+        message = llm.bind_tools([get_weather]).invoke("What is the weather in Paris?")
+        message.tool_calls  # truncated calls are in message.invalid_tool_calls instead
+
+    Structured output:
+        city = llm.with_structured_output(City).invoke("What is the largest city of France?")  # a pydantic class
+
+    Image:
+        llm = ChatModelStudio(model="qwen3-vl-plus")
+        image = {"type": "image", "url": "https://example.com/sky.jpg"}
+        llm.invoke([HumanMessage([{"type": "text", "text": "Describe this image."}, image])])
+
+    Thinking:
+        message = ChatModelStudio(model="qwen-plus", enable_thinking=True).invoke("Why is the sky blue?")
+        message.additional_kwargs["reasoning_content"]  # also the first of message.content_blocks
+
+    Usage:
+        message.usage_metadata  # input_tokens, output_tokens, total_tokens and details
+        message.response_metadata  # finish_reason, model_name, request_id
 
     Raises:
-        modelstudio_core.errors.ModelStudioError: all errors are its subclasses and, at once, those of
-            `langchain_core.exceptions` (see `langchain_modelstudio.errors`).
+        modelstudio_core.errors.ModelStudioError: base class of all errors, which are also instances of the matching
+            classes of `langchain_core.exceptions` (see `langchain_modelstudio.errors`).
     """
 
     # ---------------------------------------------------------------- what LangChain asks of a model

@@ -37,8 +37,8 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
         max_concurrency: requests under way at once (default 16).
         usage_callback: called with the model id and the billed tokens of each request.
         show_progress_bar: show a progress bar, with the package tqdm.
-        api_key, base_url, region, timeout, max_retries and the others of
-            `modelstudio_core.settings.ConnectionSettings`.
+        api_key, base_url, region, timeout, max_retries and the other fields of
+            `modelstudio_core.connection_settings.ConnectionSettings`.
 
     Embed:
         embeddings = ModelStudioEmbeddings(model="text-embedding-v4", dimensions=512, protocol="dashscope")

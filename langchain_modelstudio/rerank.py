@@ -33,8 +33,8 @@ class ModelStudioRerank(RerankSettings, BaseDocumentCompressor):
         instruct: what to rank by, in an English sentence.
         split: rank more documents than a request takes as a tournament, which needs `top_n`; default: an error.
         usage_callback: called with the model id and the billed tokens of each request.
-        api_key, base_url, region, timeout, max_retries and the others of
-            `modelstudio_core.settings.ConnectionSettings`.
+        api_key, base_url, region, timeout, max_retries and the other fields of
+            `modelstudio_core.connection_settings.ConnectionSettings`.
 
     Rerank:
         rerank = ModelStudioRerank(top_n=3, instruct="Given a question, find passages that answer it.")

@@ -40,8 +40,8 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
         usage_callback: called with the model id and the billed tokens of each request.
         embeddings_cache: a KVStore. Keys name the model, dimensions, text type and instruction beside the text, so one
             store serves several models.
-        api_key, base_url, region, timeout, max_retries and the others of
-            `modelstudio_core.settings.ConnectionSettings`.
+        api_key, base_url, region, timeout, max_retries and the other fields of
+            `modelstudio_core.connection_settings.ConnectionSettings`.
 
     Index:
         embedding = ModelStudioEmbedding(model="text-embedding-v4", dimensions=512, protocol="dashscope")

@@ -48,31 +48,115 @@ _BY_CALL = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
     "predict_and_call", "apredict_and_call",
 )  # fmt: skip
 class ModelStudio(ChatSettings, ToolCallingLLM):
-    """LLMs of Alibaba Cloud Model Studio: Qwen, and the others it serves.
+    """LLMs of Alibaba Cloud Model Studio: Qwen and the other models it serves.
 
-    Its arguments are the fields of `modelstudio_core.settings.ChatSettings` and of LlamaIndex's `LLM`; those of the
-    former from `enable_thinking` on may also be given to each call. What is not given is not sent, and the service's
-    default for the model holds.
+    Setup:
+        Install `modelstudio-integrations[llama-index]` and set the environment variable DASHSCOPE_API_KEY.
 
-    Example:
-        llm = ModelStudio(model="qwen-plus", enable_thinking=True)
+    Parameters that are not set are not sent, and the service's defaults for the model apply. Except for
+    `model`, the model facts and the connection, they can also be passed per call. The fields of LlamaIndex's `LLM`,
+    such as `system_prompt`, are supported too.
+
+    Key init args, generation:
+        model: model id, such as "qwen-plus"; case-sensitive. Also accepted as `model_name`.
+        temperature: sampling temperature, 0 <= temperature < 2.
+        top_p: nucleus sampling threshold, 0 < top_p <= 1.
+        top_k: number of most likely tokens to sample from.
+        presence_penalty, repetition_penalty: -2 to 2, and above 0, where 1 means none.
+        max_tokens: maximum number of output tokens, excluding reasoning on most models.
+        max_completion_tokens: maximum number of output tokens including reasoning (newer models).
+        n: number of completions, 1 to 4.
+        seed: seed for reproducible sampling.
+        stop: stop sequences, as strings or token ids.
+        logprobs, top_logprobs: return log probabilities of the output tokens, and of 0 to 5 alternatives.
+        response_format: {"type": "text"}, {"type": "json_object"} or {"type": "json_schema", ...}.
+
+    Key init args, thinking:
+        enable_thinking, thinking_budget: enable thinking, and limit the number of thinking tokens.
+        reasoning_effort: such as "low", "medium" or "high"; "none" disables thinking.
+        preserve_thinking: pass the reasoning of earlier turns to the model.
+        reasoning_replay: which reasoning in the history to send back: "auto" (default), "always" or "never".
+        clear_thinking, thinking: thinking options of GLM and of MiniMax-M3.
+
+    Key init args, tools and media:
+        parallel_tool_calls: allow several tool calls in one response.
+        tool_stream: stream tool arguments that are objects or arrays incrementally.
+        enable_search, search_options: enable web search by the service, and set its options.
+        enable_code_interpreter: enable the service's code interpreter.
+        modalities, audio: Omni: such as ["text", "audio"] and {"voice": "Cherry", "format": "wav"}.
+        vl_high_resolution_images, vl_enable_image_hw_output: use more pixels per image; return the scaled size.
+        translation_options, ocr_options, skill: options of Qwen-MT, Qwen-OCR and Qwen-Doc.
+
+    Key init args, requests:
+        streaming: whether `chat` streams on the wire; default: if the model may think or only supports streaming.
+        native_endpoint, incremental_output: native protocol: endpoint, and whether stream events are incremental.
+        extra_body: additional request parameters, sent unchanged.
+        include_response_headers: return the HTTP response headers, without cookies and credentials.
+        capabilities: model facts that override the catalogue.
+        context_window: maximum number of tokens of input and output together; default: from the catalogue.
+        is_function_calling_model: whether the model supports tools; default: from the catalogue, True if unknown.
+
+    Key init args, connection:
+        api_key: API key, or a sync or async function that returns it; default: DASHSCOPE_API_KEY.
+        base_url: URL to use instead of a region's host; default: DASHSCOPE_BASE_URL.
+        region: such as "singapore" (default), "beijing" or "frankfurt"; default: DASHSCOPE_REGION.
+        workspace: workspace id, required in Frankfurt and Tokyo; default: DASHSCOPE_WORKSPACE.
+        protocol: "openai" (default), or "dashscope" for the native protocol.
+        timeout: read timeout in seconds without data (default 300), or an httpx.Timeout.
+        max_retries: maximum number of retries before the first token (default 2).
+        default_headers: HTTP headers to add to every request.
+        allow_insecure: allow sending the key over plain HTTP to another machine.
+        max_event_bytes: maximum size in bytes of one stream event or a whole response (default 32 MiB).
+        http_client, http_async_client: httpx clients to use; the caller closes them.
+
+    Instantiate:
+        llm = ModelStudio(model="qwen-plus", temperature=0.2)
+
+    Invoke:
+        response = llm.chat([ChatMessage("Why is the sky blue?")])
+        response.message.content  # or llm.complete("Why is the sky blue?").text
+
+    Stream:
         for response in llm.stream_chat([ChatMessage("Why is the sky blue?")]):
-            print(response.additional_kwargs.get("thinking_delta", ""), response.delta, end="")
+            print(response.additional_kwargs.get("thinking_delta", ""), response.delta, end="")  # message: all so far
 
-    A response's message has what was thought as its ThinkingBlock, what was said as its TextBlock, and a ToolCallBlock
-    for each call; the response's `additional_kwargs` have the tokens (`prompt_tokens`, `completion_tokens`,
-    `total_tokens`, `reasoning_tokens`, `cached_tokens`), `finish_reason` and `reasoning_content`. In a stream each
-    response holds all that was said up to it, and the last one everything. Calls that were cut off are in
-    `additional_kwargs["invalid_tool_calls"]`, never among the blocks of the last response.
+    Async:
+        response = await llm.achat([ChatMessage("Why is the sky blue?")])
+        stream = await llm.astream_chat([ChatMessage("Why is the sky blue?")])
+
+    Tools:
+        tool = FunctionTool.from_defaults(get_weather)
+        response = llm.chat_with_tools([tool], user_msg="What is the weather in Paris?")
+        llm.get_tool_calls_from_response(response)
+        response.additional_kwargs["invalid_tool_calls"]  # truncated calls, if any
+
+    Structured output:
+        city = llm.as_structured_llm(City).complete("What is the largest city of France?").raw  # a pydantic class
+
+    Image:
+        llm = ModelStudio(model="qwen3-vl-plus")
+        image = ImageBlock(url="https://example.com/sky.jpg")
+        llm.chat([ChatMessage(blocks=[TextBlock(text="Describe this image."), image])])
+
+    Thinking:
+        response = ModelStudio(model="qwen-plus", enable_thinking=True).chat(messages)
+        response.message.blocks[0]  # a ThinkingBlock, followed by the TextBlock
+
+    Usage:
+        response.additional_kwargs  # prompt_tokens, completion_tokens, total_tokens, finish_reason and details
 
     Raises:
-        modelstudio_core.errors.ModelStudioError: all errors are its subclasses (see `llama_index_modelstudio.errors`).
+        modelstudio_core.errors.ModelStudioError: base class of all errors (see `llama_index_modelstudio.errors`).
     """
 
-    context_window: int | None = Field(default=None, gt=0)
-    """Tokens that input and output may take together; default: what the catalogue says of the model."""
-    is_function_calling_model: bool | None = None
-    """Whether the model takes tools; default: unless the catalogue says that it does not."""
+    context_window: int | None = Field(
+        default=None,
+        gt=0,
+        description="Maximum number of tokens of input and output together. Default: from the catalogue.",
+    )
+    is_function_calling_model: bool | None = Field(
+        default=None, description="Whether the model supports tools. Default: from the catalogue, True if unknown."
+    )
 
     @model_validator(mode="after")
     def _check_modelstudio_settings(self) -> Self:

@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import Self
 
+from modelstudio_core.connection_settings import ConnectionSettings
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.http.local_files import Contents, read_contents
 from modelstudio_core.http.retrieval import (
@@ -48,7 +49,6 @@ from modelstudio_core.retrieval import (
     multimodal_models,
     rerank_model,
 )
-from modelstudio_core.settings import ConnectionSettings
 
 UsageCallback = Callable[[str, int], Any]
 Progress = Callable[[int], Any]
