@@ -1,7 +1,7 @@
-"""A model with parameters bound to it, which the methods that bind more keep.
+"""Bind parameters to a model so that later bindings keep them.
 
-langchain-core's `RunnableBinding` hands out the methods of the bare model, so its `bind_tools` and
-`with_structured_output` lose what was bound before. Here a model and its bindings share both methods.
+langchain-core's `RunnableBinding` forwards `bind_tools` and `with_structured_output` to the bare model, which loses
+earlier bindings. Here, a model and its bindings share both methods.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tools import chosen_name, chosen_tool, tool_name
 
 Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
-_response_format = response_format  # under a name that the argument does not hide
+_response_format = response_format  # an alias, because an argument shadows the name
 
 
 class ToolBinding:
-    """`bind_tools` and `with_structured_output` in terms of `bind`, for a model and for a binding of it."""
+    """Implement `bind_tools` and `with_structured_output` with `bind`, for models and bindings."""
 
     def bind(self, **kwargs: Any) -> ModelStudioBinding:
         """Bind parameters of a call."""
         raise NotImplementedError
 
     def _bound(self) -> Mapping[str, Any]:
-        """Return the parameters that are bound."""
+        """Return the bound parameters."""
         raise NotImplementedError
 
     def _settings(self) -> ChatSettings:
@@ -54,20 +54,20 @@ class ToolBinding:
         response_format: dict[str, Any] | type | None = None,
         **kwargs: Any,
     ) -> ModelStudioBinding:
-        """Offer tools to the model, in place of any that are bound. Other parameters that are bound stay.
+        """Bind tools, replacing bound tools. Other bound parameters are kept.
 
         Args:
             tools: pydantic classes, TypedDicts, functions, `BaseTool`s, JSON schemas or OpenAI tools.
-            tool_choice: "auto", "none", a tool's name, "any"/"required"/True for some tool, False for none of these, or
-                the service's own dict. Default: the choice that is bound, unless it names a tool that is replaced. A
-                choice that the model cannot take, for instance while it thinks, is sent as "auto" with a warning.
-            strict: put into each function.
+            tool_choice: "auto", "none", a tool's name, "any"/"required"/True for any tool, False to send no choice, or
+                the service's own dict. Default: the bound choice, unless it names a replaced tool. A choice that the
+                model does not support, for instance with thinking, is sent as "auto" with a warning.
+            strict: `strict` of each function.
             parallel_tool_calls: allow several calls in one answer.
-            response_format: a schema, or the service's `response_format`, for answers that are no calls.
+            response_format: a schema, or the service's `response_format`, for answers without tool calls.
             **kwargs: any other parameter of a call.
 
         Raises:
-            ConfigurationError: for a tool that is no function, or a choice that is none of the tools.
+            ConfigurationError: if a tool is not a function, or the choice does not name one of the tools.
         """
         bound: dict[str, Any] = {}
         with langchain_errors():
@@ -82,7 +82,7 @@ class ToolBinding:
         return self.bind(**bound, **kwargs)
 
     def _choice(self, tools: Sequence[Mapping[str, Any]]) -> Any:
-        """Return the tool choice that is bound, unless it names a tool that `tools` replace."""
+        """Return the bound tool choice, unless it names a tool that `tools` replace."""
         bound = self._bound()
         choice = bound.get("tool_choice")
         if "tools" in bound and isinstance(choice, Mapping) and chosen_name(choice) not in map(tool_name, tools):

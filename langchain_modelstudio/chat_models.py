@@ -1,4 +1,4 @@
-"""`ChatModelStudio`: the core as a LangChain chat model. It translates; what is sent, and when, the core decides."""
+"""Adapt the core to LangChain's chat model interface."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
             classes of `langchain_core.exceptions` (see `langchain_modelstudio.errors`).
     """
 
-    # ---------------------------------------------------------------- what LangChain asks of a model
+    # ---------------------------------------------------------------- LangChain interface
 
     configuration_error: ClassVar[type[core_errors.ConfigurationError]] = ConfigurationError
 
@@ -165,17 +165,17 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Serialisable; the key goes as a reference to DASHSCOPE_API_KEY."""
+        """Return True. The key is serialized as a reference to DASHSCOPE_API_KEY."""
         return True
 
     @classmethod
     def get_lc_namespace(cls) -> list[str]:
-        """Where it loads from."""
+        """Return the namespace that a serialized model is loaded from."""
         return ["langchain_modelstudio", "chat_models"]
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """The fields that never are in a serialised model, and the variables they are read from."""
+        """Return the secret fields and the environment variables that hold their values."""
         return {"api_key": config.API_KEY}
 
     def _resolve_model_profile(self) -> ModelProfile | None:
@@ -303,11 +303,11 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     # ---------------------------------------------------------------- tokens
 
     def get_token_ids(self, text: str) -> list[int]:
-        """Ids of the tokens of `text`. Raises ImportError, saying what to install, without the extra `tokenizer`."""
+        """Return the token ids of `text`. Raises ImportError if the extra `tokenizer` is not installed."""
         return self.custom_get_token_ids(text) if self.custom_get_token_ids else token_ids(text, self.model)
 
     def get_num_tokens(self, text: str) -> int:
-        """Tokens of `text`: exact for Qwen with the extra `tokenizer`, else an estimate (`modelstudio_core.tokens`)."""
+        """Return the number of tokens of `text`: exact for Qwen with the extra `tokenizer`, else an estimate."""
         return len(self.get_token_ids(text)) if self.custom_get_token_ids else count_tokens(text, self.model)
 
     def get_num_tokens_from_messages(
@@ -315,7 +315,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         messages: Sequence[BaseMessage],
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
     ) -> int:
-        """Input tokens of a request with these messages and tools, as the service counts them; media not counted."""
+        """Return the input tokens of a request with these messages and tools, without media."""
         if self.custom_get_token_ids:
             return super().get_num_tokens_from_messages(list(messages), tools)
         with langchain_errors():
@@ -326,26 +326,26 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     # ---------------------------------------------------------------- binding
 
     def bind(self, **kwargs: Any) -> ModelStudioBinding:
-        """Return a binding of parameters of a call; its `bind_tools` and `with_structured_output` keep them.
+        """Bind per-call parameters, which later `bind_tools` and `with_structured_output` keep.
 
-        The values of `extra_headers` are shown nowhere.
+        The values of `extra_headers` are hidden in reprs and traces.
         """
         return ModelStudioBinding(bound=self, kwargs=call_arguments(kwargs))
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> ModelStudioBinding:
-        """Bind a config, such as tags, to a binding that keeps what is bound to it."""
+        """Bind a config, such as tags. Bound parameters are kept."""
         return self.bind().with_config(config, **kwargs)
 
     def with_listeners(self, **listeners: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind listeners to a binding that keeps what is bound to it."""
+        """Bind listeners. Bound parameters are kept."""
         return self.bind().with_listeners(**listeners)
 
     def with_alisteners(self, **listeners: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """The async twin of `with_listeners`."""
+        """Async version of `with_listeners`."""
         return self.bind().with_alisteners(**listeners)
 
     def with_types(self, **types: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind types to a binding that keeps what is bound to it."""
+        """Bind input and output types. Bound parameters are kept."""
         return self.bind().with_types(**types)
 
     def _bound(self) -> Mapping[str, Any]:
@@ -354,12 +354,12 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     def _settings(self) -> ChatSettings:
         return self
 
-    # ---------------------------------------------------------------- inside
+    # ---------------------------------------------------------------- requests
 
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> tuple[core.ChatRequest, ModelInfo]:
-        # what starts with ls_ is for LangSmith's traces
+        # arguments that start with ls_ are for LangSmith traces
         call = {name: value for name, value in call_arguments(kwargs).items() if not name.startswith("ls_")}
         if call.get("tools"):  # in the forms of bind_tools, which a call may add to, or do without
             call["tools"] = openai_tools(call["tools"], None)

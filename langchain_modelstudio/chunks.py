@@ -1,10 +1,9 @@
-"""The message chunk that keeps a truncated tool call from becoming a call.
+"""Define a message chunk that never turns a truncated tool call into a valid one.
 
-langchain-core repairs the arguments of a chunk's tool calls each time chunks are added, the last time too
-(`AIMessageChunk.init_tool_calls` calls `parse_partial_json`; langchain#39275), so a plain chunk turns `{"city": "New `
-into the call `{"city": "New"}`. While a stream runs that is useful: agents show what is there. Once the last chunk has
-been added it is wrong. This chunk is strict from then on, by the core's own rule, with the raw text verbatim. One sum
-remains lenient, which langchain-core makes without asking: a plain chunk, and no stream here has any, plus a list.
+langchain-core repairs the arguments of tool calls whenever chunks are added (`AIMessageChunk.init_tool_calls` calls
+`parse_partial_json`; langchain#39275), so a plain chunk turns `{"city": "New ` into the call `{"city": "New"}`. That is
+useful during a stream, but wrong after the last chunk. From then on, this chunk parses strictly, with the core's rule,
+and keeps the raw text of invalid calls. One sum is still lenient: a plain chunk, which no stream here has, plus a list.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _TOOL_BLOCKS = ("tool_call_chunk", "tool_call", "invalid_tool_call")
 
 
 class _BecomesAIMessage:
-    """The first base of the chunk: `message_chunk_to_message` calls it (`__mro__[1]`) and gets a plain AIMessage."""
+    """First base of the chunk. `message_chunk_to_message` calls it (`__mro__[1]`) to make a plain AIMessage."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         return AIMessage(**kwargs) if cls is _BecomesAIMessage else super().__new__(cls)
@@ -36,12 +35,12 @@ class ModelStudioMessageChunk(_BecomesAIMessage, AIMessageChunk):
 
     @classmethod
     def lc_id(cls) -> list[str]:
-        """Serialised as langchain-core's own chunk, so that it loads where this package is not installed."""
+        """Return the id of langchain-core's chunk, so that it loads without this package."""
         return AIMessageChunk.lc_id()
 
     @model_validator(mode="after")
     def init_tool_calls(self) -> Self:
-        """Replaces langchain-core's validator of this name: the same until the last chunk, strict from then on."""
+        """Parse tool calls like the replaced validator of langchain-core, but strictly after the last chunk."""
         AIMessageChunk.init_tool_calls(self)  # type: ignore[operator]  # pydantic leaves the plain function there
         if self.chunk_position == "last":
             finished = finished_calls(self.tool_call_chunks, self.response_metadata.get("finish_reason"))
@@ -52,14 +51,14 @@ class ModelStudioMessageChunk(_BecomesAIMessage, AIMessageChunk):
         return self
 
     def __eq__(self, other: object) -> bool:
-        """Compare with langchain-core's own chunk, too: a sum that is saved comes back as one (see below)."""
+        """Compare, also with langchain-core's chunk, which a saved sum is loaded as (see below)."""
         if type(other) not in (ModelStudioMessageChunk, AIMessageChunk):
             return NotImplemented
         return _compared(self) == _compared(other)
 
     @property
     def lc_attributes(self) -> dict[str, Any]:
-        """What langchain-core's serialisation takes besides the fields, and over them."""
+        """Return attributes that override fields in langchain-core's serialization."""
         return super().lc_attributes | self._not_to_be_repaired()
 
     @model_serializer(mode="wrap")
@@ -68,30 +67,29 @@ class ModelStudioMessageChunk(_BecomesAIMessage, AIMessageChunk):
         return fields | {name: value for name, value in self._not_to_be_repaired().items() if name in fields}
 
     def _not_to_be_repaired(self) -> dict[str, Any]:
-        """A finished chunk is loaded as a plain one, which would parse the fragments again, leniently. Without them it
-        takes the calls as they are."""
+        """Return overrides that omit the fragments of a finished chunk, which a loaded plain chunk would repair."""
         return {"tool_call_chunks": []} if self.chunk_position == "last" else {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled under its own name, not the one it goes by (see below)."""
+        """Pickle by a function, because the class name is replaced (see below)."""
         return _unpickled, (self.__getstate__(),)
 
     def __radd__(self, other: Any) -> Any:
-        """A plain chunk on the left must not make the sum lenient; Python asks the right side, a subclass, first."""
+        """Add to a plain chunk strictly. Python calls the right operand first, as it is a subclass."""
         if isinstance(other, AIMessageChunk):
             fields = {name: value for name, value in other.__dict__.items() if name != "type"}
             return ModelStudioMessageChunk(**fields) + self
         return NotImplemented
 
 
-# LangGraph's checkpoints note an object's class by these two names, and load it without a warning (in strict mode: at
-# all) only where it knows them. A sum of chunks that is kept as state thus comes back as langchain-core's own chunk.
+# LangGraph checkpoints store a class by these names, and warn about unknown ones (or reject them in strict mode). So a
+# sum of chunks stored as state is loaded as langchain-core's chunk.
 ModelStudioMessageChunk.__module__ = AIMessageChunk.__module__
 ModelStudioMessageChunk.__name__ = AIMessageChunk.__name__
 
 
 def _compared(chunk: Any) -> dict[str, Any]:
-    """Return what two chunks are compared by: of a finished one the calls, not the fragments that they were made of."""
+    """Return the values to compare: for a finished chunk, the calls without their fragments."""
     finished = {"tool_call_chunks": None} if chunk.chunk_position == "last" else {}
     return {**chunk.__dict__, **finished, "extra": chunk.__pydantic_extra__ or None}
 
@@ -103,7 +101,7 @@ def _unpickled(state: dict[str, Any]) -> ModelStudioMessageChunk:
 
 
 def finished_calls(chunks: list[ToolCallChunk], finish_reason: str | None) -> list[ToolCall | InvalidToolCall]:
-    """Each call of a finished answer, or what must not run as one, by the rule of the core, in order."""
+    """Return the valid and invalid calls of a finished answer, in order, by the rule of the core."""
     finished: list[ToolCall | InvalidToolCall] = []
     for chunk in chunks:
         name, text = chunk["name"], chunk["args"] or ""
@@ -118,9 +116,9 @@ def finished_calls(chunks: list[ToolCallChunk], finish_reason: str | None) -> li
 def _with_finished_blocks(
     content: list[str | dict[Any, Any]], finished: list[ToolCall | InvalidToolCall]
 ) -> list[str | dict[Any, Any]]:
-    """v1 content with each block in its finished form: langchain-core finishes calls leniently, and only some.
+    """Return v1 content with finished blocks. langchain-core finishes only some calls, and leniently.
 
-    There are more blocks than calls where sums were added whose right one was finished already: the rest is dropped.
+    Blocks in excess of the calls, from adding a sum that was already finished, are dropped.
     """
     rest = iter(finished)
     blocks: list[str | dict[Any, Any]] = []

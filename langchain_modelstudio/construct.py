@@ -1,4 +1,4 @@
-"""The two objects of a streamed event, made quickly; see `modelstudio_core.construct`."""
+"""Construct the objects of a streamed event without validation; see `modelstudio_core.construct`."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ _OTHERS: list[dict[str, Any]] = [
 _CHUNKS = [ModelStudioMessageChunk(**fields) for fields in _TEXTS]
 
 text_chunk = quick(_text_chunk, ModelStudioMessageChunk, _TEXTS)
-"""A `ModelStudioMessageChunk` that has `content` and nothing else."""
+"""Return a `ModelStudioMessageChunk` with only `content`."""
 
 message_chunk = quick(_message_chunk, ModelStudioMessageChunk, _TEXTS + _OTHERS)
-"""A `ModelStudioMessageChunk` with `content` and others of its fields; `tool_calls` follow from `tool_call_chunks`."""
+"""Return a `ModelStudioMessageChunk` with `content` and other fields. `tool_calls` derive from `tool_call_chunks`."""
 
 generation_chunk = quick(
     _generation_chunk, ChatGenerationChunk, [{"message": chunk, "text": chunk.text} for chunk in _CHUNKS]
 )
-"""A `ChatGenerationChunk` of a message and its text."""
+"""Return a `ChatGenerationChunk` of a message and its text."""

@@ -75,7 +75,7 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
             return self._embed_texts(texts, "document", progress=progress).dense
 
     async def aembed_documents(self, texts: list[str]) -> list[Vector]:
-        """The async twin of `embed_documents`."""
+        """Async version of `embed_documents`."""
         with langchain_errors(), self._progress_bar(len(texts)) as progress:
             return (await self._aembed_texts(texts, "document", progress=progress)).dense
 
@@ -85,7 +85,7 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
             return self._embed_texts([text], "query").dense[0]
 
     async def aembed_query(self, text: str) -> Vector:
-        """The async twin of `embed_query`."""
+        """Async version of `embed_query`."""
         with langchain_errors():
             return (await self._aembed_texts([text], "query")).dense[0]
 
@@ -95,7 +95,7 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
             return self._embed_texts(texts, text_type, "sparse").sparse
 
     async def aembed_sparse(self, texts: Sequence[str], *, text_type: TextType = "document") -> list[SparseVector]:
-        """The async twin of `embed_sparse`."""
+        """Async version of `embed_sparse`."""
         with langchain_errors():
             return (await self._aembed_texts(texts, text_type, "sparse")).sparse
 
@@ -110,7 +110,7 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
     async def aembed_dense_and_sparse(
         self, texts: Sequence[str], *, text_type: TextType = "document"
     ) -> list[tuple[Vector, SparseVector]]:
-        """The async twin of `embed_dense_and_sparse`."""
+        """Async version of `embed_dense_and_sparse`."""
         with langchain_errors():
             both = await self._aembed_texts(texts, text_type, "dense&sparse")
             return list(zip(both.dense, both.sparse, strict=True))
@@ -122,7 +122,7 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
         return self.embed_contents([{"image": image} for image in images])
 
     async def aembed_images(self, images: Sequence[Image]) -> list[Vector]:
-        """The async twin of `embed_images`."""
+        """Async version of `embed_images`."""
         return await self.aembed_contents([{"image": image} for image in images])
 
     def embed_contents(self, contents: Contents) -> list[Vector]:
@@ -135,7 +135,7 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
             return self._embed_all(self._content_requests(contents)).dense
 
     async def aembed_contents(self, contents: Contents) -> list[Vector]:
-        """The async twin of `embed_contents`. Local images are read in a thread."""
+        """Async version of `embed_contents`. Local images are read in a thread."""
         with langchain_errors():
             return (await self._aembed_all(await asyncio.to_thread(self._content_requests, contents))).dense
 
@@ -145,7 +145,7 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
             return self._embed_all(self._fused_requests(contents)).dense[0]
 
     async def aembed_fused(self, contents: Contents) -> Vector:
-        """The async twin of `embed_fused`. Local images are read in a thread."""
+        """Async version of `embed_fused`. Local images are read in a thread."""
         with langchain_errors():
             return (await self._aembed_all(await asyncio.to_thread(self._fused_requests, contents))).dense[0]
 

@@ -1,4 +1,4 @@
-"""The core's errors as LangChain knows them: each is its core namesake and the `Model*Error` of langchain-core.
+"""Define LangChain errors: each subclasses the core error of the same name and a `Model*Error` of langchain-core.
 
 So `except modelstudio_core.errors.RateLimitError`, `except langchain_core.exceptions.ModelRateLimitError` and this
 module's `RateLimitError` all catch the same thing. The tree is the core's own.
@@ -36,11 +36,11 @@ __all__ = [
 
 
 class ModelStudioError(core.ModelStudioError, lc.ModelError):
-    """The root of all errors of this package; see `modelstudio_core.errors.ModelStudioError` for its fields."""
+    """Base class of all errors of this package; see `modelstudio_core.errors.ModelStudioError` for its fields."""
 
 
 class ConfigurationError(core.ConfigurationError, ModelStudioError, lc.ModelInvalidRequestError):
-    """The call cannot be made as it was asked for. Nothing was sent."""
+    """The arguments are invalid. Nothing was sent."""
 
 
 class APIConnectionError(core.APIConnectionError, ModelStudioError, lc.ModelConnectionError):
@@ -48,7 +48,7 @@ class APIConnectionError(core.APIConnectionError, ModelStudioError, lc.ModelConn
 
 
 class APITimeoutError(core.APITimeoutError, APIConnectionError, lc.ModelTimeoutError):
-    """The service was silent for longer than `timeout` allows."""
+    """The service sent no data for longer than `timeout`."""
 
 
 class APIStatusError(core.APIStatusError, ModelStudioError):
@@ -64,15 +64,15 @@ class PermissionDeniedError(core.PermissionDeniedError, APIStatusError, lc.Model
 
 
 class BadRequestError(core.BadRequestError, APIStatusError, lc.ModelInvalidRequestError):
-    """400 and other 4xx: the request is wrong, and would be wrong again."""
+    """400 and other 4xx: the request is invalid, so a retry fails too."""
 
 
 class ContextLengthError(core.ContextLengthError, BadRequestError, lc.ContextOverflowError):
-    """The input is longer than the model takes."""
+    """The input exceeds the model's limit."""
 
 
 class ContentFilterError(core.ContentFilterError, BadRequestError, lc.ModelRefusalError):
-    """The service's moderation stopped the input or, in mid-stream, the output."""
+    """The service's moderation blocked the input or, during a stream, the output."""
 
     raw_message: BaseMessage | None = None
     """None: the service answered with an error, not with a message."""
@@ -83,11 +83,11 @@ class NotFoundError(core.NotFoundError, APIStatusError, lc.ModelNotFoundError):
 
 
 class RateLimitError(core.RateLimitError, APIStatusError, lc.ModelRateLimitError):
-    """429: throttled by requests or tokens a minute. Trying later helps."""
+    """429: throttled by requests or tokens per minute. A later retry can succeed."""
 
 
 class QuotaError(core.QuotaError, APIStatusError, lc.ModelPermissionDeniedError):
-    """Unpaid, not bought, or free tier spent. Trying later does not help, paying does."""
+    """Unpaid, not purchased, or free tier exhausted. Retries do not help."""
 
 
 class ServerError(core.ServerError, APIStatusError, lc.ModelAPIError):
@@ -95,17 +95,17 @@ class ServerError(core.ServerError, APIStatusError, lc.ModelAPIError):
 
 
 class ProtocolError(core.ProtocolError, ModelStudioError):
-    """The answer does not follow the protocol."""
+    """The response violates the protocol."""
 
 
 class RefusalError(core.RefusalError, ModelStudioError, lc.ModelRefusalError):
-    """The model declined to produce the output that was asked for. `raw_message` is what it said instead."""
+    """The model refused to produce the requested output. `raw_message` is its reply."""
 
     raw_message: BaseMessage | None = None
 
 
 class StreamTruncatedError(core.StreamTruncatedError, ProtocolError):
-    """The answer ended before it was finished. What had arrived is `partial`."""
+    """The response ended without a finish reason. `partial` holds the content received."""
 
 
 _BY_CORE_CLASS: dict[type[core.ModelStudioError], type[core.ModelStudioError]] = {
@@ -114,13 +114,13 @@ _BY_CORE_CLASS: dict[type[core.ModelStudioError], type[core.ModelStudioError]] =
 
 
 def from_core_error(error: core.ModelStudioError) -> core.ModelStudioError:
-    """The LangChain class of a core error, with its fields, cause and traceback."""
+    """Return a core error as its LangChain class, with the same fields, cause and traceback."""
     return error.recast(_BY_CORE_CLASS.get(type(error), type(error)))
 
 
 @contextmanager
 def langchain_errors() -> Iterator[None]:
-    """Core errors raised inside come out as this module's."""
+    """Re-raise core errors as the classes of this module."""
     try:
         yield
     except core.ModelStudioError as error:

@@ -1,9 +1,8 @@
-"""Translate LangChain messages to core messages. The way back is `outputs`.
+"""Convert LangChain messages to core messages.
 
-`AIMessage.tool_calls` is the truth about the tool calls that it has, whatever stale copies `additional_kwargs` or
-content blocks hold. A call that only a block holds counts too, so a history from another provider comes across whole.
-What cannot be sent is refused by name, except in the results of tools, which their caller cannot correct: there a text
-says what was left out.
+Tool calls are read from `AIMessage.tool_calls`, and from content blocks only if they are not there, so that histories of
+other providers work; copies in `additional_kwargs` do not count. Unsupported content raises an error that names it, except
+in tool results, which the caller cannot correct: there, a text replaces it.
 """
 
 from __future__ import annotations

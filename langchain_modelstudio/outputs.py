@@ -1,4 +1,4 @@
-"""Core deltas and results to LangChain messages and chunks. Translation only; the other way is `messages`."""
+"""Convert core deltas and results to LangChain messages and chunks."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ logger = logging.getLogger("langchain_modelstudio")
 
 
 def from_core_usage(usage: Usage | None) -> UsageMetadata | None:
-    """Return the counts in LangChain's form, with the details that the service gave; None where it gave no count.
+    """Return the counts in LangChain's format, with the details that the service sent, or None without a total.
 
-    LangChain requires all three totals: one that is missing beside others counts as 0.
+    LangChain requires input and output totals, so a missing one becomes 0.
     """
     if usage is None or usage.total_tokens is None:
         return None
@@ -69,8 +69,7 @@ def from_core_usage(usage: Usage | None) -> UsageMetadata | None:
 def from_core_response(
     response: ResponseDelta, finish_reason: str | None, extras: Mapping[str, Any], usage: Usage | None
 ) -> dict[str, Any]:
-    """Return the response metadata: who answered, why it ended, what only this service has, such as `search_info`, and
-    its own usage object, unchanged."""
+    """Return the response metadata: ids, model, finish reason, service-specific data and the raw usage object."""
     metadata = {
         "finish_reason": finish_reason,
         "model_name": response.model,
@@ -85,12 +84,12 @@ def from_core_response(
 
 
 def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
-    """Return one whole answer as a message, and log its invalid calls.
+    """Return a choice as a message, and log its invalid calls.
 
-    Usage belongs to the response, so only the message of the first choice has it.
+    Usage counts the whole response, so only the message of the first choice has it.
     """
     log_invalid_calls(choice.invalid_tool_calls, logger)
-    extras = deepcopy(result.extras)  # each choice has its own
+    extras = deepcopy(result.extras)  # messages must not share it
     usage = result.usage if not result.choices or choice is result.choices[0] else None
     metadata = from_core_response(result.response, choice.finish_reason, extras, usage)
     if choice.logprobs:
@@ -118,13 +117,13 @@ def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
 
 
 def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChunk | None:
-    """One delta as a chunk; None for what the last chunk says (`last_chunk`).
+    """Return a delta as a chunk, or None if its data belongs to the last chunk (`last_chunk`).
 
-    Each delta has a chunk of its own: text and a tool fragment in one chunk would make langchain-core take the
-    fragment for a finished call. `v1`: content as typed blocks, whose indices are ours, since langchain-core would
-    give the first block and the first tool call the same one and merge them.
+    Each delta gets its own chunk, because langchain-core treats a tool fragment in a chunk with text as a finished
+    call. `v1`: content is typed blocks with explicit indices, because langchain-core would assign the same index to the
+    first block and the first tool call and merge them.
     """
-    if not v1 and type(delta) is TextDelta:  # nearly all of them
+    if not v1 and type(delta) is TextDelta:  # the most frequent case
         return text_chunk(content=delta.text)
     blocks: list[str | dict[Any, Any]] = []
     more: dict[str, Any] = {}
@@ -154,10 +153,9 @@ def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChun
 
 
 def _logprobs(content: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Log probabilities as metadata, whose lists langchain-core joins where chunks are added.
+    """Return log probabilities as metadata. langchain-core concatenates the lists when chunks are added.
 
-    It takes two objects that have the same `index` for pieces of one (`merge_lists`). These are one for each token, in
-    their order; so an `index` that a server adds is left out.
+    An `index` added by a server is dropped, because langchain-core merges items with the same index (`merge_lists`).
     """
     return {"content": [{name: value for name, value in item.items() if name != "index"} for item in content]}
 
@@ -174,16 +172,16 @@ def last_chunk(
     extras: Mapping[str, Any],
     *,
     v1: bool = False,
-    spoke: bool = False,
+    has_text: bool = False,
 ) -> ModelStudioMessageChunk:
-    """The chunk that ends a stream: all metadata, each key only here, since langchain-core adds what comes twice.
+    """Return the last chunk of a stream, the only one with metadata, since langchain-core adds repeated values.
 
-    `v1`: content as typed blocks; the text, if the answer `spoke` any, gets its citations here.
+    `v1`: content is typed blocks, and the text, if `has_text`, gets its citations here.
     """
     content: str | list[str | dict[Any, Any]] = ""
     metadata = from_core_response(response, finish_reason, extras, usage)
     if v1:
-        cited = citations(extras) if spoke else []
+        cited = citations(extras) if has_text else []
         content = [{**text_block("", cited), "index": "lc_text"}] if cited else []
         metadata["output_version"] = "v1"
     return ModelStudioMessageChunk(
@@ -195,7 +193,7 @@ def last_chunk(
 
 
 class Chunks:
-    """The chunks of one stream: one for each delta, and one at the end for all that is said once."""
+    """Convert the deltas of one stream to chunks, with a last chunk for the metadata."""
 
     def __init__(self, *, v1: bool) -> None:
         self.v1 = v1
@@ -203,17 +201,17 @@ class Chunks:
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
         self.extras: dict[str, Any] = {}
-        self.spoke = False  # there is a text block
-        self._calls: list[Delta] = []  # the fragments of calls, and the finish reason
+        self.has_text = False  # there is a text block
+        self._calls: list[Delta] = []  # tool call fragments and the finish reason
 
     def of(self, delta: Delta) -> ChatGenerationChunk | None:
-        """The chunk of a delta; None where the last chunk says it."""
+        """Return the chunk of a delta, or None if its data belongs to the last chunk."""
         message = from_core_delta(delta, v1=self.v1)
         if message is not None:
             if isinstance(delta, ToolCallDelta):
                 self._calls.append(delta)
             elif self.v1 and isinstance(delta, TextDelta):
-                self.spoke = True
+                self.has_text = True
             return generation_chunk(message=message, text=message.text)
         if isinstance(delta, ResponseDelta):
             self.response = delta
@@ -227,24 +225,24 @@ class Chunks:
         return None
 
     def last(self) -> ChatGenerationChunk:
-        """Return the chunk that ends the stream, and log the invalid calls of the answer."""
+        """Return the last chunk of the stream, and log invalid calls."""
         for choice in fold(self._calls).choices:
             log_invalid_calls(choice.invalid_tool_calls, logger)
         said = (self.response, self.finish_reason, self.usage, self.extras)
         info = {"finish_reason": self.finish_reason, "model_name": self.response.model}
         return ChatGenerationChunk(
-            message=last_chunk(*said, v1=self.v1, spoke=self.spoke),
+            message=last_chunk(*said, v1=self.v1, has_text=self.has_text),
             generation_info={name: value for name, value in info.items() if value is not None},
         )
 
 
 def message_id(run_manager: BaseRunManager | None) -> str:
-    """The id that langchain-core gives a message which has none of its own."""
+    """Return the id that langchain-core assigns to a message without one."""
     return "" if run_manager is None else f"{LC_ID_PREFIX}-{run_manager.run_id}"
 
 
 def from_core_result(result: ChatResult) -> LangChainResult:
-    """Return a whole response: a generation for each choice, and what callbacks and tracers read in `llm_output`."""
+    """Return a whole response: a generation per choice, and `llm_output` for callbacks and tracers."""
     generations = []
     for choice in result.choices:
         message = from_core_choice(choice, result)
@@ -261,7 +259,7 @@ def from_core_result(result: ChatResult) -> LangChainResult:
 
 
 def added_usage(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sum of two `token_usage` objects, nested details included."""
+    """Return the sum of two `token_usage` objects, including nested details."""
     total = dict(left)
     for name, count in right.items():
         known = total.get(name)

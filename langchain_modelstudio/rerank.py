@@ -66,7 +66,7 @@ class ModelStudioRerank(RerankSettings, BaseDocumentCompressor):
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
-        """The async twin of `compress_documents`."""
+        """Async version of `compress_documents`."""
         with langchain_errors():
             return _scored(documents, await self._arank(query, [document.page_content for document in documents]))
 

@@ -1,8 +1,8 @@
-"""Deltas as the events of LangChain's v3 streaming protocol, without the detour over message chunks.
+"""Convert deltas directly to the events of LangChain's v3 streaming protocol.
 
-langchain-core bridges chunks to these events where a model does not give them itself. The bridge takes the last id and
-name of a tool call as the true ones, even empty, takes a call cut before its arguments began for one without arguments,
-and puts all text into one block, whatever came between. Given here, events are right, in their order, and cheaper.
+By default, langchain-core derives these events from message chunks. That conversion uses the last id and name of a tool
+call even if they are empty, treats a call truncated before its arguments as one without arguments, and merges all text
+into one block. Direct events are correct, in order and cheaper.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from modelstudio_core.types import (
 
 
 class EventWriter:
-    """Turns the deltas of one answer into events.
+    """Convert the deltas of one answer to events.
 
     Args:
-        message_id: the id that the message gets.
+        message_id: id of the message.
     """
 
     def __init__(self, message_id: str) -> None:
         self._message_id = message_id
         self._deltas: list[Delta] = []
         self._blocks = 0
-        self._open = ""  # the kind of text that is being said, "text" or "reasoning"
-        self._index = 0  # of its block
+        self._open = ""  # kind of the open text block, "text" or "reasoning"
+        self._index = 0  # index of the open block
         self._pieces: list[str] = []
-        self._calls: dict[int, int] = {}  # a call's index among the calls -> among the blocks
-        self._cited: list[dict[str, Any]] = []  # the sources of a search, till a finished text has them
-        self._audio: int | None = None  # the index of the spoken answer, which goes on beside the others
-        self._refusal: int | None = None  # the index of the refusal, which the protocol has no delta for
+        self._calls: dict[int, int] = {}  # call index -> block index
+        self._cited: list[dict[str, Any]] = []  # search sources not yet attached to a finished text
+        self._audio: int | None = None  # block index of the audio, which overlaps other blocks
+        self._refusal: int | None = None  # block index of the refusal, for which there is no delta event
 
     def of(self, delta: Delta) -> list[MessagesData]:
-        """The events of one delta."""
+        """Return the events of one delta."""
         self._deltas.append(delta)
-        if type(delta) is TextDelta and self._open == "text":  # nearly all of them
+        if type(delta) is TextDelta and self._open == "text":  # the most frequent case
             text = delta.text
             self._pieces.append(text)
             return [
@@ -72,7 +72,7 @@ class EventWriter:
         return [self._start(delta)] if isinstance(delta, ResponseDelta) else []
 
     def end(self) -> list[MessagesData]:
-        """The events that end the answer: each call in its finished form, and what is said once."""
+        """Return the final events: the finished calls and the metadata."""
         result = fold(self._deltas)
         choice = result.choices[0]
         events = self._close()
@@ -131,7 +131,7 @@ class EventWriter:
         return events
 
     def _speech(self, delta: AudioDelta) -> list[MessagesData]:
-        """Its data; the transcript, for which the protocol has no delta, comes with the finished block."""
+        """Return the events of audio data. The transcript, which has no delta event, is in the finished block."""
         events: list[MessagesData] = []
         if self._audio is None:
             self._audio = self._next_block()
@@ -159,7 +159,7 @@ def _event(event: str, **fields: Any) -> MessagesData:
 
 
 def _finished_calls(choice: Choice) -> dict[int, Any]:
-    """Each call of the answer by its index, finished, or as what must not run."""
+    """Return the finished or invalid calls of the answer by index."""
     calls: dict[int, Any] = {c.index: tool_call(name=c.name, args=c.args, id=c.id) for c in choice.tool_calls}
     for c in choice.invalid_tool_calls:
         calls[c.index] = invalid_tool_call(name=c.name, args=c.arguments, id=c.id, error=c.error)

@@ -1,4 +1,4 @@
-"""The objects of a streamed event, made quickly; see `modelstudio_core.construct`."""
+"""Construct the objects of a streamed event without validation; see `modelstudio_core.construct`."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ _RESPONSES = [
 ]
 
 text_block = quick(_text_block, TextBlock, [{"text": text} for text in _TEXTS])
-"""A `TextBlock`."""
+"""Return a `TextBlock`."""
 
 thinking_block = quick(_thinking_block, ThinkingBlock, [{"content": text} for text in _TEXTS])
-"""A `ThinkingBlock`."""
+"""Return a `ThinkingBlock`."""
 
 chat_response = quick(_chat_response, _validated_response, _RESPONSES)
-"""A `ChatResponse` with raw, delta and additional_kwargs, around an assistant's message of `blocks`."""
+"""Return a `ChatResponse` with raw, delta and additional_kwargs, and an assistant message with `blocks`."""

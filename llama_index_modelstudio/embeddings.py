@@ -83,7 +83,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """Its name in what LlamaIndex serialises."""
+        """Return the class name used in LlamaIndex serialization."""
         return "ModelStudioEmbedding"
 
     def to_payload(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
         return self._embedded([query], "query")[0]
 
     async def aget_query_embedding(self, query: str) -> Vector:
-        """The async twin of `get_query_embedding`."""
+        """Async version of `get_query_embedding`."""
         return (await self._aembedded([query], "query"))[0]
 
     def get_text_embedding(self, text: str) -> Vector:
@@ -106,7 +106,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
         return self._embedded([text], "document")[0]
 
     async def aget_text_embedding(self, text: str) -> Vector:
-        """The async twin of `get_text_embedding`."""
+        """Async version of `get_text_embedding`."""
         return (await self._aembedded([text], "document"))[0]
 
     def get_text_embedding_batch(self, texts: list[str], show_progress: bool = False, **kwargs: Any) -> list[Vector]:
@@ -116,7 +116,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Vector]:
-        """The async twin of `get_text_embedding_batch`."""
+        """Async version of `get_text_embedding_batch`."""
         return await self._aembedded(texts, "document", show_progress)
 
     # ---------------------------------------------------------------- sparse vectors
@@ -126,7 +126,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
         return self._embed_texts(texts, text_type, "sparse").sparse
 
     async def aembed_sparse(self, texts: list[str], *, text_type: TextType = "document") -> list[SparseVector]:
-        """The async twin of `embed_sparse`."""
+        """Async version of `embed_sparse`."""
         return (await self._aembed_texts(texts, text_type, "sparse")).sparse
 
     def embed_dense_and_sparse(
@@ -139,7 +139,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
     async def aembed_dense_and_sparse(
         self, texts: list[str], *, text_type: TextType = "document"
     ) -> list[tuple[Vector, SparseVector]]:
-        """The async twin of `embed_dense_and_sparse`."""
+        """Async version of `embed_dense_and_sparse`."""
         both = await self._aembed_texts(texts, text_type, "dense&sparse")
         return list(zip(both.dense, both.sparse, strict=True))
 
@@ -186,7 +186,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
             return run.result()
 
     async def _aembedded(self, texts: list[str], text_type: TextType, show_progress: bool = False) -> list[Vector]:
-        """The async twin of `_embedded`."""
+        """Async version of `_embedded`."""
         cache, admit = self.embeddings_cache, self.rate_limiter and self.rate_limiter.async_acquire
         with self._run(texts, text_type, show_progress) as run:
             if cache is not None:

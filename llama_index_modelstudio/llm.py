@@ -166,7 +166,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     @classmethod
     def class_name(cls) -> str:
-        """Its name in what LlamaIndex serialises."""
+        """Return the class name used in LlamaIndex serialization."""
         return "ModelStudio"
 
     @property
@@ -197,7 +197,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """The async twin of `chat`."""
+        """Async version of `chat`."""
         return await self._achat(messages, kwargs)
 
     @llm_chat_callback()
@@ -207,7 +207,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        """The async twin of `stream_chat`."""
+        """Async version of `stream_chat`."""
         return self._astream(*self._request(await _read_messages(messages), kwargs))
 
     # ---------------------------------------------------------------- completion, which is a chat of one message
@@ -219,7 +219,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """The async twin of `complete`."""
+        """Async version of `complete`."""
         return to_completion(await self._achat(self._prompt(prompt, formatted), kwargs))
 
     @llm_completion_callback()
@@ -235,7 +235,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     @llm_completion_callback()
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
-        """The async twin of `stream_complete`."""
+        """Async version of `stream_complete`."""
         responses = self._astream(*self._request(to_core_messages(self._prompt(prompt, formatted)), kwargs))
 
         async def completions() -> CompletionResponseAsyncGen:
@@ -281,7 +281,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Model:
-        """The async twin of `structured_predict`."""
+        """Async version of `structured_predict`."""
         found: Model
         answer = self._structured(output_cls, llm_kwargs)
         if answer is None:

@@ -45,7 +45,7 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """Its name in what LlamaIndex serialises."""
+        """Return the class name used in LlamaIndex serialization."""
         return "ModelStudioMultiModalEmbedding"
 
     def _facts(self) -> EmbeddingModel:
@@ -57,7 +57,7 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
         return self._embed_all(self._content_requests(contents)).dense
 
     async def aembed_contents(self, contents: Contents) -> list[Vector]:
-        """The async twin of `embed_contents`. Local images are read in a thread."""
+        """Async version of `embed_contents`. Local images are read in a thread."""
         return (await self._aembed_all(await asyncio.to_thread(self._content_requests, contents))).dense
 
     def embed_fused(self, contents: Contents) -> Vector:
@@ -65,7 +65,7 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
         return self._embed_all(self._fused_requests(contents)).dense[0]
 
     async def aembed_fused(self, contents: Contents) -> Vector:
-        """The async twin of `embed_fused`. Local images are read in a thread."""
+        """Async version of `embed_fused`. Local images are read in a thread."""
         return (await self._aembed_all(await asyncio.to_thread(self._fused_requests, contents))).dense[0]
 
     def get_image_embedding_batch(self, img_file_paths: list[ImageType], show_progress: bool = False) -> list[Vector]:
@@ -76,7 +76,7 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
     async def aget_image_embedding_batch(
         self, img_file_paths: list[ImageType], show_progress: bool = False
     ) -> list[Vector]:
-        """The async twin of `get_image_embedding_batch`. Local images are read in a thread."""
+        """Async version of `get_image_embedding_batch`. Local images are read in a thread."""
         with self._event(img_file_paths, show_progress) as (progress, end):
             requests = await asyncio.to_thread(self._image_requests, img_file_paths)
             return end((await self._aembed_all(requests, progress)).dense)

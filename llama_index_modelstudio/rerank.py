@@ -62,7 +62,7 @@ class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
 
     @classmethod
     def class_name(cls) -> str:
-        """Its name in what LlamaIndex serialises."""
+        """Return the class name used in LlamaIndex serialization."""
         return "ModelStudioRerank"
 
     def _postprocess_nodes(
@@ -84,7 +84,7 @@ class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
         return [_document(scored.node, takes_images) for scored in nodes]
 
     async def _adocuments(self, nodes: list[NodeWithScore]) -> list[Document]:
-        """The async twin of `_documents`: files are read in a thread."""
+        """Async version of `_documents`: files are read in a thread."""
         if any(isinstance(scored.node, ImageNode) for scored in nodes):
             return await asyncio.to_thread(self._documents, nodes)
         return self._documents(nodes)

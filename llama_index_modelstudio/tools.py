@@ -109,7 +109,7 @@ class ToolCallingLLM(FunctionCallingLLM):
         return reported()
 
     async def astream_chat_with_tools(self, *args: Any, **kwargs: Any) -> ChatResponseAsyncGen:
-        """The async twin of `stream_chat_with_tools`."""
+        """Async version of `stream_chat_with_tools`."""
         responses = await super().astream_chat_with_tools(*args, **kwargs)
 
         async def reported() -> ChatResponseAsyncGen:
@@ -128,7 +128,7 @@ class ToolCallingLLM(FunctionCallingLLM):
         return super().predict_and_call(*args, **kwargs, single_turn=True)
 
     async def apredict_and_call(self, *args: Any, **kwargs: Any) -> AgentChatResponse:
-        """The async twin of `predict_and_call`."""
+        """Async version of `predict_and_call`."""
         return await super().apredict_and_call(*args, **kwargs, single_turn=True)
 
     def get_tool_calls_from_response(

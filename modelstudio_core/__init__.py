@@ -1,3 +1,3 @@
-"""The core that both adapters share: it speaks Model Studio's protocols and imports no framework."""
+"""Shared core of both adapters: the Model Studio protocols, without framework imports."""
 
 __version__ = "0.1.0"

@@ -1,20 +1,20 @@
-"""The table informs and never forbids: what is not sourced is None, and a caller's override beats each fact.
+"""Look up facts of chat models. Facts without a source are None, and the caller can override each.
 
-The facts are data, in `catalogue.json`; each model names the vendor pages it was read from (Deep thinking,
+The facts are in `catalogue.json`, where each model names the vendor pages it was read from (Deep thinking,
 Visual reasoning, Streaming, Structured output, Function calling, Partial mode, chat reference, model cards).
-The file is read at the first lookup, not at import. Nothing is decided here: policies are in `policies.py`.
+The file is loaded at the first lookup, not at import. Policies that use the facts are in `policies.py`.
 
-An id is looked up in four steps; what one step leaves open, the last may fill:
+An id is looked up in four steps; the last may add facts that an earlier one does not have:
 
 1. The id as printed. Ids are case-sensitive.
 2. Snapshots. A listed id with a date, `-latest` or `-us` after it has that id's facts, except the regions.
    But an unlisted snapshot that is older than a listed one, or cannot be compared with it, is a variant:
    `qwen-plus` can think, `qwen-plus-2025-01-25` could not.
-3. Variants. Any other id that starts with a listed one and a hyphen has only those of its facts that do no
-   harm where wrong: that it must stream, its native endpoint, how reasoning is replayed. Whether it thinks is
-   known only if its name says so (`-thinking`, `-instruct`): `qwen3.7-max` can stop thinking,
+3. Variants. Any other id that starts with a listed one and a hyphen has only the facts that are harmless if
+   wrong: whether it requires streaming, its native endpoint, how reasoning is replayed. Whether it thinks is
+   known only from its name (`-thinking`, `-instruct`): `qwen3.7-max` can stop thinking,
    `qwen3.7-max-preview` cannot.
-4. Families, by glob. Beyond them nothing is known, and the model may think.
+4. Families, by glob. An id outside them has no facts, and may think.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ ThinkingSwitch: TypeAlias = Literal["enable_thinking", "thinking"]
 
 
 UNKNOWN_WINDOW: Final = 32_768
-"""Tokens of context where nothing is known: the least of the listed models that are not for one special task."""
+"""Context window in tokens of an unknown model: the smallest of the listed general-purpose models."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReasoningEffort:
-    """What a model takes as `reasoning_effort`; any value outside `values` and `aliases` is an error there.
+    """Values of `reasoning_effort` that a model accepts: `values` and `aliases`. Others are an error.
 
-    `aliases` are pairs: an accepted value, and what the service takes it for ("off": thinking switched off).
-    `exclusive_with_thinking_budget`: to send both is an error (None: not sourced). Source: the model cards.
+    `aliases` are pairs of an accepted value and its meaning ("off": thinking disabled).
+    `exclusive_with_thinking_budget`: sending both is an error (None: not sourced). Source: the model cards.
     """
 
     values: tuple[str, ...]
@@ -57,25 +57,25 @@ class ReasoningEffort:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Facts on one model; None means not sourced, never no. Limits are in tokens."""
+    """Facts of one model. None means that a fact has no source, not that it is false. Limits are in tokens."""
 
     id: str
-    """The id that was asked for."""
+    """Requested model id."""
     matched: str | None = None
-    """The catalogue id that the facts come from; None where only the family, or nothing, is known."""
+    """Catalogue id that the facts come from; None if only the family, or nothing, is known."""
 
     thinking: Thinking | None = None
-    """Never, always ("only"), or by a switch whose default is on or off (Deep thinking page)."""
+    """Whether the model thinks never, always ("only"), or optionally, and the default (Deep thinking page)."""
     thinking_switch: ThinkingSwitch = "enable_thinking"
-    """The request field that turns thinking off: `enable_thinking`, or the object `thinking`."""
+    """Request parameter that disables thinking: `enable_thinking`, or the object `thinking`."""
     thinking_budget: bool | None = None
-    """False where the service does not act on `thinking_budget`."""
+    """False if the service ignores `thinking_budget`."""
     streaming_only: bool | None = None
-    """A request that does not stream is refused, or comes back empty (Streaming page)."""
+    """Non-streaming requests are rejected or return nothing (Streaming page)."""
     thinking_requires_stream: bool | None = None
-    """The same, but only while the model thinks."""
+    """The same, but only if thinking is enabled."""
     cumulative_stream: bool = False
-    """Each event of a stream on the compatible endpoint repeats the whole text so far."""
+    """Stream events of the compatible endpoint repeat the text so far."""
 
     input_image: bool | None = None
     input_video: bool | None = None
@@ -84,12 +84,12 @@ class ModelInfo:
 
     tools: bool | None = None
     required_tool_choice: bool = False
-    """The tool choice "required" is taken; for others the Function calling page has auto, none and a name."""
+    """The tool choice "required" is accepted, besides auto, none and a name (Function calling page)."""
     needs_tool_stream: bool = False
-    """A stream brings tool calls only if `tool_stream` is sent (Function calling page)."""
+    """Tool calls are streamed only with `tool_stream` (Function calling page)."""
     json_object: bool | None = None
     json_schema: bool | None = None
-    """What `response_format` may ask for (Structured output page)."""
+    """Supported types of `response_format` (Structured output page)."""
 
     context_window: int | None = None
     max_input: int | None = None
@@ -97,17 +97,17 @@ class ModelInfo:
     max_output: int | None = None
     max_output_thinking: int | None = None
     max_cot: int | None = None
-    """The longest chain of thought, which is also the greatest `thinking_budget`."""
+    """Maximum number of reasoning tokens, which is also the maximum `thinking_budget`."""
 
     native_endpoint: NativeEndpoint | None = None
-    """The service of the native API; the other one answers "url error"."""
+    """Endpoint in the native protocol; the other one returns "url error"."""
     reasoning_effort: ReasoningEffort | None = None
     preserve_thinking: PreserveThinking | None = None
-    """The model takes `preserve_thinking`, and this is its default; None: not known to take it."""
+    """Default of `preserve_thinking`; None if the model is not known to support it."""
     replay_reasoning: ReplayReasoning | None = None
-    """Whose reasoning the model reads in the history: that of "all" turns or of the "current" one."""
+    """Turns whose reasoning the model reads in the history: "all" or the "current" one."""
     partial_mode: bool | None = None
-    """The answer can continue a given assistant message (Partial mode page; never while thinking)."""
+    """The model can continue an assistant message (Partial mode page; never with thinking)."""
 
     regions: tuple[str, ...] | None = None
     """Regions known to have it, not all of them; "global" is reached through virginia and frankfurt."""

@@ -1,4 +1,4 @@
-"""Resolve connection settings: argument, then environment, then default. Nothing is global.
+"""Resolve connection settings: argument, then environment, then default. No global state.
 
 Hosts and paths are those of the vendor's region pages, of its "OpenAI compatible - Chat" reference and of the coding
 plan and token plan pages (state of September 2026).
@@ -23,7 +23,7 @@ from modelstudio_core.protocols.sse import MAX_EVENT_BYTES
 
 Protocol = Literal["openai", "dashscope"]
 KeyProvider: TypeAlias = Callable[[], Any]
-"""A function, sync or async, that returns the API key of one request as a str or SecretStr."""
+"""A sync or async function that returns the API key of one request as a str or SecretStr."""
 
 API_KEY, BASE_URL, REGION, WORKSPACE = (
     "DASHSCOPE_API_KEY",
@@ -31,7 +31,7 @@ API_KEY, BASE_URL, REGION, WORKSPACE = (
     "DASHSCOPE_REGION",
     "DASHSCOPE_WORKSPACE",
 )
-NOT_FOUND = "\0"  # the key of an unpickled object whose environment has none
+NOT_FOUND = "\0"  # placeholder in an unpickled object if the environment has no key
 NO_KEY = f"a pickle carries no API key: set {API_KEY} in the environment where it is loaded"
 DEFAULT_REGION = "singapore"
 DEFAULT_TIMEOUT = 300.0
@@ -57,7 +57,7 @@ _WORKSPACE_HEADER = "x-dashscope-workspace"
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A region's id and its shared host; a region without one has workspace hosts only."""
+    """A region's id and its shared host, which is None if the region has only workspace hosts."""
 
     id: str
     host: str | None
@@ -81,7 +81,7 @@ _ALSO_CALLED = {
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The resolved connection settings of one model object. `headers` are sent with each request."""
+    """Resolved connection settings of one model object. `headers` are sent with every request."""
 
     base_url: str
     api_key: SecretStr | KeyProvider | None
@@ -94,12 +94,12 @@ class Config:
 
     @property
     def where(self) -> str:
-        """The host, and the region if it is known, for logs."""
+        """Return the host, and the region if known, for logs."""
         return self.with_region(urlsplit(self.base_url).netloc)
 
     @property
     def is_plan_host(self) -> bool:
-        """Whether the host belongs to the coding plan or the token plan."""
+        """Return True if the host belongs to the coding plan or the token plan."""
         return is_plan_host(urlsplit(self.base_url).hostname or "")
 
     def with_region(self, place: str) -> str:
@@ -123,15 +123,15 @@ def resolve(
 ) -> Config:
     """Resolve settings from arguments, then the environment, then defaults.
 
-    Raises ConfigurationError, which names what to set, for a missing key, an unknown region, a region that needs a
-    workspace, both region and base_url, an address this package cannot use, or a key that would be sent over plain http
-    to another machine.
+    Raises:
+        ConfigurationError: for a missing key, an unknown region, a region that needs a workspace, both region and
+            base_url, an unsupported URL, or a key that would be sent over plain HTTP to another machine.
     """
     environ = os.environ if environ is None else environ
     if protocol not in _PATHS:
         raise ConfigurationError(f"protocol={protocol!r} is unknown: {' or '.join(map(repr, _PATHS))}")
     if base_url and region:
-        raise ConfigurationError("give region or base_url, not both: a base_url already says where the call goes")
+        raise ConfigurationError("give region or base_url, not both: base_url already determines the host")
     workspace = workspace or environ.get(WORKSPACE) or None
     if workspace and not _WORKSPACE_ID.fullmatch(workspace):
         raise ConfigurationError(f"workspace={workspace!r} is no workspace id: letters, digits, - and _, 64 at most")
@@ -170,7 +170,7 @@ def resolve(
 
 
 def is_loopback(url: str) -> bool:
-    """Whether `url` names this machine."""
+    """Return True if `url` is on this machine."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -199,7 +199,7 @@ def _host(name: str, workspace: str | None) -> str:
     if not workspace:
         raise ConfigurationError(
             f"region {name} is reached by workspace hosts only: give workspace= (or {WORKSPACE}), "
-            "the id that the console shows"
+            "the id shown in the console"
         )
     return f"{workspace}.{region.id}.maas.aliyuncs.com"
 
@@ -242,10 +242,10 @@ def _replaced(path: str, by: str, suffixes: Iterable[str]) -> str:
 
 
 def service_url(base_url: str, path: str) -> str:
-    """Return the URL of a service beside the chat protocols, such as rerank: `path` in place of the service suffix.
+    """Return the URL of a service outside the chat protocols, such as rerank.
 
-    `base_url` is a resolved one (`Config.base_url`). Its suffix `/compatible-mode/v1` or `/api/v1` is replaced on any
-    host, so a gateway's prefix stays. To a base URL without such a suffix, `path` is appended.
+    `base_url` is a resolved one (`Config.base_url`). Its suffix `/compatible-mode/v1` or `/api/v1` is replaced with
+    `path`, which keeps a gateway's prefix. Without such a suffix, `path` is appended.
     """
     parts = urlsplit(base_url)
     own = next((known for known in _PATHS.values() if parts.path.endswith(known)), "")
@@ -291,7 +291,7 @@ def _key(
 
 
 def checked_key(key: str) -> SecretStr:
-    """Return the key without the white space around it. Raises ConfigurationError for what can be no key."""
+    """Return the key without surrounding whitespace. Raises ConfigurationError if it cannot be a key."""
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable() or any(mark in key for mark in " '\""):
         raise ConfigurationError("the API key is empty or holds characters that no key has: check how it was copied")

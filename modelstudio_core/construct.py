@@ -1,9 +1,9 @@
-"""Pydantic objects made by writing their state down: the same object at a fraction of the cost.
+"""Construct pydantic objects without validation, by setting their state directly.
 
-A stream makes two or three of a framework's objects an event, and validating them is most of what an event costs,
-though nothing that is put into them can be invalid. What is written down is only right as long as nothing else happens
-in the making. So at import objects are made both ways and compared, field by field; where they differ, because the
-framework or pydantic changed, they are made the ordinary way.
+A stream creates two or three framework objects per event, and validating them takes most of the time, although their
+values are always valid. Setting the state directly is correct only while construction has no other effects. So at
+import, objects are constructed both ways and compared; if they differ, because the framework or pydantic changed, the
+ordinary constructor is used.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _new = object.__new__
 
 
 def _setter(slot: str) -> Callable[[BaseModel, Any], None]:
-    """Writes a slot itself: the way by __setattr__ is pydantic's, which validates names and keeps a record."""
+    """Return a setter of a slot that bypasses pydantic's __setattr__."""
     found: Callable[[BaseModel, Any], None] = getattr(BaseModel.__dict__.get(slot), "__set__", _no_such_slot)
     return found
 
 
 def _no_such_slot(made: BaseModel, value: Any) -> None:
-    raise TypeError("this pydantic keeps the state of an object elsewhere")  # which `quick` heeds
+    raise TypeError("this pydantic keeps the state of an object elsewhere")  # handled in `quick`
 
 
 _set_state = _setter("__dict__")
@@ -36,7 +36,7 @@ _set_private = _setter("__pydantic_private__")
 
 
 def shell(cls: type[M], state: dict[str, Any], given: set[str], extra: dict[str, Any] | None = None) -> M:
-    """An object with this state, as if made from the fields in `given`. All containers become its own."""
+    """Return an object with this state, as if constructed with the fields in `given`. Containers are not copied."""
     made = _new(cls)
     _set_state(made, state)
     _set_fields(made, given)
@@ -46,16 +46,16 @@ def shell(cls: type[M], state: dict[str, Any], given: set[str], extra: dict[str,
 
 
 def quick(make: Callable[..., M], ordinary: Callable[..., M], samples: Sequence[Mapping[str, Any]]) -> Callable[..., M]:
-    """`make`, if it makes what `ordinary` makes; else `ordinary`.
+    """Return `make` if it constructs the same objects as `ordinary`, else `ordinary`.
 
     Args:
-        make: takes what `ordinary` takes.
-        ordinary: the class, or whatever makes the object through pydantic.
-        samples: fields to try; for each field that follows from another one, two at least.
+        make: the fast constructor, with the parameters of `ordinary`.
+        ordinary: the class, or a function that constructs the object through pydantic.
+        samples: arguments to compare; at least two for each field that is derived from another one.
     """
     try:
         same = all(_makes_the_same(make, ordinary, sample) for sample in samples)
-    except Exception:  # whatever a changed class does
+    except Exception:  # a changed class can raise anything
         same = False
     return make if same else ordinary
 
@@ -69,7 +69,7 @@ def _makes_the_same(make: Callable[..., M], ordinary: Callable[..., M], sample: 
 
 
 def _whole_state(made: BaseModel) -> Any:
-    """All that pydantic keeps of an object, in order and with the types, deep."""
+    """Return the complete pydantic state of an object, recursively, with order and types."""
     slots = (made.__pydantic_fields_set__, made.__pydantic_extra__, made.__pydantic_private__)
     return type(made), [(name, _comparable(value)) for name, value in made.__dict__.items()], slots
 

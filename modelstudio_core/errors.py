@@ -1,24 +1,24 @@
-"""Every failure is one of these, says what to do, keeps what had arrived, and never shows a key.
+"""Define the error classes. Messages say what to do, partial results are kept, and keys are redacted.
 
     ModelStudioError
-    +-- ConfigurationError              the call cannot be made as it was asked for; nothing was sent
+    +-- ConfigurationError              invalid arguments; nothing was sent
     +-- APIConnectionError              no connection, or it was lost
-    |   +-- APITimeoutError             the service was silent for longer than `timeout` allows
+    |   +-- APITimeoutError             no data for longer than `timeout`
     +-- APIStatusError                  the service answered with an error
-    |   +-- AuthenticationError         401: wrong key, or a key of another region
+    |   +-- AuthenticationError         401: wrong key, or a key for another region
     |   +-- PermissionDeniedError       403: model, workspace or feature not open to this account
     |   +-- BadRequestError             400 and other 4xx: the request is wrong
-    |   |   +-- ContextLengthError      the input is longer than the model takes
+    |   |   +-- ContextLengthError      the input exceeds the model's limit
     |   |   +-- ContentFilterError      the service's moderation stopped input or output
     |   +-- NotFoundError               404: no such model, workspace or path
     |   +-- RateLimitError              429: throttled; trying later helps
     |   +-- QuotaError                  unpaid, not bought, or free tier spent; trying later does not help
     |   +-- ServerError                 5xx
-    +-- RefusalError                    the model declined to produce the output that was asked for
-    +-- ProtocolError                   the answer does not follow the protocol
-        +-- StreamTruncatedError        the answer ended before it was finished
+    +-- RefusalError                    the model refused to produce the requested output
+    +-- ProtocolError                   the response violates the protocol
+        +-- StreamTruncatedError        the response ended without a finish reason
 
-Codes and statuses are those of the vendor's error-code page (read in the state of September 2026).
+Codes and statuses follow the vendor's error-code page as of September 2026.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ from modelstudio_core.types import ChatResult
 
 ErrorT = TypeVar("ErrorT", bound="ModelStudioError")
 
-_KEPT_BODY = 64 * 1024  # characters of an error's body that are kept
+_KEPT_BODY = 64 * 1024  # maximum length of `body` in characters
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """What came over HTTP with an error. Has what LangChain's tracer reads: `status_code`, `headers`, `json()`."""
+    """HTTP response of an error, with the attributes that LangChain's tracer reads."""
 
     status_code: int
     headers: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
 
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError where it is none."""
+        """Parse the body as JSON. Raises ValueError if it is not JSON."""
         return json.loads(self.text)
 
 
 class ModelStudioError(Exception):
-    """The root of all errors of this package.
+    """Base class of all errors of this package.
 
     Attributes:
         message: what happened and what to do about it.
@@ -139,7 +139,7 @@ class ModelStudioError(Exception):
         return self
 
     def recast(self, cls: type[ErrorT]) -> ErrorT:
-        """This error as one of `cls`, a subclass of its own class: same fields, cause and traceback."""
+        """Return this error as an instance of its subclass `cls`, with the same fields, cause and traceback."""
         error = _restore(cls, self.__dict__.copy())
         error.__cause__, error.__suppress_context__ = self.__cause__, True
         return error.with_traceback(self.__traceback__)
@@ -153,7 +153,7 @@ def _restore(cls: type[ErrorT], state: dict[str, Any]) -> ErrorT:
 
 
 def _behind(error: BaseException) -> list[BaseException]:
-    """The causes and contexts of `error`, each once."""
+    """Return the causes and contexts of `error`, each once."""
     found: list[BaseException] = []
     links = [error.__cause__, error.__context__]
     while links:
@@ -165,17 +165,17 @@ def _behind(error: BaseException) -> list[BaseException]:
 
 
 class ConfigurationError(ModelStudioError):
-    """The call cannot be made as it was asked for. Nothing was sent."""
+    """The arguments are invalid. Nothing was sent."""
 
 
 class APIConnectionError(ModelStudioError):
-    """No connection could be made, or it was lost. Retried only where no byte of a response had come."""
+    """No connection could be made, or it was lost. Retried only if no byte of the response was received."""
 
     is_retryable = True
 
 
 class APITimeoutError(APIConnectionError):
-    """The service was silent for longer than `timeout` allows."""
+    """The service sent no data for longer than `timeout`."""
 
 
 class APIStatusError(ModelStudioError):
@@ -191,15 +191,15 @@ class PermissionDeniedError(APIStatusError):
 
 
 class BadRequestError(APIStatusError):
-    """400 and other 4xx: the request is wrong, and would be wrong again."""
+    """400 and other 4xx: the request is invalid, so a retry fails too."""
 
 
 class ContextLengthError(BadRequestError):
-    """The input is longer than the model takes."""
+    """The input exceeds the model's limit."""
 
 
 class ContentFilterError(BadRequestError):
-    """The service's moderation stopped the input or, in mid-stream, the output."""
+    """The service's moderation blocked the input or, during a stream, the output."""
 
 
 class NotFoundError(APIStatusError):
@@ -207,13 +207,13 @@ class NotFoundError(APIStatusError):
 
 
 class RateLimitError(APIStatusError):
-    """429: throttled by requests or tokens a minute. Trying later helps."""
+    """429: throttled by requests or tokens per minute. A later retry can succeed."""
 
     is_retryable = True
 
 
 class QuotaError(APIStatusError):
-    """Unpaid, not bought, or free tier spent. Trying later does not help, paying does."""
+    """Unpaid, not purchased, or free tier exhausted. Retries do not help."""
 
 
 class ServerError(APIStatusError):
@@ -223,15 +223,15 @@ class ServerError(APIStatusError):
 
 
 class RefusalError(ModelStudioError):
-    """The model declined to produce the output that was asked for. Asking again is unlikely to help."""
+    """The model refused to produce the requested output. Retries are unlikely to help."""
 
 
 class ProtocolError(ModelStudioError):
-    """The answer does not follow the protocol: not JSON, not its shape, or over the size limit."""
+    """The response violates the protocol: not JSON, malformed, or over the size limit."""
 
 
 class StreamTruncatedError(ProtocolError):
-    """The answer ended before it was finished. What had arrived is `partial`."""
+    """The response ended without a finish reason. `partial` holds the content received."""
 
     is_retryable = True
     is_resent = False
@@ -252,7 +252,7 @@ _BY_CODE: tuple[tuple[type[APIStatusError], tuple[str, ...]], ...] = (
     (AuthenticationError, ("invalidapikey", "invalid_api_key", "not authorized")),
     (NotFoundError, ("modelnotfound", "model_not_found", "model_not_supported", "workspacenotfound")),
     (PermissionDeniedError, ("accessdenied", "access_denied")),
-    # insufficient_quota is tokens a minute at this service, not money
+    # insufficient_quota means tokens per minute at this service, not billing
     (RateLimitError, ("throttling", "limitrequests", "limit_requests", "limit_burst_rate", "insufficient_quota")),
     (
         ServerError,
@@ -298,13 +298,13 @@ def status_error(
     body: Any = None,
     response: ErrorResponse | None = None,
 ) -> APIStatusError:
-    """The typed error for what the service said.
+    """Return the typed error for an error response of the service.
 
-    `status` is None for an error event that names none; `kind` is the compatible protocol's error type.
+    `status` is None for an error event without one; `kind` is the error type of the compatible protocol.
     """
     cls = _error_class(status, f"{code} {kind}".lower(), message.lower())
     return cls(
-        message or f"the service answered with HTTP status {status} and said nothing more",
+        message or f"the service answered with HTTP status {status} and no message",
         status_code=status,
         code=code,
         request_id=request_id,
@@ -316,7 +316,7 @@ def status_error(
 
 
 def _error_class(status: int | None, code: str, message: str) -> type[APIStatusError]:
-    if status != 429 and _TOO_LONG.search(message):  # with 429 it is about the tokens of a minute
+    if status != 429 and _TOO_LONG.search(message):  # with 429 it means tokens per minute
         return ContextLengthError
     for table, said in ((_BY_MESSAGE, message), (_BY_CODE, code)):
         for cls, words in table:

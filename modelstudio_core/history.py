@@ -1,8 +1,7 @@
-"""Make a conversation sendable: leave out, or describe in words, what the service refuses in a history.
+"""Make a conversation acceptable to the service: drop or describe what it rejects in a history.
 
-The service answers 400 to a call that its turn does not answer, to a tool message without its call and to a turn
-without content (vendor's Function calling and error-code pages), and again on every later turn, since a history keeps
-what was in it. Messages are never changed in place.
+The service returns 400 for a tool call without a result, a tool message without its call and a message without content
+(vendor's Function calling and error-code pages), on this and every later turn. Messages are never changed in place.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from modelstudio_core.protocols.codec import encodable
 from modelstudio_core.types import AudioPart, FunctionCall, ImagePart, Message, Part, TextPart, VideoPart
 
 INVALID_ARGUMENTS = "invalid_arguments"
-"""The one field of the object that carries replayed arguments which are not a JSON object."""
+"""Field of the object that wraps replayed arguments that are not a JSON object."""
 _MAX_NAME = 200  # characters of a file's name or address in a text
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What to send. `left_out` names dropped calls and results, `replaced` the blocks that became text."""
+    """The messages to send. `left_out` describes dropped calls and results, `replaced` blocks replaced by text."""
 
     messages: tuple[Message, ...]
     left_out: tuple[str, ...] = ()
@@ -32,17 +31,17 @@ class History:
 
 
 def sendable(messages: Sequence[Message], model: ModelInfo, *, text_only: bool = False) -> History:
-    """Return the conversation as the service takes it.
+    """Return the conversation in a form that the service accepts.
 
-    Left out are empty system and assistant messages, each call that no tool message answers before anything else
-    follows, and each tool message that does not answer such a call: it came too late or twice, or its call was trimmed.
-    The arguments of calls become the text of a JSON object, and media in tool messages a text where the model takes
-    none. Half of a surrogate pair in either becomes U+FFFD. Messages that need no change are the same objects.
+    Empty system and assistant messages are dropped, as are tool calls without a result directly after them, and tool
+    messages without such a call (late, duplicate, or with a trimmed call). Arguments that are not a JSON object are
+    wrapped in one, and media in tool messages are replaced by text if the model does not accept them. Lone surrogates in
+    either become U+FFFD. Unchanged messages are the same objects.
 
     Args:
         messages: the conversation, oldest first.
-        model: what the model takes.
-        text_only: whether the endpoint takes text alone; see `is_text_only`.
+        model: capabilities of the model.
+        text_only: whether the endpoint accepts only text; see `is_text_only`.
     """
     kept: list[Message] = []
     left_out: list[str] = []
@@ -67,19 +66,19 @@ def sendable(messages: Sequence[Message], model: ModelInfo, *, text_only: bool =
 
 
 def has_content(content: str | tuple[Part, ...]) -> bool:
-    """Return whether a message's content is more than empty text."""
+    """Return True if a message's content is more than empty text."""
     if isinstance(content, str):
         return bool(content)
     return any(not isinstance(part, TextPart) or part.text for part in content)
 
 
 def is_text_only(protocol: str, endpoint: NativeEndpoint | None) -> bool:
-    """Return whether requests go to the native endpoint for text, which is also the default one."""
+    """Return True if requests go to the native text endpoint, which is the default one."""
     return protocol == "dashscope" and endpoint != "multimodal-generation"
 
 
 def takes_in_results(model: ModelInfo, part: type[Part], *, text_only: bool) -> bool:
-    """Return whether a tool message may hold such a part; a model that is not listed is taken to accept it.
+    """Return True if a tool message can have such a part. Unlisted models are assumed to accept it.
 
     The vendor's pages describe a tool's result as text, but its own Qwen Code (0.15) and Qwen-Agent (0.0.34) send media
     in tool messages to the models that accept them.
@@ -91,7 +90,7 @@ def takes_in_results(model: ModelInfo, part: type[Part], *, text_only: bool) -> 
 def replacement(
     kind: str, address: str = "", *, mime_type: str | None = None, size: int | None = None, name: str | None = None
 ) -> TextPart:
-    """Return the text that stands in a tool message for a block that cannot be sent.
+    """Return the text that replaces a block in a tool message that cannot be sent.
 
     Args:
         kind: the type of the block, such as "file".
@@ -113,7 +112,7 @@ def replacement(
 
 
 def base64_size(data: str) -> int:
-    """Return the number of bytes that base64 text stands for."""
+    """Return the number of bytes encoded by a base64 text."""
     return len(data.rstrip("=")) * 3 // 4
 
 
@@ -121,14 +120,14 @@ def base64_size(data: str) -> int:
 
 
 def _is_empty(message: Message) -> bool:
-    """Return whether a message says nothing, so that the service would refuse it. A user's is never left out."""
+    """Return True for a system or assistant message without content, which the service rejects."""
     if message.role not in ("system", "assistant") or message.tool_calls or message.partial:
         return False
     return not has_content(message.content)
 
 
 def _turns(messages: Iterator[Message]) -> Iterator[tuple[Message | None, list[Message]]]:
-    """Yield each message with the tool messages that follow it; None where the conversation begins with some."""
+    """Yield each message with the tool messages after it; None for those at the start of the conversation."""
     turn: Message | None = None
     results: list[Message] = []
     for message in messages:
@@ -143,10 +142,10 @@ def _turns(messages: Iterator[Message]) -> Iterator[tuple[Message | None, list[M
 def _paired(
     made: Sequence[FunctionCall], results: Sequence[Message], made_up: str
 ) -> tuple[tuple[FunctionCall, ...], dict[int, Message], list[FunctionCall]]:
-    """Return the calls of a turn that are answered, their answers by their place in `results`, and the other calls.
+    """Return the answered calls of a turn, their answers by index in `results`, and the unanswered calls.
 
-    Of two answers to one call the last counts. Calls and answers without an id belong together by their order, and get
-    an id that begins with `made_up`.
+    The last of several answers to a call is used. Calls and answers without an id are matched by order, and get an id
+    that begins with `made_up`.
     """
     if not made:
         return (), {}, []
@@ -173,7 +172,7 @@ def _paired(
 
 
 def _replayed(call: FunctionCall) -> FunctionCall:
-    """Return a call as the service takes it: the model sees arguments that are not a JSON object as text in one."""
+    """Return a call with valid arguments: text that is not a JSON object is wrapped in one."""
     arguments = encodable(call.arguments) if call.arguments.strip() else "{}"
     if isinstance(parse_arguments(arguments, "stop"), str):
         arguments = json.dumps({INVALID_ARGUMENTS: arguments}, ensure_ascii=False)
@@ -184,7 +183,7 @@ def _replayed(call: FunctionCall) -> FunctionCall:
 
 
 def _described(result: Message, model: ModelInfo, text_only: bool, replaced: list[str]) -> Message:
-    """Return a tool message with text for what cannot be sent, and add each such text to `replaced`."""
+    """Return a tool message with unsupported parts replaced by text, and add each text to `replaced`."""
     if isinstance(result.content, str):
         text = encodable(result.content)
         return result if text == result.content else replace(result, content=text)

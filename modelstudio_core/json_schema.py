@@ -1,7 +1,7 @@
-"""JSON schemas written without references.
+"""Inline the references of JSON schemas.
 
-Models follow a schema more reliably where each part stands in its place: pydantic-ai inlines `$defs` for every Qwen
-profile. A recursive definition has no inlined form, so it stays, with each `$ref` to it.
+Models follow a schema without references more reliably: pydantic-ai inlines `$defs` for every Qwen profile. Recursive
+definitions, which cannot be inlined, are kept with their `$ref`s.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ Schema = Mapping[str, Any]
 
 _DEFINITIONS = ("$defs", "definitions")
 _NAMED_SCHEMAS = frozenset({*_DEFINITIONS, "properties", "patternProperties", "dependentSchemas", "dependencies"})
-_DATA = frozenset({"const", "default", "enum", "example", "examples"})  # a "$ref" in these is no reference
-_MAX_VALUES = 10_000  # of an inlined schema; definitions that use each other twice double with each level
+_DATA = frozenset({"const", "default", "enum", "example", "examples"})  # a "$ref" in these is data
+_MAX_VALUES = 10_000  # maximum size of an inlined schema, which can grow exponentially
 
 
 def inline_references(schema: Schema) -> Schema:
-    """Return `schema` with each local `$ref` replaced by what it names, and without the definitions no longer named.
+    """Return `schema` with each local `$ref` replaced by its target, and without unused definitions.
 
-    A keyword beside a `$ref` replaces the target's. What is recursive, remote or names nothing stays as it is, with
-    its definition. So does the whole schema if inlining made it larger than 10,000 values. The input is not changed,
-    and the result shares parts with it.
+    Keywords beside a `$ref` override those of the target. Recursive, remote and dangling references are kept, as is the
+    whole schema if inlining makes it larger than 10,000 values. The input is not changed, but the result shares parts
+    with it.
     """
-    if not _may_refer(schema):  # most schemas, at a fraction of the cost
+    if not _may_refer(schema):  # fast path for most schemas
         return schema
     inlined = _Inliner(schema).inlined()
     return inlined if _size(inlined, {}) <= _MAX_VALUES else schema
 
 
 def has_definitions(schema: Schema) -> bool:
-    """Return True if definitions stand at the root of `schema`."""
+    """Return True if the root of `schema` has definitions."""
     return any(name in schema for name in _DEFINITIONS)
 
 
@@ -42,21 +42,21 @@ def root_of(schema: Schema) -> Schema:
 
 
 class _Inliner:
-    """Inlines the references of one schema. Each is expanded once, and the result shared by all that name it."""
+    """Inline the references of one schema. Each target is expanded once and shared."""
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._expanded: dict[str, Any] = {}
         self._inlinable: dict[str, bool] = {}
-        self._named: dict[str, set[str]] = {}  # what the target of each reference refers to
-        self._left: dict[str, None] = {}  # the references that stay, in order
+        self._named: dict[str, set[str]] = {}  # references in the target of each reference
+        self._left: dict[str, None] = {}  # references that are kept, in order
 
     def inlined(self) -> Schema:
         root = {name: value for name, value in self._schema.items() if name not in _DEFINITIONS}
         result = self._expand(root)
         kept: dict[str, dict[str, Any]] = {}
         done = 0
-        while done < len(self._left):  # a definition that stays may need others
+        while done < len(self._left):  # a kept definition may refer to others
             container, name, *_ = [*_parts([*self._left][done]), "", ""]
             done += 1
             if container in _DEFINITIONS and name in self._schema.get(container, ()):
@@ -81,7 +81,7 @@ class _Inliner:
         return {**self._expanded[ref], **expanded}
 
     def _without_inlined(self, discriminator: Schema) -> Schema:
-        """Return a discriminator whose `mapping` names no definition that is gone (OpenAPI needs only the property)."""
+        """Return a discriminator without mappings to removed definitions (OpenAPI requires only the property)."""
         mapping = discriminator.get("mapping")
         if not isinstance(mapping, Mapping):
             return discriminator
@@ -91,7 +91,7 @@ class _Inliner:
         return {**rest, "mapping": left} if left else rest
 
     def _is_gone(self, ref: Any) -> bool:
-        """Return True if a local reference names what is inlined, or nothing."""
+        """Return True if a local reference has been inlined or has no target."""
         if not isinstance(ref, str) or not ref.startswith("#/"):
             return False
         return _resolve(self._schema, ref) is None or self._is_inlinable(ref)
@@ -102,7 +102,7 @@ class _Inliner:
         return self._inlinable[ref]
 
     def _is_recursive(self, ref: str) -> bool:
-        """Return True if what `ref` names refers to it, directly or through others."""
+        """Return True if the target of `ref` refers to itself, directly or indirectly."""
         seen: set[str] = set()
         waiting = [ref]
         while waiting:
@@ -117,7 +117,7 @@ class _Inliner:
 
 
 def _may_refer(schema: Schema) -> bool:
-    """Return True if `schema` has a key under which a reference stands, anywhere."""
+    """Return True if `schema` has a `$ref` or discriminator at any depth."""
     waiting: list[Any] = [schema]
     while waiting:
         value = waiting.pop()
@@ -131,7 +131,7 @@ def _may_refer(schema: Schema) -> bool:
 
 
 def _references(schema: Any) -> set[str]:
-    """Return the references in `schema`, not those in what they name."""
+    """Return the direct references in `schema`."""
     found: set[str] = set()
 
     def visit(node: Any) -> Any:
@@ -161,7 +161,7 @@ def _changed(keyword: str, value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _resolve(schema: Schema, ref: Any) -> Schema | None:
-    """Return the schema that a local reference (a JSON pointer) names; None for any other, and where there is none."""
+    """Return the target of a local reference (a JSON pointer), or None if there is none."""
     if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
         return None
     node: Any = schema
@@ -181,7 +181,7 @@ def _parts(ref: str) -> list[str]:
 
 
 def _size(value: Any, sizes: dict[int, int]) -> int:
-    """Return how many values JSON has for `value`. Parts that are shared are counted each time, but read once."""
+    """Return the number of JSON values in `value`. Shared parts are counted each time, but visited once."""
     if not isinstance(value, Mapping | list):
         return 1
     if id(value) not in sizes:

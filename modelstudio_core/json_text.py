@@ -1,4 +1,4 @@
-"""The JSON object in the text of an answer: alone, in a code fence, or with words around it. Nothing is repaired."""
+"""Find the JSON object in an answer: alone, in a code fence, or surrounded by text. Nothing is repaired."""
 
 from __future__ import annotations
 

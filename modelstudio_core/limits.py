@@ -1,6 +1,6 @@
 """Check inputs of embedding and rerank models against their limits, and split them into requests.
 
-Only what is certain is refused, before anything is sent: an estimate of tokens never is. Positions count from 0.
+Only inputs that certainly exceed a limit are rejected, never on an estimated token count. Positions count from 0.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def split(weights: Sequence[Sequence[int]], limits: Sequence[int | None]) -> lis
     """Return consecutive ranges of items, as long as the limits allow.
 
     Args:
-        weights: for each item, what it counts against each limit. One that exceeds a limit alone is a range of its own.
-        limits: the most that a range may sum up to; None for no limit.
+        weights: for each item, its size for each limit. An item that exceeds a limit alone gets its own range.
+        limits: maximum sum of a range for each size; None for no limit.
     """
     ranges: list[range] = []
     start, sums = 0, [0] * len(limits)
@@ -40,9 +40,9 @@ def split(weights: Sequence[Sequence[int]], limits: Sequence[int | None]) -> lis
 
 
 def check_texts(texts: Sequence[str], model: EmbeddingModel) -> None:
-    """Raise ConfigurationError, naming the position, for a text that is empty or certainly longer than the limit."""
+    """Raise ConfigurationError, with the position, for a text that is empty or certainly exceeds the limit."""
     if isinstance(texts, str):
-        raise ConfigurationError(f"one text was given, {texts!r:.60}, where a list of texts is expected")
+        raise ConfigurationError(f"expected a list of texts, not one text: {texts!r:.60}")
     for position, text in enumerate(texts):
         _check_text(f"text {position}", text, model.max_tokens, model)
 
@@ -56,7 +56,7 @@ def text_batches(texts: Sequence[str], model: EmbeddingModel, size: int | None =
 
 
 def check_dimensions(dimensions: int | None, model: EmbeddingModel) -> None:
-    """Raise ConfigurationError where the vendor's page of the model does not list the size."""
+    """Raise ConfigurationError if the vendor's page of the model does not list the size."""
     if dimensions is not None and model.dimensions is not None and dimensions not in model.dimensions:
         sizes = ", ".join(map(str, model.dimensions))
         raise ConfigurationError(f"dimensions={dimensions}: {model.id} has {sizes} (the default first)")
@@ -64,7 +64,7 @@ def check_dimensions(dimensions: int | None, model: EmbeddingModel) -> None:
 
 def _check_text(name: str, text: Any, most: int | None, model: EmbeddingModel) -> None:
     size = _checked_size(name, text)
-    if most is not None and size > most:  # no token has less than a byte
+    if most is not None and size > most:  # a token has at least one byte
         tokens = fewest_tokens(text, model.id, qwen_vocabulary=model.qwen_vocabulary)
         if tokens > most:
             raise ConfigurationError(
@@ -73,7 +73,7 @@ def _check_text(name: str, text: Any, most: int | None, model: EmbeddingModel) -
 
 
 def _checked_size(name: str, text: Any) -> int:
-    """Return the bytes of a text. Raises ConfigurationError for what is none, or empty, or not to be written."""
+    """Return the size of a text in bytes. Raises ConfigurationError if it is not a string, blank, or not encodable."""
     if not isinstance(text, str):
         raise ConfigurationError(f"{name} is of type {type(text).__name__}, not str: send texts, not token ids")
     if not text or text.isspace():
@@ -113,9 +113,9 @@ def content_batches(contents: Sequence[Content], model: EmbeddingModel, size: in
 
 
 def fused(contents: Sequence[Content], model: EmbeddingModel) -> tuple[list[Content], dict[str, Any]]:
-    """Return contents and parameters with which the model makes one vector of all `contents`.
+    """Return the contents and parameters of a request for one vector of all `contents`.
 
-    Raises ConfigurationError where the model cannot, or not of these.
+    Raises ConfigurationError if the model cannot fuse them.
     """
     if not contents:
         raise ConfigurationError("there is nothing to embed: give at least one content")
@@ -155,7 +155,7 @@ def _one_object(parts: Iterable[Content], model: EmbeddingModel) -> dict[str, An
 
 
 def _media(content: Content) -> tuple[int, int]:
-    """Return how many images and videos a content has."""
+    """Return the number of images and videos in a content."""
     return len(_addresses(content)), int("video" in content)
 
 
@@ -169,13 +169,13 @@ def _addresses(content: Content) -> list[str]:
 def rerank_rounds(
     request: RerankRequest, model: RerankModel, *, tournament: bool
 ) -> Generator[list[RerankRequest], list[Ranking], list[Ranked]]:
-    """Yield the requests that may be sent at once, receive their answers, and return the documents, best first.
+    """Yield the concurrent requests of each round, receive their rankings, and return the documents, best first.
 
-    Scores are comparable within one request only, so what does not fit into one is refused, or is a tournament: the
-    documents are split into requests, the `top_n` best of each go on to the next round, and what is returned are the
-    scores of the last request, in which all that are left are compared.
+    Scores are comparable within one request only. Documents that do not fit into one request are rejected, unless
+    `tournament` is set: then they are split into requests, the `top_n` best of each go on to the next round, and the
+    scores of the final, single request are returned.
 
-    Raises ConfigurationError for an empty query or document, by its position, and for more than fits.
+    Raises ConfigurationError for an empty query or document, with its position, and for too many documents.
     """
     _check_documents(request, model)
     left = [*range(len(request.documents))]
@@ -197,7 +197,7 @@ def rerank_rounds(
 
 
 def _check_progress(top_n: int, sizes: Sequence[int], model: RerankModel) -> None:
-    """Raise ConfigurationError where a round of requests for so many documents leaves too many for another."""
+    """Raise ConfigurationError if a round with requests of these sizes eliminates too few documents."""
     before, after = sum(sizes), sum(min(top_n, size) for size in sizes)
     fits = after < before and (model.max_documents is None or after <= model.max_documents)
     if not fits and 4 * after > 3 * before:
@@ -229,9 +229,9 @@ def _check_document(name: str, document: Document, model: RerankModel) -> None:
 
 
 def _groups(request: RerankRequest, left: Sequence[int], model: RerankModel, *, certain: bool) -> list[list[int]]:
-    """Return the documents that are left in groups that fit into one request each.
+    """Return the indices in `left` in groups that fit into one request each.
 
-    `certain`: count the fewest tokens that they may have, instead of the most likely.
+    `certain`: count a lower bound of the tokens instead of an estimate.
     """
 
     def tokens(document: Document) -> int:
@@ -260,7 +260,7 @@ def _kind(document: Document) -> str:
 
 
 def _may_exceed_together(query: Document, documents: Sequence[Document], tokens: int) -> bool:
-    """Return False where all together have fewer bytes than `tokens`, so that nothing need be counted."""
+    """Return False if the texts have fewer bytes than `tokens`, so that tokens need not be counted."""
     texts = (each if isinstance(each, str) else each.get("text", "") for each in (query, *documents))
     asked, *sizes = (len(text.encode()) for text in texts)
     return asked * len(sizes) + sum(sizes) > tokens

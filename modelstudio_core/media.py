@@ -1,6 +1,6 @@
-"""Check how a block addresses an image, a video or audio: by http(s), by `oss://`, or inline as a data URI.
+"""Check the URLs of images, video and audio: http(s), `oss://` or data URIs.
 
-Nothing is fetched. What is malformed raises ConfigurationError before anything is sent.
+Nothing is fetched. A malformed URL raises ConfigurationError before anything is sent.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from modelstudio_core.errors import ConfigurationError
 ADDRESSES = ("data:", "http://", "https://", "oss://")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]")
 _CHECKED = 1000
-"""Characters of base64 data that are checked: a path or other text shows in the first few."""
+"""Number of characters of base64 data to check, which is enough to detect a path or other text."""
 
 
 def checked_address(url: Any) -> str:
-    """Return `url`, if the service can read it. Raises ConfigurationError saying what to do instead."""
+    """Return `url` if the service can read it. Raises ConfigurationError otherwise."""
     if not isinstance(url, str):
         raise ConfigurationError(f"url={url!r:.80} is not a string: give an http(s), data or oss address")
     if not url.startswith(ADDRESSES):
@@ -28,7 +28,7 @@ def checked_address(url: Any) -> str:
 
 
 def data_uri(mime_type: Any, base64: Any) -> str:
-    """Return the data URI of base64 data: the service refuses bare base64. Raises ConfigurationError."""
+    """Return the data URI of base64 data. Raises ConfigurationError for an invalid MIME type or data."""
     if not isinstance(mime_type, str) or "/" not in mime_type:
         raise ConfigurationError(f'mime_type={mime_type!r:.80} is no MIME type: give one, such as "image/png"')
     if isinstance(base64, bytes | bytearray | memoryview):
@@ -43,9 +43,9 @@ def data_uri(mime_type: Any, base64: Any) -> str:
 
 
 def audio_format(name: Any) -> str | None:
-    """Return the vendor's word for an audio format, from a MIME type or a file's extension; None if `name` is empty.
+    """Return the vendor's name of an audio format, given a MIME type or file extension, or None if `name` is empty.
 
-    Raises ConfigurationError for what is no text.
+    Raises ConfigurationError if `name` is not a string.
     """
     if not name:
         return None

@@ -1,7 +1,7 @@
-"""Every request parameter the service documents, by its own name, and how a set of them becomes a request.
+"""List the request parameters that the service documents, and build requests from them.
 
 Source: the vendor's "OpenAI compatible - Chat" reference and the Deep thinking page. Both adapters have a typed field
-for each, take each per call as well, and build their requests here, so that a misspelt name is an error in both.
+for each, accept each per call, and build requests here, so that misspelled names are errors in both.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _SECRETS_OF_OBJECT = ("api_key", "default_headers", "dashscope_api_key", "openai
 def chat_request(
     model: str, messages: Sequence[Message], values: Mapping[str, Any], *, of_object: Collection[str] = ()
 ) -> ChatRequest:
-    """Return the request for `messages`, with the parameters in `values` by name; None or an empty list means not set.
+    """Return the request for `messages` with the parameters in `values`. None and empty lists are not sent.
 
     A parameter that has a name here counts as such in `extra_body` too, so that the policies see it; but what only one
     protocol is known to carry stays there, and so gets past the other's refusal.
@@ -151,7 +151,7 @@ def _unknown(name: str, of_object: Collection[str]) -> str:
 
 
 def unknown_argument(name: str, known: Iterable[str]) -> str:
-    """Return what to do about `name`, which is none of the `known` arguments."""
+    """Return an error message for the unknown argument `name`, with a suggestion."""
     if name in _ELSEWHERE:
         return f"unknown argument {name}: did you mean {_ELSEWHERE[name]}?"
     close = get_close_matches(name, known, n=1, cutoff=0.8)

@@ -1,7 +1,7 @@
 """Pickle a model object without its key, which is read from DASHSCOPE_API_KEY where the pickle is loaded.
 
-If that is not set, loading raises an error, except in a worker of `multiprocessing`: an error while a task is unpickled
-breaks its pool, or makes it wait forever. There the object loads, and each call raises the error.
+If that is not set, loading raises an error, except in a `multiprocessing` worker, where an error while unpickling a
+task breaks the pool or blocks it forever. There, the object loads and each call raises the error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from modelstudio_core.errors import ConfigurationError
 
 
 def check_pickled_key(key: object) -> None:
-    """Raise TypeError for an `api_key` function that does not pickle by its name, since it may hold the key."""
+    """Raise TypeError for an `api_key` function that is not importable by name, since it may contain the key."""
     if callable(key) and not _is_importable(key):
         raise TypeError(
             f"a model with api_key={key!r} cannot be pickled: only a function at the top level of a module can be"
@@ -29,8 +29,8 @@ def check_pickled_key(key: object) -> None:
 def without_key(state: dict[Any, Any], fields: Container[str]) -> dict[Any, Any]:
     """Return a pydantic state without the key, unless a function provides it.
 
-    What is no field is left out, and the names of the fields that were set are in order, so that equal objects have
-    equal pickles, before and after they are used.
+    Attributes that are not fields are omitted, and the names of fields that were set are sorted, so that equal objects
+    have equal pickles before and after use.
     """
     values = {name: value for name, value in state["__dict__"].items() if name in fields}
     if isinstance(values.get("api_key"), SecretStr):
@@ -44,7 +44,7 @@ def without_key(state: dict[Any, Any], fields: Container[str]) -> dict[Any, Any]
 
 
 def with_key(state: dict[Any, Any], error: type[ConfigurationError] = ConfigurationError) -> dict[Any, Any]:
-    """Return the state that was pickled, with the key of DASHSCOPE_API_KEY if the object had a key.
+    """Return a pickled state with the key in DASHSCOPE_API_KEY, if the object had a key.
 
     Raises `error` if there is none, except in a worker.
     """
@@ -64,6 +64,6 @@ def _is_importable(function: object) -> bool:
 
 
 def _in_worker() -> bool:
-    """Return True in a process that `multiprocessing`, or an executor built on it, started."""
+    """Return True in a process started by `multiprocessing`, or by an executor built on it."""
     module = sys.modules.get("multiprocessing.process")
     return module is not None and module.parent_process() is not None

@@ -1,8 +1,7 @@
-"""Every policy on thinking, and on what thinking forbids, as one pure step: the caller's request in, the sent one out.
+"""Apply the policies on thinking, tool choice, JSON mode and streaming to a request, as one pure function.
 
-Nothing here changes the caller's request or knows a host. What a model can do comes from its `ModelInfo`, which never
-forbids what the service might allow: only two things are refused, because the vendor's pages say so in words (thinking
-off on a thinking-only model; n > 1 together with tools).
+Model capabilities come from `ModelInfo`. Only two combinations are rejected, because the vendor documents that the
+service rejects them: disabling thinking on a thinking-only model, and n > 1 with tools.
 
 Sources: the vendor's Deep thinking, Visual reasoning, Structured output and Function calling pages and its error-code
 page ("parameter.enable_thinking must be set to false for non-streaming calls", 'tool_choice is one of the strings that
@@ -31,7 +30,7 @@ _ASKS_FOR_STREAM = (
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A decision to log: as a warning where the caller asked for something else, otherwise at INFO."""
+    """A decision to log: a warning if it overrides the caller, otherwise INFO."""
 
     text: str
     level: int = logging.INFO
@@ -39,7 +38,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The request as it is sent, whether the wire streams, and the decisions to log."""
+    """The request to send, whether the wire streams, and the decisions to log."""
 
     request: ChatRequest
     stream: bool
@@ -50,12 +49,12 @@ def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
     """Apply every policy.
 
     Args:
-        request: as the caller asked for it.
-        model: what the model can do.
+        request: the caller's request, which is not changed.
+        model: the capabilities of the model.
         stream: whether the caller consumes a stream.
 
     Raises:
-        ConfigurationError: for what the service is documented to refuse.
+        ConfigurationError: for a combination that the service is documented to reject.
     """
     _refuse(request, model)
     notices: list[Notice] = []
@@ -63,7 +62,7 @@ def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
     request = _json_mode(request, model, notices)
     request = _tool_choice(request, model, notices)
     if request.messages[-1].partial and _can_be_quiet(request, model):
-        request = _without_thinking(request, model, notices)  # partial mode is for answers without thought
+        request = _without_thinking(request, model, notices)  # partial mode requires thinking off
     stream = wire_streams(request, model, stream=stream)
     request = _switch(request, model)
     if stream and request.tools and model.needs_tool_stream:
@@ -77,7 +76,7 @@ def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
 
 
 def may_think(request: ChatRequest, model: ModelInfo) -> bool:
-    """Return True if the model may think on this request, as unknown models and those that think by default may."""
+    """Return True if the model may think on this request. Unknown models may, as may those that think by default."""
     request = _heard(request, model)
     if model.thinking_only:
         return True
@@ -89,9 +88,9 @@ def may_think(request: ChatRequest, model: ModelInfo) -> bool:
 
 
 def wire_streams(request: ChatRequest, model: ModelInfo, *, stream: bool) -> bool:
-    """Whether the wire streams: always for a caller who does; for a whole answer where the model may think.
+    """Return True if the wire streams: if the caller streams, or the model may think.
 
-    An explicit `streaming=False` is respected except on models that cannot do without.
+    `streaming=False` is respected, except on models that only support streaming.
     """
     if stream or model.streaming_only or request.streaming:
         return True
@@ -99,12 +98,12 @@ def wire_streams(request: ChatRequest, model: ModelInfo, *, stream: bool) -> boo
 
 
 def asks_for_stream(error: ModelStudioError) -> bool:
-    """Whether the service refused a call only because it did not stream."""
+    """Return True if the service rejected a call only because it did not stream."""
     return error.status_code == 400 and any(words in error.message for words in _ASKS_FOR_STREAM)
 
 
 def unlisted_input(request: ChatRequest, model: ModelInfo) -> str:
-    """Return a sentence on media in the request that the model is listed as not taking; empty if there are none."""
+    """Return a sentence naming media in the request that the catalogue lists as unsupported, or ""."""
     sent = {
         type(part) for message in request.messages if isinstance(message.content, tuple) for part in message.content
     }
@@ -116,7 +115,7 @@ def unlisted_input(request: ChatRequest, model: ModelInfo) -> str:
     return f"{request.model} is listed as taking no {' and no '.join(refused)}: use a model that does."
 
 
-# ---------------------------------------------------------------- the policies, one function each
+# ---------------------------------------------------------------- policies
 
 
 def _refuse(request: ChatRequest, model: ModelInfo) -> None:
@@ -142,16 +141,16 @@ def _says_none(request: ChatRequest) -> bool:
 
 
 def _lists_none(model: ModelInfo) -> bool:
-    """Return True if the model is listed for the effort "none", as a level or as an alias."""
+    """Return True if the model lists "none" as a reasoning effort or an alias of one."""
     effort = model.reasoning_effort
     return effort is not None and "none" in (*effort.values, *dict(effort.aliases))
 
 
 def _heard(request: ChatRequest, model: ModelInfo) -> ChatRequest:
-    """Set `enable_thinking` where the caller asked for it in other words.
+    """Set `enable_thinking` from equivalent parameters.
 
-    These are `reasoning_effort="none"`, where the model has no such level, and the object `thinking`, where that is the
-    model's switch. A model that never thinks needs no word for it.
+    These are `reasoning_effort="none"` if the model has no such level, and the object `thinking` if the model is
+    switched by it. For a model that never thinks, the effort is dropped.
     """
     if _says_none(request) and not _lists_none(model):
         if model.is_hybrid:
@@ -165,7 +164,7 @@ def _heard(request: ChatRequest, model: ModelInfo) -> ChatRequest:
 
 
 def _json_mode(request: ChatRequest, model: ModelInfo, notices: list[Notice]) -> ChatRequest:
-    """JSON mode needs the word "json" in the messages, and thinking off where the caller did not ask for it."""
+    """Add the word "json", which JSON mode requires, and disable thinking unless the caller enabled it."""
     if (request.response_format or {}).get("type") != "json_object":
         return request
     if not any(_says_json(message) for message in request.messages if message.role in ("system", "user")):
@@ -191,10 +190,10 @@ def _instructed(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[Notice]) -> ChatRequest:
-    """A forced choice goes out only in a form, and at a time, that the service takes.
+    """Convert a forced tool choice to one that the service accepts.
 
-    Forms: auto, none and a named function; "required" only to a model known to take it. Time: not while thinking may
-    be on, so thinking goes off for this request where that is possible and was not asked for; else the choice is auto.
+    It accepts auto, none and a named function, and "required" for some models. A forced choice needs thinking off: it
+    is disabled for this request if possible and not enabled by the caller; otherwise the choice becomes auto.
     """
     choice = request.tool_choice
     if choice == "any":
@@ -243,14 +242,14 @@ def _without_thinking(request: ChatRequest, model: ModelInfo, notices: list[Noti
         notices.append(
             Notice(
                 f"{request.model} does not think on this request: forced tool choices, JSON mode and partial mode need "
-                "thinking off. enable_thinking=True asks for thinking all the same"
+                "thinking off. enable_thinking=True keeps it on"
             )
         )
     return replace(request, enable_thinking=False, thinking_budget=None, reasoning_effort=None)
 
 
 def _switch(request: ChatRequest, model: ModelInfo) -> ChatRequest:
-    """Thinking on and off in the field that the model reads it from."""
+    """Move `enable_thinking` to the parameter that the model reads."""
     if request.enable_thinking is None:
         return request
     if model.thinking_only:
@@ -262,11 +261,11 @@ def _switch(request: ChatRequest, model: ModelInfo) -> ChatRequest:
 
 
 def _replayed(request: ChatRequest, model: ModelInfo) -> tuple[Message, ...]:
-    """Reasoning of the turns after the last user message always goes back; that of earlier ones by policy."""
+    """Keep reasoning after the last user message, and earlier reasoning as `reasoning_replay` and the model say."""
     last_user = max((i for i, message in enumerate(request.messages) if message.role == "user"), default=-1)
     policy, whole = request.reasoning_replay, request.preserve_thinking
     if whole is None and isinstance(request.parameters.get("clear_thinking"), bool):
-        whole = not request.parameters["clear_thinking"]  # GLM's own word for it
+        whole = not request.parameters["clear_thinking"]  # GLM's name for the inverse
     if whole is None:
         whole = model.preserve_thinking == "default-on" or model.replay_reasoning == "all"
     every = policy == "always" or (policy == "auto" and whole)

@@ -1,6 +1,6 @@
-"""Redact credentials from what a server said: the API key, and headers whose name marks them as a credential.
+"""Redact credentials from server messages: the API key, and headers whose names mark them as credentials.
 
-A credential is matched as a whole word, as it is or escaped for JSON.
+Credentials are matched as whole words, plain or escaped for JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 T = TypeVar("T")
 
 REDACTED = "[redacted]"
-_SHORTEST = 8  # a shorter value is a placeholder, such as "EMPTY" for a local server, and an ordinary word
+_SHORTEST = 8  # shorter values are placeholders, such as "EMPTY" for a local server
 _CREDENTIAL_NAME = re.compile(
     r"authorization|authenticate|cookie|secret|password|passwd|credential|(?:key|token|auth)$", re.IGNORECASE
 )
@@ -30,10 +30,10 @@ def is_credential(header: str) -> bool:
 
 
 class Redactor:
-    """Redact credentials from strings, and from containers of them. Its repr shows none.
+    """Redact credentials in strings and containers of strings. The repr shows no credential.
 
     Args:
-        credentials: the values to redact. The scheme of one such as "Bearer ..." is not part of it.
+        credentials: values to redact, without the scheme of a value such as "Bearer ...".
     """
 
     __slots__ = ("_pattern",)

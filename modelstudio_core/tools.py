@@ -1,7 +1,7 @@
-"""Tools, choices among them and schemas in the form that the service takes; what both adapters make of their own.
+"""Convert tools, tool choices and schemas to the format of the service, for both adapters.
 
-Source: the vendor's Function calling and Structured output pages. Nothing here decides what a model can take: that is
-`thinking`, when the call is made.
+Source: the vendor's Function calling and Structured output pages. `modelstudio_core.policies` applies the limits of
+each model when a request is made.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.json_schema import inline_references
 from modelstudio_core.types import InvalidToolCall
 
-_MAX_NAME = 64  # of a json_schema; vendor's Structured output page
+_MAX_NAME = 64  # length of a json_schema name (vendor's Structured output page)
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def tool_list(tools: Any) -> list[Any]:
-    """Return the tools of a list, or of anything else that holds several. Raises ConfigurationError for a lone tool."""
+    """Return an iterable of tools as a list. Raises ConfigurationError for a single tool or another value."""
     if not isinstance(tools, Iterable) or isinstance(tools, str | Mapping | BaseModel | type):
         raise ConfigurationError(f"tools= takes a list of tools, such as [tool], not {tools!r:.80}")
     return list(tools)
 
 
 def checked_tool(tool: Mapping[str, Any], strict: bool | None = None) -> dict[str, Any]:
-    """An OpenAI tool with `strict` in its function, where that is set and the tool does not say it itself.
+    """Return an OpenAI tool, with `strict` added to its function if that is set and the tool has none.
 
-    Raises ConfigurationError for what is no function with a name.
+    Raises ConfigurationError if the tool is not a function with a name.
     """
     function = tool.get("function")
     if tool.get("type") != "function" or not isinstance(function, Mapping) or not function.get("name"):
@@ -43,7 +43,7 @@ def checked_tool(tool: Mapping[str, Any], strict: bool | None = None) -> dict[st
 
 
 def no_function(tool: object) -> ConfigurationError:
-    """The error for a tool that the chat service does not take."""
+    """Return the error for a tool that the service does not support."""
     return ConfigurationError(
         f"the tool {str(tool)[:120]} is no function: the chat service takes tools of type 'function' with a name; for "
         "its own web search use enable_search=True"
@@ -51,7 +51,7 @@ def no_function(tool: object) -> ConfigurationError:
 
 
 def chosen_tool(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | dict[str, Any] | None:
-    """The frameworks' forms of a tool choice as the service's.
+    """Convert a framework's tool choice to the service's.
 
     Args:
         choice: None or False (nothing is sent), "auto", "none", "any", "required" or True (some tool), the name of a
@@ -59,7 +59,7 @@ def chosen_tool(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | dict[s
         tools: OpenAI tools.
 
     Raises:
-        ConfigurationError: for a name that is none of the tools'.
+        ConfigurationError: if the name is not that of a tool.
     """
     if choice is None or choice is False:
         return None
@@ -69,7 +69,7 @@ def chosen_tool(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | dict[s
         return str(choice)
     name = choice if isinstance(choice, str) else chosen_name(choice)
     names = [tool_name(tool) for tool in tools]
-    sent = name if name in names else _NOT_IN_NAMES.sub("_", str(name))  # as llama-index-core does to a tool's name
+    sent = name if name in names else _NOT_IN_NAMES.sub("_", str(name))  # llama-index-core renames tools like this
     if sent not in names:
         raise ConfigurationError(
             f"tool_choice names {name!r}, which is none of the tools: {', '.join(names) or 'none'}"
@@ -83,7 +83,7 @@ def tool_name(tool: Mapping[str, Any]) -> str:
 
 
 def chosen_name(choice: Any) -> Any:
-    """Return the name of the tool that a dict chooses, in OpenAI's form or flat. Raises ConfigurationError."""
+    """Return the tool name in a dict, nested as in OpenAI's format or flat. Raises ConfigurationError."""
     if isinstance(choice, Mapping):
         function = choice.get("function")
         return function.get("name") if isinstance(function, Mapping) else choice.get("name")
@@ -93,7 +93,7 @@ def chosen_name(choice: Any) -> Any:
 def json_schema_format(
     name: str, schema: Mapping[str, Any], *, description: str | None = None, strict: bool | None = None
 ) -> dict[str, Any]:
-    """The `response_format` that makes the service hold an answer to a schema. `name` becomes one that it takes."""
+    """Return the `response_format` for a JSON schema. Invalid characters in `name` are replaced."""
     wire: dict[str, Any] = {"name": _NOT_IN_NAMES.sub("_", name)[:_MAX_NAME], "schema": dict(schema)}
     if description:
         wire["description"] = description
@@ -103,17 +103,17 @@ def json_schema_format(
 
 
 def inline_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an OpenAI tool with the references in its parameters inlined. The tool is not changed."""
+    """Return an OpenAI tool with the references in its parameters inlined. The original is not changed."""
     return _with_inlined(tool, "function", "parameters")
 
 
 def inline_response_format(form: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a `response_format` with the references in its schema, if it has one, inlined. It is not changed."""
+    """Return a `response_format` with the references in its schema inlined. The original is not changed."""
     return _with_inlined(form, "json_schema", "schema")
 
 
 def _with_inlined(holder: Mapping[str, Any], inner: str, name: str) -> Mapping[str, Any]:
-    held = holder.get(inner) if isinstance(holder, Mapping) else None  # anything else is refused when it is written
+    held = holder.get(inner) if isinstance(holder, Mapping) else None  # other values are rejected when encoded
     if not isinstance(held, Mapping) or not isinstance(schema := held.get(name), Mapping):
         return holder
     inlined = inline_references(schema)
@@ -121,20 +121,20 @@ def _with_inlined(holder: Mapping[str, Any], inner: str, name: str) -> Mapping[s
 
 
 def log_invalid_calls(calls: Iterable[InvalidToolCall], logger: logging.Logger) -> None:
-    """Log a warning for each call that cannot run. Its arguments, which may be private, are left out."""
+    """Log a warning for each invalid call, without its arguments, which may be private."""
     for call in calls:
         logger.warning("invalid call of %s, which does not run: %s", function_of(call.name), call.error)
 
 
 def function_of(name: str | None) -> str:
-    """Return the name of the function that a call is of, in words where it has none."""
+    """Return the function name of a call, or a placeholder if it has none."""
     return name or "a function without a name"
 
 
 def arguments_text(name: str, arguments: object) -> str:
-    """Return the arguments of a call of the history as JSON text, not escaped, with NaN as Python writes it.
+    """Return the arguments of a replayed call as unescaped JSON, with NaN as Python writes it.
 
-    Raises ConfigurationError for what JSON cannot hold.
+    Raises ConfigurationError if they are not serializable.
     """
     try:
         return json.dumps(arguments, ensure_ascii=False)

@@ -1,7 +1,7 @@
-"""The values that cross the core's borders: frozen, free of any framework, and never changed once made.
+"""Define the immutable values exchanged between adapters, codecs and the transport. No framework types.
 
-An adapter turns its framework's messages into a `ChatRequest` and turns `Delta`s, or the `ChatResult` folded from
-them, back. A codec turns a `ChatRequest` into bytes and bytes into `Delta`s. Nothing else passes between them.
+An adapter converts its framework's messages into a `ChatRequest`, and `Delta`s or a `ChatResult` into its framework's
+outputs. A codec encodes a `ChatRequest` as bytes and decodes bytes into `Delta`s.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ReasoningReplay = Literal["auto", "always", "never"]
 JsonObject = dict[str, Any]
 T = TypeVar("T")
 
-# ---------------------------------------------------------------- what goes in
+# ---------------------------------------------------------------- requests
 
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
     """Text. `cache_control` ({"type": "ephemeral"}) marks the end of a prefix for the explicit context cache.
 
-    `replaces_block`: the text stands in a tool message for a block that cannot be sent.
+    `replaces_block`: in a tool message, the text replaces a block that cannot be sent.
     """
 
     text: str
@@ -40,7 +40,7 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """An image by https URL, `oss://` URL or data URI; pixel bounds as the vendor's `min_pixels` / `max_pixels`."""
+    """An image as https URL, `oss://` URL or data URI, with the vendor's `min_pixels` and `max_pixels`."""
 
     url: str
     detail: str | None = None
@@ -51,7 +51,7 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True)
 class VideoPart:
-    """A video: one URL or data URI, or a tuple of frame images; `fps` is frames a second."""
+    """A video: one URL or data URI, or a tuple of frame images. `fps` is in frames per second."""
 
     source: str | tuple[str, ...]
     fps: float | None = None
@@ -64,7 +64,7 @@ class VideoPart:
 
 @dataclass(frozen=True, slots=True)
 class AudioPart:
-    """Audio by URL or data URI (the service refuses bare base64); `format` such as "wav" or "mp3"."""
+    """Audio as URL or data URI (the service rejects bare base64). `format` is such as "wav" or "mp3"."""
 
     url: str
     format: str | None = None
@@ -76,7 +76,7 @@ Part: TypeAlias = TextPart | ImagePart | VideoPart | AudioPart
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """A call the assistant made in an earlier turn; `arguments` as the model wrote them, valid JSON or not."""
+    """A tool call of an earlier turn. `arguments` is the model's original text, which may be invalid JSON."""
 
     id: str | None
     name: str
@@ -87,8 +87,8 @@ class FunctionCall:
 class Message:
     """One turn of the conversation.
 
-    `reasoning_content` is what the assistant thought; whether it goes on the wire is decided in `thinking`.
-    `partial` asks the service to continue this, the last, assistant message (partial mode).
+    `reasoning_content` is the assistant's reasoning; `modelstudio_core.policies` decides whether it is sent.
+    `partial` asks the service to continue this message, which must be the last (partial mode).
     """
 
     role: Role
@@ -102,9 +102,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """How one call is sent: headers beside those of the model object, and other time limits, if any.
+    """Transport options of one call: additional headers and timeouts that override the model object's.
 
-    `response_headers`: hand the headers of the response on, as the `ExtraDelta` "headers".
+    `response_headers`: return the response headers as the `ExtraDelta` "headers".
     """
 
     headers: SecretHeaders | None = None
@@ -114,10 +114,10 @@ class CallOptions:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """Everything one call asks for. None, or an empty collection, means: not sent.
+    """A chat request. Parameters that are None or empty are not sent.
 
-    `parameters` holds the documented parameters that no policy looks at, under their wire names; `extra_body` what
-    the caller wants sent besides. `streaming` is the caller's explicit wish; None leaves it to the policy.
+    `parameters` holds documented parameters that no policy reads, by wire name. `extra_body` holds the caller's
+    additional parameters. `streaming` sets whether the wire streams; None leaves it to the policy.
     """
 
     model: str
@@ -134,24 +134,26 @@ class ChatRequest:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     streaming: bool | None = None
     reasoning_replay: ReasoningReplay = "auto"
-    cumulative_stream: bool = False  # set by the policy: each event of the stream repeats the whole text so far
-    native_endpoint: NativeEndpoint | None = None  # of the native protocol; None: the model's, by the catalogue
+    cumulative_stream: bool = False  # set by the policy: events repeat the text so far
+    native_endpoint: NativeEndpoint | None = None  # None: from the catalogue
     options: CallOptions = CallOptions()
 
 
-# ---------------------------------------------------------------- what comes out, piece by piece
+# ---------------------------------------------------------------- deltas
 
 
 @dataclass_transform(frozen_default=True)
 def _delta(cls: type[T]) -> type[T]:
-    """A frozen slots dataclass to the type checker. At run time nothing freezes it: there is one an event, and to make
-    a frozen one costs three times as much, a twentieth of all that an event costs the core."""
+    """Make a slots dataclass that is frozen only for type checkers.
+
+    One is created per event, and creating a frozen one takes three times as long (5% of the core's time per event).
+    """
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
 
 @_delta
 class ReasoningDelta:
-    """More of the chain of thought. Never empty."""
+    """Reasoning text. Never empty."""
 
     text: str
     choice: int = 0
@@ -159,7 +161,7 @@ class ReasoningDelta:
 
 @_delta
 class TextDelta:
-    """More of the answer. Never empty."""
+    """Answer text. Never empty."""
 
     text: str
     choice: int = 0
@@ -167,7 +169,7 @@ class TextDelta:
 
 @_delta
 class RefusalDelta:
-    """More of the text with which the model declines to answer. Never empty."""
+    """Refusal text. Never empty."""
 
     text: str
     choice: int = 0
@@ -175,10 +177,10 @@ class RefusalDelta:
 
 @_delta
 class ToolCallDelta:
-    """More of the tool call `index`.
+    """Fragment of the tool call at `index`.
 
-    `id` comes once, with the first fragment that has it; for a call that the service gave none, a generated one comes
-    at the end of the answer. `name` comes once, or in pieces. None and "" add nothing.
+    `id` is set once; for a call that the service sent without one, a generated id follows at the end of the answer.
+    `name` may be split over fragments. None and "" add nothing.
     """
 
     index: int
@@ -190,7 +192,7 @@ class ToolCallDelta:
 
 @dataclass(slots=True, frozen=True)
 class AudioDelta:
-    """More of the spoken answer (Omni models): base64 `data` and its `transcript`, each in pieces."""
+    """Fragment of audio output (Omni models): base64 `data` and its `transcript`."""
 
     data: str = ""
     transcript: str = ""
@@ -201,7 +203,7 @@ class AudioDelta:
 
 @dataclass(slots=True, frozen=True)
 class LogprobsDelta:
-    """Log probabilities of the answer's next tokens, as the service gives them; items that cannot be read are omitted.
+    """Log probabilities of the answer's next tokens, in the service's format. Unreadable items are omitted.
 
     Each has `token` (text) and `logprob` (a number), and may have `bytes` and `top_logprobs` (alternatives).
     """
@@ -212,7 +214,7 @@ class LogprobsDelta:
 
 @dataclass(slots=True, frozen=True)
 class FinishDelta:
-    """Why the choice ended: "stop", "length" or "tool_calls". Said again only if the service corrects itself."""
+    """Finish reason of a choice: "stop", "length" or "tool_calls". Repeated only if the service changes it."""
 
     reason: str
     choice: int = 0
@@ -220,10 +222,10 @@ class FinishDelta:
 
 @dataclass(slots=True, frozen=True)
 class Usage:
-    """Tokens, as the service counted them; None where it gave no count, or none that can be read.
+    """Token counts reported by the service; None if missing or unreadable.
 
-    Details are parts of the totals. `raw` is the service's own object, unchanged, in the protocol's own names; it does
-    not count in comparisons.
+    Details are parts of the totals. `raw` is the unchanged usage object in the names of the protocol, and is ignored in
+    comparisons.
     """
 
     input_tokens: int | None
@@ -243,14 +245,14 @@ class Usage:
 
 @dataclass(slots=True, frozen=True)
 class UsageDelta:
-    """The usage of the whole response. Comes at most once, at its end."""
+    """Usage of the whole response. Emitted at most once, at the end."""
 
     usage: Usage
 
 
 @dataclass(slots=True, frozen=True)
 class ResponseDelta:
-    """Who answered, handed on once, first: the response's id, the request id (for support), the model."""
+    """Response metadata, emitted once, first: response id, request id (for support requests) and model."""
 
     id: str | None = None
     request_id: str | None = None
@@ -261,11 +263,10 @@ class ResponseDelta:
 
 @dataclass(slots=True, frozen=True)
 class ExtraDelta:
-    """What only this service has, as it gives it: never empty; again only where it changed, and then the last counts.
+    """Service-specific data, unchanged and never empty. Emitted again if it changes; the last value applies.
 
-    `name` is "search_info" (`search_results`: the sources of a web search), "tool_info" (what the code interpreter
-    ran), "plugins" (what was searched, for the bill), "ocr_result", "image_hw", "deep_research" or, if the caller asked
-    for them, "headers" (of the response).
+    `name` is "search_info" (`search_results`: the sources of a web search), "tool_info" (code interpreter runs),
+    "plugins" (billed searches), "ocr_result", "image_hw", "deep_research" or, if requested, response "headers".
     """
 
     name: str
@@ -285,14 +286,14 @@ Delta: TypeAlias = (
     | ExtraDelta
 )
 
-# ---------------------------------------------------------------- what comes out, whole
+# ---------------------------------------------------------------- results
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call the model made, whole and valid: `arguments` its JSON text, `args` the object it says.
+    """A complete, valid tool call: `arguments` is the JSON text, `args` the parsed object.
 
-    `index` is its place among all calls of the answer, valid or not.
+    `index` is its position among all calls of the answer, valid or not.
     """
 
     id: str | None
@@ -304,7 +305,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class InvalidToolCall:
-    """A call that must not run: cut off, not JSON, not an object, or without a name. `error` says which."""
+    """A tool call that must not run: truncated, not a JSON object, or without a name. `error` says which."""
 
     id: str | None
     name: str | None
@@ -315,7 +316,7 @@ class InvalidToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A spoken answer: base64 `data` and its `transcript`."""
+    """Audio output: base64 `data` and its `transcript`."""
 
     data: str
     transcript: str
@@ -325,9 +326,9 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One answer. `finish_reason` is None only in the partial result that an error carries.
+    """One completion. `finish_reason` is None only in the partial result of an error.
 
-    `refusal` is the text with which the model declined to answer, "" if it did not.
+    `refusal` is the model's refusal text, or "".
     """
 
     index: int = 0
@@ -343,9 +344,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ChatResult:
-    """A whole response, or what had arrived of it. `usage` is None when the service sent none.
+    """A whole or partial response. `usage` is None if the service sent none.
 
-    `extras` are what only this service has, by the names of `ExtraDelta`.
+    `extras` holds service-specific data by the names of `ExtraDelta`.
     """
 
     choices: tuple[Choice, ...] = ()
@@ -355,16 +356,16 @@ class ChatResult:
 
     @property
     def text(self) -> str:
-        """The text of the first choice; "" where there is none."""
+        """Return the text of the first choice, or "" if there is none."""
         return self.choices[0].text if self.choices else ""
 
 
-# ---------------------------------------------------------------- what the transport carries
+# ---------------------------------------------------------------- transport
 
 
 @dataclass(frozen=True, slots=True)
 class WireCall:
-    """One HTTP request, but for the key: `path` follows the base URL, `body` is JSON in UTF-8."""
+    """One HTTP request without the key. `path` is relative to the base URL, `body` is JSON in UTF-8."""
 
     path: str
     headers: Mapping[str, str]
@@ -373,7 +374,7 @@ class WireCall:
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """Status and headers (names in lower case) of an HTTP response."""
+    """Status and headers (with lower-case names) of an HTTP response."""
 
     status: int
     headers: Mapping[str, str]

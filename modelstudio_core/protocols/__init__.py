@@ -1,1 +1,1 @@
-"""The two protocols of the service, a pure codec each. A new one is one more file beside `openai`."""
+"""Pure codecs for the two wire protocols of Model Studio, one module each."""

@@ -1,8 +1,7 @@
-"""Folds deltas into a result, in time linear in their number; the same for a stream and for a whole response.
+"""Fold deltas into a result, in time linear in their number, for streams and whole responses alike.
 
-Tool arguments are parsed here and only here, once, at the end, and strictly: what is not a JSON object is handed over
-as an invalid call with its text as it came. A call that was cut off can be well-formed JSON up to some comma; so no
-prefix is ever repaired into a call.
+Tool arguments are parsed only here, once, at the end, and strictly: arguments that are not a JSON object make an
+invalid call with the original text. Truncated JSON is never repaired, as that could change the call.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from modelstudio_core.types import (
 
 
 def fold(deltas: Iterable[Delta]) -> ChatResult:
-    """The result that `deltas` add up to. Where no finish reason came, a choice's is None."""
+    """Return the result of folding `deltas`. A choice without a finish reason has None."""
     accumulator = Accumulator()
     for delta in deltas:
         accumulator.add(delta)
@@ -42,10 +41,9 @@ def fold(deltas: Iterable[Delta]) -> ChatResult:
 
 
 def parse_arguments(arguments: str, finish_reason: str | None) -> JsonObject | str:
-    """The arguments of a finished call as an object, or, as a string, why they are none.
+    """Parse the arguments of a finished call. Return the object, or a string that says why they are invalid.
 
-    No arguments at all are a call with none, unless the answer was cut (`finish_reason` "length" or None), for then
-    they may not have begun.
+    Empty arguments are {}, unless the answer was cut off (`finish_reason` "length" or None).
     """
     if not arguments.strip():
         cut = finish_reason is None or finish_reason == "length"
@@ -63,7 +61,7 @@ def _not_json(name: str) -> NoReturn:
 
 
 class Accumulator:
-    """Takes deltas one at a time; `result` may be asked for at any time."""
+    """Accumulate deltas one at a time. `result` can be called at any time."""
 
     __slots__ = ("_choices", "_extras", "_response", "_usage")
 
@@ -74,8 +72,8 @@ class Accumulator:
         self._extras: dict[str, Any] = {}
 
     def add(self, delta: Delta) -> None:
-        """Take one delta."""
-        if type(delta) is TextDelta and delta.choice in self._choices:  # nearly all of them
+        """Add one delta."""
+        if type(delta) is TextDelta and delta.choice in self._choices:  # the most frequent case
             self._choices[delta.choice].text.append(delta.text)
         elif isinstance(delta, UsageDelta):
             self._usage = delta.usage
@@ -90,7 +88,7 @@ class Accumulator:
             choice.add(delta)
 
     def result(self) -> ChatResult:
-        """The result so far, choices in the order of their indices."""
+        """Return the result so far, with choices sorted by index."""
         choices = tuple(choice.result(index) for index, choice in sorted(self._choices.items()))
         return ChatResult(choices, self._usage, self._response, dict(self._extras))
 
@@ -129,7 +127,7 @@ class _Choice:
             if call is None:
                 call = self.calls[delta.index] = _Call()
             call.id = delta.id or call.id
-            if delta.name:  # it may come in pieces
+            if delta.name:  # may be split over several fragments
                 call.name = (call.name or "") + delta.name
             call.arguments.append(delta.arguments)
         elif isinstance(delta, FinishDelta):

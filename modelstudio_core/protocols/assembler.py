@@ -1,20 +1,20 @@
-"""Assembles deltas from what either protocol sends: in order, metadata once, nothing of the answer lost.
+"""Assemble deltas from the events of either protocol: in order, metadata once, no content lost.
 
-The rules, with their evidence in recorded traffic of the service and of servers of the same dialect:
-- usage may come on every event, twice, or never: the last wins, handed on once, at the end; over the native protocol
-  with n > 1 each event counts one choice, so the last of each choice counts;
-- the finish may be sent twice: said again only where it differs;
-- a tool call's id and name come once, later as "" or null, or again: "" and null are absence;
-- a call that is whole and never received an id gets a generated one, since it cannot be answered without;
-- a name may come in pieces, or grow, until the arguments begin; only what is new of it is handed on;
-- a tool fragment belongs to the call of its `index`; a missing or negative one (Z.ai sends -1) is given by order; a
-  known id with no name continues its call, whatever the index; arguments with an unknown id and no name continue the
-  call that is there; once a call has arguments, another name without its id is another call;
-- a choice that was not asked for is not handed on;
-- what the service adds of its own (sources of a search) may be said once, or on every event, and be empty later: what
-  is not empty is handed on when it comes and when it changes;
-- an answer is whole when every choice that began has a finish reason; else it was cut;
-- metadata that cannot be read is left out and logged; the answer stands.
+The rules follow recorded traffic of the service and of compatible servers:
+- usage may be sent on every event, twice, or never. The last one is emitted once, at the end. In the native protocol
+  with n > 1, each event counts one choice, so the last one of each choice is used;
+- a repeated finish reason is emitted again only if it differs;
+- the id and name of a tool call may be sent once, repeated, or be "" or null later. Empty values are ignored;
+- a complete call without an id gets a generated one, because its result must refer to an id;
+- a name may be split over fragments, or grow, until the arguments begin. Only new text is emitted;
+- a tool fragment belongs to the call at its `index`. A missing or negative index (Z.ai sends -1) is assigned by order.
+  A known id without a name continues its call, whatever the index. Arguments with an unknown id and no name continue
+  the current call. Once a call has arguments, another name without the same id starts another call;
+- choices beyond n are dropped;
+- service-specific data (such as search sources) may be sent once or on every event, and be empty later. Non-empty
+  values are emitted when first received and when they change;
+- an answer is complete when every choice that began has a finish reason, and truncated otherwise;
+- unreadable metadata is omitted and logged.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ from modelstudio_core.types import (
 )
 
 NOTHING: tuple[Any, ...] = (None, "", [])
-"""What a content is that says nothing. Anything else is text, or a wrong shape."""
+"""Empty content values. Any other value is text or invalid."""
 
 
 def generated_call_id() -> str:
-    """Return an id for a call that the service gave none."""
+    """Return a random id for a call that the service sent without one."""
     return "call_" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(24))
 
 
@@ -57,26 +57,27 @@ class _Call:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.begun = False  # whether arguments have come, so that its name is whole
-        self.named_in: Any = None  # the fragments of the event that named it last
-        self.seen = 0  # how much of the arguments that each event repeats was handed on
+        self.begun = False  # arguments have been received, so the name is complete
+        self.named_in: Any = None  # fragments of the last event with a name
+        self.seen = 0  # length of the arguments emitted, if events are cumulative
         self.id: str | None = None
         self.name: str | None = None
 
     def may_be(self, id: str | None, name: str | None, event: Any, *, pieces: bool) -> bool:
-        """Whether a fragment of this name may be of this call: one of another name is only where the id says so, or
-        while the name may still come in `pieces`, or grow.
+        """Return True if a fragment with this name can belong to this call.
+
+        A different name needs the same id, or a name that is still growing or sent in `pieces`.
         """
         if not name or self.name in (None, name) or (id is not None and id == self.id):
             return True
         return self.goes_on(event) and (pieces or name.startswith(self.name or ""))
 
     def goes_on(self, event: Any) -> bool:
-        """Whether the name may go on: until there are arguments, and not within one event."""
+        """Return True if the name can still grow: no arguments yet, and not in the same event."""
         return not self.begun and self.named_in is not event
 
     def named(self, name: str | None, event: Any, *, pieces: bool) -> str | None:
-        """What is new of a name."""
+        """Add to the name, and return the new part of it, if any."""
         if name:
             self.named_in = event
         known = self.name or ""
@@ -101,14 +102,14 @@ class _Choice:
         self.next_index = 0
         self.by_id: dict[str, _Call] = {}
         self.finish: str | None = None
-        self.seen: dict[type, int] = {}  # how much of what each event repeats was handed on, by kind
+        self.seen: dict[type, int] = {}  # length emitted per kind, if events are cumulative
 
     def call(
         self, index: int | None, id: str | None, name: str | None, event: Any, *, more: bool, pieces: bool
     ) -> _Call:
-        """The call that a fragment of an event belongs to, a new one where it begins one.
+        """Return the call that a fragment belongs to, which may be a new one.
 
-        `more`: it has arguments. `pieces`: a name may come in pieces.
+        `more`: the fragment has arguments. `pieces`: a name may be split over fragments.
         """
         known = self.by_id.get(id) if id else None
         if index is not None and index >= 0:
@@ -126,12 +127,12 @@ class _Choice:
                 another = name and call.name and not call.goes_on(event)
                 if not another and call.may_be(id, name, event, pieces=pieces):
                     return call
-        if call is not None and more and not name:  # some servers make a new id for each fragment
+        if call is not None and more and not name:  # some servers generate an id per fragment
             return call
         return self._open(index)
 
     def _open(self, index: int | None) -> _Call:
-        if index is None or index in self.by_index:  # an index used again for another call: the next free one
+        if index is None or index in self.by_index:  # an index reused for another call
             call = _Call(self.next_index)
             if index is not None:
                 self.by_index[index] = call
@@ -144,38 +145,38 @@ class _Choice:
 
 
 class DeltaWriter:
-    """Collects the deltas of one read, in the order in which they are written.
+    """Collect the deltas of one read, in order.
 
     Args:
-        n: how many choices were asked for.
-        read_usage: reads the last usage object, of each choice where they are counted one by one.
-        cumulative: each event repeats all that was said so far (text, reasoning, arguments, log probabilities); only
-            what is new, by position, is handed on.
+        n: number of choices requested.
+        read_usage: parses the last usage object, or the last one of each choice.
+        cumulative: each event repeats the text, reasoning, arguments and log probabilities so far. Only the part beyond
+            the known length is emitted.
     """
 
     __slots__ = (
-        "_choices", "_extras", "_read_usage", "_usages", "answered", "cumulative", "finished", "n", "out", "spoke",
+        "_choices", "_extras", "_read_usage", "_usages", "answered", "cumulative", "finished", "has_output", "n", "out",
     )  # fmt: skip
 
     def __init__(self, n: int, read_usage: Callable[..., Usage], *, cumulative: bool = False) -> None:
         self.n = n
         self._read_usage = read_usage
-        self.finished = 0  # how many choices have their finish reason
+        self.finished = 0  # number of choices with a finish reason
         self.cumulative = cumulative
         self.out: list[Delta] = []
         self._choices: dict[int, _Choice] = {}
         self._extras: dict[str, Any] = {}
         self._usages: dict[int, Mapping[str, Any]] = {}  # the last usage object of each choice
         self.answered = False
-        self.spoke = False  # whether anything of an answer was handed on
+        self.has_output = False  # whether any content has been emitted
 
     def take(self) -> list[Delta]:
-        """The deltas written since the last take."""
+        """Return the deltas written since the last call, and clear them."""
         out, self.out = self.out, []
         return out
 
     def response(self, id: Any, request_id: str | None, model: Any, created: Any, fingerprint: Any) -> None:
-        """Take who answers. Only the first time counts."""
+        """Add the response metadata. Later calls are ignored."""
         if not self.answered:
             self.answered = True
             read = ResponseDelta(word_of(id), request_id, word_of(model), whole_number(created), word_of(fingerprint))
@@ -186,7 +187,7 @@ class DeltaWriter:
             self.out.append(read)
 
     def begin(self, choice: int) -> bool:
-        """A choice has something to say; false where it was not asked for."""
+        """Register a choice. Return False if its index is beyond n."""
         if choice not in self._choices:
             if choice >= self.n:
                 return False
@@ -194,17 +195,17 @@ class DeltaWriter:
         return True
 
     def reasoning(self, choice: int, text: Any) -> None:
-        """More of the chain of thought."""
+        """Add reasoning text."""
         if type(text) is not str:
             text = _string(text, "reasoning_content")
         if self.cumulative:
             text = self._new(ReasoningDelta, choice, text)
         if text:
-            self.spoke = True
+            self.has_output = True
             self.out.append(ReasoningDelta(text, choice))
 
     def text(self, choice: int, text: Any) -> None:
-        """Take more of the answer. A list may also hold parts of a refusal, in OpenAI's form."""
+        """Add answer text. A list may also hold parts of a refusal, in OpenAI's form."""
         if type(text) is not str:
             if refused := _refused(text):
                 self.refusal(choice, refused)
@@ -212,27 +213,27 @@ class DeltaWriter:
         if self.cumulative:
             text = self._new(TextDelta, choice, text)
         if text:
-            self.spoke = True
+            self.has_output = True
             self.out.append(TextDelta(text, choice))
 
     def refusal(self, choice: int, text: Any) -> None:
-        """Take more of the text with which the model declines to answer."""
+        """Add refusal text."""
         text = _string(text, "refusal")
         if self.cumulative:
             text = self._new(RefusalDelta, choice, text)
         if text:
-            self.spoke = True
+            self.has_output = True
             self.out.append(RefusalDelta(text, choice))
 
     def _new(self, kind: type[ReasoningDelta | TextDelta | RefusalDelta], choice: int, text: str) -> str:
-        """Return what of a text that is repeated from its beginning was not handed on yet."""
+        """Return the part of a cumulative text that has not been emitted yet."""
         seen = self._choices[choice].seen
         known = seen.get(kind, 0)
         seen[kind] = max(known, len(text))
         return text[known:]
 
     def tool_calls(self, choice: int, fragments: Any, *, whole: bool = False) -> None:
-        """Tool-call fragments as the wire has them; `whole`: each is a call of its own."""
+        """Add tool-call fragments in wire format. `whole`: each fragment is a complete call."""
         if not isinstance(fragments, list):
             raise ProtocolError(f"tool_calls is not a list but {fragments!r:.100}")
         state = self._choices[choice]
@@ -254,7 +255,7 @@ class DeltaWriter:
                 index = fragment.get("index")
                 if index is not None:
                     index = index_of(index, "tool call")
-                elif self.cumulative:  # all calls so far, in their order
+                elif self.cumulative:  # events list all calls so far, in order
                     index = position
                 call = state.call(index, id, name, fragments, more=bool(arguments), pieces=not self.cumulative)
             new_name = call.named(name, fragments, pieces=not self.cumulative)
@@ -272,7 +273,7 @@ class DeltaWriter:
         if arguments:
             call.begun = True
         if new_id or new_name or arguments:
-            self.spoke = True
+            self.has_output = True
             self.out.append(ToolCallDelta(call.index, new_id, new_name, arguments, choice))
 
     def audio(self, choice: int, audio: Any) -> None:
@@ -283,14 +284,14 @@ class DeltaWriter:
             _string(audio.get("transcript"), "audio.transcript"),
         )
         if not data.isascii():
-            raise ProtocolError(f"audio.data is no base64, which is ASCII, but {data!r:.100}")
+            raise ProtocolError(f"audio.data is not base64 but {data!r:.100}")
         id, expires = word_of(audio.get("id")), whole_number(audio.get("expires_at"))
         if data or transcript or id or expires:
-            self.spoke = True
+            self.has_output = True
             self.out.append(AudioDelta(data, transcript, id, expires, choice))
 
     def logprobs(self, choice: int, logprobs: Any) -> None:
-        """Take log probabilities of more tokens."""
+        """Add log probabilities of tokens."""
         content = logprobs.get("content") if isinstance(logprobs, Mapping) else logprobs
         if not isinstance(content, list) or content is logprobs:
             if content is not None:
@@ -303,7 +304,7 @@ class DeltaWriter:
             self.out.append(LogprobsDelta(read, choice))
 
     def extra(self, name: str, value: Any) -> None:
-        """Something of the service's own. Within an object, what is empty leaves what was said before as it is."""
+        """Add service-specific data. Empty values in an object keep the previous values."""
         known = self._extras.get(name)
         if isinstance(value, Mapping):
             said = {key: item for key, item in value.items() if item not in (None, "", [], {})}
@@ -313,7 +314,7 @@ class DeltaWriter:
             self.out.append(ExtraDelta(name, value))
 
     def finish(self, choice: int, reason: Any) -> None:
-        """The choice's finish reason; None, "" and the native protocol's "null" say that it goes on."""
+        """Set the finish reason of a choice. None, "" and the native protocol's "null" are ignored."""
         if not reason or reason == "null":
             return
         state = self._choices[choice]
@@ -323,11 +324,12 @@ class DeltaWriter:
             self.out.append(FinishDelta(state.finish, choice))
 
     def usage(self, usage: Any, choice: int | None = 0) -> None:
-        """Take what was used so far. It may come with every event; the last is read and handed on at the end.
+        """Store a usage object. Only the last one (per choice) is parsed and emitted, at the end.
 
         Args:
             usage: the usage object.
-            choice: the choice that it counts, where each has its own. None: not known, so that others count first.
+            choice: the choice it counts, if choices are counted separately. None means unknown; a usage object of a
+                known choice takes precedence.
         """
         if not isinstance(usage, dict):
             log_unreadable("usage", usage)
@@ -337,13 +339,13 @@ class DeltaWriter:
             self._usages[0] = usage
 
     def flush_usage(self) -> None:
-        """Hand on the usage that is known, if any, since nothing more comes."""
+        """Emit the last known usage, if any."""
         if self._usages:
             self.out.append(UsageDelta(self._read_usage(*self._usages.values())))
             self._usages = {}
 
     def end(self) -> ModelStudioError | None:
-        """Hand on what is known only at the end of the response; return the error where the answer is not whole."""
+        """Emit generated ids and usage at the end of the response. Return an error if the answer is truncated."""
         whole = bool(self._choices) and all(choice.finish for choice in self._choices.values())
         if whole:
             self._identify_calls()
@@ -351,12 +353,12 @@ class DeltaWriter:
         if whole:
             return None
         return StreamTruncatedError(
-            "the answer ended before it was finished: no finish reason came. What had arrived is in `partial`; "
-            "ask again"
+            "the answer was cut off: the response ended without a finish reason. `partial` holds the content received; "
+            "try again"
         )
 
     def _identify_calls(self) -> None:
-        """Hand on an id for each call that never received one."""
+        """Emit a generated id for each call without one."""
         for number, choice in self._choices.items():
             for call in choice.calls:
                 if call.id is None and (call.name or call.begun):

@@ -1,4 +1,4 @@
-"""What every codec gives. Nothing here or in a codec does I/O: a request becomes bytes, bytes become deltas."""
+"""Define the codec interfaces and shared JSON functions. Codecs do no I/O."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from modelstudio_core.types import ChatRequest, Delta, ResponseHead, WireCall
 
 logger = logging.getLogger("modelstudio_core")
 
-_MAX_DEPTH = 200  # the limit of pydantic's parser
+_MAX_DEPTH = 200  # pydantic's JSON parser has the same limit
 _ESCAPE, _STRING, _NO_BRACKETS = re.compile(r"\\.", re.DOTALL), re.compile('"[^"]*"?'), re.compile(r"[^][{}]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_DIGITS = 18  # of a number that comes as text
-_SHOWN = 200  # characters of a body that an error message shows
+_DIGITS = 18  # most digits of an integer sent as a string
+_SHOWN = 200  # characters of a body quoted in an error message
 
 
 class StreamDecoder(Protocol):
-    """Reads one streamed response.
+    """Decode one streamed response.
 
-    `failure` is set where the stream says an error, breaks the protocol or ends too early; the deltas that came
-    before it, in the same read too, are returned first. `ended` is true once the protocol's own end was seen.
+    `failure` is set if the stream reports an error, violates the protocol or is truncated, after the deltas received
+    before it have been returned. `ended` is True once the protocol's end marker has been read.
     """
 
     failure: ModelStudioError | None
@@ -33,47 +33,47 @@ class StreamDecoder(Protocol):
 
     @property
     def whole(self) -> bool:
-        """Whether the answer itself is whole, though the stream has not ended."""
+        """Return True if the answer is complete, even if the stream has not ended."""
 
     def feed(self, data: bytes) -> list[Delta]:
-        """The deltas that `data` completes. Never raises; nothing more comes once `failure` or `ended` is set."""
+        """Return the deltas completed by `data`. Never raises. Returns nothing once `failure` or `ended` is set."""
 
     def finish(self) -> list[Delta]:
-        """The last deltas, at the end of the body."""
+        """Return the remaining deltas at the end of the body."""
 
     def rest(self) -> list[Delta]:
-        """What is left to hand on where the body did not come to its end."""
+        """Return the remaining deltas if the body did not reach its end."""
 
 
 class Codec(Protocol):
-    """One protocol. Pure."""
+    """Encode requests and decode responses of one protocol, without I/O."""
 
     def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
-        """The HTTP request. Raises ConfigurationError, naming it, for what this protocol cannot carry."""
+        """Return the HTTP request. Raises ConfigurationError for a parameter that this protocol does not support."""
 
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
-        """A whole response as deltas. Raises the typed error that it says, ProtocolError or StreamTruncatedError."""
+        """Return the deltas of a whole response. Raises the error it reports, ProtocolError or StreamTruncatedError."""
 
     def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> StreamDecoder:
-        """A decoder for one streamed response."""
+        """Return a decoder for one streamed response."""
 
     def error(self, head: ResponseHead, body: bytes) -> ModelStudioError:
-        """The typed error for a response whose status is not 200."""
+        """Return the typed error for a response whose status is not 2xx."""
 
 
 def read_json(data: bytes) -> Any:
-    """Parse `data` as JSON. Half of an escaped surrogate pair becomes U+FFFD. Raises ProtocolError."""
+    """Parse `data` as JSON. Lone surrogates become U+FFFD. Raises ProtocolError if it is not JSON."""
     try:
         return from_json(data)
     except ValueError:
-        pass  # the standard library's parser also takes half of a surrogate pair
+        pass  # json.loads accepts lone surrogates
     try:
         text = data.decode(json.detect_encoding(data), "surrogatepass")  # as `json.loads` does
         _check_depth(text)
         text = json.dumps(json.loads(text), ensure_ascii=False)
         return json.loads(encodable(text))
     except (ValueError, RecursionError):
-        raise ProtocolError(f"the service sent what is not JSON: {shown(data)}") from None
+        raise ProtocolError(f"the service sent data that is not JSON: {shown(data)}") from None
 
 
 def encodable(text: str) -> str:
@@ -82,10 +82,10 @@ def encodable(text: str) -> str:
 
 
 def _check_depth(text: str) -> None:
-    """Raise ValueError for what nests deeper than copies, pickles and reprs can follow, as pydantic's parser does.
+    """Raise ValueError if `text` nests too deeply to copy, pickle or print, as pydantic's parser does.
 
-    It is looked for before the text is parsed: whatever runs at the bottom of a deep recursion, such as a finalizer,
-    has no room left there. Each pattern reads on without ever going back.
+    This is checked before parsing, because code that runs at the bottom of a deep recursion, such as a finalizer, could
+    overflow the stack. The patterns do not backtrack.
     """
     depth = 0
     for bracket in _NO_BRACKETS.sub("", _STRING.sub("", _ESCAPE.sub("", text))):
@@ -95,7 +95,7 @@ def _check_depth(text: str) -> None:
 
 
 def read_object(data: bytes) -> dict[str, Any]:
-    """The object that `data` says, as JSON; see `read_json`. Raises ProtocolError."""
+    """Parse `data` as a JSON object; see `read_json`. Raises ProtocolError if it is not one."""
     value = read_json(data)
     if not isinstance(value, dict):
         raise no_object(data)
@@ -103,12 +103,12 @@ def read_object(data: bytes) -> dict[str, Any]:
 
 
 def no_object(data: bytes) -> ProtocolError:
-    """The error for JSON that is not an object."""
-    return ProtocolError(f"the service sent no JSON object: {shown(data)}")
+    """Return the error for JSON that is not an object."""
+    return ProtocolError(f"the service sent JSON that is not an object: {shown(data)}")
 
 
 def write_json(value: Any) -> bytes:
-    """JSON in UTF-8, nothing escaped that need not be. Raises ConfigurationError for what JSON cannot say."""
+    """Return compact JSON in UTF-8. Raises ConfigurationError if `value` is not serializable."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
@@ -116,12 +116,12 @@ def write_json(value: Any) -> bytes:
 
 
 def word_of(value: Any) -> str | None:
-    """An id or a name; None where it is empty, or of a kind that is neither."""
+    """Return an id or name as a string, or None if it is empty or neither a string nor an integer."""
     return (str(value) or None) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 def whole_number(value: Any) -> int | None:
-    """The whole number that `value` says, as text of digits or as a float too, for some servers write integers so."""
+    """Return an integer given as int, integral float or digit string (some servers send those), else None."""
     if isinstance(value, int):
         return None if isinstance(value, bool) else value
     if isinstance(value, float):
@@ -132,18 +132,18 @@ def whole_number(value: Any) -> int | None:
 
 
 def log_unreadable(field: str, value: Any) -> None:
-    """Log that metadata cannot be read and is left out. The value itself is not logged: it might repeat a key."""
-    logger.debug("Model Studio: %s cannot be read and is left out (%s)", field, type(value).__name__)
+    """Log that unreadable metadata is omitted. The value is not logged, as it might contain a key."""
+    logger.debug("Model Studio: %s is unreadable and omitted (%s)", field, type(value).__name__)
 
 
 def index_of(value: Any, of: str) -> int:
-    """The index of a call or a choice (`of`). Raises ProtocolError for what is none."""
+    """Return the index of a tool call or choice (`of`). Raises ProtocolError if it is not an integer."""
     if (index := whole_number(value)) is None:
-        raise ProtocolError(f"the index of a {of} is no number but {value!r:.100}")
+        raise ProtocolError(f"the index of a {of} is not an integer: {value!r:.100}")
     return index
 
 
 def shown(data: bytes) -> str:
-    """The beginning of `data`, for a message."""
+    """Return the beginning of `data`, quoted for an error message."""
     text = data[: 4 * _SHOWN].decode("utf-8", "replace").strip()
     return repr(text[:_SHOWN]) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."

@@ -1,11 +1,11 @@
 """The native DashScope protocol: `POST {base}/services/aigc/{text-generation|multimodal-generation}/generation`.
 
-Source of the fields: the vendor's DashScope API reference and its Deep thinking, Streaming and Visual reasoning pages;
-of what the service really sends: recorded exchanges. What differs from the compatible protocol:
-- all but the model and the messages is in `parameters`; that the answer streams is said by a header;
-- content is text on the one endpoint and a list of parts on the other;
-- usage counts up on every event, a finish reason that is yet to come is the string "null", no event ends a stream;
-- the sources of a search are on its first event only, and empty from then on.
+Sources: the vendor's DashScope API reference and its Deep thinking, Streaming and Visual reasoning pages, and recorded
+responses. Differences from the compatible protocol:
+- everything but the model and messages is in `parameters`, and a header enables streaming;
+- content is a string on text-generation and a list of parts on multimodal-generation;
+- every event has the usage so far, a pending finish reason is the string "null", and no event marks the end;
+- search sources are on the first event only, and empty afterwards.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ TEXT: NativeEndpoint = "text-generation"
 MULTIMODAL: NativeEndpoint = "multimodal-generation"
 _OURS = {
     **dict.fromkeys(("model", "messages", "stream"), "use the argument"),
-    **dict.fromkeys(("input", "parameters"), "what it holds goes into `parameters`, each under its own name"),
-    "stream_options": "this protocol gives usage without being asked",
+    **dict.fromkeys(("input", "parameters"), "set the parameters inside it by name instead"),
+    "stream_options": "this protocol always returns usage",
 }
-# Omni models speak by the compatible protocol only (vendor's Omni page)
+# Omni models output audio in the compatible protocol only (vendor's Omni page)
 _COMPATIBLE = frozenset({"modalities", "audio"})
-_PART_EXTRAS = ("ocr_result", "image_hw")  # what the service found out about an image, beside the text
+_PART_EXTRAS = ("ocr_result", "image_hw")  # results about an image, in the same part as the text
 
 
 class DashScopeCodec:
-    """The native codec; see `modelstudio_core.protocols.codec.Codec`."""
+    """Codec of the native protocol; see `modelstudio_core.protocols.codec.Codec`."""
 
     def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
-        """The HTTP request. Sends what the caller set, `result_format`, and `incremental_output` where it streams."""
+        """Return the HTTP request, with the parameters set, `result_format` and, if streaming, `incremental_output`."""
         refuse(request.parameters, _COMPATIBLE, "openai")
         endpoint = endpoint_of(request)
         parameters: dict[str, Any] = {"result_format": "message"}
@@ -71,7 +71,7 @@ class DashScopeCodec:
         if stream:
             headers["x-dashscope-sse"] = "enable"
         else:
-            parameters.pop("incremental_output", None)  # it is about how a stream is cut
+            parameters.pop("incremental_output", None)  # applies to streams only
         write = _parts_message if endpoint == MULTIMODAL else _text_message
         body = {
             "model": request.model,
@@ -81,23 +81,23 @@ class DashScopeCodec:
         return WireCall(f"/services/aigc/{endpoint}/generation", headers, write_json(body))
 
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
-        """A whole response as deltas."""
+        """Return the deltas of a whole response."""
         reader = _Reader(request, whole=True)
         return read_whole(DeltaWriter(request.n or 1, read_usage), body, head, reader)
 
     def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> EventStreamDecoder:
-        """A decoder for one streamed response. With `incremental_output` false, each event repeats all so far."""
+        """Return a decoder for one streamed response, cumulative if `incremental_output` is False."""
         cumulative = request.cumulative_stream or request.parameters.get("incremental_output") is False
         writer = DeltaWriter(request.n or 1, read_usage, cumulative=cumulative)
         return EventStreamDecoder(writer, head, max_event_bytes, _Reader(request))
 
     def error(self, head: ResponseHead, body: bytes) -> ModelStudioError:
-        """The typed error for a response whose status is not 2xx."""
+        """Return the typed error for a response whose status is not 2xx."""
         return error_of_response(head, body)
 
 
 def endpoint_of(request: ChatRequest) -> NativeEndpoint:
-    """The service that a request goes to: as asked, else the model's by the catalogue, else text."""
+    """Return the endpoint of a request: `native_endpoint` if set, else text-generation."""
     endpoint = request.native_endpoint or TEXT
     if endpoint not in (TEXT, MULTIMODAL):
         raise ConfigurationError(f'native_endpoint={endpoint!r} is unknown: "{TEXT}" or "{MULTIMODAL}"')
@@ -108,12 +108,12 @@ def endpoint_of(request: ChatRequest) -> NativeEndpoint:
 
 
 class _Reader:
-    """Reads one event, or one `whole` answer, in the form of result_format message or text."""
+    """Read one event, or one `whole` response, in result_format "message" or "text"."""
 
     __slots__ = ("_model", "_whole")
 
     def __init__(self, request: ChatRequest, *, whole: bool = False) -> None:
-        self._model = request.model  # the service does not say which model answered: the one that was asked
+        self._model = request.model  # responses do not name the model
         self._whole = whole
 
     def __call__(self, writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead) -> None:
@@ -126,7 +126,7 @@ class _Reader:
             raise ProtocolError(f"output is not an object but {output!r:.100}")
         if not writer.answered:
             writer.response(None, request_id_of(head, value), output.get("model_name") or self._model, None, None)
-        if len(output) > 1:  # mostly there are choices and nothing else
+        if len(output) > 1:  # most events have only choices
             if extra := output.get("search_info"):
                 writer.extra("search_info", extra)
             if extra := output.get("tool_info"):
@@ -166,7 +166,7 @@ class _Reader:
             raise ProtocolError(f"a choice without message: {choice!r:.100}")
         if type(index) is not int and index is not None:
             index = index_of(index, "choice")
-        if index is None or index < 0:  # given by order
+        if index is None or index < 0:  # assigned by order
             index = position
         if not writer.begin(index):
             return
@@ -212,14 +212,14 @@ def _read_research(writer: DeltaWriter, message: Mapping[str, Any]) -> None:
 
 
 def _counted_choice(choices: list[Any] | None) -> int | None:
-    """Return the index of the choice that the usage of an event counts: the first, as in the vendor's SDK 2.0.2."""
+    """Return the index of the choice that an event's usage counts: the first, as in the vendor's SDK 2.0.2."""
     return (whole_number(choices[0].get("index")) or 0) if choices else None
 
 
 def read_usage(usage: Mapping[str, Any], *others: Mapping[str, Any]) -> Usage:
-    """Return the counts of a native `usage` object; older models have some beside the totals, newer ones nested.
+    """Return the counts of a native `usage` object, some of which are nested for newer models only.
 
-    `others` are those of further choices, where each is counted by itself.
+    `others` are the usage objects of further choices, if choices are counted separately.
     """
     if others:
         usage = _combined(usage, *others)
@@ -248,9 +248,9 @@ def read_usage(usage: Mapping[str, Any], *others: Mapping[str, Any]) -> Usage:
 
 
 def _combined(*usages: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one usage object for several choices: what was read once, what was written by all of them.
+    """Combine the usage objects of several choices: input counted once, output summed, total recomputed.
 
-    So does the vendor's SDK 2.0.2 (`merge_single_response`); the total follows from the parts.
+    The vendor's SDK 2.0.2 does the same (`merge_single_response`).
     """
     combined = {name: value for usage in reversed(usages) for name, value in usage.items() if name != "total_tokens"}
     combined |= _summed(usages, ("output_tokens", "reasoning_tokens"))
@@ -270,9 +270,9 @@ def _summed(holders: Iterable[Mapping[str, Any]], names: Iterable[str]) -> dict[
 
 
 def _text_message(message: Message) -> dict[str, Any]:
-    """A message for text-generation, which takes content as one string ("input content must be a string.").
+    """Return a message for text-generation, which requires string content ("input content must be a string.").
 
-    A mark of the explicit context cache stands on a part, so that only marked text goes as parts.
+    Only text with a cache marker is sent as parts, since the marker belongs to a part.
     """
     content = joined(message)
     if isinstance(content, str):
@@ -282,13 +282,13 @@ def _text_message(message: Message) -> dict[str, Any]:
             kind = type(part).__name__.removesuffix("Part").lower()
             raise ConfigurationError(
                 f"{kind} cannot be sent to the native endpoint {TEXT}, which takes text only: "
-                f'native_endpoint="{MULTIMODAL}" takes it, if the model is served there, or protocol="openai"'
+                f'set native_endpoint="{MULTIMODAL}" if it serves the model, or protocol="openai"'
             )
     return message_of(message, [_part(part) for part in content])
 
 
 def _parts_message(message: Message) -> dict[str, Any]:
-    """Return a message for multimodal-generation, whose content is always a list: [] for an assistant's calls alone."""
+    """Return a message for multimodal-generation. Content is always a list, [] for tool calls without text."""
     content = message.content if message.role in ("system", "user") else joined(message)
     if isinstance(content, str):
         content = () if not content and message.tool_calls else (TextPart(content),)
@@ -296,8 +296,7 @@ def _parts_message(message: Message) -> dict[str, Any]:
 
 
 def _part(part: Part) -> dict[str, Any]:
-    """A content part: one key that says what it is, hints beside it. An image's `detail` and the `format` of audio have
-    no place here: a model is told neither."""
+    """Return a content part: one key for its kind, and hints. The protocol has no image `detail` or audio `format`."""
     match part:
         case TextPart():
             wire: dict[str, Any] = {"text": part.text}

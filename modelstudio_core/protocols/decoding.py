@@ -1,4 +1,4 @@
-"""How a response is read, whatever its protocol: as events in their order, or whole; errors after what came first."""
+"""Decode responses of either protocol, streamed or whole. Errors follow the deltas received before them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ from modelstudio_core.protocols.errors import error_of_event, error_of_object, s
 from modelstudio_core.protocols.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.types import Delta, ResponseHead
 
-_STREAMED = "or with streaming=True, where a whole answer takes the service longer than 300 s"  # its limit for these
-_ERROR = 400  # the least status of an error
+_STREAMED = "or set streaming=True if a whole answer takes longer than 300 s"  # limit of the service
+_ERROR = 400  # lowest HTTP error status
 JsonObject: TypeAlias = dict[str, Any]
 Read: TypeAlias = Callable[[DeltaWriter, JsonObject, ResponseHead], None]
 
 
 class NoAnswer(Exception):
-    """What `read` raises for an object that is no part of an answer; it says what came.
+    """Raised by `read` for an object that is not part of an answer. The message describes the object.
 
-    A whole answer that is none is a ProtocolError. In a stream it may be a server's heartbeat, or all that is told of
-    a failure: which of them shows at the end.
+    For a whole response this becomes a ProtocolError. In a stream it may be a heartbeat or the description of a
+    failure, which is decided at the end of the stream.
     """
 
 
 def read_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read) -> list[Delta]:
-    """The deltas of a whole response, written by `read`.
+    """Return the deltas of a whole response, as written by `read`.
 
-    Raises the typed error that the body says, ProtocolError or StreamTruncatedError, with what is there as `partial`.
+    Raises:
+        APIStatusError: if the body reports an error.
+        ProtocolError: if the body is malformed; `partial` holds the content decoded so far.
+        StreamTruncatedError: if a choice has no finish reason; `partial` holds the content.
     """
     value = read_object(body)
     if says_error(value):
@@ -55,13 +58,13 @@ def read_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read)
 
 
 class EventStreamDecoder:
-    """Reads a stream of events, each by a protocol's `read`; see `modelstudio_core.protocols.codec.StreamDecoder`.
+    """Decode a stream of events with a protocol's `read`; see `modelstudio_core.protocols.codec.StreamDecoder`.
 
-    The stream ends at `[DONE]`, where there is one (the native protocol has none), or at the end of the body. An event
-    that is no part of an answer does not end it; where the answer then ends too early, that event is the reason shown.
+    The stream ends at `[DONE]` (absent from the native protocol) or at the end of the body. An event that is not part
+    of an answer is ignored, but quoted in the error if the answer is then truncated.
     """
 
-    __slots__ = ("_events", "_foreign", "_head", "_read", "_writer", "ended", "failure")
+    __slots__ = ("_events", "_head", "_read", "_unrecognized", "_writer", "ended", "failure")
 
     def __init__(self, writer: DeltaWriter, head: ResponseHead, max_event_bytes: int, read: Read) -> None:
         self.failure: ModelStudioError | None = None
@@ -70,15 +73,15 @@ class EventStreamDecoder:
         self._head = head
         self._read = read
         self._events = EventDecoder(max_event_bytes)
-        self._foreign = ""  # what the last event that is no part of an answer was
+        self._unrecognized = ""  # describes the last event that is not part of an answer
 
     @property
     def whole(self) -> bool:
-        """Whether all that was asked for has its finish reason; usage may follow."""
+        """Return True if every requested choice has its finish reason. Usage may still follow."""
         return self._writer.finished >= self._writer.n
 
     def feed(self, data: bytes) -> list[Delta]:
-        """The deltas that `data` completes."""
+        """Return the deltas completed by `data`."""
         for event in self._events.feed(data):
             if self.failure is not None or self.ended:
                 break
@@ -89,7 +92,7 @@ class EventStreamDecoder:
         return self._writer.take()
 
     def finish(self) -> list[Delta]:
-        """The last deltas, at the end of the body."""
+        """Return the remaining deltas at the end of the body."""
         if self.failure is None and not self.ended and (event := self._events.flush()):
             self._event(event)
             if isinstance(self.failure, ProtocolError):  # the body ended inside the event
@@ -99,7 +102,7 @@ class EventStreamDecoder:
         return self._writer.take()
 
     def rest(self) -> list[Delta]:
-        """Return what is left to hand on where the connection was lost."""
+        """Return the remaining deltas after a lost connection, including the last known usage."""
         self._writer.flush_usage()
         return self._writer.take()
 
@@ -120,7 +123,7 @@ class EventStreamDecoder:
             except ValueError:
                 value = read_json(data)
             if not isinstance(value, dict):
-                if value is None:  # a heartbeat, too
+                if value is None:  # also a heartbeat
                     return
                 raise no_object(data)
             if ("error" in value or "code" in value) and says_error(value):
@@ -128,7 +131,7 @@ class EventStreamDecoder:
             self._read(self._writer, value, self._head)
         except NoAnswer as foreign:
             if value:
-                self._foreign = str(foreign)
+                self._unrecognized = str(foreign)
         except ModelStudioError as failure:
             self._fail(failure)
 
@@ -142,18 +145,18 @@ class EventStreamDecoder:
         self.failure = self._explained(failure) if isinstance(failure, StreamTruncatedError) else failure
 
     def _explained(self, failure: StreamTruncatedError) -> ModelStudioError:
-        """The error for an answer that ended too early, with what came that may be the reason."""
+        """Return the error for a truncated answer, quoting the unrecognized data that may explain it."""
         line = self._events.foreign
         if (error := _error_in_line(line, self._head)) is not None:
             return error
-        if self._foreign and not self._writer.answered:
-            return ProtocolError(self._foreign)
-        reason = self._foreign or (f"the service sent a line that is no event: {shown(line)}" if line else "")
-        return StreamTruncatedError(f"{failure.message}. Before, {reason}") if reason else failure
+        if self._unrecognized and not self._writer.answered:
+            return ProtocolError(self._unrecognized)
+        reason = self._unrecognized or (f"the service sent a line that is not an event: {shown(line)}" if line else "")
+        return StreamTruncatedError(f"{failure.message}. Before that, {reason}") if reason else failure
 
 
 def _error_in_line(line: bytes, head: ResponseHead) -> ModelStudioError | None:
-    """The typed error that a line of a body is, outside of any event."""
+    """Return the typed error that a line outside any event reports, if any."""
     if not line.lstrip().startswith(b"{"):
         return None
     try:

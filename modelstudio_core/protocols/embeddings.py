@@ -1,8 +1,8 @@
-"""Encode embedding requests and decode vectors, of texts in both protocols and of images and video in the native one.
+"""Encode embedding requests and decode vectors: texts in both protocols, images and video in the native one.
 
-Source: the vendor's references of the compatible embedding API, and of the native text and multimodal embedding APIs.
-The compatible one calls the size `dimensions`, the native ones `dimension`. `text_type`, `instruct` and `output_type`
-are native only.
+Source: the vendor's references of the compatible embedding API and of the native text and multimodal embedding APIs.
+The vector length is `dimensions` in the compatible API and `dimension` in the native ones. `text_type`, `instruct` and
+`output_type` are native only.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _RESOLVE_OSS = {"x-dashscope-ossresourceresolve": "enable"}
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
-    """Texts for one request. None means: not sent.
+    """Texts of one request. Parameters that are None are not sent.
 
-    `positions` are the places of the texts among the caller's, for error messages.
+    `positions` are the indices of the texts in the caller's list, for error messages.
     """
 
     model: str
@@ -50,9 +50,9 @@ class EmbeddingRequest:
 
 @dataclass(frozen=True, slots=True)
 class MultimodalEmbeddingRequest:
-    """Contents for one request, each an object such as {"text": ...}, {"image": URL or data URI} or {"video": URL}.
+    """Contents of one request, each an object such as {"text": ...}, {"image": URL or data URI} or {"video": URL}.
 
-    `one_vector`: the contents are fused into one. `parameters` are further parameters, such as `enable_fusion`.
+    `one_vector`: the contents are fused into one vector. `parameters` are further ones, such as `enable_fusion`.
     """
 
     model: str
@@ -66,9 +66,9 @@ class MultimodalEmbeddingRequest:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """The vectors of one response, in the order of the inputs; `dense` or `sparse` is empty where not asked for.
+    """Vectors of one response, in the order of the inputs. `dense` or `sparse` is empty if not requested.
 
-    `tokens` is what the service billed; None where it did not say.
+    `tokens` is the number of billed tokens, or None if the service did not report it.
     """
 
     dense: list[Vector]
@@ -77,7 +77,7 @@ class Embeddings:
 
 
 def encode_texts(request: EmbeddingRequest, protocol: str) -> WireCall:
-    """Return the HTTP request. Raises ConfigurationError for what the protocol cannot carry."""
+    """Return the HTTP request. Raises ConfigurationError for a parameter that the protocol does not support."""
     check_protocol(protocol, {name: getattr(request, name) for name in ("instruct", "text_type", "output_type")})
     if protocol != "dashscope":
         body: dict[str, Any] = {"model": request.model, "input": list(request.texts), "encoding_format": "float"}
@@ -94,7 +94,7 @@ def encode_texts(request: EmbeddingRequest, protocol: str) -> WireCall:
 
 
 def check_protocol(protocol: str, native: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError for one of the parameters of the `native` protocol that is set in another one."""
+    """Raise ConfigurationError if a parameter in `native` is set and `protocol` is not the native protocol."""
     for name, value in native.items():
         if value is not None and protocol != "dashscope":
             raise ConfigurationError(f'{name} exists in the native protocol only: set protocol="dashscope"')
@@ -118,9 +118,9 @@ def _native(
 
 
 def decode_texts(request: EmbeddingRequest, protocol: str, head: ResponseHead, body: bytes) -> Embeddings:
-    """Return a vector for each text, in their order, all dense ones of one length.
+    """Return a vector for each text, in order. Dense vectors all have the same length.
 
-    Raises the typed error that the body reports, or ProtocolError.
+    Raises the typed error that the body reports, or ProtocolError if the body is malformed.
     """
     value = _answer(body, head)
     output = value.get("output") if protocol == "dashscope" else value
@@ -143,7 +143,7 @@ def decode_contents(request: MultimodalEmbeddingRequest, head: ResponseHead, bod
 
 
 def check_lengths(vectors: Sequence[Vector]) -> None:
-    """Raise ProtocolError unless all vectors have one length."""
+    """Raise ProtocolError unless all vectors have the same length."""
     if len(lengths := {*map(len, vectors)}) > 1:
         raise ProtocolError(f"the service sent vectors of the lengths {', '.join(map(str, sorted(lengths)))}")
 
@@ -156,7 +156,7 @@ def _answer(body: bytes, head: ResponseHead) -> dict[str, Any]:
 
 
 def _ordered(items: Any, index: str, name: str, wanted: int) -> list[Any]:
-    """Return what each item has as `name`, by its index, or where there is none by its place."""
+    """Return the field `name` of each item, ordered by its `index` or, without one, by position."""
     found: dict[int, Any] = {}
     for position, item in enumerate(items if isinstance(items, list) else ()):
         if isinstance(item, dict) and item.get(name) is not None:
@@ -169,7 +169,7 @@ def _ordered(items: Any, index: str, name: str, wanted: int) -> list[Any]:
 
 
 def _dense(vectors: list[Any]) -> list[Vector]:
-    """Return the vectors, of floats. Raises ProtocolError for what is no list of numbers that a float can hold."""
+    """Return the vectors as floats. Raises ProtocolError for a value that is not a list of finite numbers."""
     checked = [_vector(vector, at) for at, vector in enumerate(vectors)]
     check_lengths(checked)
     return checked
@@ -179,9 +179,9 @@ def _vector(value: Any, at: int) -> Vector:
     if isinstance(value, list) and value and (kinds := {*map(type, value)}) <= {float, int}:
         with suppress(OverflowError):
             vector = value if kinds == {float} else [float(number) for number in value]
-            if isfinite(sum(vector)) or all(map(isfinite, vector)):  # the sum is quicker, and rarely overflows
+            if isfinite(sum(vector)) or all(map(isfinite, vector)):  # the sum is faster, and rarely overflows
                 return vector
-    raise ProtocolError(f"the embedding of text {at} is no vector of numbers but {value!r:.100}")
+    raise ProtocolError(f"the embedding of text {at} is not a vector of numbers: {value!r:.100}")
 
 
 def _sparse(vectors: list[Any]) -> list[SparseVector]:
@@ -191,20 +191,20 @@ def _sparse(vectors: list[Any]) -> list[SparseVector]:
 def _listed(value: Any, at: int) -> list[Any]:
     if isinstance(value, list):
         return value
-    raise ProtocolError(f"the sparse embedding of text {at} is no list but {value!r:.100}")
+    raise ProtocolError(f"the sparse embedding of text {at} is not a list: {value!r:.100}")
 
 
 def _pair(item: Any, at: int) -> tuple[int, float]:
-    """Return index and weight of an item, such as {"index": 7149, "value": 0.829, "token": "..."}."""
+    """Return the index and weight of an item, such as {"index": 7149, "value": 0.829, "token": "..."}."""
     if isinstance(item, dict) and type(item.get("index")) is int and type(item.get("value")) in (int, float):
         with suppress(OverflowError):
             if isfinite(weight := float(item["value"])):
                 return item["index"], weight
-    raise ProtocolError(f"the sparse embedding of text {at} holds no index and weight but {item!r:.100}")
+    raise ProtocolError(f"the sparse embedding of text {at} has an item without index and weight: {item!r:.100}")
 
 
 def tokens_of(value: Mapping[str, Any]) -> int | None:
-    """Return the tokens of a response: its total, else the sum of its parts (some multimodal models send no total)."""
+    """Return the billed tokens of a response: the total or, if some multimodal models send none, the sum of parts."""
     usage = value.get("usage")
     if not isinstance(usage, dict):
         return None

@@ -1,8 +1,8 @@
-"""Reads the error bodies of both protocols, since either may come from either (vendor's error-code page).
+"""Parse error responses. Either protocol may return the error format of the other (vendor's error-code page).
 
-Compatible: {"error": {"message", "type", "param", "code"}, "request_id"}, the error sometimes a bare string. Native:
-{"code", "message", "request_id"}. A gateway may answer with HTML or with nothing, put an error into an error, or call
-the message otherwise; that becomes an error too, which shows what there is of a reason.
+Compatible: {"error": {"message", "type", "param", "code"}, "request_id"}, where the error may be a bare string. Native:
+{"code", "message", "request_id"}. Gateways may return HTML or an empty body, nest errors, or use other field names; the
+resulting error quotes what the body contains.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from modelstudio_core.protocols.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.redaction import is_credential
 from modelstudio_core.types import ResponseHead
 
-# FastAPI and others have their own names for them
+# FastAPI and other servers use different field names
 _OWN_MESSAGES = ("message", "Message", "msg", "error_msg")
 _DETAILS = ("detail", "errors")
 _MESSAGES = (*_OWN_MESSAGES, *_DETAILS)
 _CODES = ("code", "Code", "error_code")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_DEEPEST = 4  # errors in errors that are unwrapped
+_DEEPEST = 4  # maximum nesting of errors to unwrap
 _SUCCESS = re.compile(r"\s*(?:0*[0-3]?\d{1,2}(?:\s+ok)?|success|succeeded|successful|ok)\s*", re.ASCII | re.IGNORECASE)
 
 
 def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
-    """The typed error for a response whose status is not 2xx."""
+    """Return the typed error for a response whose status is not 2xx."""
     response = ErrorResponse(head.status, safe_headers(head), body.decode("utf-8", "replace"))
-    events = EventDecoder().feed(body + b"\n\n")  # it may come as an event
+    events = EventDecoder().feed(body + b"\n\n")  # the body may be an event
     objects = [found for data in (body, *(event.data for event in events)) if (found := _object_in(data))]
     if (value := next(filter(_tells, objects), None)) is not None:
         return error_of_object(value, head.status, head, response)
@@ -44,7 +44,7 @@ def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
         return error_of_object(objects[0], head.status, head, response)
     if head.status in _REDIRECTS:
         target = head.headers.get("location", "nowhere")
-        message = f"the server redirects to {target}; redirects are not followed, so set base_url to the right address"
+        message = f"the server redirects to {target}; redirects are not followed, so set base_url to the final URL"
     else:
         kind = head.headers.get("content-type", "no content type")
         message = f"HTTP status {head.status} without an error object of the service ({kind}); it begins {shown(body)}"
@@ -62,7 +62,7 @@ def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
 def error_of_object(
     value: Mapping[str, Any], status: int | None, head: ResponseHead, response: ErrorResponse | None = None
 ) -> APIStatusError:
-    """The typed error for a decoded error object, whose HTTP status, or the status of its event, is `status`."""
+    """Return the typed error for a decoded error object. `status` is that of the response or event."""
     inner = _innermost(value)
     code = _code_in(inner)
     if status is None and isinstance(code, int) and 400 <= code < 600:
@@ -80,8 +80,9 @@ def error_of_object(
 
 
 def error_of_event(event: ServerSentEvent, head: ResponseHead, response: ErrorResponse | None = None) -> APIStatusError:
-    """The typed error for an event named `error`, or with the status of one, whose data is an error object, another
-    value, text, or nothing.
+    """Return the typed error for an event that is named `error` or has an error status.
+
+    Its data may be an error object, another JSON value, text, or empty.
     """
     text = event.data.decode("utf-8", "replace").strip()
     try:
@@ -103,9 +104,9 @@ def error_of_event(event: ServerSentEvent, head: ResponseHead, response: ErrorRe
 
 
 def _object_in(data: bytes) -> dict[str, Any] | None:
-    """The object that an error's body is, or the first of a list of them.
+    """Return the object in an error body, or the first object of a list.
 
-    It may have bytes that are no UTF-8, or be cut off: then it is what there is of it, if that tells anything.
+    A body that is truncated or invalid UTF-8 is parsed as far as possible, and used if it has a code or a message.
     """
     try:
         return _first_object(read_json(data))
@@ -127,15 +128,15 @@ def _first_object(value: Any) -> dict[str, Any] | None:
 
 
 def _tells(value: Mapping[str, Any]) -> bool:
-    """Whether an object has a code or a message."""
+    """Return True if an object has a code or a message."""
     inner = _innermost(value)
     return _code_in(inner) is not None or bool(_said_in(inner))
 
 
 def _innermost(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The object that has code and message: `value`, or the error in it, or the error in that.
+    """Return the object with the code and message: `value` or an error nested in it.
 
-    Where that is a bare string, or has no message or code, what stands beside it belongs to it.
+    A nested error without a message or code, such as a bare string, inherits those of the object around it.
     """
     for _ in range(_DEEPEST):
         error, beside = value.get("error"), _said_in(value)
@@ -155,7 +156,7 @@ def _innermost(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _details_of(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The object, or the first of the objects, that stands for the message of `value`, if one does."""
+    """Return the object (or first object of a list) that `value` has in place of a message, if any."""
     if _said_in(value, _OWN_MESSAGES):
         return None
     found = (value.get(name) for name in _DETAILS)
@@ -171,15 +172,15 @@ def _code_in(value: Mapping[str, Any]) -> Any:
 
 
 def _message_of(value: Mapping[str, Any], status: int | None) -> str:
-    """What an error object says; the beginning of it where that is not known."""
+    """Return the message of an error object, or a generic message that quotes the object."""
     known = "sent an error without a" if status is None else f"answered with HTTP status {status} and no"
     return _said_in(value) or f"the service {known} message: {value!r:.200}"
 
 
 def says_error(value: Mapping[str, Any]) -> bool:
-    """Whether a decoded object is an error: an `error`, or a bare code and message without an answer.
+    """Return True if a decoded object is an error: it has an `error`, or a bare code and message without an answer.
 
-    A code may say that all is well: one below 400, or that very word.
+    A code below 400, or such as "success", is not an error.
     """
     if _is_error(value.get("error")):
         return True
@@ -189,17 +190,17 @@ def says_error(value: Mapping[str, Any]) -> bool:
 def says_failure(value: Mapping[str, Any]) -> bool:
     """Return True if a decoded response reports an error, even beside results.
 
-    A partly failed rerank or embedding response has status 200, a code and some of the results. Chat answers may have a
-    code and be whole: see `says_error`.
+    A partly failed rerank or embedding response has status 200, a code and some of the results. Chat responses can have
+    a code and still be complete: see `says_error`.
     """
     code = _code_in(value)
     return says_error(value) or (code is not None and not _says_success(code))
 
 
 def _is_error(error: Any) -> bool:
-    """Whether what stands as `error` is one: not an object in which nothing is said, or whose code says success.
+    """Return True if the value of `error` is an error: not empty, and without a success code.
 
-    Here any other number than 0 and those of HTTP may be a code of its server's own.
+    Numeric codes other than 0 and HTTP success codes may be server-specific error codes.
     """
     if not isinstance(error, Mapping):
         return bool(error)
@@ -209,7 +210,7 @@ def _is_error(error: Any) -> bool:
 
 
 def check_reason(reason: Any, choice: Mapping[str, Any], value: Mapping[str, Any], head: ResponseHead) -> None:
-    """Raise the typed error where a choice of `value` that has a finish reason ends with an error."""
+    """Raise the typed error if a finished choice of `value` ended with an error."""
     if not reason or reason == "null":
         return
     error = choice.get("error")
@@ -232,7 +233,7 @@ def _is_bare_error(value: Mapping[str, Any]) -> bool:
 
 
 def _says(answer: Any) -> bool:
-    """Whether anything is said in what has the form of an answer."""
+    """Return True if an answer has any content."""
     if isinstance(answer, Mapping):
         return any(_says(item) for name, item in answer.items() if name not in ("index", "role"))
     if isinstance(answer, list):
@@ -241,7 +242,7 @@ def _says(answer: Any) -> bool:
 
 
 def request_id_of(head: ResponseHead, value: Mapping[str, Any]) -> str | None:
-    """The request id: the body's, else the header's."""
+    """Return the request id from the body, or from the headers."""
     return word_of(value.get("request_id")) or head.headers.get("x-request-id") or None
 
 
@@ -251,7 +252,7 @@ def safe_headers(head: ResponseHead) -> dict[str, str]:
 
 
 def _retry_after(head: ResponseHead) -> float | None:
-    """Seconds to wait: `retry-after-ms`, or `retry-after` in seconds or as a date against the response's own."""
+    """Return seconds to wait, from `retry-after-ms`, or `retry-after` in seconds or as a date relative to `date`."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             seconds = float(head.headers[name]) * unit
@@ -261,5 +262,5 @@ def _retry_after(head: ResponseHead) -> float | None:
     try:
         now, then = (parsedate_to_datetime(head.headers[name]) for name in ("date", "retry-after"))
         return max(0.0, (then - now).total_seconds())
-    except (LookupError, ValueError, TypeError, ArithmeticError):  # a zone of any number of digits overflows
+    except (LookupError, ValueError, TypeError, ArithmeticError):  # an absurd time zone overflows
         return None

@@ -1,8 +1,7 @@
-"""Reads the log probabilities of tokens, which have the same form in both protocols.
+"""Parse token log probabilities, which have the same format in both protocols.
 
-The form is that of the vendor's references: `token` and `logprob`, and where they are given `bytes` and `top_logprobs`,
-the alternatives. An item keeps whatever else its server adds. What cannot be read is omitted, never an error: log
-probabilities are metadata, and the answer stands without them.
+Items have `token` and `logprob`, and optionally `bytes` and `top_logprobs` (the alternatives), as in the vendor's
+references. Other fields are kept. Unreadable items are omitted without an error, as they are metadata.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from modelstudio_core.protocols.codec import log_unreadable
 
 
 def read_logprobs(content: list[Any]) -> tuple[Mapping[str, Any], ...]:
-    """Return the items that can be read, each without those of its optional fields that cannot."""
+    """Return the readable items. Unreadable optional fields are removed or set to None."""
     read = _readable(content)
     if read != content:
         log_unreadable("logprobs.content", content)
@@ -39,7 +38,7 @@ def _item(item: Any) -> dict[str, Any] | None:
 
 
 def _is_number(value: Any) -> bool:
-    """Return True for a number that a float can hold."""
+    """Return True for a number that fits a float."""
     if isinstance(value, int) and not isinstance(value, bool):
         try:
             float(value)

@@ -1,7 +1,7 @@
 """The OpenAI-compatible protocol of Model Studio: `POST {base}/chat/completions`.
 
-Source of the fields: the vendor's "OpenAI compatible - Chat" reference; of what servers really send: recorded
-exchanges of Model Studio (two dialects at once, since early 2026) and of other servers that speak the same dialect.
+Sources: the vendor's "OpenAI compatible - Chat" reference, and recorded responses of Model Studio (which has sent two
+variants since early 2026) and of compatible servers.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from modelstudio_core.types import (
 
 _PATH = "/chat/completions"
 _OURS = dict.fromkeys(("model", "messages", "stream"), "use the argument")
-# only the native protocol is documented to take these, and only it returns a search's sources (native API reference)
+# documented for the native protocol only, which alone returns search sources (native API reference)
 _NATIVE = frozenset({"incremental_output", "vl_enable_image_hw_output"})
 _NATIVE_SEARCH = frozenset({"enable_source", "enable_citation", "citation_format", "prepend_search_result"})
 
 
 class OpenAICodec:
-    """The compatible codec; see `modelstudio_core.protocols.codec.Codec`."""
+    """Codec of the OpenAI-compatible protocol; see `modelstudio_core.protocols.codec.Codec`."""
 
     def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
-        """The HTTP request. Sends what the caller set, and `stream_options.include_usage` where it streams."""
+        """Return the HTTP request, with the parameters set and, if streaming, `stream_options.include_usage`."""
         refuse(request.parameters, _NATIVE, "dashscope")
         search = request.parameters.get("search_options")
         if isinstance(search, Mapping):
@@ -64,16 +64,16 @@ class OpenAICodec:
         return WireCall(_PATH, headers_of(request, stream), write_json(body))
 
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
-        """A whole response as deltas."""
+        """Return the deltas of a whole response."""
         return read_whole(DeltaWriter(request.n or 1, read_usage), body, head, partial(_read, field="message"))
 
     def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> EventStreamDecoder:
-        """A decoder for one streamed response."""
+        """Return a decoder for one streamed response."""
         writer = DeltaWriter(request.n or 1, read_usage, cumulative=request.cumulative_stream)
         return EventStreamDecoder(writer, head, max_event_bytes, _read)
 
     def error(self, head: ResponseHead, body: bytes) -> ModelStudioError:
-        """The typed error for a response whose status is not 2xx."""
+        """Return the typed error for a response whose status is not 2xx."""
         return error_of_response(head, body)
 
 
@@ -81,7 +81,7 @@ class OpenAICodec:
 
 
 def _read(writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead, field: str = "delta") -> None:
-    """One chunk (`field` "delta") or one whole answer ("message")."""
+    """Read one chunk (`field` "delta") or one whole response ("message")."""
     choices = value.get("choices")
     usage = value.get("usage")
     if usage is None and "choices" not in value:
@@ -99,7 +99,7 @@ def _read(writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead, fie
             _read_choice(writer, choice, field, position, value, head)
     elif choices is not None:
         raise ProtocolError(f"choices is not a list but {choices!r:.100}")
-    if usage:  # whatever the choices are: it mostly comes on a chunk that has none
+    if usage:  # usually on a chunk without choices
         writer.usage(usage)
 
 
@@ -119,12 +119,12 @@ def _read_choice(
         raise ProtocolError(f"a choice without {field}: {choice!r:.100}")
     if type(index) is not int and index is not None:
         index = index_of(index, "choice")
-    if index is None or index < 0:  # given by order
+    if index is None or index < 0:  # assigned by order
         index = position
     if not writer.begin(index):
         return
     reasoning = said.get("reasoning_content")
-    if reasoning is None or (not reasoning and reasoning in NOTHING):  # vLLM and others renamed it
+    if reasoning is None or (not reasoning and reasoning in NOTHING):  # the name in vLLM and other servers
         reasoning = said.get("reasoning")
     if reasoning or (reasoning is not None and reasoning not in NOTHING):
         writer.reasoning(index, reasoning)
@@ -152,20 +152,20 @@ def _read_other(
     value: Mapping[str, Any],
     head: ResponseHead,
 ) -> None:
-    """A choice with a message where a delta should be, or the other way round.
+    """Read a choice with a message in place of a delta, or the reverse.
 
-    Some servers end a stream with the whole message: after deltas it says nothing new. But a message that is no such
-    end may go on in another.
+    Some servers end a stream with the whole message, whose content is ignored if deltas preceded it. A message that
+    was not preceded by deltas may be continued by another message.
     """
-    spoke = writer.spoke
+    has_output = writer.has_output
     if field == "message":
         choice = {**choice, field: choice["delta"] or {}}
-    elif spoke:
+    elif has_output:
         choice = {name: choice.get(name) for name in ("index", "finish_reason", "error", field)}
     else:
         choice = {**choice, field: choice["message"] or {}}
     _read_choice(writer, choice, field, position, value, head)
-    writer.spoke = spoke
+    writer.has_output = has_output
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
@@ -198,7 +198,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def _part(part: Part) -> dict[str, Any]:
-    """A content part; hints such as min_pixels and fps stand beside `type`, not inside it (vendor's chat reference)."""
+    """Return a content part. Hints such as min_pixels and fps are siblings of `type` (vendor's chat reference)."""
     match part:
         case TextPart():
             wire: dict[str, Any] = {"type": "text", "text": part.text}

@@ -1,4 +1,4 @@
-"""What the requests of both protocols have in common."""
+"""Build the parts of requests that both protocols share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from modelstudio_core.parameters import POLICY_PARAMETERS
 from modelstudio_core.tools import inline_response_format, inline_tool
 from modelstudio_core.types import AudioPart, ChatRequest, FunctionCall, ImagePart, Message, Part, TextPart, VideoPart
 
-_NAMELESS = "unknown"  # the service requires a name, and a call that came without one may have been answered
+_NAMELESS = "unknown"  # the service requires a name, even for replayed calls that had none
 
 
 def headers_of(request: ChatRequest, stream: bool) -> dict[str, str]:
-    """The headers of a request; `oss://` addresses must be asked to be resolved (vendor's temporary upload page)."""
+    """Return the request headers. `oss://` URLs need a header to be resolved (vendor's temporary upload page)."""
     headers = {"content-type": "application/json", "accept": "text/event-stream" if stream else "application/json"}
     parts = (part for message in request.messages if not isinstance(message.content, str) for part in message.content)
     if any(map(_uses_oss, parts)):
@@ -32,7 +32,7 @@ def _uses_oss(part: Part) -> bool:
 
 
 def policy_parameters(request: ChatRequest) -> dict[str, Any]:
-    """Return the parameters that the policies decide on, without those that are not set, their schemas inlined."""
+    """Return the policy parameters that are set, with `$ref`s in their schemas inlined."""
     values = {name: getattr(request, name) for name in POLICY_PARAMETERS}
     set_ones = {name: value for name, value in values.items() if value is not None and value != ()}
     if request.tools:
@@ -43,9 +43,9 @@ def policy_parameters(request: ChatRequest) -> dict[str, Any]:
 
 
 def joined(message: Message) -> str | tuple[Part, ...]:
-    """Return the content of a message as one string, which every model reads, or its parts: media and cache marks.
+    """Return the content of a message as one string if it is only text, else its parts (media and cache markers).
 
-    Texts follow each other as the chat format writes them. Those of a tool's result, which are separate, are lines.
+    Text parts are concatenated; those of a tool message are separated by newlines.
     """
     if isinstance(message.content, str):
         return message.content
@@ -56,7 +56,7 @@ def joined(message: Message) -> str | tuple[Part, ...]:
 
 
 def message_of(message: Message, content: Any) -> dict[str, Any]:
-    """A message with its content as the protocol has it; all else has the same form in both."""
+    """Return a message on the wire with the given content. The other fields are the same in both protocols."""
     wire: dict[str, Any] = {"role": message.role, "content": content}
     if message.name is not None and message.role != "tool":
         wire["name"] = message.name
@@ -66,7 +66,7 @@ def message_of(message: Message, content: Any) -> dict[str, Any]:
         wire["tool_calls"] = [_call(position, call) for position, call in enumerate(message.tool_calls)]
     if message.role == "tool":
         if not message.tool_call_id:
-            raise ConfigurationError("a tool message needs the tool_call_id of the call that it answers")
+            raise ConfigurationError("a tool message needs a tool_call_id")
         wire["tool_call_id"] = message.tool_call_id
     if message.partial:
         wire["partial"] = True
@@ -79,14 +79,15 @@ def _call(position: int, call: FunctionCall) -> dict[str, Any]:
 
 
 def hints_of(part: Part, *names: str) -> dict[str, Any]:
-    """Those of a part's hints that are set; they stand beside what they are about (vendor's chat reference)."""
+    """Return the hints in `names` that are set on a part (vendor's chat reference)."""
     return {name: getattr(part, name) for name in names if getattr(part, name) is not None}
 
 
 def added(body: dict[str, Any], extra: Mapping[str, Any], taken: Mapping[str, str]) -> dict[str, Any]:
-    """`body` with the caller's extra_body. It may add to a request, not replace what it is.
+    """Return `body` merged with the caller's extra_body.
 
-    Raises ConfigurationError for a name in `taken`, whose value says what to do instead.
+    Raises:
+        ConfigurationError: if `extra` contains a name in `taken`, whose value says what to use instead.
     """
     if replaced := sorted(taken.keys() & extra.keys()):
         advice = ", ".join(dict.fromkeys(taken[name] for name in replaced))
@@ -95,7 +96,7 @@ def added(body: dict[str, Any], extra: Mapping[str, Any], taken: Mapping[str, st
 
 
 def refuse(given: Mapping[str, Any], names: frozenset[str], protocol: str, *, within: str = "") -> None:
-    """Raise ConfigurationError for a parameter that only `protocol` carries."""
+    """Raise ConfigurationError for a parameter in `names` that only `protocol` supports."""
     if foreign := sorted(name for name in names & given.keys() if given[name] is not None):
         what = ", ".join(f"{within}{name}" for name in foreign)
         raise ConfigurationError(

@@ -28,11 +28,11 @@ Document: TypeAlias = "str | Mapping[str, Any]"
 
 @dataclass(frozen=True, slots=True)
 class RerankRequest:
-    """A query and the documents to score against it. None means: not sent.
+    """A query and the documents to score against it. Parameters that are None are not sent.
 
     A document is a text or, for multimodal models, {"text": ...}, {"image": URL or data URI} or {"video": URL}.
-    `top_n`: how many of the best to return; None for all. `positions` are the places of the documents among the
-    caller's.
+    `top_n`: number of best documents to return; None for all. `positions` are the indices of the documents in the
+    caller's list.
     """
 
     model: str
@@ -46,7 +46,7 @@ class RerankRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A document's place among those of the request, and its relevance, 0 to 1."""
+    """Index of a document in the request, and its relevance, 0 to 1."""
 
     index: int
     score: float
@@ -54,14 +54,14 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The documents of one response, best first. `tokens` is what the service billed; None where it did not say."""
+    """Documents of one response, best first. `tokens` are the billed tokens, or None if not reported."""
 
     documents: list[Ranked]
     tokens: int | None
 
 
 def encode(request: RerankRequest, endpoint: RerankEndpoint) -> WireCall:
-    """Return the HTTP request; its path follows the origin, not the base URL of chat."""
+    """Return the HTTP request. Its path is relative to the origin, not to the base URL of chat."""
     named = {"top_n": request.top_n, "instruct": request.instruct}
     parameters = {**{name: value for name, value in named.items() if value is not None}, **request.extra_body}
     asked = {"query": request.query, "documents": list(request.documents)}
@@ -74,7 +74,7 @@ def encode(request: RerankRequest, endpoint: RerankEndpoint) -> WireCall:
 def decode(request: RerankRequest, endpoint: RerankEndpoint, head: ResponseHead, body: bytes) -> Ranking:
     """Return the scores, best first.
 
-    Raises the typed error that the body reports, also beside results, or ProtocolError where a score is missing.
+    Raises the typed error that the body reports, even beside results, or ProtocolError if a score is missing.
     """
     value = read_object(body)
     if says_failure(value):
@@ -97,4 +97,4 @@ def _ranked(item: Any) -> Ranked:
         with suppress(OverflowError):
             if isfinite(score := float(item["relevance_score"])):
                 return Ranked(item["index"], score)
-    raise ProtocolError(f"the service sent no index and relevance score but {item!r:.100}")
+    raise ProtocolError(f"the service sent a result without index and relevance score: {item!r:.100}")

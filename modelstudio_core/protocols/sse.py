@@ -1,12 +1,11 @@
-"""Bytes in, server-sent events out, however the bytes were torn. Pure; owns no socket; looks at each byte once.
+"""Parse server-sent events from bytes split at any position. No I/O; each byte is examined once.
 
-The rules are those of the WHATWG "Server-sent events" standard, section 9.2.6: lines end with LF, CRLF or CR and
-nothing else (U+2028 is text), a leading byte order mark is dropped, one space after the colon is dropped, an event
-without data is no event. One exception is made to the last: an event named `error`, or with the status of one, is one
-without data, too, for a stream that failed without a word would look like one that goes on. Beyond the standard, the
-native protocol's status of an event is read: the comment `:HTTP_STATUS/nnn`, or the field `status` that the vendor's
-SDK knows; and the first line that is no field at all is kept, for it may tell why a stream failed. Data stays bytes:
-an event may be torn inside a UTF-8 character, and only a whole one is decoded.
+Follows the WHATWG "Server-sent events" standard, section 9.2.6: lines end with LF, CRLF or CR only (U+2028 is text), a
+leading byte order mark and one space after the colon are dropped, and an event without data is ignored. Exception: an
+event named `error`, or with an error status, counts even without data, so that the failure is not missed.
+Extensions: the native protocol's event status is parsed, from the comment `:HTTP_STATUS/nnn` or the field `status` that
+the vendor's SDK accepts, and the first line that is not a field is kept, as it may explain a failure. Data stays bytes,
+because reads may end inside a UTF-8 character.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from typing import NamedTuple
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _NATIVE = re.compile(rb"(?:id:[^\n]*\n)?event:result\n:HTTP_STATUS/200\ndata:(?! )([^\n]*)")
-_ERROR = 400  # the least status of an error
-_KEPT = 64 * 1024  # bytes of a line that is no field
+_ERROR = 400  # lowest HTTP error status
+_KEPT = 64 * 1024  # bytes kept of a line that is not a field
 _FIELDS = (b"data", b"event", b"id", b"retry", b"status")
 _FIELD = re.compile(rb"(?:%b)(?::|\Z)" % b"|".join(_FIELDS))
 _STATUS, _STATUS_FIELD = b":HTTP_STATUS/", b"status:"
 
 
 class ServerSentEvent(NamedTuple):
-    """One event: its data, its name ("" where none was given) and the status its comment names, if any."""
+    """One event: its data, its name ("" if it has none) and its HTTP status, if given."""
 
     data: bytes
     name: str = ""
@@ -33,11 +32,11 @@ class ServerSentEvent(NamedTuple):
 
 
 class EventDecoder:
-    """Turns the reads of a response body into events.
+    """Decode the reads of a response body into events.
 
     Args:
-        max_event_bytes: what one event may hold, its unfinished line included. More sets `overflowed`; nothing is
-            decoded from then on.
+        max_event_bytes: maximum size of one event, including an unfinished line. A larger event sets `overflowed` and
+            stops decoding.
     """
 
     __slots__ = (
@@ -56,17 +55,17 @@ class EventDecoder:
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.max_event_bytes = max_event_bytes
         self.overflowed = False
-        self.foreign = b""  # the first line that is no field of an event, or its beginning
-        self._held: bytes | None = b""  # the body's first bytes while they may be a byte order mark; then None
-        self._skip_lf = False  # the last read ended with CR, so that an LF which comes next belongs to it
-        self._line = bytearray()  # the line that has not ended yet; one object, however small the reads
-        self._data: bytes | bytearray | None = None  # the data of the event that has not ended yet
+        self.foreign = b""  # first line that is not a field, possibly cut
+        self._held: bytes | None = b""  # first bytes, while they may be a byte order mark; then None
+        self._skip_lf = False  # the last read ended with CR, so a following LF is part of that line end
+        self._line = bytearray()  # unfinished line; a bytearray keeps small reads linear
+        self._data: bytes | bytearray | None = None  # data of the unfinished event
         self._name = ""
         self._status: int | None = None
-        self._within = False  # an event, or a line, has begun and not ended
+        self._within = False  # an event or a line is unfinished
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """The events that `data` completes."""
+        """Return the events completed by `data`."""
         if self._held is not None:
             data = self._without_bom(self._held + data)
         if self._skip_lf or b"\r" in data:
@@ -95,9 +94,9 @@ class EventDecoder:
         return events
 
     def flush(self) -> ServerSentEvent | None:
-        """At the end of the body: the event that no blank line ended, if any. The caller judges whether it is whole."""
+        """Return the event without a closing blank line at the end of the body, if any. It may be incomplete."""
         if self._line and not self.overflowed:
-            if not any(field[:-1].startswith(self._line) for field in _FIELDS):  # the body ended inside its name
+            if not any(field[:-1].startswith(self._line) for field in _FIELDS):  # a truncated field name
                 self._read_line(bytes(self._line))
             self._line = bytearray()
         return self._take_event() if self._is_event() and not self.overflowed else None
@@ -118,7 +117,7 @@ class EventDecoder:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _read_lines(self, lines: list[bytes], events: list[ServerSentEvent]) -> None:
-        """Lines that have ended, the first of them perhaps begun before."""
+        """Process complete lines. The first may have begun in an earlier read."""
         if self._line and lines:
             self._line += lines[0]
             lines[0] = bytes(self._line)
@@ -137,7 +136,7 @@ class EventDecoder:
         self._name, self._status = "", None
 
     def _is_event(self) -> bool:
-        """Whether the lines since the last blank one are an event."""
+        """Return True if the lines since the last blank line form an event."""
         return self._data is not None or self._name == "error" or (self._status or 0) >= _ERROR
 
     def _read_line(self, line: bytes) -> None:
@@ -170,11 +169,11 @@ class EventDecoder:
 
 
 def _usual_event(block: bytes) -> ServerSentEvent | None:
-    """The event that these lines are, where they have a form that the service gives them, as nearly all have."""
+    """Return the event of a block in the usual format of the service, or None. A fast path for nearly all events."""
     if block.startswith(b"data: "):
         return _new_event(ServerSentEvent, (block[6:], "", None)) if b"\n" not in block else None
     native = _NATIVE.fullmatch(block)
     return _new_event(ServerSentEvent, (native[1], "result", 200)) if native is not None else None
 
 
-_new_event = tuple.__new__  # a third of the cost
+_new_event = tuple.__new__  # three times as fast as the constructor

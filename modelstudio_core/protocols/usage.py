@@ -1,4 +1,4 @@
-"""Reads `usage` objects, in which each count is optional in both protocols. A count that cannot be read is None."""
+"""Parse `usage` objects. Every count is optional in both protocols; an unreadable count is None."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from modelstudio_core.types import Usage
 
 
 def read_count(holder: Mapping[str, Any], name: str) -> int | None:
-    """Return a number of tokens, or None where it is missing or cannot be read."""
+    """Return a token count, or None if it is missing or unreadable."""
     value = holder.get(name)
     if value is None:
         return None
@@ -21,19 +21,19 @@ def read_count(holder: Mapping[str, Any], name: str) -> int | None:
 
 
 def read_details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a nested object of counts, empty where it is missing."""
+    """Return a nested object of counts, or an empty one if it is missing."""
     found = usage.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
 def total_of(usage: Mapping[str, Any], *parts: int | None) -> int | None:
-    """Return the total of a usage object, or the sum of its parts where it has none."""
+    """Return `total_tokens` of a usage object, or the sum of `parts` if it has none."""
     known = [part for part in parts if part is not None]
     return read_count(usage, "total_tokens") or (sum(known) if known else None)
 
 
 def openai_usage(usage: Usage) -> dict[str, Any]:
-    """Return counts in the form that OpenAI gave them, which tracers read whatever the protocol."""
+    """Return the counts in OpenAI's format, which tracers read for either protocol."""
     given = {
         "cached_tokens": usage.cached_tokens,
         "cache_creation_input_tokens": usage.cache_creation_tokens,

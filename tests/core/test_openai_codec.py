@@ -1422,7 +1422,7 @@ def test_a_protocol_error_shows_what_came() -> None:
         CODEC.decode(REQUEST, HEAD, b"x" * 1000)
     with pytest.raises(ProtocolError, match=r"not JSON: 'x{200}'$"):
         CODEC.decode(REQUEST, HEAD, b"x" * 200)
-    with pytest.raises(ProtocolError, match=r"no JSON object: '\[1\]'"):
+    with pytest.raises(ProtocolError, match=r"not an object: '\[1\]'"):
         CODEC.decode(REQUEST, HEAD, b"[1]")
 
 
