@@ -1,4 +1,4 @@
-"""The arguments of a call as they are bound, traced and cached."""
+"""Normalize per-call arguments for binding, tracing and caching."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def call_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cached_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that are part of a cached answer's key: as the API key, headers and time limits are not."""
+    """Return the arguments that are part of a cache key, without headers and timeouts."""
     return {name: value for name, value in call_arguments(given).items() if name not in CALL_OPTIONS}

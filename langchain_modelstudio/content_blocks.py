@@ -1,4 +1,4 @@
-"""`content_blocks` of this package's messages, which langchain-core asks each provider for by its name.
+"""Build `content_blocks` of this package's messages, which langchain-core looks up by provider name.
 
 langchain-core's own guess, for a provider that has entered nothing, knows no spoken answer, and beside text takes a
 fragment of a tool call for a finished call.
@@ -14,11 +14,11 @@ from langchain_core.messages.block_translators import register_translator
 from langchain_core.messages.content import ContentBlock
 
 PROVIDER = "modelstudio"
-_WAV = "UklGR"  # base64 of "RIFF", with which a WAV file begins
+_WAV = "UklGR"  # base64 of "RIFF", the start of a WAV file
 
 
 def register_blocks() -> None:
-    """Make `content_blocks` of messages whose `model_provider` is ours those of this module."""
+    """Register this module for messages with our `model_provider`."""
     register_translator(PROVIDER, content_blocks, content_blocks)
 
 
@@ -44,12 +44,12 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
 
 
 def text_block(text: str, cited: list[dict[str, Any]]) -> dict[str, Any]:
-    """A text block, with its citations where there are any."""
+    """Return a text block with its citations, if any."""
     return {"type": "text", "text": text, **({"annotations": cited} if cited else {})}
 
 
 def citations(extras: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The sources of a web search, from `search_info` in a response's metadata, as citations.
+    """Return the sources of a web search, from `search_info` in the response metadata, as citations.
 
     Where in the text each is cited the service does not say, beyond the marks that `enable_citation` puts there: the
     number in a mark is the `index` in a citation's `extras`.
@@ -74,9 +74,9 @@ def _calls(message: AIMessage) -> list[dict[str, Any]]:
 
 
 def audio_piece(audio: Mapping[str, Any]) -> dict[str, Any]:
-    """`additional_kwargs["audio"]`, whole or a piece of it, as an audio block; what has no field there is in `extras`.
+    """Return `additional_kwargs["audio"]`, whole or a fragment, as an audio block with other fields in `extras`.
 
-    A piece does not say its MIME type, since only the first could know it, and langchain-core joins equal strings.
+    A fragment has no MIME type, because only the first could know it, and langchain-core concatenates equal strings.
     """
     block: dict[str, Any] = {"type": "audio", "base64": audio.get("data") or ""}
     if audio.get("id"):
@@ -87,6 +87,8 @@ def audio_piece(audio: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_mime_type(block: Mapping[str, Any]) -> dict[str, Any]:
-    """A whole audio block with its type: what says so is WAV, else it is the bare PCM samples that the service streams
-    (16 bit, mono; 24 kHz in the vendor's Omni examples), whatever `audio={"format": "wav"}` asked for."""
+    """Return a whole audio block with its MIME type: WAV if it has a WAV header, else raw PCM samples.
+
+    The service streams PCM (16 bit, mono; 24 kHz in the vendor's Omni examples) even with `audio={"format": "wav"}`.
+    """
     return {**block, "mime_type": "audio/wav" if block["base64"].startswith(_WAV) else "audio/pcm"}

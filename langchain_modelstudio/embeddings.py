@@ -1,4 +1,4 @@
-"""`ModelStudioEmbeddings`: the core's embeddings as a LangChain `Embeddings`. It translates."""
+"""Adapt the core's embeddings to LangChain's `Embeddings`."""
 
 from __future__ import annotations
 

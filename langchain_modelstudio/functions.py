@@ -16,10 +16,10 @@ from modelstudio_core.protocols.accumulate import parse_arguments
 
 
 def with_tool_messages(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    """Return the conversation with its function messages as tool messages; one that answers no call stays as it is."""
+    """Return the conversation with function messages as tool messages, except those without a matching call."""
     if not any(isinstance(message, FunctionMessage) for message in messages):
         return messages
-    waiting: list[tuple[str | None, str | None]] = []  # name and id of each call without an answer, of this turn first
+    waiting: list[tuple[str | None, str | None]] = []  # name and id of each open call, this turn's first
     given: list[BaseMessage] = []
     for position, message in enumerate(messages):
         if isinstance(message, AIMessage):

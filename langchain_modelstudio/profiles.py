@@ -1,4 +1,4 @@
-"""What langchain-core's model profile says of a model: what the catalogue has a source for, and nothing else."""
+"""Build langchain-core model profiles from the sourced facts of the catalogue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from modelstudio_core.types import ImagePart
 
 
 def settings_profile(settings: ChatSettings, call: Mapping[str, Any] | None = None) -> ModelProfile:
-    """Return the profile of the model, with its token limits as these settings, and those of a call, have it think."""
+    """Return the profile of the model, with token limits that depend on whether these settings enable thinking."""
     call = call or {}
     info = settings.core_model(call.get("model"))
     endpoint = call.get("native_endpoint") or settings.native_endpoint or info.native_endpoint
@@ -25,7 +25,7 @@ def settings_profile(settings: ChatSettings, call: Mapping[str, Any] | None = No
 def model_profile(info: ModelInfo, *, thinks: bool, text_only: bool = False) -> ModelProfile:
     """Return the profile of a model: what it can do, with the token limits of either mode.
 
-    `text_only`: whether its endpoint takes text alone, so that no image of a tool's result is sent.
+    `text_only`: whether the endpoint accepts only text, so that images in tool results are not sent.
     """
     max_input, max_output = info.limits(thinks=thinks)
     can_think = None if info.thinking is None else info.thinking != "none"

@@ -1,4 +1,4 @@
-"""`ModelStudioRerank`: the core's rerank as a LangChain document compressor. It translates."""
+"""Adapt the core's rerank to LangChain's document compressor."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SCORE = "relevance_score"
 class ModelStudioRerank(RerankSettings, BaseDocumentCompressor):
     """Rerank models of Alibaba Cloud Model Studio: documents ordered by how well they answer a query.
 
-    What comes back are copies of the documents, best first, with the score, 0 to 1, as
-    `metadata["relevance_score"]`. Scores are comparable within one call only.
+    Returns copies of the documents, best first, with the score, 0 to 1, as `metadata["relevance_score"]`. Scores are
+    comparable within one call only.
 
     Setup:
         Install `modelstudio-integrations[langchain]` and set DASHSCOPE_API_KEY.

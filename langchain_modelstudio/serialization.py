@@ -1,4 +1,4 @@
-"""Lets langchain-core load a serialised ChatModelStudio.
+"""Let langchain-core load a serialized ChatModelStudio.
 
     load(dumpd(llm), allowed_objects="all", valid_namespaces=["langchain_modelstudio"], secrets_from_env=True)
 
@@ -15,8 +15,10 @@ from langchain_core.load.serializable import Serializable
 
 
 def register(cls: type[Serializable]) -> None:
-    """Enter `cls` under its own id."""
-    module: Any = import_module("langchain_core.load.load")  # the name `load` of its package is the function
+    """Register `cls` under its own id."""
+    module: Any = import_module(
+        "langchain_core.load.load"
+    )  # `langchain_core.load.load` as an attribute is the function
     path = tuple(cls.lc_id())
     module.ALL_SERIALIZABLE_MAPPINGS[path] = path
     # what "all" means is worked out at its first use, which may have been before this import

@@ -1,4 +1,4 @@
-"""Structured output: the parsers of the object that an answer holds, in a call or in its text, whole or streamed."""
+"""Parse structured output from tool calls or text, whole or streamed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CUT = "the answer was cut off inside the structured output: raise max_tokens, o
 
 
 class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
-    """Parses the object that an answer holds.
+    """Parse the object in an answer.
 
     While a stream runs, what is there of the object is completed. Once it has ended, the answer is parsed again, as a
     whole and strictly, so that a stream ends with the same object or error as `invoke`.
@@ -75,7 +75,7 @@ class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
             yield whole
 
     def _in_text(self, text: str) -> Any:
-        """Return the object in a whole text. Raises OutputParserException, saying what is wrong with it."""
+        """Return the object in a whole text. Raises OutputParserException if it is invalid."""
         try:
             found = object_text(text)
         except ValueError as error:
@@ -83,7 +83,7 @@ class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
         return self._validated(json.loads(found), text)
 
     def _partly_in_text(self, text: str) -> Any:
-        """Return as much of the object as has come; None where that is no object of the class."""
+        """Return the part of the object received, or None if it is not an object of the class."""
         start = object_start(text)
         try:
             value = None if start is None else parse_partial_json(text[start:])
@@ -110,10 +110,10 @@ class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
 
 
 class JsonParser(_ObjectParser):
-    """Parses the object in the text of an answer."""
+    """Parse the object in the text of an answer."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Return the object, or None if tools are called instead. With `partial`, return as much as has come."""
+        """Return the object, or None if tools are called instead. With `partial`, return the part received."""
         text, message = result[0].text, _message(result)
         if partial:
             return self._partly_in_text(text)
@@ -129,7 +129,7 @@ class JsonParser(_ObjectParser):
 
 
 class CallParser(_ObjectParser):
-    """Parses the arguments of the call that was asked for.
+    """Parse the arguments of the requested call.
 
     Where the model may think, the service takes no forced call, so an answer without it is possible. An object in its
     text that fits the schema then counts.
@@ -138,7 +138,7 @@ class CallParser(_ObjectParser):
     function: str = Field(description="The name of the function. A call of any other does not count.")
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Return the object. With `partial`, return as much as has come."""
+        """Return the object. With `partial`, return the part received."""
         text, message = result[0].text, _message(result)
         calls = message.tool_calls if message is not None else []
         args = next((call["args"] for call in calls if call["name"] == self.function), None)

@@ -1,4 +1,4 @@
-"""Tools and schemas of every form that LangChain knows, as the service takes them."""
+"""Convert LangChain tools and schemas to the format of the service."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
 
 
 def openai_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
-    """Return the OpenAI function that offers `schema`. Raises ConfigurationError if it has no name or is no schema."""
+    """Return the OpenAI function of `schema`. Raises ConfigurationError if it has no name or is not a schema."""
     try:
         function = convert_to_openai_function(_convertible(unwrapped(schema)), strict=strict)
     except _NOT_CONVERTED as error:
@@ -62,7 +62,7 @@ def _refers_to_itself(schema: object) -> ConfigurationError:
 
 
 def response_format(schema: Any, strict: bool | None) -> dict[str, Any]:
-    """Return the `response_format` for a schema. One that already is a `response_format` is returned as it is."""
+    """Return the `response_format` of a schema. A `response_format` is returned unchanged."""
     if isinstance(schema, Mapping) and (schema.get("type") in ("json_object", "text") or "json_schema" in schema):
         return dict(schema)
     function = openai_function(schema, strict)
@@ -75,7 +75,7 @@ def response_format(schema: Any, strict: bool | None) -> dict[str, Any]:
 
 
 def unwrapped(schema: Any) -> Any:
-    """Return the function that an OpenAI tool, a `response_format` or the inside of one holds, any other as it is."""
+    """Return the function or schema in an OpenAI tool or `response_format`. Other values are returned unchanged."""
     if not isinstance(schema, Mapping):
         return schema
     for wrapping in ("function", "json_schema"):
@@ -109,8 +109,7 @@ def _convertible(tool: Any) -> Any:
 
 
 def _described(tool: Any) -> tuple[Mapping[str, Any], str | None, str | None]:
-    """Return the JSON schema that langchain-core makes of a tool, {} if it makes none, with the tool's name and
-    description where the schema does not say them."""
+    """Return langchain-core's JSON schema of a tool, or {}, with the tool's name and description as defaults."""
     if isinstance(tool, BaseTool):
         takes_text = isinstance(tool, Tool) and not tool.args_schema
         return {} if takes_text else _json_schema(tool.tool_call_schema), tool.name, tool.description

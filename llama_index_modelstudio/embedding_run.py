@@ -1,6 +1,6 @@
-"""One embedding call as LlamaIndex sees it: cached and new vectors, events for each batch, and a progress bar.
+"""Track one embedding call: cached and new vectors, LlamaIndex events per batch, and a progress bar.
 
-It sends nothing and waits for nothing, so sync and async calls share it.
+No I/O, so sync and async calls share it.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _dispatcher = get_dispatcher(__name__)
 
 
 def progress_bar(total: int, description: str) -> Any:
-    """Return a progress bar; tqdm comes with LlamaIndex."""
+    """Return a progress bar. tqdm is a dependency of LlamaIndex."""
     from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it has no types
 
     return tqdm(total=total, desc=description)
 
 
 class EmbeddingRun:
-    """The state of a call. Enter it, `use` what is cached, send `requests`, `deliver` each answer, take the `result`.
+    """State of a call. Enter it, `use` cached vectors, send `requests`, `deliver` each response, return the `result`.
 
     Args:
-        texts: the texts, which were checked.
-        batches: the ranges of them that go into one request each, and have one pair of events each.
-        request: makes the request for some of the texts, at their positions.
-        namespace: what their vectors depend on besides the text, for the keys of the cache.
-        model: what events say of the model.
-        report: called with the tokens of each answer.
-        callbacks: LlamaIndex's older way of events.
+        texts: the checked texts.
+        batches: ranges of texts, with one request and one pair of events each.
+        request: returns the request for some of the texts, given their positions.
+        namespace: prefix of the cache keys, for everything that the vectors depend on besides the text.
+        model: description of the model in events.
+        report: called with the tokens of each response.
+        callbacks: LlamaIndex's legacy callback manager.
         show_progress: show a progress bar.
     """
 
@@ -63,9 +63,9 @@ class EmbeddingRun:
         self._show_progress = show_progress
         self._bar: Any = None
         self._vectors: list[Vector | None] = [None] * len(texts)
-        self._sent: list[tuple[int, list[int]]] = []  # for each request, its batch and the positions of its texts
+        self._sent: list[tuple[int, list[int]]] = []  # batch and text positions of each request
         self._new: list[int] = []
-        self._open: dict[int, str] = {}  # ids of the events that have not ended, by batch
+        self._open: dict[int, str] = {}  # ids of open events, by batch
 
     def __enter__(self) -> Self:
         if self._show_progress:
@@ -85,15 +85,15 @@ class EmbeddingRun:
 
     @property
     def keys(self) -> list[str]:
-        """The keys of all texts in a cache."""
+        """Return the cache keys of all texts."""
         return [self._namespace + text for text in self._texts]
 
     def use(self, entries: Sequence[dict[str, Vector] | None]) -> None:
-        """Take the vectors of what the cache has for each key: {any id: vector}."""
+        """Use the cache entry of each key, which is {any id: vector} or None."""
         self._vectors = [next(iter(entry.values())) if entry else None for entry in entries]
 
     def requests(self) -> list[AnyEmbeddingRequest]:
-        """Return the requests for what was not cached, at most one for each batch."""
+        """Return the requests for uncached texts, at most one per batch."""
         made: list[AnyEmbeddingRequest] = []
         for number, batch in enumerate(self._batches):
             missing = [position for position in batch if self._vectors[position] is None]
@@ -106,7 +106,7 @@ class EmbeddingRun:
         return made
 
     def deliver(self, place: int, answer: Embeddings) -> None:
-        """Take the answer to request number `place`."""
+        """Add the response to request number `place`."""
         number, positions = self._sent[place]
         for position, vector in zip(positions, answer.dense, strict=True):
             self._vectors[position] = vector
@@ -115,14 +115,14 @@ class EmbeddingRun:
         self._end(number, answer.tokens)
 
     def new_entries(self) -> Iterator[tuple[str, dict[str, Vector]]]:
-        """Yield key and value of what came, as LlamaIndex keeps them in a cache."""
+        """Yield keys and values of new vectors in the cache format of LlamaIndex."""
         for position in self._new:
             vector = self._vectors[position]
             if vector is not None:
                 yield self._namespace + self._texts[position], {str(uuid4()): vector}
 
     def result(self) -> list[Vector]:
-        """Return all vectors. Raises ProtocolError where they have different lengths."""
+        """Return all vectors. Raises ProtocolError if their lengths differ."""
         vectors = [vector for vector in self._vectors if vector is not None]
         check_lengths(vectors)
         return vectors

@@ -1,8 +1,7 @@
-"""`ModelStudioEmbedding`: the core's embeddings as a LlamaIndex `BaseEmbedding`. It translates.
+"""Adapt the core's embeddings to LlamaIndex's `BaseEmbedding`.
 
-The public methods of `BaseEmbedding` send one batch after the other when called sync, and all at once when called
-async; and they keep cached vectors by the text alone. So they are overridden here, with the same events, cache format
-and rate limiter.
+The sync methods of `BaseEmbedding` send batches sequentially, the async ones all at once, and vectors are cached by
+text alone. So they are overridden here, with the same events, cache format and rate limiter.
 """
 
 from __future__ import annotations
@@ -57,13 +56,13 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
     """
 
     model_name: str = Field(default="text-embedding-v4", description="Model id; also taken as `model`.")
-    if TYPE_CHECKING:  # so that a type checker takes either name
+    if TYPE_CHECKING:  # lets type checkers accept either name
         model: str = ""
     else:
 
         @property
         def model(self) -> str:
-            """The model id, under the name that the chat model has for it."""
+            """Return the model id, under the name used by the chat model."""
             return self.model_name
 
     @model_validator(mode="before")
@@ -87,7 +86,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
         return "ModelStudioEmbedding"
 
     def to_payload(self) -> dict[str, Any]:
-        """Return what events say of this object; older releases of LlamaIndex have no such method."""
+        """Return the description of this object in events. Older LlamaIndex releases lack this method."""
         names = ("model_name", "embed_batch_size", "dimensions", "protocol")
         return {"class_name": self.class_name(), **{name: getattr(self, name) for name in names}}
 
@@ -143,7 +142,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
         both = await self._aembed_texts(texts, text_type, "dense&sparse")
         return list(zip(both.dense, both.sparse, strict=True))
 
-    # ---------------------------------------------------------------- what BaseEmbedding asks of a subclass
+    # ---------------------------------------------------------------- abstract methods of BaseEmbedding
 
     def _get_query_embedding(self, query: str) -> Vector:
         return self._embed_texts([query], "query").dense[0]
@@ -172,7 +171,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
         return self.embed_batch_size
 
     def _embedded(self, texts: list[str], text_type: TextType, show_progress: bool = False) -> list[Vector]:
-        """Return the vectors of `texts`, from the cache where they are in it, with LlamaIndex's events."""
+        """Return the vectors of `texts`, cached or new, with LlamaIndex's events."""
         cache, admit = self.embeddings_cache, self.rate_limiter and self.rate_limiter.acquire
         with self._run(texts, text_type, show_progress) as run:
             if cache is not None:

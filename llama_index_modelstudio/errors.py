@@ -1,7 +1,7 @@
-"""The core's errors, under this package's name, and those that only structured answers can end with.
+"""Re-export the core's errors, and define those of tool calls and structured output.
 
-LlamaIndex has no errors of its own for a model's failures; it raises ValueError where a model should have called a tool
-and did not, so the errors for that are ValueErrors too.
+LlamaIndex has no error classes for model failures. It raises ValueError if a required tool call is missing, so these
+errors are ValueErrors too.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ __all__ = [
 
 
 class NoToolCallError(ModelStudioError, ValueError):
-    """A call was required, and the answer has none that may run."""
+    """A tool call was required, but the answer has no valid one."""
 
 
 class StructuredOutputError(ModelStudioError, ValueError):
-    """The answer does not hold the object that was asked for."""
+    """The answer does not contain the requested object."""
 
 
 class RefusalError(CoreRefusalError, StructuredOutputError):
-    """The model declined to produce the object, or the call, that was asked for."""
+    """The model refused to produce the requested object or tool call."""

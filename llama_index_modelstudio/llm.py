@@ -1,4 +1,4 @@
-"""`ModelStudio`: the core as a LlamaIndex LLM. It translates; what is sent, and when, the core decides."""
+"""Adapt the core to LlamaIndex's LLM interface."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What LlamaIndex asks of a model, from the catalogue and the settings; limits in tokens."""
+        """Return the model metadata from the catalogue and the settings. Limits are in tokens."""
         info = self.core_model()
         window, output = info.room(
             thinks=self.core_thinks(),
@@ -192,7 +192,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """The whole answer. `kwargs` are parameters of this call, such as `temperature` or `enable_thinking`."""
+        """Return the response. `kwargs` are per-call parameters, such as `temperature` or `enable_thinking`."""
         return self._chat(messages, kwargs)
 
     @llm_chat_callback()
@@ -202,7 +202,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """The answer as it comes. What is wrong with the arguments is raised here, what fails later by the stream."""
+        """Stream the response. Invalid arguments raise here, later failures while the stream is consumed."""
         return self._stream(*self._request(to_core_messages(messages), kwargs))
 
     @llm_chat_callback()
@@ -210,11 +210,11 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         """Async version of `stream_chat`."""
         return self._astream(*self._request(await _read_messages(messages), kwargs))
 
-    # ---------------------------------------------------------------- completion, which is a chat of one message
+    # ---------------------------------------------------------------- completion
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """The whole answer to a prompt; reasoning and usage are in `additional_kwargs`."""
+        """Return the completion of a prompt. Reasoning and usage are in `additional_kwargs`."""
         return to_completion(self._chat(self._prompt(prompt, formatted), kwargs))
 
     @llm_completion_callback()
@@ -224,7 +224,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        """The answer to a prompt as it comes."""
+        """Stream the completion of a prompt."""
         responses = self._stream(*self._request(to_core_messages(self._prompt(prompt, formatted)), kwargs))
 
         def completions() -> CompletionResponseGen:
@@ -258,10 +258,10 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Model:
-        """An object of `output_cls`: by json_schema where the model is listed for it, else by a forced call.
+        """Return an object of `output_cls`, by json_schema if the model is listed for it, else by a forced call.
 
         Raises:
-            StructuredOutputError: where the answer does not hold one.
+            StructuredOutputError: if the answer has no valid object.
         """
         found: Model
         answer = self._structured(output_cls, llm_kwargs)

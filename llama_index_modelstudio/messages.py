@@ -1,9 +1,8 @@
-"""Translate LlamaIndex messages to core messages.
+"""Convert LlamaIndex messages to core messages.
 
-A message's blocks are the truth. What older classes left in `additional_kwargs` (`tool_calls`, `reasoning_content`)
-counts where the blocks say nothing of the kind, so a history from another provider comes across whole. What cannot be
-sent is refused by name, except in the results of tools, which their caller cannot correct: there a text says what was
-left out.
+Blocks take precedence. `tool_calls` and `reasoning_content` in `additional_kwargs`, from older classes, are used if
+there are no blocks of that kind, so that histories of other providers work. Unsupported content raises an error that
+names it, except in tool results, which the caller cannot correct: there, a text replaces it.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ def to_core_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
 
 
 def read_files(messages: Iterable[ChatMessage]) -> bool:
-    """Whether `to_core_messages` reads files for these messages, which takes a while."""
+    """Return True if `to_core_messages` reads files for these messages, which is slow."""
     return any(
         isinstance(block, ImageBlock | AudioBlock | VideoBlock) and (block.path or isinstance(_data(block), IOBase))
         for message in messages

@@ -1,4 +1,4 @@
-"""`ModelStudioMultiModalEmbedding`: texts, images and video as a LlamaIndex `MultiModalEmbedding`. It translates."""
+"""Adapt the core's multimodal embeddings to LlamaIndex's `MultiModalEmbedding`."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
     def _event(
         self, images: list[ImageType], show_progress: bool
     ) -> Iterator[tuple[Progress | None, Callable[[list[Vector]], list[Vector]]]]:
-        """Give what counts progress, and what ends LlamaIndex's event with the vectors and returns them."""
+        """Yield a progress callback, and a function that ends LlamaIndex's event and returns its vectors."""
         payload: dict[str, Any] = {EventPayload.SERIALIZED: self.to_payload()}
         bar = progress_bar(len(images), "Generating image embeddings") if show_progress else None
         with self.callback_manager.event(CBEventType.EMBEDDING, payload=payload) as event:

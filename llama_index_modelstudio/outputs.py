@@ -1,7 +1,7 @@
-"""Core deltas and results to LlamaIndex responses. Translation only.
+"""Convert core deltas and results to LlamaIndex responses.
 
-Each response of a stream holds all that was said up to it, so a block that is finished is one object in all of them,
-as is a call in OpenAI's form, and only what grows is built anew. The lists that hold them are each response's own.
+Each response of a stream holds the content so far. Finished blocks and calls in OpenAI's format are shared between the
+responses, and only growing ones are rebuilt. The lists that hold them are not shared.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ logger = logging.getLogger("llama_index_modelstudio")
 
 
 def from_core_usage(usage: Usage) -> dict[str, int]:
-    """The counts under the names that LlamaIndex reads, with the details that the service gave and no others."""
+    """Return the counts under the names that LlamaIndex reads, with only the details that the service sent."""
     counts = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -67,9 +67,9 @@ def from_core_usage(usage: Usage) -> dict[str, int]:
 
 
 def usage_in_raw(usage: Usage) -> dict[str, Any]:
-    """Return the service's own usage object, with the names that LlamaIndex's token counter and tracers look for.
+    """Return the raw usage object, with the names that LlamaIndex's token counter and tracers read.
 
-    They add up what they find, so that a count which cannot be read is left out.
+    Unreadable counts are omitted, because readers add them up.
     """
     counts = {
         "prompt_tokens": usage.input_tokens,
@@ -84,7 +84,7 @@ def usage_in_raw(usage: Usage) -> dict[str, Any]:
 
 
 def from_core_response(response: ResponseDelta) -> dict[str, Any]:
-    """Who answered."""
+    """Return the response metadata."""
     said = {
         "id": response.id,
         "request_id": response.request_id,
@@ -96,7 +96,7 @@ def from_core_response(response: ResponseDelta) -> dict[str, Any]:
 
 
 def from_core_result(result: ChatResult) -> ChatResponse:
-    """Return a whole answer. Calls that must not run are logged, and in `additional_kwargs["invalid_tool_calls"]`."""
+    """Return a whole response. Invalid calls are logged, and are in `additional_kwargs["invalid_tool_calls"]`."""
     choice = result.choices[0] if result.choices else Choice()
     usage = from_core_usage(result.usage) if result.usage is not None else {}
     raw = from_core_response(result.response) | {"finish_reason": choice.finish_reason}
@@ -117,7 +117,7 @@ def from_core_result(result: ChatResult) -> ChatResponse:
 
 
 def from_core_choice(choice: Choice, usage: Usage | None) -> ChatMessage:
-    """The message of a whole answer: what was thought, said and called, in this order."""
+    """Return the message of a whole answer: reasoning, text and tool calls, in this order."""
     blocks: list[ContentBlock] = []
     extra: dict[str, Any] = {}
     if choice.reasoning:
@@ -146,7 +146,7 @@ def _invalid(call: InvalidToolCall) -> dict[str, Any]:
 
 
 def _legacy(id: str | None, name: str, arguments: str) -> dict[str, Any]:
-    """A call in OpenAI's form, with its raw arguments: LlamaIndex's own programs look for these beside the blocks."""
+    """Return a call in OpenAI's format with its raw arguments, which LlamaIndex's programs read."""
     return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
@@ -156,7 +156,7 @@ def _audio(audio: Audio) -> dict[str, Any]:
 
 
 def _logprobs(choice: Choice) -> list[list[LogProb]] | None:
-    """For each token its alternatives, or itself where none were asked for."""
+    """Return for each token its alternatives, or the token itself if none were requested."""
     if not choice.logprobs:
         return None
     return [
@@ -172,7 +172,7 @@ def _logprobs(choice: Choice) -> list[list[LogProb]] | None:
 
 
 class Responses:
-    """The responses of one stream: one for each delta that says something, and one at the end that holds everything."""
+    """Convert the deltas of one stream to responses, with a last response that holds everything."""
 
     __slots__ = (
         "_blocks",
@@ -201,12 +201,12 @@ class Responses:
         self._order: list[int] = []  # the indices of the calls that have a name, in order; beside it, of each of them:
         self._blocks: list[ToolCallBlock] = []
         self._legacy: list[dict[str, Any]] = []
-        self._extra: dict[str, Any] = {}  # of the response; not changed once it was handed on
-        self._extras: dict[str, Any] = {}  # what only the service has, from when it came
+        self._extra: dict[str, Any] = {}  # of the responses; replaced, never mutated, because responses share it
+        self._extras: dict[str, Any] = {}  # service-specific data received so far
         self._raw: dict[str, Any] = {}
 
     def of(self, delta: Delta) -> ChatResponse | None:
-        """The response of a delta; None where the last response says it."""
+        """Return the response of a delta, or None if its data belongs to the last response."""
         self._deltas.append(delta)
         if isinstance(delta, TextDelta):
             self._text += delta.text
@@ -230,13 +230,13 @@ class Responses:
         return None
 
     def last(self) -> ChatResponse:
-        """The response that ends the stream, made like that of a whole answer."""
+        """Return the last response, which equals that of a whole answer."""
         response = from_core_result(fold(self._deltas))
         response.delta = ""
         return response
 
     def _call(self, delta: ToolCallDelta) -> None:
-        """Take a fragment. Only its call is built anew, in its place; one without a name has none."""
+        """Add a fragment, and rebuild only its call. Calls without a name are not shown."""
         index = delta.index
         call = self._calls.get(index)
         if call is None:
@@ -273,7 +273,7 @@ class Responses:
 
 
 class _Call:
-    """A call that is still being written. Its block has its arguments as far as they can be read."""
+    """A streamed call. Its block has the arguments as far as they can be parsed."""
 
     __slots__ = ("arguments", "block", "id", "name")
 
@@ -294,7 +294,7 @@ class _Call:
 
 
 def to_completion(response: ChatResponse) -> CompletionResponse:
-    """A chat response as the response of a completion."""
+    """Convert a chat response to a completion response."""
     text = "".join(block.text for block in response.message.blocks if isinstance(block, TextBlock))
     extra = response.additional_kwargs
     if calls := response.message.additional_kwargs.get("tool_calls"):

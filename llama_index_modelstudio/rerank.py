@@ -1,4 +1,4 @@
-"""`ModelStudioRerank`: the core's rerank as a LlamaIndex node postprocessor. It translates."""
+"""Adapt the core's rerank to LlamaIndex's node postprocessor."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _dispatcher = get_dispatcher(__name__)
 class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
     """Rerank models of Alibaba Cloud Model Studio: nodes ordered by how well they answer the query.
 
-    What comes back are new `NodeWithScore`s, best first, with the relevance, 0 to 1, as `score`. Scores are comparable
-    within one call only. Nodes are ranked by what an embedding sees of them, text and metadata; image nodes without
-    text by their image, where the model takes images.
+    Returns new `NodeWithScore`s, best first, with the relevance, 0 to 1, as `score`. Scores are comparable within one
+    call only. Nodes are ranked by their embedding text, including metadata; image nodes without text by their image, if
+    the model supports images.
 
     Setup:
         Install `modelstudio-integrations[llama-index]` and set DASHSCOPE_API_KEY.
@@ -93,7 +93,7 @@ class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
     def _event(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None
     ) -> Iterator[tuple[str, list[NodeWithScore]]]:
-        """Give the query and a list for the best nodes, between LlamaIndex's events."""
+        """Yield the query and a list to fill with the best nodes, between LlamaIndex's events."""
         if query_bundle is None:
             raise ConfigurationError("there is no query to rank by: give query_bundle= or query_str=")
         query, top_n = query_bundle.query_str, self.top_n or len(nodes)

@@ -1,8 +1,8 @@
-"""Structured answers: how an object is asked for, and read out of an answer, whole or as it comes.
+"""Request structured output, and parse it from whole or streamed answers.
 
-Where the model is listed for json_schema, the service holds the answer's text to the schema; else the answer is a
-forced call of a function with that schema. A model that may think takes no forced call, so an object in the text counts
-there too. An object that is not whole is shown by a class that takes any part of it.
+If the model is listed for json_schema, the service constrains the text to the schema. Otherwise the answer is a forced
+call of a function with that schema. A thinking model does not support forced calls, so an object in the text is
+accepted too. Partial objects are instances of a class that accepts any subset of the fields.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def class_format(cls: type) -> dict[str, Any]:
 
 
 class StructuredAnswer(Generic[Model]):
-    """One answer that is to hold an object.
+    """Parse one answer that contains an object.
 
     Args:
         output_cls: the class of the object.
-        options: other parameters of the call; not changed.
-        by_call: ask for a forced call; else for text that the service holds to the schema.
+        options: other parameters of the call, which are not changed.
+        by_call: request a forced call, instead of text constrained to the schema.
 
     Attributes:
         options: the parameters of the call.
@@ -72,7 +72,7 @@ class StructuredAnswer(Generic[Model]):
             self.options["response_format"] = class_format(output_cls)
 
     def whole(self, response: ChatResponse) -> Model:
-        """Return the object of a whole answer. Raises StructuredOutputError saying why there is none."""
+        """Return the object of a whole answer. Raises StructuredOutputError if there is no valid one."""
         if refusal := response.additional_kwargs.get("refusal"):
             raise RefusalError(f"the model refused to produce the {self._output_cls.__name__}: {refusal}")
         call = self._call(response)
@@ -80,16 +80,16 @@ class StructuredAnswer(Generic[Model]):
             if call is not None:
                 return self._output_cls.model_validate(call.tool_kwargs)
             return self._output_cls.model_validate_json(object_text(_text(response)))
-        except ValueError as error:  # pydantic's are ValueErrors too
+        except ValueError as error:  # includes pydantic's ValidationError
             said = self._no_call(response) if self._function and call is None else error
             raise StructuredOutputError(
                 f"{_cut(response)}the answer is no {self._output_cls.__name__}: {said}"
             ) from error
 
     def part(self, response: ChatResponse) -> Model | FlexibleModel | None:
-        """Return the object as far as it is there after this response of a stream; None where there is nothing new.
+        """Return the partial object after a response of a stream, or None if there is nothing new.
 
-        The last response has the whole one, and so nothing here.
+        For the last response it is None, since `whole` returns the object.
         """
         if "finish_reason" in response.additional_kwargs:
             return None
@@ -110,14 +110,14 @@ class StructuredAnswer(Generic[Model]):
             return self._flexible.model_validate(value)
 
     def _call(self, response: ChatResponse) -> ToolCallBlock | None:
-        """Return the first call of the function. One of any other function does not count."""
+        """Return the first call of the requested function, ignoring others."""
         for block in response.message.blocks:
             if isinstance(block, ToolCallBlock) and block.tool_name == self._function:
                 return block
         return None
 
     def _no_call(self, response: ChatResponse) -> str:
-        """Return why there is no call of the function, and what to do."""
+        """Return an error message for a missing call of the function."""
         invalid = response.additional_kwargs.get("invalid_tool_calls")
         called = [block.tool_name for block in response.message.blocks if isinstance(block, ToolCallBlock)]
         said = f"It said: {_text(response)[:200]!r}."

@@ -1,8 +1,8 @@
-"""Tools as the service takes them, and the calls of a response as LlamaIndex runs them.
+"""Convert tools to the format of the service, and select the tool calls of a response.
 
-A call that cannot run is never selected under its own name. An agent, though, ends where it finds no call, and so with
-an empty answer where the only call is invalid. It gets such a call as one of a tool that does not exist: it answers
-that with an error, runs nothing, and asks the model again.
+An invalid call is never selected under its own name. But an agent stops if a response has no call, with an empty answer
+if the only call is invalid. So agents get an invalid call as a call of a nonexistent tool, which they answer with an
+error before asking the model again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _REPORTED = "report_invalid_tool_calls"
 
 
 class ToolCallingLLM(FunctionCallingLLM):
-    """The part of a `FunctionCallingLLM` that offers tools and selects the calls of its responses."""
+    """Implement the tool methods of `FunctionCallingLLM`."""
 
     def _prepare_chat_with_tools(
         self,
@@ -49,9 +49,9 @@ class ToolCallingLLM(FunctionCallingLLM):
     ) -> dict[str, Any]:
         """Return the arguments of `chat` for a call with tools. The caller's history is not changed.
 
-        `tool_choice` is "auto", "none", "any"/"required", a tool's name or the service's own dict, and wins over
-        `tool_required`. A choice that the model cannot take, for instance while it thinks, is sent as "auto" with a
-        warning. `strict` is put into each function.
+        `tool_choice` is "auto", "none", "any"/"required", a tool's name or the service's own dict, and overrides
+        `tool_required`. A choice that the model does not support, for instance with thinking, is sent as "auto" with a
+        warning. `strict` is set in each function.
         """
         wire = [openai_tool(tool.metadata, strict) for tool in tool_list(tools)]
         messages = list(chat_history or ())
@@ -78,10 +78,10 @@ class ToolCallingLLM(FunctionCallingLLM):
         single_turn: bool = False,
         **kwargs: Any,
     ) -> ChatResponse:
-        """Return the response with its first call alone where several are not allowed.
+        """Return the response, with only its first call if parallel calls are not allowed.
 
         Raises:
-            NoToolCallError: in the `single_turn` of `predict_and_call`, all calls are invalid.
+            NoToolCallError: if all calls are invalid in the `single_turn` of `predict_and_call`.
         """
         message = response.message
         calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
@@ -134,14 +134,14 @@ class ToolCallingLLM(FunctionCallingLLM):
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
-        """Return the calls of a response; while it is still being streamed, as far as they are there.
+        """Return the valid calls of a response, or those received so far during a stream.
 
-        With `error_on_no_tool_call` False, as agents ask, a response of `chat_with_tools` or one of its variants also
-        has each invalid call, as a call of a tool that does not exist: the agent answers it with an error, from which
-        the model learns what was wrong.
+        With `error_on_no_tool_call` False, which agents use, a response of `chat_with_tools` or its variants also has
+        each invalid call, as a call of a nonexistent tool. The agent answers it with an error that tells the model
+        what was wrong.
 
         Raises:
-            NoToolCallError: there is no call that may run, unless `error_on_no_tool_call` is False.
+            NoToolCallError: there is no valid call, unless `error_on_no_tool_call` is False.
             RefusalError: the model refused instead.
         """
         calls = _valid_calls(response)
@@ -153,20 +153,20 @@ class ToolCallingLLM(FunctionCallingLLM):
 
 
 def openai_tool(metadata: ToolMetadata, strict: bool | None = None) -> dict[str, Any]:
-    """Return a tool as an OpenAI tool, `strict` in its function where it is not None."""
+    """Return a tool as an OpenAI tool, with `strict` in its function unless it is None."""
     tool = metadata.to_openai_tool(skip_length_check=True)
     function = tool["function"]
     if metadata.fn_schema is not None and "properties" not in function["parameters"]:
         root = metadata.fn_schema.model_json_schema()
-        if "$ref" in root:  # of a recursive schema, which ToolMetadata leaves out
+        if "$ref" in root:  # ToolMetadata drops it from a recursive schema
             function["parameters"] = {**function["parameters"], "$ref": root["$ref"]}
     return checked_tool(tool, strict)
 
 
 def _valid_calls(response: ChatResponse) -> list[ToolSelection]:
-    """Return the calls of a response that may run; while it is still being streamed, as far as they are there.
+    """Return the valid calls of a response, or those received so far during a stream.
 
-    A message from another class may have them in `additional_kwargs["tool_calls"]` alone, in OpenAI's form.
+    Messages of other classes may have them only in `additional_kwargs["tool_calls"]`, in OpenAI's format.
     """
     blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
     if blocks:
@@ -179,16 +179,16 @@ def _valid_calls(response: ChatResponse) -> list[ToolSelection]:
 
 
 def _report_invalid_calls(response: ChatResponse) -> ChatResponse:
-    """Mark a response as one whose invalid calls an agent is to answer, and return it."""
+    """Mark a response so that agents get its invalid calls, and return it."""
     if response.additional_kwargs.get("invalid_tool_calls"):
         response.additional_kwargs[_REPORTED] = True
     return response
 
 
 def _invalid_calls(response: ChatResponse) -> list[ToolSelection]:
-    """Return, for an agent, each call that cannot run as one of a tool that does not exist.
+    """Return each invalid call as a call of a nonexistent tool, for agents.
 
-    The name says what is wrong, since it is in the error with which the agent answers the call.
+    The tool name says what is wrong, because the agent's error message quotes it.
     """
     if not response.additional_kwargs.get(_REPORTED):
         return []
@@ -203,7 +203,7 @@ def _invalid_calls(response: ChatResponse) -> list[ToolSelection]:
 
 
 def _no_call(response: ChatResponse) -> ModelStudioError:
-    """Return the error for a response that has no call which may run."""
+    """Return the error for a response without a valid call."""
     if refusal := response.additional_kwargs.get("refusal"):
         return RefusalError(f"the model refused to call a tool: {refusal}")
     invalid = response.additional_kwargs.get("invalid_tool_calls")
