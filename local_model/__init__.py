@@ -3,7 +3,9 @@
     with local_model.running(thinking="on") as server:
         ...  # any client of the OpenAI-compatible endpoint, at server.base_url
 
-llama.cpp's server and SmolLM2-135M-Instruct do the answering; only requests are rewritten here.
+llama.cpp's server answers: chat by SmolLM2-135M-Instruct, embeddings and rerank by all-MiniLM-L6-v2, which reads
+English, takes 512 tokens of a text, and makes vectors of 384 dimensions, whatever model is asked for.
+`server.native_base_url` is for embeddings in the native protocol.
 """
 
 from local_model.options import Options, Thinking

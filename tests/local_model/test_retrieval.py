@@ -1,0 +1,117 @@
+"""Embeddings and rerank of the local model: the shapes of both protocols, and a model that knows what texts mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from local_model.retrieval import COMPATIBLE_RERANK, EMBED, RERANK, InvalidRequest, check_compatible, failure, task
+
+COMPATIBLE = "/compatible-mode/v1/embeddings"
+DOCUMENTS = [
+    "Dogs bark at strangers.",
+    "The moon pulls the sea. Cats purr when they are content.",
+    "Bread needs yeast.",
+]
+QUERY = "What sound does a happy kitten make?"
+# a sentence of the model's card, and the first numbers of its vector there
+CARD = "This is an example sentence"
+FIRST = [0.067657, 0.063496, 0.048713]
+
+
+@pytest.fixture(scope="module")
+def client(local_model_url: str) -> Iterator[httpx.Client]:
+    origin = local_model_url.removesuffix("/compatible-mode/v1")
+    with httpx.Client(base_url=origin, timeout=60, trust_env=False) as made:
+        yield made
+
+
+def post(client: httpx.Client, path: str, body: dict[str, Any], status: int = 200) -> dict[str, Any]:
+    response = client.post(path, json={"model": "text-embedding-v4", **body})
+    assert response.status_code == status, response.text
+    content: dict[str, Any] = response.json()
+    return content
+
+
+def test_both_protocols_give_the_vectors_of_the_models_card(client: httpx.Client) -> None:
+    """The conversion keeps the weights: the numbers are those that the model's authors publish."""
+    compatible = post(client, COMPATIBLE, {"input": [CARD, "b"]})
+    native = post(client, EMBED, {"input": {"texts": [CARD, "b"]}, "parameters": {"text_type": "query"}})
+    assert compatible["usage"]["total_tokens"] == native["usage"]["total_tokens"] == 10
+    assert [item["text_index"] for item in native["output"]["embeddings"]] == [0, 1]
+    for vector in (compatible["data"][0]["embedding"], native["output"]["embeddings"][0]["embedding"]):
+        assert len(vector) == 384
+        assert sum(number * number for number in vector) == pytest.approx(1, abs=1e-4)
+        assert vector[:3] == pytest.approx(FIRST, abs=1e-3)
+
+
+@pytest.mark.parametrize("top_n", [None, 2])
+def test_both_rerank_endpoints_put_the_best_first(client: httpx.Client, top_n: int | None) -> None:
+    """A document counts for its nearest sentence, and scores are 0 to 1."""
+    given = {"query": QUERY, "documents": DOCUMENTS}
+    asked = {} if top_n is None else {"top_n": top_n}
+    compatible = post(client, COMPATIBLE_RERANK, {**given, **asked})
+    native = post(client, RERANK, {"input": given, "parameters": asked})
+    for results in (compatible["results"], native["output"]["results"]):
+        assert len(results) == (top_n or 3)
+        assert results[0]["index"] == 1
+        scores = [each["relevance_score"] for each in results]
+        assert scores == sorted(scores, reverse=True)
+        assert all(0 <= score <= 1 for score in scores)
+    assert compatible["usage"]["total_tokens"] == native["usage"]["total_tokens"] > 0
+
+
+@pytest.mark.parametrize("path", [EMBED, COMPATIBLE_RERANK])
+def test_a_text_that_is_too_long_is_refused(client: httpx.Client, path: str) -> None:
+    """The model reads 512 tokens; nothing is cut off in silence."""
+    long = "word " * 600
+    body = {"input": {"texts": [long]}} if path == EMBED else {"query": "a", "documents": ["b", long]}
+    refused = post(client, path, body, 400)
+    assert "512 tokens" in refused.get("error", refused)["message"]
+
+
+REFUSED: list[tuple[str, str, Any, str]] = [
+    ("no object", EMBED, [], "no JSON object"),
+    ("no texts", EMBED, {"input": {}}, "texts is no list"),
+    ("texts are no list", EMBED, {"input": {"texts": "a"}}, "texts is no list"),
+    ("an empty text", EMBED, {"input": {"texts": ["a", ""]}}, "reads texts only"),
+    ("other dimensions", EMBED, {"input": {"texts": ["a"]}, "parameters": {"dimension": 64}}, "384 dimensions"),
+    ("sparse", EMBED, {"input": {"texts": ["a"]}, "parameters": {"output_type": "sparse"}}, "'sparse'"),
+    ("parameters", EMBED, {"input": {"texts": ["a"]}, "parameters": 1}, "parameters is no JSON object"),
+    ("no query", COMPATIBLE_RERANK, {"documents": ["a"]}, "query has None"),
+    ("no documents", RERANK, {"input": {"query": "a", "documents": []}}, "documents is no list"),
+    ("an image", RERANK, {"input": {"query": "a", "documents": [{"image": "x"}]}}, "reads texts only"),
+    ("top_n", COMPATIBLE_RERANK, {"query": "a", "documents": ["b"], "top_n": 0}, "top_n is 0"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "said"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_what_the_model_cannot_do_is_refused(path: str, body: Any, said: str) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        task(path, body)
+
+
+def test_a_refusal_has_the_shape_of_its_protocol(client: httpx.Client) -> None:
+    with pytest.raises(InvalidRequest, match="384 dimensions, not 64"):
+        check_compatible({"dimensions": 64})
+    assert "384" in post(client, COMPATIBLE, {"input": "a", "dimensions": 64}, 400)["error"]["message"]
+    assert "384" in post(client, EMBED, {"input": {"texts": ["a"]}, "parameters": {"dimension": 64}}, 400)["message"]
+    assert failure(COMPATIBLE_RERANK, "no")["error"]["code"] == "invalid_parameter_error"
+
+
+def test_multimodal_documents_may_be_texts() -> None:
+    made = task(RERANK, {"input": {"query": {"text": "a"}, "documents": [{"text": "One. Two."}, "b"]}})
+    assert made is not None
+    assert made.texts == ["a", "One. Two.", "One.", "Two.", "b"]
+    answer = made.answer([[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0], [0.8, 0.6], [-1.0, 0.0]], 7)
+    assert answer["output"]["results"] == [
+        {"index": 0, "relevance_score": 0.8},
+        {"index": 1, "relevance_score": 0.0},
+    ]
+
+
+def test_other_paths_are_not_of_retrieval() -> None:
+    assert task("/v1/chat/completions", {}) is None
