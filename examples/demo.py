@@ -1,5 +1,7 @@
 """The main job, live in the terminal: a model thinks, answers, is billed for, and calls a tool; by both frameworks.
 
+At the end it answers from documents and names its sources.
+
 make demo                              a small model on this machine, no key needed
 DASHSCOPE_API_KEY=sk-... make demo     Model Studio (MODEL=qwen-plus, DASHSCOPE_REGION=singapore, ...)
 """
@@ -17,6 +19,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import tool
 from rich.table import Table
 
+from examples import rag
 from examples.llama_index import demo as llama_index
 from examples.place import a_place, console
 from examples.terminal import Speech, asked, calls, result, title
@@ -99,10 +102,11 @@ def show_langchain(llm: ChatModelStudio) -> None:
 def main() -> int:
     """Run the demo; the exit status says whether it worked."""
     try:
-        with a_place() as place:
-            with ChatModelStudio(**place, **THINKING) as llm:
-                show_langchain(llm)
+        with a_place() as place, ChatModelStudio(**place, **THINKING) as llm:
+            show_langchain(llm)
             llama_index.show_llama_index({**place, **THINKING}, WHY, WHEN, current_time)
+            title("5. LangChain: an answer from 40 texts, embedded, retrieved and reranked, with its sources")
+            rag.answered(llm, place)
     except KeyboardInterrupt:
         console.print("\nstopped")
         return 130

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +13,8 @@ from rich.console import Console
 from modelstudio_core import config
 
 console = Console(highlight=False)
+TEXTS = Path(__file__).parent / "data" / "texts"
+"""A folder of 40 short texts; `questions.tsv` beside it has a question for each."""
 
 
 @contextmanager
@@ -36,3 +39,14 @@ def a_place() -> Iterator[dict[str, Any]]:
             soft_wrap=True,
         )
         yield {"model": name, "base_url": server.base_url, "temperature": 0}
+
+
+def embedding_settings(place: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of an embedding object at `place`: native, since only it tells queries from documents."""
+    native = {"base_url": place["base_url"].replace("/compatible-mode/v1", "/api/v1")} if "base_url" in place else {}
+    return {"protocol": "dashscope", **native}
+
+
+def rerank_settings(place: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a rerank object at `place`."""
+    return {name: place[name] for name in ("base_url",) if name in place}

@@ -1,80 +1,82 @@
-"""Answers from documents: what fits the question is looked up in a vector store and given to the model.
+"""Answer from a folder of texts: index, retrieve, rerank, then answer with thinking and sources, streamed.
 
-python -m examples.rag
+python -m examples.rag                 with LangChain's store in memory
+STORE=chroma python -m examples.rag    with Chroma, in this process (pip install langchain-chroma)
 """
 
 from __future__ import annotations
 
-import re
+import os
+from collections.abc import Sequence
 from typing import Any
-from zlib import crc32
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
-from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import Runnable, RunnablePassthrough
-from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
-from examples.model import a_model
-from examples.place import console
-from examples.terminal import asked, write
+from examples.place import TEXTS, a_place, embedding_settings, rerank_settings
+from examples.terminal import Speech, asked, sources
+from langchain_modelstudio import ChatModelStudio, ModelStudioEmbeddings, ModelStudioRerank
 
-FACTS = (
-    "The workshop opens at nine in the morning and closes at six.",
-    "The loom in the back room weaves silk; the two in front weave wool.",
-    "Guests park behind the mill, not in the street.",
-    "Dye is stored in the cellar, at twelve degrees.",
+QUESTION = "How can a weak lamp guide ships from far off?"
+PROMPT = ChatPromptTemplate.from_template(
+    "Answer from these passages only, and cite them by number, such as [1].\n\n{passages}\n\nQuestion: {question}"
 )
-QUESTION = "Where do guests park?"
-PROMPT = ChatPromptTemplate.from_template("Answer from these facts only.\n\n{facts}\n\nQuestion: {question}")
 
 
-class SharedWords(Embeddings):
-    """Texts are near each other as far as they share words. No embedding model, only enough to look something up."""
+def a_store(embeddings: Embeddings) -> VectorStore:
+    """Return a vector store of the texts in the folder."""
+    store: VectorStore = InMemoryVectorStore(embeddings)
+    if os.environ.get("STORE") == "chroma":
+        from langchain_chroma import Chroma
 
-    def embed_query(self, text: str) -> list[float]:
-        """How often each word is there, the words numbered by a checksum."""
-        counts = [0.0] * 512
-        for word in re.findall(r"\w+", text.lower()):
-            counts[crc32(word.encode()) % len(counts)] += 1
-        return counts
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Each text as a query would be."""
-        return [self.embed_query(text) for text in texts]
+        store = Chroma(embedding_function=embeddings, collection_metadata={"hnsw:space": "cosine"})
+    texts = sorted(TEXTS.glob("*.txt"))
+    store.add_documents([Document(path.read_text("utf-8").strip(), metadata={"source": path.name}) for path in texts])
+    return store
 
 
-def chain(llm: BaseChatModel) -> Runnable[dict[str, str], dict[str, Any]]:
-    """From {"question"} to {"question", "documents", "facts", "answer"}."""
-    documents = InMemoryVectorStore.from_texts(list(FACTS), SharedWords()).as_retriever(search_kwargs={"k": 2})
-    return (
-        RunnablePassthrough.assign(documents=(lambda given: given["question"]) | documents)
-        .assign(facts=lambda given: "\n".join(document.page_content for document in given["documents"]))
-        .assign(answer=PROMPT | llm | StrOutputParser())
-    )
+def chain(llm: BaseChatModel, store: VectorStore, rerank: ModelStudioRerank) -> Runnable[Any, dict[str, Any]]:
+    """From {"question"} to {"question", "documents", "passages", "answer"}; streams, sync and async."""
+
+    def find(given: dict[str, str]) -> Sequence[Document]:
+        return rerank.compress_documents(store.similarity_search(given["question"], k=8), given["question"])
+
+    async def afind(given: dict[str, str]) -> Sequence[Document]:
+        found = await store.asimilarity_search(given["question"], k=8)
+        return await rerank.acompress_documents(found, given["question"])
+
+    def numbered(given: dict[str, Any]) -> str:
+        return "\n".join(f"[{number}] {document.page_content}" for number, document in enumerate(given["documents"], 1))
+
+    return RunnablePassthrough.assign(documents=RunnableLambda(find, afind)).assign(passages=numbered).assign(
+        answer=PROMPT | llm
+    )  # fmt: skip
 
 
-def answered(llm: BaseChatModel, question: str = QUESTION) -> tuple[list[Document], str]:
-    """The documents that were found, and the answer, shown as it streams."""
+def answered(llm: BaseChatModel, place: dict[str, Any], question: str = QUESTION) -> tuple[list[Document], str]:
+    """Return the documents that were found, best first, and the answer, shown as it streams."""
     asked(question)
+    store = a_store(ModelStudioEmbeddings(**embedding_settings(place)))
+    rerank = ModelStudioRerank(**rerank_settings(place), top_n=3)
     found: list[Document] = []
-    pieces: list[str] = []
-    for part in chain(llm).stream({"question": question}):
-        for document in part.get("documents", ()):
-            console.print(f"found: {document.page_content}", style="cyan", markup=False)
-            found.append(document)
-        write(part.get("answer", ""))
-        pieces.append(part.get("answer", ""))
-    console.print()
+    speech, pieces = Speech(), []
+    for part in chain(llm, store, rerank).stream({"question": question}):
+        found += part.get("documents", ())
+        if chunk := part.get("answer"):
+            speech.add_chunk(chunk)
+            pieces.append(chunk.text)
+    sources((document.metadata["source"], document.metadata["relevance_score"]) for document in found)
     return found, "".join(pieces)
 
 
 def main() -> None:
     """Ask one question."""
-    with a_model() as llm:
-        answered(llm)
+    with a_place() as place, ChatModelStudio(**place, enable_thinking=True, thinking_budget=256) as llm:
+        answered(llm, place)
 
 
 if __name__ == "__main__":

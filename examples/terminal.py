@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from examples.place import console
@@ -69,3 +70,10 @@ def call(name: str, arguments: dict[str, Any]) -> None:
 def result(text: str) -> None:
     """What a tool gave back."""
     console.print(f"result {text}\n", style=TOOL, markup=False)
+
+
+def sources(found: Iterable[tuple[str, float]]) -> None:
+    """What an answer was made from, by its numbers: the name of each text, and its score."""
+    console.print("\n\nsources", style="underline")
+    for number, (name, score) in enumerate(found, 1):
+        console.print(f"[{number}] {name} ({score:.2f})", style=TOOL, markup=False)

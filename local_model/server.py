@@ -89,9 +89,8 @@ def _embeddings(llama: Any, options: Options, path: Path) -> Any:
     made = _shared(llama, options, path, "embeddings")
     made.embedding = True
     made.n_batch = made.n_ubatch = made.n_ctx  # a text is embedded in one go
-    made.cpuparams.n_threads = made.cpuparams_batch.n_threads = (
-        1  # llama.cpp's threads spin: two take more on a busy core
-    )
+    # llama.cpp's threads spin while they wait for each other, which is slow on a busy machine
+    made.cpuparams.n_threads = made.cpuparams_batch.n_threads = 1
     made.load_mode = llama.llama_load_mode.LLAMA_LOAD_MODE_NONE  # not mapped, since the file is deleted
     return made
 

@@ -1,75 +1,65 @@
-"""Answers from documents: what fits the question is looked up in an index in memory and given to the model.
+"""Answer from a folder of texts: index, retrieve, rerank, then answer with thinking and sources, streamed.
 
-python -m examples.llama_index.rag
+python -m examples.llama_index.rag                 with LlamaIndex's own store
+STORE=chroma python -m examples.llama_index.rag    with Chroma (pip install llama-index-vector-stores-chroma)
 """
 
 from __future__ import annotations
 
-import re
-from zlib import crc32
+import os
+from typing import Any
 
-from llama_index.core import VectorStoreIndex
-from llama_index.core.base.response.schema import StreamingResponse
-from llama_index.core.embeddings import BaseEmbedding
-from llama_index.core.query_engine import BaseQueryEngine
-from llama_index.core.schema import TextNode
+from llama_index.core import SimpleDirectoryReader, StorageContext, VectorStoreIndex
+from llama_index.core.llms import ChatMessage
+from llama_index.core.schema import MetadataMode, NodeWithScore
 
-from examples.llama_index.model import an_llm
-from examples.place import console
-from examples.terminal import asked, write
-from llama_index_modelstudio import ModelStudio
+from examples.llama_index.model import show
+from examples.place import TEXTS, a_place, embedding_settings, rerank_settings
+from examples.terminal import asked, sources
+from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding, ModelStudioRerank
 
-FACTS = (
-    "The workshop opens at nine in the morning and closes at six.",
-    "The loom in the back room weaves silk; the two in front weave wool.",
-    "Guests park behind the mill, not in the street.",
-    "Dye is stored in the cellar, at twelve degrees.",
-)
-QUESTION = "Where do guests park?"
+QUESTION = "How can a weak lamp guide ships from far off?"
+PROMPT = "Answer from these passages only, and cite them by number, such as [1].\n\n{}\n\nQuestion: {}"
 
 
-class SharedWords(BaseEmbedding):
-    """Texts are near each other as far as they share words. No embedding model, only enough to look something up."""
-
-    def _get_text_embedding(self, text: str) -> list[float]:
-        counts = [0.0] * 512
-        for word in re.findall(r"\w+", text.lower()):
-            counts[crc32(word.encode()) % len(counts)] += 1
-        return counts
-
-    def _get_query_embedding(self, query: str) -> list[float]:
-        return self._get_text_embedding(query)
-
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return self._get_text_embedding(query)
+def an_index(embedding: ModelStudioEmbedding) -> VectorStoreIndex:
+    """Return an index of the texts in the folder."""
+    documents = SimpleDirectoryReader(str(TEXTS)).load_data()
+    for document in documents:  # a text is embedded and ranked without its path and dates
+        document.excluded_embed_metadata_keys = [*document.metadata]
+    return VectorStoreIndex.from_documents(documents, storage_context=a_storage(), embed_model=embedding)
 
 
-def an_engine(llm: ModelStudio) -> BaseQueryEngine:
-    """It looks up two facts for each question; how much of them fits is worked out from `llm.metadata`."""
-    index = VectorStoreIndex([TextNode(text=fact) for fact in FACTS], embed_model=SharedWords())
-    return index.as_query_engine(llm=llm, similarity_top_k=2, streaming=True)
+def a_storage() -> StorageContext:
+    """Return where the index is kept: in LlamaIndex's own store, or in Chroma."""
+    if os.environ.get("STORE") != "chroma":
+        return StorageContext.from_defaults()
+    import chromadb
+    from llama_index.vector_stores.chroma import ChromaVectorStore
+
+    collection = chromadb.EphemeralClient().get_or_create_collection("texts", metadata={"hnsw:space": "cosine"})
+    return StorageContext.from_defaults(vector_store=ChromaVectorStore(chroma_collection=collection))
 
 
-def answered(llm: ModelStudio, question: str = QUESTION) -> tuple[list[str], str]:
-    """The facts that were found, and the answer, shown as it streams."""
+def answered(llm: ModelStudio, place: dict[str, Any], question: str = QUESTION) -> tuple[list[NodeWithScore], str]:
+    """Return the nodes that were found, best first, and the answer, shown as it streams."""
     asked(question)
-    response = an_engine(llm).query(question)
-    assert isinstance(response, StreamingResponse)
-    found = [node.text for node in response.source_nodes]
-    for fact in found:
-        console.print(f"found: {fact}", style="cyan", markup=False)
-    pieces = []
-    for token in response.response_gen:
-        write(token)
-        pieces.append(token)
-    console.print()
-    return found, "".join(pieces)
+    index = an_index(ModelStudioEmbedding(**embedding_settings(place)))
+    rerank = ModelStudioRerank(**rerank_settings(place), top_n=3)
+    found = index.as_retriever(similarity_top_k=8).retrieve(question)
+    best = rerank.postprocess_nodes(found, query_str=question)
+    passages = "\n".join(
+        f"[{number}] {node.get_content(MetadataMode.NONE).strip()}" for number, node in enumerate(best, 1)
+    )
+    answer = show(llm.stream_chat([ChatMessage(PROMPT.format(passages, question))]))
+    sources((node.metadata["file_name"], node.score or 0) for node in best)
+    return best, answer.message.content or ""
 
 
 def main() -> None:
     """Ask one question."""
-    with an_llm() as llm:
-        answered(llm)
+    with a_place() as place, ModelStudio(**place, enable_thinking=True, thinking_budget=256) as llm:
+        answered(llm, place)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,14 @@ from examples.llama_index import demo as llama_index
 from tests.loopback import Loopback, reply_json
 from tests.service import USAGE, Answer, Call
 
+pytestmark = pytest.mark.usefixtures("no_documents")
 METADATA = {"model_name": "qwen-plus", "finish_reason": "stop"}
+
+
+@pytest.fixture
+def no_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The servers here know chat only; test_main runs the whole demo."""
+    monkeypatch.setattr("examples.rag.answered", lambda *_: None)
 
 
 def spent(tokens: int) -> AIMessageChunk:

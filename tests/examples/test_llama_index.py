@@ -97,20 +97,16 @@ def test_a_chat_remembers() -> None:
     assert roles_and_texts == [system, ("user", first), ("assistant", "It points."), ("user", second)]
 
 
-def test_answers_from_documents_with_the_local_model(a_local_llm: MakeLLM) -> None:
-    """The fact that answers the question is found first."""
-    with a_local_llm() as llm:
-        found, answer = rag.answered(llm)
-    assert found[0] == "Guests park behind the mill, not in the street."
-    assert len(found) == 2
-    assert answer
-
-
-def test_the_facts_are_in_the_prompt() -> None:
-    """What was found goes to the model with the question, and what it says comes back piece by piece."""
-    with Loopback(Answer(reasoning=["Hm."], text=["Behind ", "the mill."])) as server:
-        _, answer = rag.answered(chat(server))
-        prompt = str(sent(server)["messages"])
-    assert answer == "Behind the mill."
-    assert "Guests park behind the mill" in prompt
-    assert rag.QUESTION in prompt
+def test_what_the_model_is_given(examples_model_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Passages that the local models found, numbered, the best first, and the question; sources follow the answer."""
+    with Loopback(Answer(reasoning=["A lens."], text=["By ", "a lens [1]."])) as server:
+        found, answer = rag.answered(chat(server), {"base_url": examples_model_url})
+        [message] = sent(server)["messages"]
+    assert answer == "By a lens [1]."
+    assert len(found) == 3
+    assert found[0].metadata["file_name"] == "lighthouse.txt"
+    assert "\n\n[1] The lens that Fresnel designed" in message["content"]
+    assert message["content"].endswith(rag.QUESTION)
+    printed = capsys.readouterr().out
+    assert "thinking\nA lens." in printed
+    assert printed.index("By a lens [1].") < printed.index("sources\n[1] lighthouse.txt (0.")

@@ -19,12 +19,20 @@ EXAMPLES = sorted({name for name in NAMES if not name.endswith("__init__")} - PA
 SHOWN = {
     "agent": ["streamed: ", "calls  ", "result It is", "streamed_v3: "],
     "chain": ["> What is a compass good for?", "tea: ", "silk: "],
-    "demo": ["usage_metadata", "result It is", "additional_kwargs, one call", "LlamaIndex: the tool call"],
+    "demo": [
+        "usage_metadata",
+        "result It is",
+        "additional_kwargs, one call",
+        "LlamaIndex: the tool call",
+        "[1] lighthouse.txt",
+    ],
     "graph": ["ai: ", "thought: "],
-    "rag": ["found: Guests park behind the mill"],
+    "evaluation": ["hit rate at 3", "with rerank"],
+    "rag": ["thinking", "[1] lighthouse.txt", "[3] "],
+    "rag_agent": ["> Hello! My name is Ada.", "calls  search(", "result ["],
     "llama_index.agent": ["an_agent: ", "calls  ", "result It is", "a_workflow: "],
     "llama_index.chat_engine": ["> My name is Ada.", "> What is my name?"],
-    "llama_index.rag": ["found: Guests park behind the mill"],
+    "llama_index.rag": ["thinking", "[1] lighthouse.txt", "[3] "],
     "summarize": ["Here is a summary of the conversation", "of 380 tokens"],
 }
 
@@ -39,11 +47,16 @@ def test_each_example_is_tested() -> None:
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211")
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_runs(
-    name: str, examples_model_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str,
+    examples_model_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     """As it does for a user without a key, except that the model on this machine is one that runs already."""
     running = SimpleNamespace(base_url=examples_model_url, version="the one of these tests")
     monkeypatch.setattr(local_model, "running", lambda **_: nullcontext(running))
+    monkeypatch.setenv("PNG", str(tmp_path / "retrieval.png"))
     monkeypatch.setattr("examples.summarize.SMALL", {"max_input": 380})  # for the answers here are short
     assert not importlib.import_module(f"examples.{name}").main()
     printed = capsys.readouterr().out

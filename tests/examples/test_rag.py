@@ -1,38 +1,117 @@
-"""Answers from documents: what was found is what the model is given, and its answer streams."""
+"""Answers from documents: what is found, what the model is given, and what is shown of both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from examples import rag as example
-from langchain_modelstudio import ChatModelStudio
+import pytest
+from langchain_core.messages import AIMessage, ToolMessage
+
+from examples import evaluation, rag, rag_agent
+from examples.place import TEXTS, embedding_settings, rerank_settings
+from langchain_modelstudio import ChatModelStudio, ModelStudioEmbeddings, ModelStudioRerank
 from tests.langchain.service import chat
 from tests.loopback import Loopback
-from tests.service import Answer, sent
+from tests.service import Answer, Call, sent
 
 MakeModel = Callable[..., ChatModelStudio]
+HEARTS = "Which sea creature has more than one heart?"
 
 
-def test_with_the_local_model(a_local_model: MakeModel) -> None:
-    """The fact that answers the question is found first, and there is an answer."""
-    documents, answer = example.answered(a_local_model())
-    assert documents[0].page_content == example.FACTS[2]
-    assert len(documents) == 2
-    assert answer
+@pytest.fixture
+def place(examples_model_url: str) -> dict[str, Any]:
+    """Where the real local models are."""
+    return {"base_url": examples_model_url}
 
 
-async def test_async(a_local_model: MakeModel) -> None:
-    """The same chain in an event loop."""
-    parts = [part async for part in example.chain(a_local_model()).astream({"question": example.QUESTION})]
-    assert len([part for part in parts if part.get("answer")]) > 3
+def test_where_retrieval_is() -> None:
+    """Embeddings are asked natively, on this machine and at Model Studio."""
+    local = {"base_url": "http://127.0.0.1:1/compatible-mode/v1", "model": "qwen-plus"}
+    assert embedding_settings(local) == {"protocol": "dashscope", "base_url": "http://127.0.0.1:1/api/v1"}
+    assert rerank_settings(local) == {"base_url": "http://127.0.0.1:1/compatible-mode/v1"}
+    assert embedding_settings({"model": "qwen-plus"}) == {"protocol": "dashscope"}
+    assert rerank_settings({"model": "qwen-plus"}) == {}
 
 
-def test_what_the_model_is_given() -> None:
-    """The documents and the question are in the one message that is sent; thinking is not in the answer."""
-    with Loopback(Answer(reasoning=["Mill."], text=["Behind ", "the mill."])) as server:
-        _, answer = example.answered(chat(server, enable_thinking=True))
+def test_what_the_model_is_given(place: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """Passages that the local models found, numbered, the best first, and the question; sources follow the answer."""
+    with Loopback(Answer(reasoning=["A lens."], text=["By ", "a lens [1]."])) as server:
+        found, answer = rag.answered(chat(server, enable_thinking=True), place)
         [message] = sent(server)["messages"]
-    assert answer == "Behind the mill."
-    assert example.FACTS[2] in message["content"]
-    assert message["content"].endswith(example.QUESTION)
-    assert example.FACTS[0] not in message["content"]
+    assert answer == "By a lens [1]."
+    assert len(found) == 3
+    assert found[0].metadata["source"] == "lighthouse.txt"
+    assert "\n\n[1] The lens that Fresnel designed" in message["content"]
+    assert message["content"].endswith(rag.QUESTION)
+    printed = capsys.readouterr().out
+    assert "thinking\nA lens." in printed
+    assert printed.index("By a lens [1].") < printed.index("sources\n[1] lighthouse.txt (0.")
+
+
+async def test_async(place: dict[str, Any], a_local_model: MakeModel) -> None:
+    """The same chain in an event loop, with a real answer that streams."""
+    store = rag.a_store(ModelStudioEmbeddings(**embedding_settings(place)))
+    chain = rag.chain(a_local_model(), store, ModelStudioRerank(**rerank_settings(place), top_n=1))
+    parts = [part async for part in chain.astream({"question": HEARTS})]
+    [[document]] = [part["documents"] for part in parts if "documents" in part]
+    assert document.metadata["source"] == "octopus.txt"
+    assert len([part for part in parts if "answer" in part and part["answer"].text]) > 3
+
+
+def test_the_agent_decides_whether_to_search(place: dict[str, Any]) -> None:
+    """It greets without a search, and answers from what a search that it asked for has found."""
+    answers = [
+        Answer(text=["Hello Ada."]),
+        Answer(
+            reasoning=["Search."], calls=[Call("call_1", "search", ['{"query": "', 'animal with several hearts"}'])]
+        ),
+        Answer(text=["An octopus."]),
+    ]
+    store = rag.a_store(ModelStudioEmbeddings(**embedding_settings(place)))
+    search = rag_agent.a_search(store, ModelStudioRerank(**rerank_settings(place), top_n=2))
+    with Loopback(answers) as server:
+        graph = rag_agent.a_graph(chat(server, enable_thinking=True), search)
+        [greeting] = rag_agent.talk(graph, "Hello! My name is Ada.")
+        call, found, answer = rag_agent.talk(graph, HEARTS)
+        *_, result = sent(server)["messages"]
+    assert greeting.text == "Hello Ada."
+    assert isinstance(call, AIMessage)
+    assert call.tool_calls[0]["args"] == {"query": "animal with several hearts"}
+    assert isinstance(found, ToolMessage)
+    assert found.artifact[0].metadata["source"] == "octopus.txt"
+    assert len(found.artifact) == 2
+    assert result["content"] == found.content
+    assert answer.text == "An octopus."
+
+
+def test_retrieval_finds_what_answers(
+    place: dict[str, Any],
+) -> None:
+    """At least nine of ten questions have their text among the first three, with and without rerank."""
+    results = evaluation.measured(place)
+    assert {*results} == {"without rerank", "with rerank"}
+    for each in results.values():
+        assert each.hit_rate >= 0.9
+        assert each.hit_rate >= each.mrr >= 0.8
+
+
+def test_the_figures() -> None:
+    """A text at the fourth place is no hit, nor is one that was not found."""
+    assert evaluation.figures([1, 2, 4, 0]) == evaluation.Figures(0.5, 0.375)
+
+
+def test_each_text_has_one_question() -> None:
+    """40 of both."""
+    questions = (TEXTS.parent / "questions.tsv").read_text("utf-8").splitlines()
+    assert sorted(line.split("\t")[0] for line in questions) == sorted(path.stem for path in TEXTS.glob("*.txt"))
+    assert len({line.split("\t")[1] for line in questions}) == 40
+
+
+def test_the_chart(tmp_path: Path) -> None:
+    """A PNG with a bar for each figure."""
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "chart.png"
+    evaluation.draw({"without rerank": evaluation.Figures(0.9, 0.8)}, path)
+    assert path.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,85 @@
+"""Measure retrieval, with and without rerank: hit rate and MRR at 3, on 40 questions about 40 texts.
+
+python -m examples.evaluation    prints a table; with matplotlib it also draws retrieval.png, here or at PNG
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from examples.place import TEXTS, a_place, console, embedding_settings, rerank_settings
+from examples.rag import a_store
+from langchain_modelstudio import ModelStudioEmbeddings, ModelStudioRerank
+
+TOP = 3
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Hit rate: the part of questions whose text is among the first three. MRR: the mean of 1/place, 0 if it is not."""
+
+    hit_rate: float
+    mrr: float
+
+
+def figures(places: Sequence[int]) -> Figures:
+    """Return the figures for the places, from 1, at which the right texts came; 0 if one did not."""
+    hits = [1 / place for place in places if 0 < place <= TOP]
+    return Figures(len(hits) / len(places), sum(hits) / len(places))
+
+
+def place_of(name: str, found: Iterable[Any]) -> int:
+    """Return the place, from 1, of the document whose source is `name`; 0 if it is not there."""
+    return next((at for at, document in enumerate(found, 1) if document.metadata["source"] == name), 0)
+
+
+def measured(place: dict[str, Any]) -> dict[str, Figures]:
+    """Return the figures of retrieval without and with rerank of the eight nearest texts."""
+    store = a_store(ModelStudioEmbeddings(**embedding_settings(place)))
+    rerank = ModelStudioRerank(**rerank_settings(place))
+    plain, reranked = [], []
+    with (TEXTS.parent / "questions.tsv").open(encoding="utf-8", newline="") as file:
+        for name, question in csv.reader(file, delimiter="\t"):
+            found = store.similarity_search(question, k=8)
+            plain.append(place_of(f"{name}.txt", found))
+            reranked.append(place_of(f"{name}.txt", rerank.compress_documents(found, question)))
+    return {"without rerank": figures(plain), "with rerank": figures(reranked)}
+
+
+def draw(results: dict[str, Figures], path: Path) -> None:
+    """Draw the figures as bars, with matplotlib."""
+    from matplotlib.figure import Figure
+
+    axes = (figure := Figure(figsize=(6, 3.5), layout="constrained")).add_subplot()
+    for shift, (name, each) in enumerate(results.items()):
+        bars = axes.bar([shift * 0.4 - 0.2, shift * 0.4 + 0.8], [each.hit_rate, each.mrr], 0.38, label=name)
+        axes.bar_label(bars, fmt="%.3f")
+    axes.set(ylim=(0, 1.25), xticks=[0, 1], title="Retrieval: 40 questions, 40 texts")
+    axes.set_xticklabels([f"hit rate at {TOP}", f"MRR at {TOP}"])
+    axes.legend(loc="upper center", ncols=2)
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Print the figures, and draw them if matplotlib is installed."""
+    with a_place() as place:
+        results = measured(place)
+    table = Table("", f"hit rate at {TOP}", f"MRR at {TOP}", show_edge=False)
+    for name, each in results.items():
+        table.add_row(name, f"{each.hit_rate:.3f}", f"{each.mrr:.3f}")
+    console.print(table)
+    if find_spec("matplotlib"):
+        draw(results, path := Path(os.environ.get("PNG", "retrieval.png")))
+        console.print(f"drawn: {path}")
+
+
+if __name__ == "__main__":
+    main()
