@@ -1,4 +1,4 @@
-"""An agent that thinks and has two tools, streamed in both of the ways that LangGraph has.
+"""Run a thinking agent with two tools, streamed with both of LangGraph's streaming APIs.
 
 python -m examples.agent
 """
@@ -33,12 +33,12 @@ def local_time(city: str) -> str:
 
 
 def an_agent(llm: BaseChatModel) -> Any:
-    """It calls tools until it can answer. What `llm` thought before a call goes back to it with the call's result."""
+    """Return an agent that calls tools until it can answer. Reasoning is sent back with the tool results."""
     return create_agent(llm, [weather, local_time], system_prompt="Use the tools, then answer in one sentence.")
 
 
 def streamed(llm: BaseChatModel, question: str = QUESTION) -> list[BaseMessage]:
-    """By `.stream`: chunks of messages as they come, and after each step its whole messages, which are returned."""
+    """Stream with `.stream`: message chunks, and the whole messages of each step, which are returned."""
     messages: list[BaseMessage] = []
     speech, given = Speech(), {"messages": [HumanMessage(question)]}
     for mode, part in an_agent(llm).stream(given, stream_mode=["messages", "updates"]):
@@ -53,7 +53,7 @@ def streamed(llm: BaseChatModel, question: str = QUESTION) -> list[BaseMessage]:
 
 
 def streamed_v3(llm: BaseChatModel, question: str = QUESTION) -> list[BaseMessage]:
-    """By `.stream_events(version="v3")`: each message is a stream of its own, and so is each tool's run."""
+    """Stream with `.stream_events(version="v3")`, where each message and tool run is a separate stream."""
     with suppress_langchain_beta_warning():  # version 3 is in beta
         run = an_agent(llm).stream_events({"messages": [HumanMessage(question)]}, version="v3")
     for kind, item in run.interleave("messages", "tool_calls"):
@@ -70,7 +70,7 @@ def streamed_v3(llm: BaseChatModel, question: str = QUESTION) -> list[BaseMessag
 
 
 def main() -> None:
-    """The same question in both ways."""
+    """Ask the same question with both APIs."""
     with a_model(enable_thinking=True, thinking_budget=512) as llm:
         for way in (streamed, streamed_v3):
             title(f"{way.__name__}: {QUESTION}")

@@ -1,4 +1,4 @@
-"""A chain, prompt | model | parser: streamed as it speaks, then run for several inputs at once.
+"""Run a chain, prompt | model | parser: streamed, then for several inputs concurrently.
 
 python -m examples.chain
 """
@@ -20,12 +20,12 @@ PROMPT = ChatPromptTemplate.from_messages(
 
 
 def chain(llm: BaseChatModel) -> Runnable[dict[str, str], str]:
-    """From {"thing": ...} to the text of the answer."""
+    """Return a chain from {"thing": ...} to the answer text."""
     return PROMPT | llm | StrOutputParser()
 
 
 def streamed(llm: BaseChatModel, thing: str) -> list[str]:
-    """The pieces of one answer, shown as they come."""
+    """Stream one answer to the terminal, and return its fragments."""
     asked(f"What is {thing} good for?")
     pieces = []
     for piece in chain(llm).stream({"thing": thing}):
@@ -36,7 +36,7 @@ def streamed(llm: BaseChatModel, thing: str) -> list[str]:
 
 
 def batched(llm: BaseChatModel, things: list[str]) -> list[str]:
-    """The answers for several things, two calls at a time, in the order of the things."""
+    """Return the answers for several things, in order, with two concurrent calls."""
     answers = chain(llm).batch([{"thing": thing} for thing in things], {"max_concurrency": 2})
     for thing, answer in zip(things, answers, strict=True):
         console.print(f"{thing}: ", style="bold", end="")
@@ -45,7 +45,7 @@ def batched(llm: BaseChatModel, things: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Both, one after the other."""
+    """Stream one answer, then run a batch."""
     with a_model() as llm:
         title("One answer, streamed")
         streamed(llm, "a compass")

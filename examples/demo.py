@@ -1,4 +1,4 @@
-"""The main job, live in the terminal: a model thinks, answers, is billed for, and calls a tool; by both frameworks.
+"""Demonstrate thinking, streaming, usage and a tool call in the terminal, with both frameworks.
 
 At the end it answers from documents and names its sources.
 
@@ -44,7 +44,7 @@ time_tool = tool(current_time)
 
 
 def show(llm: Runnable[LanguageModelInput, AIMessage], messages: LanguageModelInput) -> AIMessageChunk:
-    """Stream an answer to the terminal, thinking dim, and give it whole."""
+    """Stream an answer to the terminal, with dim reasoning, and return the whole message."""
     whole: AIMessageChunk | None = None
     speech = Speech()
     for chunk in llm.stream(messages):
@@ -56,7 +56,7 @@ def show(llm: Runnable[LanguageModelInput, AIMessage], messages: LanguageModelIn
 
 
 def show_usage(*messages: AIMessageChunk) -> None:
-    """What the calls cost together, in tokens, as the service counted them."""
+    """Return the total tokens of the calls, as reported by the service."""
     usage: UsageMetadata | None = None
     for message in messages:
         if message.usage_metadata is not None:
@@ -80,7 +80,7 @@ def show_usage(*messages: AIMessageChunk) -> None:
 
 
 def show_langchain(llm: ChatModelStudio) -> None:
-    """Both questions through LangChain."""
+    """Ask both questions with LangChain."""
     title("1. LangChain: thinking, then the answer")
     asked(WHY)
     show_usage(show(llm, WHY))
@@ -100,7 +100,7 @@ def show_langchain(llm: ChatModelStudio) -> None:
 
 
 def main() -> int:
-    """Run the demo; the exit status says whether it worked."""
+    """Run the demo, and return the exit status."""
     try:
         with a_place() as place, ChatModelStudio(**place, **THINKING) as llm:
             show_langchain(llm)

@@ -1,4 +1,4 @@
-"""A LangGraph conversation that is kept: streamed from inside a node, saved by a checkpointer, reasoning and all.
+"""Run a LangGraph conversation that streams from a node and is saved by a checkpointer, including reasoning.
 
 python -m examples.graph
 """
@@ -21,19 +21,19 @@ QUESTIONS = ("Name a river in China.", "How long is it?")
 
 
 def so_far(state: MessagesState) -> list[AnyMessage]:
-    """The conversation up to now."""
+    """State of the graph: the conversation so far."""
     return state["messages"]
 
 
 def a_graph(llm: BaseChatModel) -> Any:
-    """One node, which answers; the checkpointer keeps each conversation under its thread's id."""
+    """Return a graph with one node that answers. The checkpointer saves conversations by thread id."""
     answer = RunnableLambda(so_far) | llm | RunnableLambda(lambda message: {"messages": [message]})
     graph = StateGraph(MessagesState).add_node("answer", answer).add_edge(START, "answer")
     return graph.compile(checkpointer=InMemorySaver())
 
 
 def ask(graph: Any, question: str, thread: str) -> list[AIMessageChunk]:
-    """Ask in a conversation: the chunks of the answer, shown as they come out of the node."""
+    """Ask in a conversation, stream the answer to the terminal, and return its chunks."""
     asked(question)
     speech, chunks = Speech(), []
     config: RunnableConfig = {"configurable": {"thread_id": thread}}
@@ -45,13 +45,13 @@ def ask(graph: Any, question: str, thread: str) -> list[AIMessageChunk]:
 
 
 def kept(graph: Any, thread: str) -> list[BaseMessage]:
-    """The conversation as it was saved, read back: LangGraph stores messages as bytes."""
+    """Return the conversation loaded from the checkpointer, which stores messages as bytes."""
     messages: list[BaseMessage] = graph.get_state({"configurable": {"thread_id": thread}}).values["messages"]
     return messages
 
 
 def main() -> None:
-    """Two turns, the second of which needs the first; then what was kept of them."""
+    """Run two dependent turns, then print the saved conversation."""
     with a_model(enable_thinking=True, thinking_budget=256) as llm:
         graph = a_graph(llm)
         title("Two turns of one conversation")

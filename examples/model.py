@@ -1,4 +1,4 @@
-"""The model object that the LangChain examples talk to."""
+"""Provide the chat model of the LangChain examples."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from langchain_modelstudio import ChatModelStudio
 
 @contextmanager
 def a_model(**settings: Any) -> Iterator[ChatModelStudio]:
-    """A chat model for as long as the block runs.
+    """Yield a chat model for the duration of the block.
 
     Args:
-        **settings: of `ChatModelStudio`.
+        **settings: fields of `ChatModelStudio`.
     """
     with a_place() as place, ChatModelStudio(**place, **settings) as llm:
         yield llm

@@ -1,4 +1,4 @@
-"""Where the examples' model is: Model Studio where there is a key for it, else a small one on this machine."""
+"""Choose the model of the examples: Model Studio if a key is set, else a small local model."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ TEXTS = Path(__file__).parent / "data" / "texts"
 
 @contextmanager
 def a_place() -> Iterator[dict[str, Any]]:
-    """The settings of a model object that is there for as long as the block runs. Says which of the two it is.
+    """Yield the settings of a model that is available for the duration of the block, and print which one it is.
 
-    The environment's MODEL (default qwen-plus) says which model.
+    The environment variable MODEL (default qwen-plus) selects the model.
     """
     name = os.environ.get("MODEL", "qwen-plus")
     if os.environ.get(config.API_KEY, "").strip():

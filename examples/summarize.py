@@ -1,7 +1,7 @@
-"""A conversation that never outgrows its model: at a fraction of the context, LangChain's middleware summarizes it.
+"""Summarize a conversation with LangChain's middleware before it exceeds the context window.
 
-The middleware takes the size from `llm.profile`, which comes with the model, and the tokens from the usage that the
-service counted; it trusts that count only where the messages come from the model it watches.
+The middleware reads the context size from `llm.profile`, and the tokens from the reported usage, which it uses only for
+messages of the same model.
 
 python -m examples.summarize
 """
@@ -23,7 +23,7 @@ from examples.place import console
 from examples.terminal import asked, title
 
 SMALL = {"max_input": 600}
-"""Pretend that the model takes 600 tokens, so that a few turns are enough. qwen-plus really takes far more."""
+"""Artificial context limit of 600 tokens, so that a few turns are enough."""
 QUESTIONS = (
     "I keep bees near a lake. Give me one piece of advice.",
     "One more, for the winter.",
@@ -33,18 +33,18 @@ QUESTIONS = (
 
 
 def an_agent(llm: BaseChatModel, fraction: float = 0.5) -> Any:
-    """An agent whose history is summarized once it fills `fraction` of what the model takes; the last turn stays."""
+    """Return an agent that summarizes its history, except the last turn, above `fraction` of the context."""
     summaries = SummarizationMiddleware(llm, trigger=("fraction", fraction), keep=("messages", 2))
     return create_agent(llm, middleware=[summaries], checkpointer=InMemorySaver())
 
 
 def is_summary(message: BaseMessage) -> bool:
-    """Whether the middleware wrote this message, in place of the turns that it stands for."""
+    """Return True if the middleware wrote this message to replace earlier turns."""
     return message.additional_kwargs.get("lc_source") == "summarization"
 
 
 def talk(llm: BaseChatModel, questions: tuple[str, ...] = QUESTIONS, fraction: float = 0.5) -> list[list[BaseMessage]]:
-    """The history after each question."""
+    """Yield the history after each question."""
     agent, histories = an_agent(llm, fraction), []
     config: RunnableConfig = {"configurable": {"thread_id": "bees"}}
     for question in questions:
@@ -56,7 +56,7 @@ def talk(llm: BaseChatModel, questions: tuple[str, ...] = QUESTIONS, fraction: f
 
 
 def show(messages: list[BaseMessage], llm: BaseChatModel) -> None:
-    """The answer, and how full the context is."""
+    """Print the answer and the context usage."""
     for message in filter(is_summary, messages):
         console.print(shorten(message.text, 300), style="yellow", markup=False)
     answer = messages[-1]
@@ -67,7 +67,7 @@ def show(messages: list[BaseMessage], llm: BaseChatModel) -> None:
 
 
 def main() -> None:
-    """Four turns with a model that is told to be small."""
+    """Run four turns with an artificially small context."""
     with a_model(capabilities=SMALL) as llm:
         title(f"A context of {SMALL['max_input']} tokens, summarized from half of it on")
         talk(llm)

@@ -1,4 +1,4 @@
-"""`python -m local_model` prints one READY line with the base URL and answers until it is ended."""
+"""Run the local model: print one READY line with the base URL, and serve until terminated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local_model.server import LocalModelError, description, start
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the local model; returns the exit status, 2 where it cannot be started."""
+    """Run the local model. Return the exit status, which is 2 if it cannot be started."""
     parsed = parser().parse_args(arguments)
     if parsed.end_with_stdin:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes our input
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _end_with_stdin() -> None:
-    """Ends the process when whoever holds the other end of standard input is gone."""
+    """End the process when standard input is closed, as when its parent has ended."""
     while os.read(sys.stdin.fileno(), 4096):
         pass
     os._exit(0)  # llama.cpp's threads would hold up an orderly exit

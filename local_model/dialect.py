@@ -1,7 +1,7 @@
-"""A request in Model Studio's dialect becomes one that llama.cpp takes; pure, and the input is never changed.
+"""Convert requests of Model Studio's OpenAI-compatible protocol to llama.cpp's. Inputs are never changed.
 
-Request fields and their meaning: Model Studio's OpenAI-compatible chat page. What has another shape than the
-one named there is left as it is, so that llama.cpp itself says what is wrong with it.
+Fields follow Model Studio's OpenAI-compatible chat page. Malformed values are passed on, so that llama.cpp reports
+the error.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _ONLY_MODEL_STUDIO = frozenset(
 
 
 def to_llama(body: Mapping[str, Any], options: Options) -> dict[str, Any]:
-    """A chat request as llama.cpp takes it. `body` is the request's JSON object, as it came."""
+    """Return a chat request for llama.cpp. `body` is the JSON object of the original request."""
     made = {name: value for name, value in body.items() if name not in _ONLY_MODEL_STUDIO}
     kwargs = dict(made["chat_template_kwargs"]) if isinstance(made.get("chat_template_kwargs"), dict) else {}
     thinks, budget = _thinking(body, options)
@@ -63,7 +63,7 @@ def to_llama(body: Mapping[str, Any], options: Options) -> dict[str, Any]:
     if isinstance(body.get("messages"), list):
         made["messages"] = [_message(message) for message in body["messages"]]
     if _is_partial(body):
-        # the service has partial mode for answers without thought only
+        # the service supports partial mode only without thinking
         thinks, kwargs["open_answer"], made["add_generation_prompt"] = False, True, False
     forced = _tools(made, options)
     if forced:
@@ -85,21 +85,20 @@ def to_llama(body: Mapping[str, Any], options: Options) -> dict[str, Any]:
 
 
 def thought_then_answer(budget: int) -> str:
-    """The grammar of a thought of about `budget` tokens, the end mark, and an answer that is not empty.
+    """Return a grammar for a thought of about `budget` tokens, the end mark, and a non-empty answer.
 
-    SmolLM2 is not trained to think: left alone it ends its turn inside the thought. The bound is the grammar's own,
-    since llama.cpp's budget writes the end mark itself, past the grammar, which then fails where the two disagree.
+    SmolLM2 is not trained to think, and would end its turn inside the thought. The grammar sets the limit, because
+    llama.cpp's own budget inserts the end mark outside the grammar, which then may fail.
     """
     longest = min(budget * _CHARACTERS_A_TOKEN, _LONGEST_THOUGHT)
     return rf'root ::= [^<]{{1,{longest}}} "</think>\n\n" [^< \n] [^<]*'
 
 
 def thought_request(call: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The request for the thought that comes before a forced call, or None where `call` needs none.
+    """Return the request for the thought before a forced call, or None if `call` needs none.
 
-    llama.cpp's grammar for a forced call allows any amount of talk before the call, and a small model never
-    stops talking; so the thought on the messages is asked for on its own, bounded by its budget, and the call
-    is made after it. `call` is made by `to_llama`.
+    llama.cpp's grammar for a forced call allows unlimited text before the call, which a small model never ends. So
+    the thought is requested separately, with a limit, before the call. `call` is a result of `to_llama`.
     """
     kwargs = call["chat_template_kwargs"]
     if not (kwargs.get("force_tool") and kwargs["enable_thinking"]):
@@ -116,7 +115,7 @@ def thought_request(call: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def with_thought(call: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """`call`, opened with the thought in `answer`: llama.cpp's JSON answer to `thought_request(call)`."""
+    """Return `call` prefixed with the thought in `answer`, llama.cpp's response to `thought_request(call)`."""
     try:
         thought = answer["choices"][0]["message"]["reasoning_content"]
     except (LookupError, TypeError):
@@ -127,7 +126,7 @@ def with_thought(call: Mapping[str, Any], answer: Any) -> dict[str, Any]:
 def _thinking(body: Mapping[str, Any], options: Options) -> tuple[bool, int]:
     asked, effort, budget = body.get("enable_thinking"), body.get("reasoning_effort"), options.budget
     if _is_count(body.get("thinking_budget")):
-        budget = min(budget, body["thinking_budget"])  # else a thought fills the answer's room
+        budget = min(budget, body["thinking_budget"])  # leaves tokens for the answer
     if isinstance(asked, bool):
         thinks = asked
     elif isinstance(effort, str):
@@ -148,7 +147,7 @@ def _sampling(made: dict[str, Any], body: Mapping[str, Any]) -> None:
 
 
 def _message(message: Any) -> Any:
-    """A message whose content, where it is a list of nothing but texts, is one string; without `partial`."""
+    """Return a message without `partial`, with a list of text parts joined to a string."""
     if not isinstance(message, dict):
         return message
     made = {name: value for name, value in message.items() if name != "partial"}
@@ -159,7 +158,7 @@ def _message(message: Any) -> Any:
 
 
 def _tools(made: dict[str, Any], options: Options) -> bool:
-    """Bounds and chooses the tools in `made`; True where the answer has to be a call."""
+    """Limit and choose the tools in `made`. Return True if the answer must be a call."""
     tools, choice = made.get("tools"), made.get("tool_choice")
     if not isinstance(tools, list) or not tools:
         return False
@@ -187,7 +186,7 @@ def _bounded_tool(tool: Any, options: Options) -> Any:
 
 
 def _response_format(made: dict[str, Any], options: Options) -> bool:
-    """Bounds the schema of `response_format` in `made`; True where the answer has to be JSON."""
+    """Limit the schema of `response_format` in `made`. Return True if the answer must be JSON."""
     asked = made.get("response_format")
     if not isinstance(asked, dict):
         return False

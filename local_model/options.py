@@ -1,4 +1,4 @@
-"""Every setting of the local model is a field here; the command line and `running()` fill the same fields."""
+"""Define the settings of the local model, for the command line and `running()`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ Thinking = Literal["auto", "on", "off"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the local model is started with.
+    """Settings of the local model.
 
-    `thinking` is what a request without `enable_thinking` gets: "on", "off", or "auto" (on where the model's
-    name is that of a thinking model). `budget` is the tokens that a thought may take; a request can only lower
-    it. `max_tokens` bounds an answer that names no bound; `max_string` is the length, in characters, of strings
-    for which a schema gives no bound. `force_auto` makes a tool choice of "auto" a call after a user message
-    and an answer after a tool's result, since a model this small never calls of its own accord.
-    `api_key` and `models`, where given, are the only key and the only model names that are not refused.
-    `model_name` is what llama.cpp writes into its answers, whatever name was asked for.
+    `thinking` is the default of `enable_thinking`: "on", "off", or "auto" (on if the model name is that of a
+    thinking model). `budget` is the maximum number of thinking tokens, which a request can only lower.
+    `max_tokens` limits answers of requests without a limit, `max_string` strings, in characters, without a
+    limit in the schema. `force_auto` turns a tool choice of "auto" into a call after a user message and an
+    answer after a tool result, because a model this small never calls tools by itself. `api_key` and `models`,
+    if given, are the only accepted key and model names. `model_name` is the name in llama.cpp's responses.
     """
 
     port: int = 0
@@ -37,7 +36,7 @@ _DEFAULT = Options()
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line of `python -m local_model`."""
+    """Return the argument parser of `python -m local_model`."""
     made = argparse.ArgumentParser(prog="python -m local_model", description="A real small model.")
     made.add_argument("--port", type=int, default=_DEFAULT.port, help="0 takes a free one")
     made.add_argument("--thinking", choices=("auto", "on", "off"), default=_DEFAULT.thinking)
@@ -53,12 +52,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def from_arguments(parsed: argparse.Namespace) -> Options:
-    """The Options in parsed arguments of `parser()`."""
+    """Return the Options of parsed arguments."""
     return Options(**{field.name: getattr(parsed, field.name) for field in fields(Options)})
 
 
 def to_arguments(options: Options) -> list[str]:
-    """The arguments that `parser()` reads back as `options`."""
+    """Return the command-line arguments for `options`."""
     made = []
     for field in fields(Options):
         value, flag = getattr(options, field.name), "--" + field.name.replace("_", "-")

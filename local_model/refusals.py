@@ -1,8 +1,7 @@
-"""A refusal is given only where the options ask for one, in the shape the vendor documents.
+"""Reject requests as the options say, with errors in the vendor's format.
 
-These answers are composed, not recorded: the shapes are those of Model Studio's error-code page (401
-`invalid_api_key`, 404 `model_not_found`), with a `request_id` beside `error` as recorded 401 answers have it.
-Every other error that the local model gives is llama.cpp's own.
+The format follows Model Studio's error-code page (401 `invalid_api_key`, 404 `model_not_found`), with a `request_id`
+beside `error` as in recorded 401 responses. All other errors come from llama.cpp.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from local_model.options import Options
 
 
 def refusal(options: Options, authorization: str | None, body: Any) -> tuple[int, dict[str, Any]] | None:
-    """The status and JSON body that refuse a request, or None where it is let through.
+    """Return the status and JSON body of an error response, or None if the request is accepted.
 
-    `authorization` is the header's value; `body` the request's JSON, or None where it has none.
+    `authorization` is the value of the header, `body` the request's JSON, or None.
     """
     if options.api_key is not None and authorization != f"Bearer {options.api_key}":
         return 401, _shape("Incorrect API key provided. ", "invalid_api_key")

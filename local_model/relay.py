@@ -1,7 +1,7 @@
-"""llama.cpp's answer is handed on part by part as it comes, and its generation ends when the client leaves.
+"""Relay llama.cpp's response as it is received, and cancel the generation if the client disconnects.
 
-Closing the connection is what ends it: a streamed generation at once; one that is to be answered whole when
-llama.cpp next looks, which is after a second in which it serves no other request (xllamacpp 2026.10).
+Closing the connection to llama.cpp cancels it: a streamed generation immediately, any other one when llama.cpp next
+checks, after a second without other requests (xllamacpp 2026.10).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ class ClientLeft(Exception):
 
 
 class Answer:
-    """Reads an HTTP answer that ends with its connection: what to pass on, and whether it was complete."""
+    """Parse an HTTP response that ends with its connection: the bytes to relay, and whether it is complete."""
 
     def __init__(self) -> None:
         self.started = False
         self._head = b""
-        self._left: int | None = None  # bytes of the body still to come; None where it comes in chunks
+        self._left: int | None = None  # remaining bytes of the body; None if it is chunked
         self._tail = b""
 
     @property
@@ -33,7 +33,7 @@ class Answer:
         return self.started and (self._tail.endswith(b"0\r\n\r\n") if self._left is None else self._left == 0)
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes to pass on: none until the head is whole, then all of it but its `Connection` lines."""
+        """Return the bytes to relay: nothing until the head is complete, then everything but `Connection` headers."""
         if self.started:
             self._count(data)
             return data
@@ -59,9 +59,9 @@ class Answer:
 
 
 def exchange(address: Address, method: str, path: str, body: bytes, client: socket.socket) -> Parts:
-    """The HTTP answer of the llama.cpp server at `address`, part by part, head included.
+    """Yield the HTTP response of the llama.cpp server at `address`, including the head.
 
-    Raises ClientLeft as soon as `client` is closed. Closing the iterator closes the connection to llama.cpp.
+    Raises ClientLeft as soon as `client` disconnects. Closing the iterator closes the connection to llama.cpp.
     """
     upstream = socket.create_connection(address, timeout=_CONNECT_SECONDS)
     with upstream:

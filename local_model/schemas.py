@@ -1,4 +1,4 @@
-"""A schema keeps its meaning, but a bare string gets a bound, or a small model writes to max_tokens."""
+"""Limit the length of strings in a schema, because a small model would write up to max_tokens."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _BOUNDS = frozenset(("enum", "const", "pattern", "format", "maxLength"))
 
 
 def bounded(schema: Any, length: int) -> Any:
-    """A copy of a JSON schema in which bare strings have `maxLength` = `length` characters.
+    """Return a copy of a JSON schema where unlimited strings have `maxLength` = `length` characters.
 
-    Only places that hold schemas are looked at, never values (`default`, `enum`, `examples`).
+    Values (`default`, `enum`, `examples`) are not changed.
     """
     if not isinstance(schema, dict):
         return schema

@@ -1,4 +1,4 @@
-"""An agent that thinks and has two tools, alone and in a workflow, streamed.
+"""Run a thinking agent with two tools, alone and in a workflow, streamed.
 
 python -m examples.llama_index.agent
 """
@@ -32,19 +32,19 @@ def local_time(city: str) -> str:
 
 
 def an_agent(llm: ModelStudio) -> FunctionAgent:
-    """It calls tools until it can answer. What `llm` thought before a call goes back to it with the call's result."""
+    """Return an agent that calls tools until it can answer. Reasoning is sent back with the tool results."""
     return FunctionAgent(
         name="guide", description="Knows cities.", tools=[weather, local_time], llm=llm, system_prompt=TASK
     )
 
 
 def a_workflow(llm: ModelStudio) -> AgentWorkflow:
-    """The same as a workflow, where there could be more agents that hand over to each other."""
+    """Return the same agent as a workflow, which could have more agents."""
     return AgentWorkflow(agents=[an_agent(llm)])
 
 
 async def streamed(agent: Any, question: str = QUESTION) -> list[ChatMessage]:
-    """Run an agent and show what comes; the message of each of its steps."""
+    """Stream an agent to the terminal, and return the message of each step."""
     messages, speech = [], Speech()
     handler = agent.run(question)
     async for event in handler.stream_events():
@@ -63,7 +63,7 @@ async def streamed(agent: Any, question: str = QUESTION) -> list[ChatMessage]:
 
 
 async def run(llm: ModelStudio) -> None:
-    """The same question to both."""
+    """Ask both the same question."""
     for make in (an_agent, a_workflow):
         title(f"{make.__name__}: {QUESTION}")
         await streamed(make(llm))
@@ -71,7 +71,7 @@ async def run(llm: ModelStudio) -> None:
 
 
 def main() -> None:
-    """Run them."""
+    """Run the example."""
     with an_llm(enable_thinking=True, thinking_budget=512) as llm:
         asyncio.run(run(llm))
 

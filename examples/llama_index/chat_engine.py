@@ -1,4 +1,4 @@
-"""A chat that remembers: each answer streams, and goes into the memory with the question.
+"""Run a streaming chat with memory.
 
 python -m examples.llama_index.chat_engine
 """
@@ -17,13 +17,13 @@ QUESTIONS = ("My name is Ada. What is a compass good for?", "What is my name?")
 
 
 def an_engine(llm: ModelStudio) -> SimpleChatEngine:
-    """It keeps as many turns as fit into 3,000 tokens."""
+    """Return a chat engine that keeps as many turns as fit into 3,000 tokens."""
     memory = ChatMemoryBuffer.from_defaults(llm=llm, token_limit=3000)
     return SimpleChatEngine.from_defaults(llm=llm, memory=memory, system_prompt="Answer in one short sentence.")
 
 
 def talked(llm: ModelStudio, questions: tuple[str, ...] = QUESTIONS) -> list[str]:
-    """Ask the questions one after the other; what was answered."""
+    """Ask the questions in sequence, and return the answers."""
     engine, answers = an_engine(llm), []
     for question in questions:
         asked(question)
@@ -36,7 +36,7 @@ def talked(llm: ModelStudio, questions: tuple[str, ...] = QUESTIONS) -> list[str
 
 
 def main() -> None:
-    """Two questions; the second is about the first."""
+    """Ask two questions, the second about the first."""
     with an_llm() as llm:
         talked(llm)
 

@@ -1,4 +1,4 @@
-"""The second half of `python -m examples.demo`: the same questions, asked through LlamaIndex."""
+"""Ask the questions of `python -m examples.demo` with LlamaIndex."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DETAILS = ("reasoning_tokens", "cached_tokens", "cache_creation_tokens")
 
 
 def show_usage(*responses: ChatResponse) -> None:
-    """What the calls cost together, in tokens, as the service counted them."""
+    """Return the total tokens of the calls, as reported by the service."""
     counts = [response.additional_kwargs for response in responses if "total_tokens" in response.additional_kwargs]
     if not counts:
         console.print("\nThe service sent no usage.")
@@ -38,7 +38,7 @@ def show_usage(*responses: ChatResponse) -> None:
 
 
 def show_llama_index(settings: dict[str, Any], why: str, when: str, function: Callable[..., Any]) -> None:
-    """Both questions; `settings` are those of the model, `function` is the tool."""
+    """Ask both questions. `settings` are those of the model, `function` is the tool."""
     with ModelStudio(**settings) as llm:
         title("3. LlamaIndex: the same question, the same thinking, the same usage")
         asked(why)

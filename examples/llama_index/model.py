@@ -1,4 +1,4 @@
-"""The model object that the LlamaIndex examples talk to, and how its answers look."""
+"""Provide the LLM of the LlamaIndex examples, and print its answers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from llama_index_modelstudio import ModelStudio
 
 @contextmanager
 def an_llm(**settings: Any) -> Iterator[ModelStudio]:
-    """An LLM for as long as the block runs.
+    """Yield an LLM for the duration of the block.
 
     Args:
-        **settings: of `ModelStudio`.
+        **settings: fields of `ModelStudio`.
     """
     with a_place() as place, ModelStudio(**place, **settings) as llm:
         yield llm
 
 
 def show(responses: Iterable[ChatResponse]) -> ChatResponse:
-    """Stream an answer to the terminal, thinking dim, and give its last response, which holds everything."""
+    """Stream an answer to the terminal, with dim reasoning, and return the last response, which is complete."""
     speech, response = Speech(), None
     for response in responses:
         speech.add(response.additional_kwargs.get("thinking_delta", ""), response.delta or "")
