@@ -1,1 +1,1 @@
-"""CPU time, ours against the floor and against a peer, as ratios of interleaved pairs in one run."""
+"""Measure CPU time relative to a minimal implementation (the floor) and to peers, in interleaved pairs."""

@@ -1,4 +1,4 @@
-"""`make bench`: ours, the floor and the peers do the same work in turns; every row of the table, side by side.
+"""Run all benchmarks (`make bench`): ours, the floor and the peers do the same work in turns.
 
 Peers pin what fights with the rest, so that each framework has an environment of its own; a worker measures there.
 """
@@ -23,7 +23,7 @@ PYTHONS = {
 
 
 def measure(side: str, protocol: str, quick: bool, rows: list[str]) -> report.Result:
-    """All rows of one side and protocol, in its environment, against a server of its own."""
+    """Measure all rows of one side and protocol, in its own environment and with its own server."""
     found: dict[str, Any] = {"side": side, "protocol": protocol, "versions": {}, "rows": {}}
     with server.running() as origin:
         command = [str(PYTHONS[side]), "-W", "ignore", "-m", "benchmarks.worker", side, protocol, origin]
@@ -44,7 +44,7 @@ def measure(side: str, protocol: str, quick: bool, rows: list[str]) -> report.Re
 
 
 def main() -> None:
-    """Measure, print, and keep what a full run found."""
+    """Measure, print, and save the results of a full run."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true", help="fewer rounds: about two minutes; nothing is kept")
     arguments.add_argument("--rows", nargs="*", default=list(ROWS), choices=ROWS, help="only these; nothing is kept")

@@ -1,4 +1,4 @@
-"""Many streams on one loop, in a process of its own that ends whatever hangs.
+"""Run many streams on one event loop, in a separate process with a time limit.
 
 `python -m benchmarks.crowd SIDE PROTOCOL CONTENDER ORIGIN STREAMS EVENTS`
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.rows import SIDES
 
-PATIENCE = 10.0  # seconds beyond what the streams take
+PATIENCE = 10.0  # seconds beyond the duration of the streams
 
 
 async def _run(side: Any, llm: Any, streams: int, events: int) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def main() -> None:
     began = time.process_time()
     said = asyncio.new_event_loop().run_until_complete(_run(side, llm, int(streams), int(events)))
     print(json.dumps({**said, "cpu": time.process_time() - began}), flush=True)
-    os._exit(0)  # with what never ended
+    os._exit(0)  # even if streams hang
 
 
 if __name__ == "__main__":

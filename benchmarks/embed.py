@@ -1,4 +1,4 @@
-"""Many texts embedded by one contender, in a process of its own, whose memory is nobody else's.
+"""Embed many texts with one contender, in a separate process, to measure its memory.
 
 `python -m benchmarks.embed SIDE CONTENDER ORIGIN TEXTS` prints seconds, seconds of CPU, and by how much resident memory
 grew at its peak, as a multiple of the vectors' own size, and whether the vectors are in order.
@@ -14,11 +14,11 @@ from importlib import import_module
 
 from benchmarks.rows import SIDES
 
-WARM = 20  # texts that are embedded first: imports, connections and threads are there then
+WARM = 20  # texts embedded first, so that imports, connections and threads exist
 
 
 def _memory(field: str) -> int:
-    """Bytes that /proc/self/status has for a field."""
+    """Return the bytes in a field of /proc/self/status."""
     with open("/proc/self/status") as status:
         [line] = [line for line in status if line.startswith(f"{field}:")]
     return int(line.split()[1]) * 1024
@@ -35,7 +35,7 @@ def main() -> None:
     wall, cpu = time.monotonic() - began, time.process_time() - spent
     grew = _memory("VmHWM") - resident
     size = sum(sys.getsizeof(vector) + sum(map(sys.getsizeof, vector)) for vector in vectors)
-    # the server says in each vector which text it is of
+    # the first number of each vector is the index of its text
     order = [int(vector[0]) for vector in vectors] == [*range(len(texts))]
     print(json.dumps({"wall": wall, "cpu": cpu, "memory": grew / size, "order": order}), flush=True)
 

@@ -1,4 +1,4 @@
-"""The least that anything on httpx can do, for each side's floor: one split of the bytes, one JSON parse an event.
+"""Implement the minimum of any client on httpx, for the floors: split the bytes, parse the JSON of each event.
 
 No errors, no tool calls put together, no usage, no retries, no time limits: no correct implementation can be cheaper.
 """
@@ -19,7 +19,7 @@ Fragment = dict[str, Any]
 
 
 class Wire:
-    """Asks one server by one protocol."""
+    """Call one server with one protocol."""
 
     def __init__(self, base_url: str, protocol: str) -> None:
         self.openai = protocol == OPENAI
@@ -29,15 +29,16 @@ class Wire:
 
     @property
     def client(self) -> httpx.AsyncClient:
-        """The client of the running loop. As many connections as it wants, and patience: httpx's defaults would fail a
-        thousand streams before they began."""
+        """Return the client of the running loop, without limits on connections and time, which would fail the rows
+        with a thousand streams.
+        """
         loop = asyncio.get_running_loop()
         if loop not in self._by_loop:
             self._by_loop[loop] = httpx.AsyncClient(limits=httpx.Limits(max_connections=None), timeout=120)
         return self._by_loop[loop]
 
     def request(self, text: str, stream: bool) -> dict[str, Any]:
-        """What httpx is given."""
+        """Return the arguments of httpx."""
         messages = [{"role": "user", "content": text}]
         if not self.openai:
             headers = {"x-dashscope-sse": "enable"} if stream else {}
@@ -50,13 +51,13 @@ class Wire:
         return {"url": self.url, "json": body}
 
     def whole(self, data: bytes) -> str:
-        """The text of a whole answer."""
+        """Return the text of a whole response."""
         value = from_json(data)
         text: str = (value if self.openai else value["output"])["choices"][0]["message"]["content"]
         return text
 
     def said(self, block: bytes) -> tuple[str, list[Fragment]] | None:
-        """Text and tool fragments of an event."""
+        """Return the text and tool fragments of an event."""
         at = block.find(b"{")
         if at < 0:
             return None
@@ -68,15 +69,15 @@ class Wire:
         return delta.get("content", ""), delta.get("tool_calls", ())
 
     def ask(self, text: str) -> str:
-        """A whole answer."""
+        """Return a whole answer."""
         return self.whole(self.sync.post(**self.request(text, stream=False)).content)
 
     async def aask(self, text: str) -> str:
-        """The async twin of `ask`."""
+        """Async version of `ask`."""
         return self.whole((await self.client.post(**self.request(text, stream=False))).content)
 
     def stream(self, text: str) -> Iterator[tuple[str, list[Fragment]]]:
-        """What each event says, as it comes."""
+        """Yield the content of each event."""
         rest = b""
         with self.sync.stream("POST", **self.request(text, stream=True)) as response:
             for data in response.iter_bytes():
@@ -86,7 +87,7 @@ class Wire:
                         yield said
 
     async def astream(self, text: str) -> AsyncIterator[tuple[str, list[Fragment]]]:
-        """The async twin of `stream`."""
+        """Async version of `stream`."""
         rest = b""
         async with self.client.stream("POST", **self.request(text, stream=True)) as response:
             async for data in response.aiter_bytes():

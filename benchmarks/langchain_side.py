@@ -1,4 +1,4 @@
-"""LangChain: its floor, ours and the peers, and how each is asked. Same calls for all, through BaseChatModel."""
+"""Define the LangChain contenders: the floor, ours and the peers, all called through BaseChatModel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROMPT = [("user", "hi")]
 
 
 class Floor(BaseChatModel):
-    """The least that a chat model can do: plain httpx and one message chunk an event."""
+    """Minimal chat model: plain httpx and one message chunk per event."""
 
     wire: Any
     over_stream: bool = False
@@ -80,7 +80,7 @@ def _floor(origin: str, kind: str, protocol: str, over_stream: bool) -> BaseChat
 def _ours(origin: str, kind: str, protocol: str, over_stream: bool) -> BaseChatModel:
     from langchain_modelstudio import ChatModelStudio
 
-    # qwq-plus must stream, so `invoke` does; qwen-turbo does not think
+    # qwq-plus is streaming-only, so `invoke` streams; qwen-turbo does not think
     return ChatModelStudio(
         model="qwq-plus" if over_stream else "qwen-turbo",
         base_url=url(origin, kind, protocol),
@@ -97,7 +97,7 @@ def _chat_openai(origin: str, kind: str, protocol: str, over_stream: bool) -> Ba
         base_url=url(origin, kind, protocol),
         api_key="none",  # type: ignore[arg-type]
         stream_usage=True,
-        **({"streaming": True} if over_stream else {}),  # set to False, it would turn `stream` into `invoke`
+        **({"streaming": True} if over_stream else {}),  # False would turn `stream` into `invoke`
     )
 
 
@@ -123,7 +123,7 @@ def _chat_tongyi(origin: str, kind: str, protocol: str, over_stream: bool) -> Ba
         def _should_stream(self, **kwargs: Any) -> bool:
             return True
 
-    dashscope.base_http_api_url = url(origin, kind, protocol)  # one a process, no other way
+    dashscope.base_http_api_url = url(origin, kind, protocol)  # global, so one per process
     cls = ChatTongyi if kind == "whole" else Streaming
     return cls(model="qwen-turbo", api_key="none", streaming=over_stream)  # type: ignore[call-arg,arg-type]
 

@@ -1,4 +1,4 @@
-"""LlamaIndex: its floor, ours and the peers, and how each is asked. Same calls for all, those of `LLM`."""
+"""Define the LlamaIndex contenders: the floor, ours and the peers, all called through `LLM`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PROMPT = [ChatMessage(role=MessageRole.USER, content="hi")]
 
 
 class Floor(CustomLLM):
-    """The least that an LLM can do: plain httpx and one response, with all text so far, an event."""
+    """Minimal LLM: plain httpx and one response, with all text so far, per event."""
 
     wire: Any
     over_stream: bool = False
@@ -98,7 +98,7 @@ def _floor(origin: str, kind: str, protocol: str, over_stream: bool) -> Any:
 def _ours(origin: str, kind: str, protocol: str, over_stream: bool) -> Any:
     from llama_index_modelstudio import ModelStudio
 
-    # qwq-plus must stream, so `chat` does; qwen-turbo does not think
+    # qwq-plus is streaming-only, so `chat` streams; qwen-turbo does not think
     return ModelStudio(
         model="qwq-plus" if over_stream else "qwen-turbo",
         base_url=url(origin, kind, protocol),
@@ -123,7 +123,7 @@ def _dashscope(origin: str, kind: str, protocol: str, over_stream: bool) -> Any:
     import dashscope
     from llama_index.llms.dashscope import DashScope
 
-    dashscope.base_http_api_url = url(origin, kind, protocol)  # one a process, no other way
+    dashscope.base_http_api_url = url(origin, kind, protocol)  # global, so one per process
     return DashScope(model_name="qwen-turbo", api_key="none")
 
 
@@ -186,7 +186,7 @@ async def atexts(llm: Any) -> AsyncIterator[str]:
 
 
 def stream_asking_for_calls(llm: Any) -> None:
-    """As an agent does: it asks for the tool calls on every response. The floor knows none."""
+    """Read the tool calls of every response, as an agent does. The floor has none."""
     ask = getattr(llm, "get_tool_calls_from_response", None)
     for response in llm.stream_chat(PROMPT):
         if ask is not None:

@@ -1,4 +1,4 @@
-"""Interleaved pairs: seconds on a busy machine say little, ratios of neighbouring runs do."""
+"""Measure in interleaved pairs, because on a busy machine only ratios of adjacent runs are reliable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Figure:
-    """Median, least and greatest of what was measured, and in which unit ("F": times the floor)."""
+    """Median, minimum and maximum of a measurement, and its unit ("F": multiple of the floor)."""
 
     median: float
     least: float
@@ -27,14 +27,14 @@ class Figure:
 
 
 def cpu(work: Work) -> float:
-    """Seconds of CPU, of all threads of this process."""
+    """Return the CPU seconds of all threads of this process."""
     began = time.process_time()
     work()
     return time.process_time() - began
 
 
 def ratios(work: Mapping[str, Work], rounds: int, *, warm: int = 1) -> Mapping[str, Figure]:
-    """What each spends, as a ratio to what "floor" spends in the same round. The order changes from round to round."""
+    """Return the CPU time of each as a ratio to "floor" in the same round. The order changes between rounds."""
     names = list(work)
     found: dict[str, list[float]] = {name: [] for name in names}
     for number in range(-warm, rounds):

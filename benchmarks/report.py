@@ -1,4 +1,4 @@
-"""The measured figures as a table for the terminal, as RESULTS.md, and as a chart for the README."""
+"""Report the figures as a table for the terminal, as RESULTS.md, and as a chart for the README."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _COLOURS = {"ours": "#615ced", "floor": "#999999"}
 
 
 def met(row: str, figure: dict[str, Any]) -> bool:
-    """Whether ours is within its figure, and the allowance."""
+    """Return whether our figure is within its limit, with the allowance."""
     return bool(figure["median"] <= ROWS[row].most * ALLOWANCE)
 
 
 def table(result: Result) -> str:
-    """One side and protocol, as Markdown."""
+    """Return the table of one side and protocol as Markdown."""
     names = list(dict.fromkeys(name for figures in result["rows"].values() for name in figures if name != "floor"))
     lines = [f"### {SIDES[result['side']]}, {PROTOCOLS[result['protocol']]} protocol", ""]
     lines += ["| measure | ours, at most | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
@@ -51,7 +51,7 @@ def _cell(figure: dict[str, Any] | None) -> str:
 
 
 def results(measured: list[Result]) -> str:
-    """RESULTS.md."""
+    """Return the contents of RESULTS.md."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     missed = list(_missed(measured))
     lines = [
@@ -83,7 +83,7 @@ def _missed(measured: list[Result]) -> Iterator[str]:
 
 
 def chart(measured: list[Result], path: Path) -> None:
-    """Bars of CPU time (and delay of the first token) as multiples of the floor, a panel a side and protocol."""
+    """Draw CPU time and first-token delay as multiples of the floor, one panel per side and protocol."""
     import matplotlib
 
     matplotlib.use("svg")

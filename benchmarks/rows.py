@@ -1,4 +1,4 @@
-"""What is measured. Each row gives a figure for every contender of one side and protocol, by name."""
+"""Define the measurements. Each row returns a figure for every contender of one side and protocol, by name."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Figures = Mapping[str, Figure]
 SIDES = {"langchain": "benchmarks.langchain_side", "llama_index": "benchmarks.llama_index_side"}
 CANNOT_STREAM_A_WHOLE_CALL = ("OpenAILike", "DashScope")
 CHUNKS = 2000
-ALLOWANCE = 1.05  # what a figure may be beyond its limit on a machine that others use too
-CALM_EVENTS = 60  # of a stream with 20 a second
-APART = 500  # events that come one a write, which takes its time
+ALLOWANCE = 1.05  # tolerance of the limits on a shared machine
+CALM_EVENTS = 60  # of a stream with 20 events per second
+APART = 500  # events sent in one write each, which is slow
 _loop = asyncio.new_event_loop()
 
 
 @dataclass
 class Bench:
-    """One side and protocol, against one server."""
+    """One side and protocol, with one server."""
 
     side: Any  # a module of SIDES
     side_name: str
@@ -41,12 +41,12 @@ class Bench:
     quick: bool
 
     def made(self, kind: str, over_stream: bool = False) -> dict[str, Any]:
-        """A model of each contender, answered in the way that `kind` says."""
+        """Return a model of each contender, for responses of this `kind`."""
         makers = self.side.CONTENDERS[self.protocol]
         return {name: make(self.origin, kind, self.protocol, over_stream) for name, make in makers.items()}
 
     def rounds(self, few: int, many: int) -> int:
-        """How often."""
+        """Return the number of repetitions."""
         return few if self.quick else many
 
 
@@ -174,7 +174,7 @@ def v3_events(bench: Bench) -> Figures:
 
 
 def first_token(bench: Bench) -> Figures:
-    """From the server's first byte to the first text, by the clock. What waits for the next event shows as 30 ms."""
+    """Time from the server's first byte to the first text. A client that waits for the next event takes 30 ms."""
 
     def lateness(llm: Any) -> float:
         texts = bench.side.texts(llm)
@@ -204,7 +204,7 @@ def first_token(bench: Bench) -> Figures:
 
 
 def connections(bench: Bench) -> Figures:
-    """New TCP connections in streams one after another, after a first."""
+    """Count new TCP connections of sequential streams, after a first one."""
 
     def accepted() -> int:
         with urllib.request.urlopen(f"{bench.origin}/accepted") as answer:
@@ -223,7 +223,7 @@ def connections(bench: Bench) -> Figures:
 
 
 def construct(bench: Bench) -> Figures:
-    """One more model object, in microseconds of CPU, and the SSL contexts made for it."""
+    """Measure one more model object, in microseconds of CPU, and count its SSL contexts."""
     found = {}
     made = ssl.SSLContext.__new__
     contexts = 0
@@ -255,12 +255,12 @@ def _times(count: int, call: Callable[[], object]) -> None:
 
 
 def import_time(bench: Bench) -> Figures:
-    """Milliseconds of CPU beyond those of the framework and httpx, in new processes."""
+    """Measure import time in milliseconds of CPU beyond the framework and httpx, in new processes."""
     return _imports(bench, 0, 1000, "ms")
 
 
 def import_memory(bench: Bench) -> Figures:
-    """Megabytes of resident memory beyond those of the framework and httpx."""
+    """Measure resident memory in megabytes beyond the framework and httpx."""
     return _imports(bench, 1, 1, "MB")
 
 
@@ -273,7 +273,7 @@ def _imports(bench: Bench, what: int, unit: float, name_of_unit: str) -> Figures
 
 @cache
 def _imported(side_name: str, names: tuple[str, ...], rounds: int) -> list[dict[str, tuple[float, float]]]:
-    """What each import took, and that of the framework and httpx, in each round; measured once for both rows."""
+    """Return the cost of each import, and of the framework and httpx, per round. Measured once for both rows."""
     for package in ("modelstudio_core", f"{side_name}_modelstudio"):  # as pip does with what it installs
         compileall.compile_dir(package, quiet=1)
     statements = import_module(SIDES[side_name]).IMPORTS
@@ -290,7 +290,7 @@ def _import(statement: str) -> tuple[float, float]:
 
 
 def crowd(bench: Bench, streams: int) -> Figures:
-    """Many calm streams on one loop, each contender in a process of its own: CPU an event that came."""
+    """Measure CPU per event of many slow streams on one loop, with each contender in its own process."""
     names = [n for n in bench.side.CONTENDERS[bench.protocol] if n != "ChatQwen"]  # as ChatOpenAI, which it is
     events = 10 if bench.quick else CALM_EVENTS
     found: dict[str, list[float]] = {name: [] for name in names}
@@ -320,17 +320,17 @@ def crowd_1000(bench: Bench) -> Figures:
 
 
 def embed_time(bench: Bench) -> Figures:
-    """Seconds for many texts, as a ratio to the peer's, which is one request after the other."""
+    """Measure the time for many texts, relative to the peer, which sends requests sequentially."""
     return _embeddings(bench, "wall", "{:.1f} s")
 
 
 def embed_cpu(bench: Bench) -> Figures:
-    """CPU for many texts, as a ratio to the peer's."""
+    """Measure CPU time for many texts, relative to the peer."""
     return _embeddings(bench, "cpu", "{:.1f} s")
 
 
 def embed_memory(bench: Bench) -> Figures:
-    """By how much resident memory grows at its peak, as a multiple of the vectors' own size."""
+    """Measure the peak growth of resident memory, as a multiple of the size of the vectors."""
     spent = _embedded(bench.side_name, bench.origin, bench.rounds(1000, 10_000))
     return {name: Figure.of([each["memory"]], "times") for name, each in spent.items()}
 
@@ -343,7 +343,7 @@ def _embeddings(bench: Bench, what: str, note: str) -> Figures:
 
 @cache
 def _embedded(side_name: str, origin: str, count: int) -> dict[str, dict[str, float]]:
-    """What each contender takes for `count` texts, in a process of its own; measured once for all rows."""
+    """Return the cost of `count` texts per contender, each in its own process. Measured once for all rows."""
     spent = {}
     for name in import_module(SIDES[side_name]).EMBEDDERS:
         command = [sys.executable, "-W", "ignore", "-m", "benchmarks.embed", side_name, name, origin, str(count)]
@@ -360,7 +360,7 @@ NATIVE = ("dashscope",)
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table; `most` is what ours may be."""
+    """A row of the table. `most` is the limit for ours."""
 
     title: str
     measure: Callable[[Bench], Figures]

@@ -1,4 +1,4 @@
-"""The other end of a benchmark, in a process of its own: answers prepared before anybody asks.
+"""Serve prepared responses for the benchmarks, in a separate process.
 
 The first part of the path says how the answer comes; what follows is the service's own path, of either protocol:
     burst-N   N text chunks, all at once
@@ -78,7 +78,7 @@ def _deltas(kind: str, count: int) -> list[dict[str, object]]:
 
 @lru_cache
 def events(protocol: str, kind: str, count: int) -> list[bytes]:
-    """The events of a stream, framed as HTTP chunks."""
+    """Return the events of a stream as HTTP chunks."""
     deltas = _deltas(kind, count)
     finish = "tool_calls" if kind in ("tools", "apart") else "stop"
     if protocol == OPENAI:
@@ -93,13 +93,13 @@ def events(protocol: str, kind: str, count: int) -> list[bytes]:
 
 @lru_cache
 def burst(protocol: str, kind: str, count: int) -> bytes:
-    """The same at once."""
+    """Return the same events in one write."""
     return b"".join(events(protocol, kind, count))
 
 
 @lru_cache
 def whole(protocol: str) -> bytes:
-    """A short answer that is not streamed."""
+    """Return a short non-streamed response."""
     choice = {"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}
     if protocol == OPENAI:
         usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
@@ -114,13 +114,13 @@ def whole(protocol: str) -> bytes:
 
 @lru_cache
 def _numbers() -> str:
-    """All numbers of a vector but the first, as JSON."""
+    """Return all numbers of a vector but the first, as JSON."""
     numbers = random.Random(1)
     return ",".join(repr(numbers.uniform(-0.1, 0.1)) for _ in range(DIMENSIONS - 1))
 
 
 def embeddings(protocol: str, body: bytes) -> bytes:
-    """A whole answer with the vectors of the texts that `body` has."""
+    """Return a response with the vectors of the texts in `body`."""
     given = json.loads(body)["input"]
     texts = given if protocol == OPENAI else given["texts"]
     texts = [texts] if isinstance(texts, str) else texts
@@ -172,7 +172,7 @@ class _Connection(asyncio.Protocol):
     def _answer(self, head: bytes, lower: bytes, body: bytes) -> None:
         path = head.split(b" ", 2)[1].decode()
         if path == "/accepted":
-            said = str(_Connection.accepted - 1).encode()  # without the one that asks
+            said = str(_Connection.accepted - 1).encode()  # without this connection
             self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
             return
         kind, _, count = path.split("/")[1].partition("-")
@@ -209,7 +209,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def _keep_calm() -> None:
-    """Writes to each calm stream every 50 ms, to a tenth of them at a time."""
+    """Write to each slow stream every 50 ms, to a tenth of them at a time."""
     loop = asyncio.get_running_loop()
     due = loop.time()
     while True:
@@ -228,19 +228,19 @@ async def _serve() -> None:
     server = await loop.create_server(_Connection, "127.0.0.1", 0, backlog=2048)
     calm = asyncio.create_task(_keep_calm())
     print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.to_thread(sys.stdin.read)  # until the parent is gone
+    await asyncio.to_thread(sys.stdin.read)  # until the parent ends
     calm.cancel()
     os._exit(0)  # with connections still open, on purpose
 
 
 def url(origin: str, kind: str, protocol: str) -> str:
-    """The base URL under which answers come as `kind` says."""
+    """Return the base URL for responses of this `kind`."""
     return f"{origin}/{kind}/{PATHS[protocol]}"
 
 
 @contextmanager
 def running() -> Iterator[str]:
-    """The server's origin, for as long as the block runs."""
+    """Yield the server's origin for the duration of the block."""
     command = [sys.executable, "-m", "benchmarks.server"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None

@@ -1,4 +1,4 @@
-"""Measures the rows of one side, in the environment that has its framework and peers; a line of JSON a row."""
+"""Measure the rows of one side in the environment of its framework and peers. Print one JSON line per row."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def main() -> None:
     given = arguments.parse_args()
     side = import_module(SIDES[given.side])
     bench = Bench(side, given.side, given.protocol, given.origin, given.quick)
-    bench.made("whole")  # everything is imported now
+    bench.made("whole")  # imports everything
     gc.collect()
-    gc.freeze()  # a process that has imported all peers would else collect their garbage at ours' expense
+    gc.freeze()  # keeps the peers' imports out of our garbage collections
     known = {name: version(name) for name in side.DISTRIBUTIONS}
     print(json.dumps({"versions": known}), flush=True)
     for name in given.rows:
