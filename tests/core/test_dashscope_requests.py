@@ -264,7 +264,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("the messages", {"extra_body": {"messages": []}}, "messages: use the argument"),
     ("whether it streams", {"extra_body": {"stream": True}}, "stream: use the argument"),
     ("the input", {"extra_body": {"input": {}}}, "input"),
-    ("the parameters as one", {"extra_body": {"parameters": {"top_k": 1}}}, "parameters.*each under its own name"),
+    ("the parameters as one", {"extra_body": {"parameters": {"top_k": 1}}}, "parameters.*inside it by name"),
     ("what is no JSON", {"extra_body": {"x": {1}}}, "JSON"),
 ]
 REFUSED_BY_THE_OTHER: list[tuple[str, dict[str, Any], str]] = [

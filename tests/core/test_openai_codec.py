@@ -1195,7 +1195,7 @@ def test_a_count_that_cannot_be_read(
     deltas = read(reader, body_of([*text("A"), STOP, chunk(usage=usage)]))
     assert reader.failure is None
     assert [delta for delta in deltas if isinstance(delta, TextDelta | UsageDelta)] == [TextDelta("A"), expected]
-    assert [f"usage.{name} cannot be read" in line for line in caplog.messages] == [True]
+    assert [f"usage.{name} is unreadable" in line for line in caplog.messages] == [True]
     assert expected in CODEC.decode(REQUEST, HEAD, json.dumps(whole({"content": "A"}, usage=usage)).encode())
 
 

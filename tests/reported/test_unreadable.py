@@ -40,7 +40,7 @@ def totals(answer: Any) -> tuple[Any, Any, Any] | None:
 
 def unreadable(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the lines that tell of metadata, all of them at level DEBUG."""
-    found = [record for record in caplog.records if "cannot be read" in record.getMessage()]
+    found = [record for record in caplog.records if "is unreadable" in record.getMessage()]
     assert all(record.levelno == logging.DEBUG for record in found)
     return [record.getMessage() for record in found]
 
