@@ -42,13 +42,13 @@ def place_of(name: str, found: Iterable[Any]) -> int:
 
 
 def measured(place: dict[str, Any]) -> dict[str, Figures]:
-    """Return the figures of retrieval without and with rerank of the eight nearest texts."""
+    """Return the figures of retrieval without and with rerank of the five nearest texts."""
     store = a_store(ModelStudioEmbeddings(**embedding_settings(place)))
     rerank = ModelStudioRerank(**rerank_settings(place))
     plain, reranked = [], []
     with (TEXTS.parent / "questions.tsv").open(encoding="utf-8", newline="") as file:
         for name, question in csv.reader(file, delimiter="\t"):
-            found = store.similarity_search(question, k=8)
+            found = store.similarity_search(question, k=5)
             plain.append(place_of(f"{name}.txt", found))
             reranked.append(place_of(f"{name}.txt", rerank.compress_documents(found, question)))
     return {"without rerank": figures(plain), "with rerank": figures(reranked)}

@@ -1,8 +1,8 @@
 """Convert LangChain messages to core messages.
 
-Tool calls are read from `AIMessage.tool_calls`, and from content blocks only if they are not there, so that histories of
-other providers work; copies in `additional_kwargs` do not count. Unsupported content raises an error that names it, except
-in tool results, which the caller cannot correct: there, a text replaces it.
+Tool calls are read from `AIMessage.tool_calls`, and from content blocks only if they are not there, so that histories
+of other providers work; copies in `additional_kwargs` do not count. Unsupported content raises an error that names it,
+except in tool results, which the caller cannot correct: there, a text replaces it.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def sendable(messages: Sequence[Message], model: ModelInfo, *, text_only: bool =
 
     Empty system and assistant messages are dropped, as are tool calls without a result directly after them, and tool
     messages without such a call (late, duplicate, or with a trimmed call). Arguments that are not a JSON object are
-    wrapped in one, and media in tool messages are replaced by text if the model does not accept them. Lone surrogates in
-    either become U+FFFD. Unchanged messages are the same objects.
+    wrapped in one, and media in tool messages are replaced by text if the model does not accept them. Lone surrogates
+    in either become U+FFFD. Unchanged messages are the same objects.
 
     Args:
         messages: the conversation, oldest first.

@@ -51,7 +51,7 @@ TREE: list[tuple[type[ModelStudioError], type[Exception], bool]] = [
     (ModelStudioError, Exception, False),
     (ConfigurationError, ModelStudioError, False),
     (APIConnectionError, ModelStudioError, True),
-    (APITimeoutError, ModelStudioError, True),
+    (APITimeoutError, APIConnectionError, True),
     (APIStatusError, ModelStudioError, False),
     (AuthenticationError, APIStatusError, False),
     (PermissionDeniedError, APIStatusError, False),

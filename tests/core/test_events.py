@@ -231,7 +231,7 @@ FOREIGN: list[tuple[str, bytes, str | None]] = [
     ("a ping", b'{"type":"ping"}', "'ping'"),
     ("an id", b'{"id":"chatcmpl-7"}', "chatcmpl-7"),
     ("a detail", b'{"detail":"boom"}', "boom"),
-    ("choices that are null", b'{"choices":null,"output":null}', "choices"),
+    ("choices that are null", b'{"choices":null,"output":null}', None),
 ]
 every_foreign = pytest.mark.parametrize(("data", "shown"), [c[1:] for c in FOREIGN], ids=[c[0] for c in FOREIGN])
 

@@ -15,7 +15,8 @@ import local_model
 FOLDER = Path(examples.__path__[0])
 NAMES = {".".join(path.relative_to(FOLDER).with_suffix("").parts) for path in FOLDER.glob("**/*.py")}
 PARTS = {"model", "place", "terminal", "llama_index.model", "llama_index.demo"}  # of the examples
-EXAMPLES = sorted({name for name in NAMES if not name.endswith("__init__")} - PARTS)
+ELSEWHERE = {"evaluation"}  # run by test_rag, which reads its figures
+EXAMPLES = sorted({name for name in NAMES if not name.endswith("__init__")} - PARTS - ELSEWHERE)
 SHOWN = {
     "agent": ["streamed: ", "calls  ", "result It is", "streamed_v3: "],
     "chain": ["> What is a compass good for?", "tea: ", "silk: "],
@@ -27,7 +28,6 @@ SHOWN = {
         "[1] lighthouse.txt",
     ],
     "graph": ["ai: ", "thought: "],
-    "evaluation": ["hit rate at 3", "with rerank"],
     "rag": ["thinking", "[1] lighthouse.txt", "[3] "],
     "rag_agent": ["> Hello! My name is Ada.", "calls  search(", "result ["],
     "llama_index.agent": ["an_agent: ", "calls  ", "result It is", "a_workflow: "],
@@ -51,12 +51,10 @@ def test_an_example_runs(
     examples_model_url: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
 ) -> None:
     """As it does for a user without a key, except that the model on this machine is one that runs already."""
     running = SimpleNamespace(base_url=examples_model_url, version="the one of these tests")
     monkeypatch.setattr(local_model, "running", lambda **_: nullcontext(running))
-    monkeypatch.setenv("PNG", str(tmp_path / "retrieval.png"))
     monkeypatch.setattr("examples.summarize.SMALL", {"max_input": 380})  # for the answers here are short
     assert not importlib.import_module(f"examples.{name}").main()
     printed = capsys.readouterr().out
@@ -64,7 +62,7 @@ def test_an_example_runs(
         assert text in printed
 
 
-@pytest.mark.parametrize("name", sorted({*EXAMPLES} - {"demo"}))
+@pytest.mark.parametrize("name", sorted({*EXAMPLES, *ELSEWHERE} - {"demo"}))
 def test_an_example_is_short(name: str) -> None:
     """An example can be read top to bottom, and says how it is started."""
     text = (FOLDER / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")

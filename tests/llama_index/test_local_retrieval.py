@@ -1,0 +1,54 @@
+"""LlamaIndex's index, pipeline and splitter on ModelStudioEmbedding, with the real local embedding model."""
+
+from __future__ import annotations
+
+import pytest
+from llama_index.core import Document, VectorStoreIndex
+from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.node_parser import SemanticSplitterNodeParser, SentenceSplitter
+
+from llama_index_modelstudio import ModelStudioEmbedding, ModelStudioRerank
+
+TEXTS = ("Cats purr when they are content.", "The stock market fell sharply on Monday.", "Bread rises by yeast.")
+QUERY = "How does a happy kitten sound?"
+
+
+@pytest.fixture(params=["openai", "dashscope"])
+def embedding(request: pytest.FixtureRequest, local_model_url: str) -> ModelStudioEmbedding:
+    """One that talks to the local model, in each protocol."""
+    path = {"openai": "/compatible-mode/v1", "dashscope": "/api/v1"}[request.param]
+    base_url = local_model_url.replace("/compatible-mode/v1", path)
+    return ModelStudioEmbedding(base_url=base_url, protocol=request.param)
+
+
+async def test_an_index_finds_and_reranks(embedding: ModelStudioEmbedding, local_model_url: str) -> None:
+    """Sync and async, the text with the meaning of the query comes first, though they share no word."""
+    index = VectorStoreIndex.from_documents([Document(text=text) for text in TEXTS], embed_model=embedding)
+    retriever = index.as_retriever(similarity_top_k=3)
+    rerank = ModelStudioRerank(base_url=local_model_url, top_n=1)
+    for found in (retriever.retrieve(QUERY), await retriever.aretrieve(QUERY)):
+        assert found[0].text == TEXTS[0]
+        [best] = rerank.postprocess_nodes(found[::-1], query_str=QUERY)
+        assert best.text == TEXTS[0]
+
+
+def test_a_pipeline_embeds_in_two_processes(embedding: ModelStudioEmbedding) -> None:
+    """Each worker has a copy of the embedding object, and vectors are those of one process."""
+    splitter = SentenceSplitter(tokenizer=str.split)  # its own tokenizer is loaded in each worker, from the internet
+    pipeline = IngestionPipeline(transformations=[splitter, embedding])
+    documents = [Document(text=text) for text in TEXTS]
+    nodes = pipeline.run(documents=documents, num_workers=2)
+    assert [node.get_content() for node in nodes] == [*TEXTS]
+    alone = embedding.get_text_embedding_batch([*TEXTS])
+    for node, vector in zip(nodes, alone, strict=True):
+        assert node.embedding == pytest.approx(vector, abs=1e-3)
+
+
+def test_a_semantic_splitter_splits_where_the_subject_changes(embedding: ModelStudioEmbedding) -> None:
+    """Between the sentences about cats and those about the market."""
+    cats = "Cats purr when they are content. Kittens purr while they drink their mother's milk. "
+    market = "The stock market fell sharply on Monday. Share prices of banks fell most."
+    splitter = SemanticSplitterNodeParser(embed_model=embedding, buffer_size=0, breakpoint_percentile_threshold=60)
+    first, second = splitter.get_nodes_from_documents([Document(text=cats + market)])
+    assert first.get_content().strip() == cats.strip()
+    assert second.get_content() == market
