@@ -251,7 +251,7 @@ def from_core_result(result: ChatResult) -> LangChainResult:
             ChatGeneration(message=message, generation_info={k: v for k, v in info.items() if v is not None})
         )
     output = {
-        "id": result.response.id or result.response.request_id,  # the native protocol has one id for both
+        "id": result.response.id,
         "model_name": result.response.model,
         "token_usage": None if result.usage is None else openai_usage(result.usage),
     }
