@@ -117,27 +117,27 @@ class ModelInfo:
 
     @property
     def may_think_by_default(self) -> bool:
-        """Whether a request that says nothing about thinking may get some; True where nothing is known."""
+        """Return True if the model may think by default. True for unknown models."""
         return self.thinking not in ("none", "hybrid-default-off")
 
     @property
     def is_hybrid(self) -> bool:
-        """Whether a request is known to be able to switch thinking both on and off."""
+        """Return True if thinking is known to be switchable per request."""
         return self.thinking in ("hybrid-default-on", "hybrid-default-off")
 
     @property
     def thinking_only(self) -> bool:
-        """Whether the model is known to think always."""
+        """Return True if the model is known to always think."""
         return self.thinking == "only"
 
     @property
     def supports_json_schema(self) -> bool:
-        """Whether a source lists the model for `response_format` json_schema; unknown is no."""
+        """Return True if the model is listed for `response_format` json_schema."""
         return self.json_schema is True
 
     @property
     def supports_vision(self) -> bool:
-        """Whether a source lists image or video input; unknown is no."""
+        """Return True if the model is listed for image or video input."""
         return self.input_image is True or self.input_video is True
 
     def limits(self, *, thinks: bool) -> tuple[int | None, int | None]:
@@ -182,7 +182,7 @@ def model_info(model: str, overrides: Mapping[str, Any] | None = None) -> ModelI
 
 
 def similar_model(model: str) -> str | None:
-    """The listed id that an id which is none was probably meant for; None where the id is listed, or like none."""
+    """Return the listed id most similar to an unlisted one, or None if the id is listed or none is similar."""
     ids = _catalogue().models
     if model in ids:
         return None
@@ -195,7 +195,7 @@ class _Catalogue(NamedTuple):
     models: dict[str, dict[str, Any]]
     families: tuple[tuple[str, dict[str, Any]], ...]
     newest: dict[tuple[str, str], str]
-    """The last listed snapshot, by base id and form of the date ("date" or "day")."""
+    """Return the last listed snapshot, by base id and date format ("date" or "day")."""
 
 
 _SNAPSHOT: Final = re.compile(r"(?:-(?P<date>\d{4}-\d{2}-\d{2})|-(?P<day>\d{4})|-latest)?(?:-us)?")
@@ -272,7 +272,7 @@ def _inherited(model: str, catalogue: _Catalogue) -> tuple[str | None, dict[str,
 
 
 def _is_current_snapshot(base: str, rest: str, catalogue: _Catalogue) -> bool:
-    """Whether the rest of the id only dates or places the base, no earlier than its listed snapshots."""
+    """Return True if the rest of the id is only a date or region, no earlier than the listed snapshots."""
     if not _SNAPSHOT.fullmatch(rest):
         return False
     form, when = _dated(rest)
@@ -293,7 +293,7 @@ def _splits(model: str) -> Iterable[tuple[str, str]]:
 
 
 def _dated(rest: str) -> tuple[str | None, str]:
-    """The form of a snapshot's date and the date; (None, "") where the rest of the id is no such thing."""
+    """Return the format and date of a snapshot, or (None, "") if the rest of the id is not a date."""
     found = _SNAPSHOT.fullmatch(rest)
     if found is None or found.lastgroup is None:
         return None, ""

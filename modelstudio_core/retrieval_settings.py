@@ -1,4 +1,4 @@
-"""The settings of embedding and rerank objects, as fields that both adapters inherit, and the requests they make."""
+"""Settings of embedding and rerank models as pydantic fields, inherited by both adapters, and their requests."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ ALL_MODALITIES = ("text", "image", "video", "multi_images")
 
 
 class RetrievalSettings(ConnectionSettings):
-    """What embedding and rerank objects have in common."""
+    """Settings shared by embedding and rerank models."""
 
     max_concurrency: int = Field(
-        default=16, gt=0, description="Requests under way at once for one call. Lower it where the service throttles."
+        default=16, gt=0, description="Maximum number of concurrent requests of one call. Lower it if throttled."
     )
     usage_callback: SkipJsonSchema[UsageCallback | None] = Field(
         default=None,
@@ -69,7 +69,7 @@ class RetrievalSettings(ConnectionSettings):
         "call. It is in no dump and no pickle.",
     )
     extra_body: dict[str, Any] | None = Field(
-        default=None, description="Parameters of the service that have no field here, sent as they are."
+        default=None, description="Additional request parameters, sent unchanged."
     )
     capabilities: dict[str, Any] | None = Field(
         default=None,
@@ -88,7 +88,7 @@ class RetrievalSettings(ConnectionSettings):
 
 
 class EmbeddingSettings(RetrievalSettings):
-    """The fields of embedding objects, and how they embed."""
+    """Settings of embedding models."""
 
     dimensions: int | None = Field(
         default=None, gt=0, description="Length of the vectors, where the model has several; default: the model's."
@@ -259,7 +259,7 @@ class EmbeddingSettings(RetrievalSettings):
 
 
 class RerankSettings(RetrievalSettings):
-    """The fields of rerank objects, and how they rank."""
+    """Settings of rerank models."""
 
     model: str = Field(default="qwen3-rerank", description="Model id; case-sensitive.")
     top_n: int | None = Field(default=None, gt=0, description="How many of the best documents to return; default: all.")
