@@ -379,7 +379,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         return self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
 
     def _structured(self, output_cls: type[Model], options: Mapping[str, Any] | None) -> StructuredAnswer[Model] | None:
-        """How an object is asked for; None where it is left to LlamaIndex's own programs."""
+        """Return the parser of a structured answer, or None to use LlamaIndex's own programs."""
         mode = self.pydantic_program_mode
         if mode == PydanticProgramMode.DEFAULT and self.core_model((options or {}).get("model")).supports_json_schema:
             return StructuredAnswer(output_cls, options, by_call=False)
