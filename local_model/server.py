@@ -89,8 +89,6 @@ def _embeddings(llama: Any, options: Options, path: Path) -> Any:
     made = _shared(llama, options, path, "embeddings")
     made.embedding = True
     made.n_batch = made.n_ubatch = made.n_ctx  # a text is embedded in one go
-    # llama.cpp's threads spin while they wait for each other, which is slow on a busy machine
-    made.cpuparams.n_threads = made.cpuparams_batch.n_threads = 1
     made.load_mode = llama.llama_load_mode.LLAMA_LOAD_MODE_NONE  # not mapped, since the file is deleted
     return made
 
@@ -102,6 +100,8 @@ def _shared(llama: Any, options: Options, path: Path, kind: Backend) -> Any:
     made.verbosity = 1  # errors only
     made.n_parallel, made.n_ctx = _SLOTS[kind], _SLOTS[kind] * _TOKENS_A_SLOT[kind]
     made.model_alias = {options.model_name}
+    # llama.cpp's threads spin while they wait for each other, which is slow on a busy machine
+    made.cpuparams.n_threads = made.cpuparams_batch.n_threads = 1
     return made
 
 
