@@ -30,6 +30,8 @@ class Refuse(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Refuse())
 import pytest
+
+pytestmark = pytest.mark.slow
 sys.exit(pytest.main({arguments!r}))
 """
 

@@ -16,6 +16,7 @@ from tests.service import USAGE, Answer, Call, sent
 
 # LlamaIndex's workflows look at everything that a pydantic class has, what is deprecated too
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
 ]

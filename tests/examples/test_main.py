@@ -12,6 +12,8 @@ import pytest
 import examples
 import local_model
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(examples.__path__[0])
 NAMES = {".".join(path.relative_to(FOLDER).with_suffix("").parts) for path in FOLDER.glob("**/*.py")}
 PARTS = {"model", "place", "terminal", "llama_index.model", "llama_index.demo"}  # of the examples

@@ -19,6 +19,8 @@ from tests.langchain.service import chat
 from tests.loopback import Loopback
 from tests.service import Answer, Call, sent
 
+pytestmark = pytest.mark.slow
+
 MakeModel = Callable[..., ChatModelStudio]
 HEARTS = "Which sea creature has more than one heart?"
 

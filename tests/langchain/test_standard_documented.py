@@ -21,6 +21,8 @@ from tests.langchain.capable import Capable
 from tests.langchain.service import chat
 from tests.loopback import Loopback
 
+pytestmark = pytest.mark.slow
+
 PNG = b"\x89PNG\r\n\x1a\n"
 WAV = {"type": "audio", "base64": "UklGRiQA", "mime_type": "audio/wav"}
 DETAILS: Any = ["audio_input", "audio_output", "reasoning_output", "cache_read_input", "cache_creation_input"]

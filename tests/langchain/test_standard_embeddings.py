@@ -9,6 +9,8 @@ from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 
 from langchain_modelstudio import ModelStudioEmbeddings
 
+pytestmark = pytest.mark.slow
+
 
 class TestCompatible(EmbeddingsIntegrationTests):
     """The default protocol."""

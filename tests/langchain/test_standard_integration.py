@@ -15,6 +15,8 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from langchain_modelstudio import ChatModelStudio
 
+pytestmark = pytest.mark.slow
+
 
 class _Integration(ChatModelIntegrationTests):
     base_url = ""

@@ -9,6 +9,8 @@ from llama_index.core.node_parser import SemanticSplitterNodeParser, SentenceSpl
 
 from llama_index_modelstudio import ModelStudioEmbedding, ModelStudioRerank
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ("Cats purr when they are content.", "The stock market fell sharply on Monday.", "Bread rises by yeast.")
 QUERY = "How does a happy kitten sound?"
 

@@ -17,6 +17,8 @@ import pytest
 
 import local_model
 
+pytestmark = pytest.mark.slow
+
 QUESTION = [{"role": "user", "content": "What is the weather in Paris?"}]
 WEATHER = {
     "type": "function",
