@@ -120,7 +120,7 @@ def test_each_text_has_one_question() -> None:
 
 def test_the_chart(tmp_path: Path) -> None:
     """A PNG with a bar for each figure."""
-    pytest.importorskip("matplotlib")
+
     path = tmp_path / "chart.png"
     evaluation.draw({"without rerank": evaluation.Figures(0.9, 0.8)}, path)
     assert path.read_bytes().startswith(b"\x89PNG")
