@@ -1315,10 +1315,14 @@ def test_too_many_open_files_are_named(wire: Wire) -> None:
     with Loopback(reply(200, b"{}")) as server:
         assert wire.open(server.url).read() == b"{}"
         wire.close()
+        assert server.wait_until(lambda it: it.open_connections == 0)  # else its end frees a number below
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        lowest = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 3
-        taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(lowest, limits[0]), limits[1]))
+        numbers = map(int, os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else [255]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(numbers) + 1, limits[0]), limits[1]))
+        taken: list[int] = []
+        with contextlib.suppress(OSError):  # until none is left
+            while len(taken) < 10_000:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
         try:
             with pytest.raises(APIConnectionError, match="may open no more files or sockets"):
                 wire.open(server.url)
