@@ -289,7 +289,7 @@ def _text_message(message: Message) -> dict[str, Any]:
 
 def _parts_message(message: Message) -> dict[str, Any]:
     """Return a message for multimodal-generation. Content is always a list, [] for tool calls without text."""
-    content = message.content if message.role in ("system", "user") else joined(message)
+    content = joined(message)
     if isinstance(content, str):
         content = () if not content and message.tool_calls else (TextPart(content),)
     return message_of(message, [_part(part) for part in content])

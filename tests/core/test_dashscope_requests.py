@@ -111,7 +111,7 @@ MESSAGES: list[tuple[str, Message, Any, Any]] = [
     ("user", USER, "hello", [{"text": "hello"}]),
     ("empty text", Message("user", ""), "", [{"text": ""}]),
     ("system", Message("system", "Be brief."), "Be brief.", [{"text": "Be brief."}]),
-    ("text in parts", Message("user", (TextPart("a"), TextPart("b"))), "ab", [{"text": "a"}, {"text": "b"}]),
+    ("text in parts", Message("user", (TextPart("a"), TextPart("b"))), "ab", [{"text": "ab"}]),
     (
         "text with a mark of the context cache",
         Message("user", (TextPart("a", MARK), TextPart("b"))),

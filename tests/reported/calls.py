@@ -20,7 +20,7 @@ from tests.loopback import Exchange, Loopback
 from tests.service import USAGE, Answer, Call
 
 every_protocol = pytest.mark.parametrize("protocol", tuple(DIALECTS))
-KEY = "sk-0123456789abcdef"
+KEY = "sk-not-a-real-key-0001"
 
 
 class City(BaseModel):

@@ -25,7 +25,7 @@ COMBINATIONS = [(way, protocol) for protocol in DIALECTS for way in WAYS]
 every_way = pytest.mark.parametrize(
     ("way", "protocol"), COMBINATIONS, ids=[f"{way.name}-{protocol}" for way, protocol in COMBINATIONS]
 )
-KEY = "sk-0123456789abcdef"
+KEY = "sk-not-a-real-key-0001"
 ENDPOINTS = {"openai": "/chat/completions", "dashscope": "/services/aigc/text-generation/generation"}
 
 
