@@ -117,7 +117,7 @@ class ToolBinding:
             ConfigurationError: `method` is unknown, or `schema` is missing or cannot be converted.
             OutputParserException: on the call, the answer is not what was asked for.
         """
-        model = self._settings().core_model(kwargs.get("model", self._bound().get("model")))
+        model = self._settings()._core_model(kwargs.get("model", self._bound().get("model")))
         chosen = method or ("json_schema" if model.supports_json_schema else "function_calling")
         if chosen not in METHODS:
             raise ConfigurationError(f"method={method!r} is unknown: {', '.join(METHODS)}")

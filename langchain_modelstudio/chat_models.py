@@ -151,8 +151,8 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     def _check_modelstudio_settings(self) -> Self:
         self._add_version("modelstudio-integrations", __version__)
         with langchain_errors():
-            self.core_client()
-            self.core_model()
+            self._core_client()
+            self._core_model()
         return self
 
     @property
@@ -161,7 +161,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model": self.model, "base_url": self.core_client().config.base_url} | self.core_parameters()
+        return {"model": self.model, "base_url": self._core_client().config.base_url} | self._core_parameters()
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -217,7 +217,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     ) -> ChatResult:
         with langchain_errors():
             request, model = self._request(messages, stop, kwargs)
-            return from_core_result(self.core_client().complete(request, model))
+            return from_core_result(self._core_client().complete(request, model))
 
     async def _agenerate(
         self,
@@ -228,7 +228,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     ) -> ChatResult:
         with langchain_errors():
             request, model = self._request(messages, stop, kwargs)
-            return from_core_result(await self.core_client().acomplete(request, model))
+            return from_core_result(await self._core_client().acomplete(request, model))
 
     def _stream(
         self,
@@ -240,7 +240,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
             chunks = Chunks(v1=self.output_version == "v1")
-            for delta in self.core_client().stream(request, model):
+            for delta in self._core_client().stream(request, model):
                 if (chunk := chunks.of(delta)) is not None:
                     if run_manager:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -260,7 +260,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
             chunks = Chunks(v1=self.output_version == "v1")
-            async for delta in self.core_client().astream(request, model):
+            async for delta in self._core_client().astream(request, model):
                 if (chunk := chunks.of(delta)) is not None:
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -280,7 +280,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
             events = EventWriter(message_id(run_manager))
-            for delta in self.core_client().stream(request, model):
+            for delta in self._core_client().stream(request, model):
                 yield from events.of(delta)
             yield from events.end()
 
@@ -294,7 +294,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
             events = EventWriter(message_id(run_manager))
-            async for delta in self.core_client().astream(request, model):
+            async for delta in self._core_client().astream(request, model):
                 for event in events.of(delta):
                     yield event
             for event in events.end():
@@ -319,9 +319,9 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         if self.custom_get_token_ids:
             return super().get_num_tokens_from_messages(list(messages), tools)
         with langchain_errors():
-            core_messages = sendable(to_core_messages(messages), self.core_model()).messages
+            core_messages = sendable(to_core_messages(messages), self._core_model()).messages
             wire = openai_tools(tools or (), None)
-        return count_message_tokens(core_messages, self.model, tools=wire, enable_thinking=self.core_thinks())
+        return count_message_tokens(core_messages, self.model, tools=wire, enable_thinking=self._core_thinks())
 
     # ---------------------------------------------------------------- binding
 
@@ -364,7 +364,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         if call.get("tools"):  # in the forms of bind_tools, which a call may add to, or do without
             call["tools"] = openai_tools(call["tools"], None)
             call["tool_choice"] = chosen_tool(call.get("tool_choice"), call["tools"])
-        return self.core_request(to_core_messages(messages), stop, call)
+        return self._core_request(to_core_messages(messages), stop, call)
 
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         # several answers cannot be streamed, so an invoke that somebody watches is not turned into a stream for them;

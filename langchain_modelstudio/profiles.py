@@ -16,10 +16,10 @@ from modelstudio_core.types import ImagePart
 def settings_profile(settings: ChatSettings, call: Mapping[str, Any] | None = None) -> ModelProfile:
     """Return the profile of the model, with token limits that depend on whether these settings enable thinking."""
     call = call or {}
-    info = settings.core_model(call.get("model"))
+    info = settings._core_model(call.get("model"))
     endpoint = call.get("native_endpoint") or settings.native_endpoint or info.native_endpoint
     text_only = is_text_only(settings.protocol, endpoint)
-    return model_profile(info, thinks=settings.core_thinks(call), text_only=text_only)
+    return model_profile(info, thinks=settings._core_thinks(call), text_only=text_only)
 
 
 def model_profile(info: ModelInfo, *, thinks: bool, text_only: bool = False) -> ModelProfile:

@@ -177,7 +177,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
             if cache is not None:
                 run.use([cache.get(key, collection="embeddings") for key in run.keys])
             try:
-                embed_all(self.core_client(), run.requests(), self.max_concurrency, run.deliver, admit)
+                embed_all(self._core_client(), run.requests(), self.max_concurrency, run.deliver, admit)
             finally:
                 if cache is not None:
                     for key, value in run.new_entries():
@@ -192,7 +192,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
                 run.use([await cache.aget(key, collection="embeddings") for key in run.keys])
             try:
                 most = self.num_workers or self.max_concurrency
-                await aembed_all(self.core_client(), run.requests(), most, run.deliver, admit)
+                await aembed_all(self._core_client(), run.requests(), most, run.deliver, admit)
             finally:
                 if cache is not None:
                     for key, value in run.new_entries():

@@ -160,8 +160,8 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     @model_validator(mode="after")
     def _check_modelstudio_settings(self) -> Self:
-        self.core_client()
-        self.core_model()
+        self._core_client()
+        self._core_model()
         return self
 
     @classmethod
@@ -172,9 +172,9 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
     @property
     def metadata(self) -> LLMMetadata:
         """Return the model metadata from the catalogue and the settings. Limits are in tokens."""
-        info = self.core_model()
+        info = self._core_model()
         window, output = info.room(
-            thinks=self.core_thinks(),
+            thinks=self._core_thinks(),
             max_tokens=self.max_tokens or self.max_completion_tokens,
             window=self.context_window,
         )
@@ -342,7 +342,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         schema = kwargs.get("response_format")
         if isinstance(schema, type):
             kwargs = {**kwargs, "response_format": class_format(schema)}
-        request, model = self.core_request(messages, None, kwargs)
+        request, model = self._core_request(messages, None, kwargs)
         if (request.n or 1) > 1:
             raise ConfigurationError(
                 f"n={request.n} cannot be given through LlamaIndex, whose responses have one answer"
@@ -351,22 +351,22 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
     def _chat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
         request, model = self._request(to_core_messages(messages), kwargs)
-        return from_core_result(self.core_client().complete(request, model))
+        return from_core_result(self._core_client().complete(request, model))
 
     async def _achat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
         request, model = self._request(await _read_messages(messages), kwargs)
-        return from_core_result(await self.core_client().acomplete(request, model))
+        return from_core_result(await self._core_client().acomplete(request, model))
 
     def _stream(self, request: ChatRequest, model: ModelInfo) -> ChatResponseGen:
         responses = Responses()
-        for delta in self.core_client().stream(request, model):
+        for delta in self._core_client().stream(request, model):
             if (response := responses.of(delta)) is not None:
                 yield response
         yield responses.last()
 
     async def _astream(self, request: ChatRequest, model: ModelInfo) -> ChatResponseAsyncGen:
         responses = Responses()
-        async for delta in self.core_client().astream(request, model):
+        async for delta in self._core_client().astream(request, model):
             if (response := responses.of(delta)) is not None:
                 yield response
         yield responses.last()
@@ -381,7 +381,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
     def _structured(self, output_cls: type[Model], options: Mapping[str, Any] | None) -> StructuredAnswer[Model] | None:
         """Return the parser of a structured answer, or None to use LlamaIndex's own programs."""
         mode = self.pydantic_program_mode
-        if mode == PydanticProgramMode.DEFAULT and self.core_model((options or {}).get("model")).supports_json_schema:
+        if mode == PydanticProgramMode.DEFAULT and self._core_model((options or {}).get("model")).supports_json_schema:
             return StructuredAnswer(output_cls, options, by_call=False)
         if mode in _BY_CALL and self.metadata.is_function_calling_model:
             return StructuredAnswer(output_cls, options, by_call=True)

@@ -175,7 +175,7 @@ class ConnectionSettings(BaseModel):
         memo.update({id(each): each for each in shared if each is not None})
         return super().__deepcopy__(memo)
 
-    def core_client(self) -> Client:
+    def _core_client(self) -> Client:
         """Return the client for these settings, creating a new one if a field has changed.
 
         Raises:
@@ -196,11 +196,11 @@ class ConnectionSettings(BaseModel):
 
     def close(self) -> None:
         """Close this object's own connections. Later calls open new ones. Injected HTTP clients stay open."""
-        self.core_client().close()
+        self._core_client().close()
 
     async def aclose(self) -> None:
         """Async version of `close`."""
-        await self.core_client().aclose()
+        await self._core_client().aclose()
 
     def __enter__(self) -> Self:
         return self

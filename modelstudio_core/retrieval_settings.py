@@ -111,7 +111,7 @@ class EmbeddingSettings(RetrievalSettings):
 
     def _check_embedding_settings(self) -> Self:
         """Raise ConfigurationError for settings with which no call can succeed."""
-        self.core_client()
+        self._core_client()
         facts = self._facts()
         check_dimensions(self.dimensions, facts)
         if facts.multimodal and self.text_type is not None:
@@ -240,7 +240,7 @@ class EmbeddingSettings(RetrievalSettings):
 
     def _embed_all(self, requests: Sequence[AnyEmbeddingRequest], progress: Progress | None = None) -> Embeddings:
         joined = Joined(len(requests))
-        embed_all(self.core_client(), requests, self.max_concurrency, partial(self._add, joined, progress))
+        embed_all(self._core_client(), requests, self.max_concurrency, partial(self._add, joined, progress))
         return joined.result()
 
     async def _aembed_all(
@@ -248,7 +248,7 @@ class EmbeddingSettings(RetrievalSettings):
     ) -> Embeddings:
         """Async version of `_embed_all`."""
         joined = Joined(len(requests))
-        await aembed_all(self.core_client(), requests, self.max_concurrency, partial(self._add, joined, progress))
+        await aembed_all(self._core_client(), requests, self.max_concurrency, partial(self._add, joined, progress))
         return joined.result()
 
     def _add(self, joined: Joined, progress: Progress | None, place: int, part: Embeddings) -> None:
@@ -286,14 +286,14 @@ class RerankSettings(RetrievalSettings):
 
     def _check_rerank_settings(self) -> Self:
         """Raise ConfigurationError for settings with which no call can succeed."""
-        self.core_client()
+        self._core_client()
         self._facts()
         return self
 
     def _rank(self, query: Document, documents: Sequence[Document]) -> list[Ranked]:
         """Return the best documents, best first; `index` is a document's place in `documents`."""
         return rank_documents(
-            self.core_client(),
+            self._core_client(),
             self._rerank_request(query, documents),
             self._facts(),
             tournament=self.split,
@@ -304,7 +304,7 @@ class RerankSettings(RetrievalSettings):
     async def _arank(self, query: Document, documents: Sequence[Document]) -> list[Ranked]:
         """Async version of `_rank`."""
         return await arank_documents(
-            self.core_client(),
+            self._core_client(),
             self._rerank_request(query, documents),
             self._facts(),
             tournament=self.split,

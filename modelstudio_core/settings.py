@@ -161,7 +161,7 @@ class ChatSettings(ConnectionSettings):
         "`modelstudio_core.catalogue.ModelInfo`.",
     )
 
-    def core_model(self, model: str | None = None) -> ModelInfo:
+    def _core_model(self, model: str | None = None) -> ModelInfo:
         """Return the catalogue entry of `model` (default: this object's), overridden by `capabilities`.
 
         Raises:
@@ -172,12 +172,12 @@ class ChatSettings(ConnectionSettings):
         except ValueError as error:
             raise ConfigurationError(f"capabilities: {error}") from None
 
-    def core_parameters(self) -> dict[str, Any]:
+    def _core_parameters(self) -> dict[str, Any]:
         """Return the request parameters set on this object, by name."""
         own = {name: getattr(self, name, None) for name in _OWN}
         return {name: value for name, value in own.items() if value is not None}
 
-    def core_request(
+    def _core_request(
         self, messages: Sequence[Message], stop: list[str] | None, call: Mapping[str, Any]
     ) -> tuple[ChatRequest, ModelInfo]:
         """Return the request for `messages` and the facts of its model.
@@ -193,7 +193,7 @@ class ChatSettings(ConnectionSettings):
             ConfigurationError: if a parameter is unknown, or its value is not valid for the field of that name.
         """
         call = {name: _checked(name, value) for name, value in call.items()}
-        values = self.core_parameters() | {"include_response_headers": self.include_response_headers}
+        values = self._core_parameters() | {"include_response_headers": self.include_response_headers}
         said = {**call, **(call.get("extra_body") or {})}
         if said.get("reasoning_effort") == "none":  # overrides enable_thinking of the object
             values.pop("enable_thinking", None)
@@ -214,11 +214,11 @@ class ChatSettings(ConnectionSettings):
             values["stop"] = _checked("stop", stop)
         model = values.pop("model", None)
         model = self.model if model is None else checked_model(model)
-        return chat_request(model, messages, values, of_object=type(self).model_fields), self.core_model(model)
+        return chat_request(model, messages, values, of_object=type(self).model_fields), self._core_model(model)
 
-    def core_thinks(self, call: Mapping[str, Any] | None = None) -> bool:
+    def _core_thinks(self, call: Mapping[str, Any] | None = None) -> bool:
         """Return True if the model may think, given this object's parameters and those of `call`."""
-        return may_think(*self.core_request((Message("user", ""),), None, call or {}))
+        return may_think(*self._core_request((Message("user", ""),), None, call or {}))
 
 
 _FIELDS_OF_A_CALL = ChatSettings.model_fields.keys() & {*_OWN, "streaming", "include_response_headers"}

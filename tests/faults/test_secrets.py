@@ -73,7 +73,7 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
     "identifying": lambda llm: (llm._identifying_params, llm._get_invocation_params(), llm._get_ls_params()),
     "metadata": lambda llm: llm.metadata,
     "rich": lambda llm: rendered(llm),
-    "the client": lambda llm: (llm.core_client(), llm.core_client().config, llm.core_client().transport),
+    "the client": lambda llm: (llm._core_client(), llm._core_client().config, llm._core_client().transport),
     "a copy": lambda llm: copy.deepcopy(llm),
 }
 OF = {
@@ -293,7 +293,7 @@ def test_an_interrupt_in_the_middle_of_a_call_shows_no_key(adapter: str, monkeyp
 
     with Loopback(interrupted) as server:
         llm = MAKERS[adapter](model="qwen-plus", base_url=server.url, api_key=KEY)
-        transport = llm.core_client().transport
+        transport = llm._core_client().transport
 
         def interrupt(*_: Any) -> Any:
             raise KeyboardInterrupt

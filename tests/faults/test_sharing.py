@@ -394,7 +394,7 @@ def test_threads_that_wait_are_woken_by_close() -> None:
         exchange.close()
 
     with Loopback(script) as server, model("langchain", server, dialect) as llm:
-        client = llm.core_client()
+        client = llm._core_client()
         opened: list[Any] = []
         original = client.transport.open
 

@@ -134,7 +134,7 @@ def test_a_missing_key_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(errors.ConfigurationError, match="DASHSCOPE_API_KEY"):
         ModelStudio(model="qwen-plus")
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
-    assert "singapore" in ModelStudio(model="qwen-plus").core_client().config.where
+    assert "singapore" in ModelStudio(model="qwen-plus")._core_client().config.where
 
 
 def test_prompts_of_the_object() -> None:
@@ -242,7 +242,7 @@ def test_it_is_made_again_from_its_dump(monkeypatch: pytest.MonkeyPatch) -> None
     again = ModelStudio.from_json(llm.to_json())
     assert again.to_dict() == llm.to_dict()
     assert json.loads(llm.to_json())["class_name"] == "ModelStudio"
-    assert again.core_client().config.api_key.get_secret_value() == "sk-key-of-the-environment"  # type: ignore[union-attr]
+    assert again._core_client().config.api_key.get_secret_value() == "sk-key-of-the-environment"  # type: ignore[union-attr]
 
 
 def test_it_can_be_copied_and_pickled() -> None:

@@ -63,7 +63,7 @@ def test_a_framework_s_hook_runs(framework: type[Any], make: Any, monkeypatch: p
     monkeypatch.setattr(framework, "model_post_init", lambda self, _: seen.append(self), raising=False)
     model = make(model="qwen-plus", base_url=LOCAL)
     assert [each is model for each in seen] == [True]
-    assert model.core_client() is model.core_client()
+    assert model._core_client() is model._core_client()
 
 
 @report_16
