@@ -22,6 +22,6 @@ def call_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def cached_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+def cache_key_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that are part of a cache key, without headers and timeouts."""
     return {name: value for name, value in call_arguments(given).items() if name not in CALL_OPTIONS}

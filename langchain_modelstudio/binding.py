@@ -36,7 +36,7 @@ class ToolBinding:
         """Bind parameters of a call."""
         raise NotImplementedError
 
-    def _bound(self) -> Mapping[str, Any]:
+    def _bound_kwargs(self) -> Mapping[str, Any]:
         """Return the bound parameters."""
         raise NotImplementedError
 
@@ -72,8 +72,8 @@ class ToolBinding:
         bound: dict[str, Any] = {}
         with langchain_errors():
             bound["tools"] = wire = openai_tools(tools, strict)
-            choice = chosen_tool(self._choice(wire) if tool_choice is None else tool_choice, wire)
-        if choice is not None or "tool_choice" in self._bound():
+            choice = chosen_tool(self._bound_choice(wire) if tool_choice is None else tool_choice, wire)
+        if choice is not None or "tool_choice" in self._bound_kwargs():
             bound["tool_choice"] = choice
         if parallel_tool_calls is not None:
             bound["parallel_tool_calls"] = parallel_tool_calls
@@ -81,9 +81,9 @@ class ToolBinding:
             bound["response_format"] = _response_format(response_format, strict)
         return self.bind(**bound, **kwargs)
 
-    def _choice(self, tools: Sequence[Mapping[str, Any]]) -> Any:
+    def _bound_choice(self, tools: Sequence[Mapping[str, Any]]) -> Any:
         """Return the bound tool choice, unless it names a tool that `tools` replace."""
-        bound = self._bound()
+        bound = self._bound_kwargs()
         choice = bound.get("tool_choice")
         if "tools" in bound and isinstance(choice, Mapping) and chosen_name(choice) not in map(tool_name, tools):
             return None
@@ -117,7 +117,7 @@ class ToolBinding:
             ConfigurationError: `method` is unknown, or `schema` is missing or cannot be converted.
             OutputParserException: on the call, the answer is not what was asked for.
         """
-        model = self._settings()._core_model(kwargs.get("model", self._bound().get("model")))
+        model = self._settings()._core_model(kwargs.get("model", self._bound_kwargs().get("model")))
         chosen = method or ("json_schema" if model.supports_json_schema else "function_calling")
         if chosen not in METHODS:
             raise ConfigurationError(f"method={method!r} is unknown: {', '.join(METHODS)}")
@@ -128,7 +128,9 @@ class ToolBinding:
         traced = {"kwargs": {"method": chosen, "strict": strict}, "schema": schema}
         if chosen == "function_calling":
             name = str(openai_function(schema)["name"])
-            others = [tool for tool in openai_tools(self._bound().get("tools") or (), None) if tool_name(tool) != name]
+            others = [
+                tool for tool in openai_tools(self._bound_kwargs().get("tools") or (), None) if tool_name(tool) != name
+            ]
             llm = self.bind_tools(
                 [*others, unwrapped(schema)],
                 tool_choice=name,
@@ -142,7 +144,7 @@ class ToolBinding:
             form = {"type": "json_object"} if chosen == "json_mode" else _response_format(schema, strict)
             if schema is not None:
                 kwargs["ls_structured_output_format"] = traced
-            tools = kwargs.pop("tools", None) or self._bound().get("tools") or ()
+            tools = kwargs.pop("tools", None) or self._bound_kwargs().get("tools") or ()
             llm = self.bind_tools(tools, response_format=form, strict=strict, **kwargs)
             parser = json_parser(schema)
         if not include_raw:
@@ -188,7 +190,7 @@ class ModelStudioBinding(_Binding, ToolBinding):  # type: ignore[no-redef,unused
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**fields | {"config_factories": [*made.config_factories, *self.config_factories]})
 
-    def _bound(self) -> Mapping[str, Any]:
+    def _bound_kwargs(self) -> Mapping[str, Any]:
         return self.kwargs
 
     def _settings(self) -> ChatSettings:

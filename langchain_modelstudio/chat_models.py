@@ -19,13 +19,13 @@ from langchain_protocol.protocol import MessagesData
 from pydantic import model_validator
 from typing_extensions import Self
 
-from langchain_modelstudio.arguments import cached_arguments, call_arguments
+from langchain_modelstudio.arguments import cache_key_arguments, call_arguments
 from langchain_modelstudio.binding import ModelStudioBinding, ToolBinding
 from langchain_modelstudio.content_blocks import PROVIDER
-from langchain_modelstudio.dict_messages import with_read_calls
+from langchain_modelstudio.dict_messages import with_parsed_calls
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from langchain_modelstudio.messages import to_core_messages, traceable
-from langchain_modelstudio.outputs import Chunks, added_usage, from_core_result, message_id
+from langchain_modelstudio.outputs import Chunks, add_usage, from_core_result, message_id
 from langchain_modelstudio.profiles import settings_profile
 from langchain_modelstudio.streaming import EventWriter
 from langchain_modelstudio.tools import openai_tools
@@ -193,19 +193,19 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         return super()._get_invocation_params(stop=stop, **call_arguments(kwargs))
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        return super()._get_llm_string(stop=stop, **cached_arguments(kwargs))
+        return super()._get_llm_string(stop=stop, **cache_key_arguments(kwargs))
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
         total: dict[str, Any] = {}
         for output in llm_outputs:
-            total = added_usage(total, (output or {}).get("token_usage") or {})
+            total = add_usage(total, (output or {}).get("token_usage") or {})
         return {"token_usage": total, "model_name": self.model}
 
     # ---------------------------------------------------------------- calls
 
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
         with langchain_errors():
-            prompt = super()._convert_input(with_read_calls(model_input))
+            prompt = super()._convert_input(with_parsed_calls(model_input))
             return ChatPromptValue(messages=traceable(prompt.to_messages()))
 
     def _generate(
@@ -348,7 +348,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         """Bind input and output types. Bound parameters are kept."""
         return self.bind().with_types(**types)
 
-    def _bound(self) -> Mapping[str, Any]:
+    def _bound_kwargs(self) -> Mapping[str, Any]:
         return {}
 
     def _settings(self) -> ChatSettings:
@@ -361,24 +361,24 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     ) -> tuple[core.ChatRequest, ModelInfo]:
         # arguments that start with ls_ are for LangSmith traces
         call = {name: value for name, value in call_arguments(kwargs).items() if not name.startswith("ls_")}
-        if call.get("tools"):  # in the forms of bind_tools, which a call may add to, or do without
+        if call.get("tools"):  # in any form that bind_tools accepts
             call["tools"] = openai_tools(call["tools"], None)
             call["tool_choice"] = chosen_tool(call.get("tool_choice"), call["tools"])
         return self._core_request(to_core_messages(messages), stop, call)
 
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
-        # several answers cannot be streamed, so an invoke that somebody watches is not turned into a stream for them;
-        # stream() itself asks without a run manager, and is refused
-        if run_manager is not None and self._several(kwargs):
+        # Requests with n > 1 cannot be streamed, so callbacks must not turn invoke() into a stream. stream() calls this
+        # without a run manager, and raises an error later.
+        if run_manager is not None and self._has_multiple_choices(kwargs):
             return False
         return super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
 
     def _should_use_protocol_streaming(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
-        if self._several(kwargs):
+        if self._has_multiple_choices(kwargs):
             return False
         return super()._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
 
-    def _several(self, kwargs: Mapping[str, Any]) -> bool:
+    def _has_multiple_choices(self, kwargs: Mapping[str, Any]) -> bool:
         n = kwargs.get("n") or self.n
         return isinstance(n, int) and n > 1
 

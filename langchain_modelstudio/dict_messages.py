@@ -13,11 +13,11 @@ from langchain_core.messages import AIMessage, ToolCall, convert_to_messages
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
 from modelstudio_core.protocols.accumulate import parse_arguments
-from modelstudio_core.protocols.codec import word_of
+from modelstudio_core.protocols.codec import as_string
 from modelstudio_core.tools import arguments_text
 
 
-def with_read_calls(given: LanguageModelInput) -> LanguageModelInput:
+def with_parsed_calls(given: LanguageModelInput) -> LanguageModelInput:
     """Return a model's input with each dict that has calls in OpenAI's form, or invalid ones, as an AIMessage.
 
     Arguments that are not a JSON object make an invalid call. No arguments are an empty object.
@@ -43,9 +43,9 @@ def _read(message: Mapping[str, Any]) -> Any:
         text = given if isinstance(given, str) else "" if given is None else arguments_text(name, given)
         args = parse_arguments(text, "stop")
         if isinstance(args, str):
-            invalid.append(invalid_tool_call(name=name, args=text, id=word_of(call.get("id")), error=args))
+            invalid.append(invalid_tool_call(name=name, args=text, id=as_string(call.get("id")), error=args))
         else:
-            valid.append(tool_call(name=name, args=args, id=word_of(call.get("id"))))
+            valid.append(tool_call(name=name, args=args, id=as_string(call.get("id"))))
     others = [call for call in calls if call not in in_openai_form]
     rest = {name: value for name, value in message.items() if name not in ("tool_calls", "invalid_tool_calls")}
     [read] = convert_to_messages([{"content": "", **rest, "tool_calls": others}])

@@ -1,8 +1,8 @@
 """Convert LangChain messages to core messages.
 
-Tool calls are read from `AIMessage.tool_calls`, and from content blocks only if they are not there, so that histories
-of other providers work; copies in `additional_kwargs` do not count. Unsupported content raises an error that names it,
-except in tool results, which the caller cannot correct: there, a text replaces it.
+Tool calls are read from `AIMessage.tool_calls`, and from content blocks if `tool_calls` does not list them, so that
+histories from other providers work. Copies in `additional_kwargs` are ignored. Unsupported content raises an error that
+names it. In tool results, which the caller does not control, it is replaced with a text instead.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from modelstudio_core.types import (
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "human": "user",
                            "assistant": "assistant", "ai": "assistant", "tool": "tool"}  # fmt: skip
 _REASONING_BLOCKS = ("reasoning", "thinking", "reasoning_content")  # the last is Bedrock's
-# calls, and where their arguments are: LangChain fills `tool_calls` from the first kind alone, and not always
+# block types of tool calls, with the key of their arguments; LangChain does not copy all of them to `tool_calls`
 _CALL_BLOCKS = {"tool_call": "args", "invalid_tool_call": "args", "tool_use": "input"}
-# what only an assistant's turn holds: its reasoning, its calls, which stand elsewhere in the message, and what it did
-# on its provider's servers. An agent's answer may come back in a turn of any role
-_LEFT_OUT = (*_REASONING_BLOCKS, "redacted_thinking", "citation", "executable_code", "code_execution_result",
+# block types that occur in assistant messages only, and are not sent as content: reasoning, calls (which are sent as
+# `tool_calls`) and actions on the provider's servers. They are omitted in all roles: agents may return answers in any
+_OMITTED_TYPES = (*_REASONING_BLOCKS, "redacted_thinking", "citation", "executable_code", "code_execution_result",
              "container_upload", "tool_use", "server_tool_use", "mcp_list_tools",
              "mcp_approval_request")  # fmt: skip
-_LEFT_OUT_ENDINGS = ("_call", "_call_chunk", "tool_result")  # in OpenAI's, Anthropic's and LangChain's form
-# left out of every turn but a tool's result, of which they may be all there is
-_ALSO_LEFT_OUT = ("non_standard", "_call_output")
+_OMITTED_SUFFIXES = ("_call", "_call_chunk", "tool_result")  # in OpenAI's, Anthropic's and LangChain's form
+# omitted in all messages except tool results, which may contain nothing else
+_OMITTED_OUTSIDE_RESULTS = ("non_standard", "_call_output")
 
 
 def to_core_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
-    """Return the conversation as the core has it. Raises ConfigurationError naming the message and its fault."""
+    """Return the conversation as core messages. Raises ConfigurationError with the position of an invalid message."""
     core: list[Message] = []
     for position, message in enumerate(with_tool_messages(messages)):
         try:
@@ -69,26 +69,26 @@ def _to_core_message(message: BaseMessage) -> list[Message]:
         return [Message("tool", _result_content(message.content), tool_call_id=message.tool_call_id)]
     if isinstance(message, HumanMessage):
         results, content = _split_tool_results(message.content)
-        return results if results and not content else [*results, *_turn("user", content, message.name)]
+        return results if results and not content else [*results, *_message("user", content, message.name)]
     if isinstance(message, SystemMessage):
-        return _turn("system", message.content, message.name)
+        return _message("system", message.content, message.name)
     if isinstance(message, ChatMessage) and message.role in _ROLES:
         role = _ROLES[message.role]
         if role == "tool":
             return [Message(role, _result_content(message.content))]
-        return _turn(role, message.content, message.name)
+        return _message(role, message.content, message.name)
     kind = f"role {message.role!r}" if isinstance(message, ChatMessage) else type(message).__name__
-    raise ConfigurationError(f"{kind} is not a kind of message that the service takes")
+    raise ConfigurationError(f"{kind} is not supported: use a system, user, assistant or tool message")
 
 
-def _turn(role: Role, content: str | list[str | dict[Any, Any]], name: str | None) -> list[Message]:
-    """Return a turn without what only an assistant's turn holds; nothing if it held nothing else."""
-    said = _said(content)
-    return [] if content and not said else [Message(role, to_core_content(said), name or None)]
+def _message(role: Role, content: str | list[str | dict[Any, Any]], name: str | None) -> list[Message]:
+    """Return a message without the omitted blocks, or an empty list if it has no other blocks."""
+    sendable = _sendable_blocks(content)
+    return [] if content and not sendable else [Message(role, to_core_content(sendable), name or None)]
 
 
 def _assistant(message: AIMessage) -> Message:
-    """Return an assistant's turn with all its calls, the invalid ones as they are written."""
+    """Return an assistant message with its valid and invalid calls. Arguments of invalid calls are kept verbatim."""
     calls = [
         FunctionCall(call["id"], call["name"], arguments_text(call["name"], call["args"]))
         for call in message.tool_calls
@@ -96,14 +96,14 @@ def _assistant(message: AIMessage) -> Message:
     calls += [FunctionCall(call["id"], call["name"] or "", call["args"] or "") for call in message.invalid_tool_calls]
     blocks = message.content
     listed = {call.id for call in calls}
-    calls += [call for block in blocks if (call := _call_in(block)) is not None and call.id not in listed]
+    calls += [call for block in blocks if (call := _block_call(block)) is not None and call.id not in listed]
     reasoning = message.additional_kwargs.get("reasoning_content")
     if not isinstance(reasoning, str):
         reasoning = "".join(_reasoning(block) for block in blocks) if isinstance(blocks, list) else None
     if isinstance(blocks, list):
-        blocks = [block for block in blocks if _kind(block) != "audio"]
-    content = to_core_content(_said(blocks))
-    if not has_content(content):  # the service takes neither its audio nor its refusal back, but the text of either
+        blocks = [block for block in blocks if _block_type(block) != "audio"]
+    content = to_core_content(_sendable_blocks(blocks))
+    if not has_content(content):  # audio and refusals cannot be sent back, so their text is sent instead
         audio = message.additional_kwargs.get("audio")
         transcript = audio.get("transcript") if isinstance(audio, Mapping) else None
         content = str(transcript or message.additional_kwargs.get("refusal") or "")
@@ -117,26 +117,30 @@ def _assistant(message: AIMessage) -> Message:
     )
 
 
-def _call_in(block: str | Mapping[str, Any]) -> FunctionCall | None:
-    """Return the call that a content block is, if it has an id."""
-    if isinstance(block, str) or (kind := _kind(block)) not in _CALL_BLOCKS or not block.get("id"):
+def _block_call(block: str | Mapping[str, Any]) -> FunctionCall | None:
+    """Return a content block as a tool call, or None if it is not one or has no id."""
+    if isinstance(block, str) or (kind := _block_type(block)) not in _CALL_BLOCKS or not block.get("id"):
         return None
     name, args = block.get("name") or "", block.get(_CALL_BLOCKS[kind])
     return FunctionCall(block["id"], name, args if isinstance(args, str) else arguments_text(name, args or {}))
 
 
-def _said(content: str | list[str | dict[Any, Any]]) -> str | list[str | dict[Any, Any]]:
-    """Return content without the blocks that are left out of every turn but a tool's result."""
+def _sendable_blocks(content: str | list[str | dict[Any, Any]]) -> str | list[str | dict[Any, Any]]:
+    """Return content without the blocks that are omitted in all messages except tool results."""
     if isinstance(content, str):
         return content
-    return [block for block in content if not _is_left_out(_kind(block)) and not _kind(block).endswith(_ALSO_LEFT_OUT)]
+    return [
+        block
+        for block in content
+        if not _is_omitted(_block_type(block)) and not _block_type(block).endswith(_OMITTED_OUTSIDE_RESULTS)
+    ]
 
 
-def _is_left_out(kind: str) -> bool:
-    return kind in _LEFT_OUT or kind.endswith(_LEFT_OUT_ENDINGS)
+def _is_omitted(kind: str) -> bool:
+    return kind in _OMITTED_TYPES or kind.endswith(_OMITTED_SUFFIXES)
 
 
-def _kind(block: str | Mapping[Any, Any]) -> str:
+def _block_type(block: str | Mapping[Any, Any]) -> str:
     return "text" if isinstance(block, str) else str(block.get("type"))
 
 
@@ -149,10 +153,10 @@ def _reasoning(block: str | dict[Any, Any]) -> str:
 
 
 def _result_content(content: str | list[Any]) -> str | tuple[Part, ...]:
-    """Return a tool's result, with a text in the place of each block that cannot be sent."""
+    """Return the content of a tool result. Blocks that cannot be sent are replaced with a text."""
     if isinstance(content, str):
         return content
-    return tuple(_result_part(block) for block in content if not _is_left_out(_kind(block))) or ""
+    return tuple(_result_part(block) for block in content if not _is_omitted(_block_type(block))) or ""
 
 
 def _result_part(block: str | dict[str, Any]) -> Part:
@@ -165,29 +169,29 @@ def _result_part(block: str | dict[str, Any]) -> Part:
 
 
 def _replacement(block: Mapping[str, Any]) -> TextPart:
-    """Return the text for a block. Its facts are beside its type, in `extras`, or where other providers put them."""
-    facts: dict[str, Any] = {}
+    """Return the text that replaces a block. Its fields may be nested, depending on the provider."""
+    fields: dict[str, Any] = {}
     for name in ("metadata", "extras", "source", str(block.get("type"))):
         if isinstance(inner := block.get(name), Mapping):
-            facts |= inner
-    facts |= block
+            fields |= inner
+    fields |= block
 
-    def fact(*names: str) -> str:
-        return next((facts[name] for name in names if isinstance(facts.get(name), str)), "")
+    def first_string(*names: str) -> str:
+        return next((fields[name] for name in names if isinstance(fields.get(name), str)), "")
 
-    data = fact("base64", "data", "file_data")
+    data = first_string("base64", "data", "file_data")
     inline = data.startswith("data:")
     return replacement(
         str(block.get("type") or "content without a type"),
-        data if inline else fact("url"),
-        mime_type=fact("mime_type", "media_type"),
+        data if inline else first_string("url"),
+        mime_type=first_string("mime_type", "media_type"),
         size=base64_size(data) if data and not inline else None,
-        name=fact("name", "filename", "title", "file_id"),
+        name=first_string("name", "filename", "title", "file_id"),
     )
 
 
 def _split_tool_results(content: str | list[Any]) -> tuple[list[Message], str | list[Any]]:
-    """Return the tool results that Anthropic's form has in a user turn, each as a message, and the rest of the turn."""
+    """Return the tool results in a user message (Anthropic's format) as tool messages, and the other blocks."""
     if isinstance(content, str):
         return [], content
     found = [block for block in content if isinstance(block, dict) and block.get("type") == "tool_result"]
@@ -199,54 +203,57 @@ def _split_tool_results(content: str | list[Any]) -> tuple[list[Message], str | 
 
 
 def to_core_content(content: str | Sequence[str | Mapping[str, Any]]) -> str | tuple[Part, ...]:
-    """Return text, or parts from blocks in LangChain's v0 or v1 form, OpenAI's or Anthropic's."""
+    """Return a string, or the parts for blocks in the format of LangChain v0 or v1, OpenAI or Anthropic."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list | tuple):
-        raise ConfigurationError(f"content is {content!r:.80}: give text or a list of blocks")
+        raise ConfigurationError(f"content is {content!r:.80}: use a string or a list of blocks")
     parts = tuple(TextPart(block) if isinstance(block, str) else to_core_part(block) for block in content)
     return parts or ""
 
 
 def to_core_part(block: Mapping[str, Any]) -> Part:
-    """Return one content block as a part. Raises ConfigurationError naming the block's type and its fault.
+    """Return a content block as a part.
 
-    Pixel and frame hints and `cache_control` are read beside its type and in its `extras`.
+    Options such as min_pixels, fps and `cache_control` are read from the block or its `extras`.
+
+    Raises:
+        ConfigurationError: if the block is invalid or not supported. The message names its type.
     """
     if not isinstance(block, Mapping):
-        raise ConfigurationError(f"{block!r:.80} is no content block: give text or a dict with a type")
+        raise ConfigurationError(f"{block!r:.80} is not a content block: use a string or a dict with a type")
     kind = block.get("type")
     if kind is None:
         raise ConfigurationError(
-            f"a content block of {', '.join(map(str, block))} has no type: write "
+            f"a content block with the keys {', '.join(map(str, block))!r:.80} has no type: use "
             '{"type": "text", "text": ...} or {"type": "image", "url": ...}'
         )
     try:
         return _part(kind, block)
     except ConfigurationError as error:
-        raise ConfigurationError(f"a block of type {kind!r}: {error.message}") from None
+        raise ConfigurationError(f"content block of type {kind!r}: {error.message}") from None
 
 
 def _part(kind: Any, block: Mapping[str, Any]) -> Part:
-    mark = _hint(block, "cache_control", Mapping)
+    mark = _optional_field(block, "cache_control", Mapping)
     if kind in ("text", "text-plain"):
         return TextPart(_text(kind, block), mark)
-    if kind == "refusal":  # what an assistant said
+    if kind == "refusal":  # the text of a refusal is sent as text
         return TextPart(str(block.get("refusal") or ""))
-    pixels = {name: _hint(block, name, int) for name in ("min_pixels", "max_pixels")}
+    pixels = {name: _optional_field(block, name, int) for name in ("min_pixels", "max_pixels")}
     if kind in ("image", "image_url"):
         inner = block.get("image_url")
-        detail = _hint(inner, "detail", str) if isinstance(inner, Mapping) else None
+        detail = _optional_field(inner, "detail", str) if isinstance(inner, Mapping) else None
         return ImagePart(_address(block, "image", "image/png"), detail, **pixels, cache_control=mark)
     if kind in ("video", "video_url"):
-        more = {name: _hint(block, name, int) for name in ("total_pixels", "max_frames")}
-        fps = _hint(block, "fps", int | float)
+        more = {name: _optional_field(block, name, int) for name in ("total_pixels", "max_frames")}
+        fps = _optional_field(block, "fps", int | float)
         return VideoPart(_video(block), fps, **pixels, **more, cache_control=mark)
     if kind in ("audio", "input_audio"):
         return _audio_part(block, mark)
     raise ConfigurationError(
-        "it cannot be sent: the chat service takes text, image, video and audio. Put a document's text into a text "
-        "block, or upload it for a document model"
+        "not supported by the chat service, which accepts text, images, video and audio. Send the text of a document "
+        "as a text block, or upload the file and use a document model"
     )
 
 
@@ -260,11 +267,11 @@ def _text(kind: str, block: Mapping[str, Any]) -> str:
         try:
             return base64.b64decode(data, validate=True).decode("utf-8")
         except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"base64={data!r:.80} is no text in base64: {error}") from None
+            raise ConfigurationError(f"base64={data!r:.80} is not base64-encoded text: {error}") from None
     if block.get("url") or block.get("file_id"):
-        raise ConfigurationError("text by url or file_id cannot be sent: read it and give text")
+        raise ConfigurationError("text cannot be sent by url or file_id: read the file and pass its text")
     if kind == "text-plain":
-        raise ConfigurationError("it has neither text nor base64: give one of them")
+        raise ConfigurationError("neither text nor base64 is set")
     return ""
 
 
@@ -273,7 +280,7 @@ def _video(block: Mapping[str, Any]) -> str | tuple[str, ...]:
     if not isinstance(frames, list | tuple):
         return _address(block, "video", "video/mp4")
     if not frames:
-        raise ConfigurationError("it has no frames: give the addresses of images, or url or base64 of a video")
+        raise ConfigurationError("video has no frames: pass image URLs, or the url or base64 of a video")
     return tuple(map(checked_address, frames))
 
 
@@ -281,12 +288,12 @@ def _audio_part(block: Mapping[str, Any], mark: Any) -> AudioPart:
     inner = block.get("input_audio")
     inner = inner if isinstance(inner, Mapping) else {}
     address = _address(block if not inner else {"data": inner.get("data")}, "audio", "audio/wav")
-    format = audio_format(inner.get("format") or _hint(block, "format", str) or block.get("mime_type"))
+    format = audio_format(inner.get("format") or _optional_field(block, "format", str) or block.get("mime_type"))
     return AudioPart(address, format, mark)
 
 
 def _address(block: Mapping[str, Any], kind: str, mime: str) -> str:
-    """Return the URL or data URI of a media block, in any of the forms."""
+    """Return the URL or data URI of a media block in any of the formats."""
     inner = block.get(f"{kind}_url", block.get("source"))
     if isinstance(inner, str):
         return checked_address(inner)
@@ -299,58 +306,61 @@ def _address(block: Mapping[str, Any], kind: str, mime: str) -> str:
     if data:
         return data_uri(holder.get("mime_type") or holder.get("media_type") or mime, data)
     if holder.get("file_id") or holder.get("id"):
-        raise ConfigurationError(f"{kind} by id or file_id cannot be sent to the chat service: give url or base64")
-    raise ConfigurationError(f"it has neither url nor base64, but {', '.join(map(str, block))}")
+        raise ConfigurationError(f"the chat service does not accept {kind} by id or file_id: pass url or base64")
+    raise ConfigurationError(f"neither url nor base64 is set, only {', '.join(map(str, block))}")
 
 
-def _hint(block: Mapping[str, Any], name: str, kind: Any) -> Any:
-    """Return a hint, beside the type of a block or in its extras. Raises ConfigurationError for one of a wrong kind."""
+def _optional_field(block: Mapping[str, Any], name: str, kind: Any) -> Any:
+    """Return a field of a block or its `extras`, or None. Raises ConfigurationError if its type is not `kind`."""
     extras = block.get("extras")
-    hint = block.get(name, extras.get(name) if isinstance(extras, Mapping) else None)
-    if hint is not None and (not isinstance(hint, kind) or isinstance(hint, bool)):
-        raise ConfigurationError(f"{name}={hint!r:.80} is not of the type {getattr(kind, '__name__', kind)}")
-    return hint
+    value = block.get(name, extras.get(name) if isinstance(extras, Mapping) else None)
+    if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+        raise ConfigurationError(f"{name}={value!r:.80} is not of type {getattr(kind, '__name__', kind)}")
+    return value
 
 
 def traceable(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return messages without the blocks on which langchain-core itself fails, while it prepares a trace.
+    """Return messages without the blocks on which langchain-core fails while it prepares a trace.
 
-    Raises ConfigurationError for such a block, except in the result of a tool, where another stands for it.
+    In tool results, such blocks are replaced.
+
+    Raises:
+        ConfigurationError: if another message has such a block.
     """
-    given = list(messages)
+    checked = list(messages)
     for position, message in enumerate(messages):
-        faults = {place: fault for place, block in enumerate(message.content) if (fault := _untraceable(block))}
+        faults = {place: fault for place, block in enumerate(message.content) if (fault := _tracing_fault(block))}
         if faults and isinstance(message, ToolMessage):
             blocks: list[Any] = [*message.content]
             for place in faults:
-                blocks[place] = _traceable(blocks[place])
-            given[position] = message.model_copy(update={"content": blocks})
+                blocks[place] = _traceable_block(blocks[place])
+            checked[position] = message.model_copy(update={"content": blocks})
         elif faults:
             place, fault = next(iter(faults.items()))
-            kind = _kind(message.content[place])
-            raise ConfigurationError(f"messages[{position}] ({message.type}): a block of type {kind!r}: {fault}")
-    return given
+            kind = _block_type(message.content[place])
+            raise ConfigurationError(f"messages[{position}] ({message.type}): content block of type {kind!r}: {fault}")
+    return checked
 
 
-def _traceable(block: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a block of a result as it can be traced: an image with a MIME type, or the bare type."""
+def _traceable_block(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a block that langchain-core can trace: the image with a MIME type, or only the block's type."""
     image = {**block, "mime_type": "image/png"}
-    return {"type": _kind(block)} if _untraceable(image) else image
+    return {"type": _block_type(block)} if _tracing_fault(image) else image
 
 
-def _untraceable(block: Any) -> str | None:
+def _tracing_fault(block: Any) -> str | None:
     """Return why langchain-core cannot trace a block, None if it can."""
     if not isinstance(block, Mapping):
         return None
     kind, source_type = block.get("type"), block.get("source_type")
-    for name, word in (("type", kind), ("source_type", source_type)):
-        if word is not None and not isinstance(word, str):
-            return f"{name}={word!r:.80} is not a string"
+    for name, value in (("type", kind), ("source_type", source_type)):
+        if value is not None and not isinstance(value, str):
+            return f"{name}={value!r:.80} is not a string"
     if kind == "input_audio":
         inner = block.get("input_audio")
-        return "it has no data: give base64" if isinstance(inner, Mapping) and not inner.get("data") else None
+        return "input_audio has no data: pass base64" if isinstance(inner, Mapping) and not inner.get("data") else None
     if kind != "image" or source_type == "id" or block.keys() & {"url", "file_id"}:
         return None
     if "base64" in block or (source_type == "base64" and "data" in block):
-        return None if "mime_type" in block else 'base64 needs a mime_type, such as "image/png"'
-    return "it has neither url nor base64" if "text" in block else None
+        return None if "mime_type" in block else 'base64 requires a mime_type, such as "image/png"'
+    return "neither url nor base64 is set" if "text" in block else None

@@ -258,10 +258,10 @@ def from_core_result(result: ChatResult) -> LangChainResult:
     return LangChainResult(generations=generations, llm_output={k: v for k, v in output.items() if v})
 
 
-def added_usage(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
+def add_usage(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sum of two `token_usage` objects, including nested details."""
     total = dict(left)
     for name, count in right.items():
         known = total.get(name)
-        total[name] = added_usage(known or {}, count) if isinstance(count, Mapping) else (known or 0) + count
+        total[name] = add_usage(known or {}, count) if isinstance(count, Mapping) else (known or 0) + count
     return total

@@ -27,7 +27,7 @@ from pydantic import BaseModel, Field, model_validator
 from typing_extensions import Self
 
 from llama_index_modelstudio.errors import ConfigurationError
-from llama_index_modelstudio.messages import read_files, to_core_messages
+from llama_index_modelstudio.messages import reads_files, to_core_messages
 from llama_index_modelstudio.outputs import Responses, from_core_result, to_completion
 from llama_index_modelstudio.structured import StructuredAnswer, class_format
 from llama_index_modelstudio.tools import ToolCallingLLM
@@ -37,7 +37,7 @@ from modelstudio_core.settings import ChatSettings
 from modelstudio_core.types import ChatRequest, Message
 
 _dispatcher = get_dispatcher(__name__)
-_BY_CALL = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
+_FUNCTION_MODES = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
 
 
 @hide_headers(
@@ -178,12 +178,12 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
             max_tokens=self.max_tokens or self.max_completion_tokens,
             window=self.context_window,
         )
-        takes_tools = self.is_function_calling_model
+        has_tools = self.is_function_calling_model
         return LLMMetadata(
             context_window=window,
             num_output=output,
             is_chat_model=True,
-            is_function_calling_model=info.tools is not False if takes_tools is None else takes_tools,
+            is_function_calling_model=info.tools is not False if has_tools is None else has_tools,
             model_name=self.model,
             system_role=MessageRole.SYSTEM,
         )
@@ -208,7 +208,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Async version of `stream_chat`."""
-        return self._astream(*self._request(await _read_messages(messages), kwargs))
+        return self._astream(*self._request(await _to_core_messages(messages), kwargs))
 
     # ---------------------------------------------------------------- completion
 
@@ -247,7 +247,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
     # ---------------------------------------------------------------- structured answers
 
     def as_structured_llm(self, output_cls: type[BaseModel], **kwargs: Any) -> ModelStudioStructuredLLM:
-        """Return an LLM whose answers are objects of `output_cls`."""
+        """Return an LLM whose answers are parsed into objects of `output_cls`."""
         return ModelStudioStructuredLLM(llm=self, output_cls=output_cls, **kwargs)
 
     @_dispatcher.span
@@ -258,20 +258,20 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Model:
-        """Return an object of `output_cls`, by json_schema if the model is listed for it, else by a forced call.
+        """Return an object of `output_cls`, requested with json_schema if the catalogue lists it, else a forced call.
 
         Raises:
-            StructuredOutputError: if the answer has no valid object.
+            StructuredOutputError: if the answer does not contain a valid object.
         """
-        found: Model
+        result: Model
         answer = self._structured(output_cls, llm_kwargs)
         if answer is None:
-            found = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
-            return found
-        _structured_starts(output_cls, prompt, prompt_args)
-        found = answer.whole(self.chat(self._messages_of(prompt, prompt_args), **answer.options))
-        _dispatcher.event(LLMStructuredPredictEndEvent(output=found))
-        return found
+            result = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return result
+        _send_start_event(output_cls, prompt, prompt_args)
+        result = answer.whole(self.chat(self._format_prompt(prompt, prompt_args), **answer.options))
+        _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
+        return result
 
     @_dispatcher.span
     async def astructured_predict(
@@ -282,15 +282,15 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         **prompt_args: Any,
     ) -> Model:
         """Async version of `structured_predict`."""
-        found: Model
+        result: Model
         answer = self._structured(output_cls, llm_kwargs)
         if answer is None:
-            found = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
-            return found
-        _structured_starts(output_cls, prompt, prompt_args)
-        found = answer.whole(await self.achat(self._messages_of(prompt, prompt_args), **answer.options))
-        _dispatcher.event(LLMStructuredPredictEndEvent(output=found))
-        return found
+            result = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return result
+        _send_start_event(output_cls, prompt, prompt_args)
+        result = answer.whole(await self.achat(self._format_prompt(prompt, prompt_args), **answer.options))
+        _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
+        return result
 
     def _structured_stream_call(
         self,
@@ -302,7 +302,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         answer = self._structured(output_cls, llm_kwargs)
         if answer is None:
             return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
-        responses = self.stream_chat(self._messages_of(prompt, prompt_args), **answer.options)
+        responses = self.stream_chat(self._format_prompt(prompt, prompt_args), **answer.options)
 
         def objects() -> Generator[Model | FlexibleModel, None, None]:
             response = None
@@ -324,7 +324,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         answer = self._structured(output_cls, llm_kwargs)
         if answer is None:
             return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
-        responses = await self.astream_chat(self._messages_of(prompt, prompt_args), **answer.options)
+        responses = await self.astream_chat(self._format_prompt(prompt, prompt_args), **answer.options)
 
         async def objects() -> AsyncGenerator[Model | FlexibleModel, None]:
             response = None
@@ -336,7 +336,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
 
         return objects()
 
-    # ---------------------------------------------------------------- inside
+    # ---------------------------------------------------------------- requests
 
     def _request(self, messages: tuple[Message, ...], kwargs: Mapping[str, Any]) -> tuple[ChatRequest, ModelInfo]:
         schema = kwargs.get("response_format")
@@ -345,7 +345,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         request, model = self._core_request(messages, None, kwargs)
         if (request.n or 1) > 1:
             raise ConfigurationError(
-                f"n={request.n} cannot be given through LlamaIndex, whose responses have one answer"
+                f"n={request.n} is not supported with LlamaIndex, whose responses have one message"
             )
         return request, model
 
@@ -354,7 +354,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         return from_core_result(self._core_client().complete(request, model))
 
     async def _achat(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> ChatResponse:
-        request, model = self._request(await _read_messages(messages), kwargs)
+        request, model = self._request(await _to_core_messages(messages), kwargs)
         return from_core_result(await self._core_client().acomplete(request, model))
 
     def _stream(self, request: ChatRequest, model: ModelInfo) -> ChatResponseGen:
@@ -375,7 +375,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         text = prompt if formatted or self.completion_to_prompt is None else self.completion_to_prompt(prompt)
         return [ChatMessage(role=MessageRole.USER, content=text)]
 
-    def _messages_of(self, prompt: PromptTemplate, prompt_args: Mapping[str, Any]) -> list[ChatMessage]:
+    def _format_prompt(self, prompt: PromptTemplate, prompt_args: Mapping[str, Any]) -> list[ChatMessage]:
         return self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
 
     def _structured(self, output_cls: type[Model], options: Mapping[str, Any] | None) -> StructuredAnswer[Model] | None:
@@ -383,17 +383,17 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         mode = self.pydantic_program_mode
         if mode == PydanticProgramMode.DEFAULT and self._core_model((options or {}).get("model")).supports_json_schema:
             return StructuredAnswer(output_cls, options, by_call=False)
-        if mode in _BY_CALL and self.metadata.is_function_calling_model:
+        if mode in _FUNCTION_MODES and self.metadata.is_function_calling_model:
             return StructuredAnswer(output_cls, options, by_call=True)
         return None
 
 
-async def _read_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
-    """`to_core_messages`, off the event loop where files are read."""
-    if read_files(messages):
+async def _to_core_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
+    """Async version of `to_core_messages`. Reads files in a thread."""
+    if reads_files(messages):
         return await asyncio.to_thread(to_core_messages, messages)
     return to_core_messages(messages)
 
 
-def _structured_starts(output_cls: type[Any], prompt: PromptTemplate, prompt_args: dict[str, Any]) -> None:
+def _send_start_event(output_cls: type[Any], prompt: PromptTemplate, prompt_args: dict[str, Any]) -> None:
     _dispatcher.event(LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args))

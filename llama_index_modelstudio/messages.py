@@ -1,8 +1,8 @@
 """Convert LlamaIndex messages to core messages.
 
-Blocks take precedence. `tool_calls` and `reasoning_content` in `additional_kwargs`, from older classes, are used if
-there are no blocks of that kind, so that histories of other providers work. Unsupported content raises an error that
-names it, except in tool results, which the caller cannot correct: there, a text replaces it.
+Blocks take precedence. `tool_calls` and `reasoning_content` in `additional_kwargs`, which older integrations set, are
+used if there are no blocks of that kind. Unsupported content raises an error that names it. In tool results, which the
+caller does not control, it is replaced with a text instead.
 """
 
 from __future__ import annotations
@@ -45,17 +45,18 @@ from modelstudio_core.types import (
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "tool": "tool",
                            "function": "tool", "assistant": "assistant", "chatbot": "assistant",
                            "model": "assistant"}  # fmt: skip
-# what only an assistant's turn knows. An agent's answer may come back in a turn of any role
-_LEFT_OUT = (ThinkingBlock, ToolCallBlock, CitationBlock)
+# blocks that occur in assistant messages only; they are omitted in any role, as agents may return an answer in one
+_OMITTED_BLOCKS = (ThinkingBlock, ToolCallBlock, CitationBlock)
 
 
-_NO_TITLE = "input_document"  # the title that LlamaIndex gives a document without one
+_DEFAULT_TITLE = "input_document"  # the title that LlamaIndex gives a document without one
 
 
 def to_core_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
-    """Return the conversation as the core has it. Reads the files that its blocks name, nothing else.
+    """Return the conversation as core messages. Local files in blocks are read; URLs are not fetched.
 
-    Raises ConfigurationError naming the message and its fault.
+    Raises:
+        ConfigurationError: if a message is invalid. The error has its position.
     """
     core: list[Message] = []
     for position, message in enumerate(messages):
@@ -66,8 +67,8 @@ def to_core_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     return tuple(core)
 
 
-def read_files(messages: Iterable[ChatMessage]) -> bool:
-    """Return True if `to_core_messages` reads files for these messages, which is slow."""
+def reads_files(messages: Iterable[ChatMessage]) -> bool:
+    """Return True if `to_core_messages` would read files, which blocks, for these messages."""
     return any(
         isinstance(block, ImageBlock | AudioBlock | VideoBlock) and (block.path or isinstance(_data(block), IOBase))
         for message in messages
@@ -88,7 +89,7 @@ def _to_core_message(message: ChatMessage) -> list[Message]:
 
 
 def _assistant(message: ChatMessage, name: str | None) -> Message:
-    """Return an assistant's turn with all its calls, the invalid ones as they are written."""
+    """Return an assistant message with its valid and invalid calls. Arguments of invalid calls are kept verbatim."""
     extra = message.additional_kwargs
     calls = [_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
     calls = calls or [_legacy_call(call) for call in extra.get("tool_calls") or ()]
@@ -102,7 +103,7 @@ def _assistant(message: ChatMessage, name: str | None) -> Message:
     reasoning = "".join(thoughts) or extra.get("reasoning_content")
     content: str | tuple[Part, ...]
     content = to_core_parts([block for block in message.blocks if not isinstance(block, AudioBlock)]) or ""
-    if not has_content(content):  # the service takes neither its audio nor its refusal back, but the text of either
+    if not has_content(content):  # audio and refusals cannot be sent back, so their text is sent instead
         audio = extra.get("audio")
         transcript = audio.get("transcript") if isinstance(audio, Mapping) else None
         content = str(transcript or extra.get("refusal") or "")
@@ -121,19 +122,19 @@ def _call(block: ToolCallBlock) -> FunctionCall:
 
 
 def _legacy_call(call: Any) -> FunctionCall:
-    """Return a call in OpenAI's form, a dict or an object of its SDK."""
+    """Return a call in OpenAI's format, given as a dict or as an object of its SDK."""
     function = _field(call, "function")
     name = _field(function, "name") or ""
     return FunctionCall(_id(_field(call, "id")), name, _arguments(name, _field(function, "arguments")))
 
 
 def _arguments(name: str, arguments: object) -> str:
-    """Return arguments as the model wrote them, which are text where they could not be read."""
+    """Return arguments as JSON text. Arguments that could not be parsed are already text."""
     return arguments if isinstance(arguments, str) else arguments_text(name, {} if arguments is None else arguments)
 
 
 def _id(id: object) -> str | None:
-    """Return the id of a call as text: some servers number their calls."""
+    """Return the id of a call as a string, because some servers send integers."""
     return None if id is None else str(id)
 
 
@@ -145,22 +146,23 @@ def _field(holder: Any, name: str) -> Any:
 
 
 def to_core_parts(blocks: Sequence[ContentBlock], *, result: bool = False) -> tuple[Part, ...]:
-    """Return content blocks as parts, without those that only an assistant's turn holds.
+    """Return content blocks as parts. Blocks that occur in assistant messages only are omitted.
 
-    A `CachePoint` marks the part before it. In a tool's `result` a text stands for each block that cannot be sent.
+    A `CachePoint` sets the cache mark of the part before it. In a tool `result`, blocks that cannot be sent are
+    replaced with a text.
     """
     parts: list[Part] = []
     for position, block in enumerate(blocks):
-        if isinstance(block, _LEFT_OUT):
+        if isinstance(block, _OMITTED_BLOCKS):
             continue
         if result and isinstance(block, CitableBlock):
             parts += to_core_parts(block.content, result=True)
         elif not isinstance(block, CachePoint):
             parts.append(_result_part(block) if result else _to_core_part(block))
         elif parts:
-            parts[-1] = _marked(parts[-1], {"type": block.cache_control.type})
+            parts[-1] = _with_cache_mark(parts[-1], {"type": block.cache_control.type})
         elif position == 0 and not result:
-            raise ConfigurationError("a CachePoint marks the end of what comes before it, and nothing does")
+            raise ConfigurationError("a CachePoint must follow the content to cache, but it is the first block")
     return tuple(parts)
 
 
@@ -172,11 +174,11 @@ def _result_part(block: ContentBlock) -> Part:
 
 
 def _replacement(block: ContentBlock) -> TextPart:
-    """Return the text for a block."""
+    """Return the text that replaces a block."""
     kind: str = block.block_type
     data, path, url = (getattr(block, name, None) for name in ("data" if kind == "document" else kind, "path", "url"))
     title, size = getattr(block, "title", None), None
-    if isinstance(data, bytes):  # LlamaIndex keeps base64
+    if isinstance(data, bytes):  # LlamaIndex stores bytes as base64
         size = base64_size(data.decode("ascii", "replace"))
     elif isinstance(data, IOBase):
         before = data.tell()
@@ -189,17 +191,17 @@ def _replacement(block: ContentBlock) -> TextPart:
         str(url or ""),
         mime_type=getattr(block, f"{kind}_mimetype", None),
         size=size,
-        name=Path(path).name if path is not None else None if url and title == _NO_TITLE else title,
+        name=Path(path).name if path is not None else None if url and title == _DEFAULT_TITLE else title,
     )
 
 
-def _marked(part: Part, mark: Mapping[str, Any]) -> Part:
+def _with_cache_mark(part: Part, mark: Mapping[str, Any]) -> Part:
     fields = {name: getattr(part, name) for name in part.__slots__}
     return type(part)(**{**fields, "cache_control": mark})
 
 
 def _to_core_part(block: ContentBlock) -> Part:
-    """Return a block as a part. Raises ConfigurationError naming the block and its fault."""
+    """Return a block as a part. Raises ConfigurationError if it is invalid or not supported."""
     if isinstance(block, TextBlock):
         return TextPart(block.text)
     try:
@@ -213,26 +215,26 @@ def _to_core_part(block: ContentBlock) -> Part:
     except ConfigurationError as error:
         raise ConfigurationError(f"{type(block).__name__} {error.message}") from None
     raise ConfigurationError(
-        f"a {type(block).__name__} cannot be sent here: the chat service takes text, images, video and audio. Put a "
-        "document's text into a TextBlock, or upload it for a document model"
+        f"{type(block).__name__} is not supported by the chat service, which accepts text, images, video and audio. "
+        "Send the text of a document as a TextBlock, or upload the file and use a document model"
     )
 
 
 def _address(block: ImageBlock | VideoBlock | AudioBlock, mime_type: str) -> str:
-    """Return the URL of a block, which is not fetched, or its data or file inline."""
+    """Return the URL of a block, or its data or file as a data URI."""
     data = _data(block)
     if block.url is not None and data is None:
         return checked_address(str(block.url))
     if data is None and block.path is None:
-        raise ConfigurationError("has neither data nor path nor url")
+        raise ConfigurationError("has no data, path or url")
     try:
-        if isinstance(data, IOBase):  # LlamaIndex's own resolve_* leave buffers as they are
+        if isinstance(data, IOBase):  # LlamaIndex's resolve_* functions do not rewind buffers
             data.seek(0)
             data = data.read()
         if not isinstance(data, bytes | None):
-            raise ConfigurationError(f"holds {type(data).__name__}, not bytes: open files in binary mode")
+            raise ConfigurationError(f"has data of type {type(data).__name__}, not bytes: open files in binary mode")
         inline = resolve_binary(data, block.path, as_base64=True).read().decode("ascii")
-    except (OSError, ValueError) as error:  # a ValueError where the buffer is closed
+    except (OSError, ValueError) as error:  # ValueError: the buffer is closed
         raise ConfigurationError(f"cannot be read: {error}") from error
     if not inline:
         raise ConfigurationError("is empty")

@@ -1,7 +1,7 @@
 """Resolve connection settings: argument, then environment, then default. No global state.
 
-Hosts and paths are those of the vendor's region pages, of its "OpenAI compatible - Chat" reference and of the coding
-plan and token plan pages (state of September 2026).
+Sources of hosts and paths: the vendor's region pages, "OpenAI compatible - Chat" reference, and coding plan and token
+plan pages, as of September 2026.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ API_KEY, BASE_URL, REGION, WORKSPACE = (
     "DASHSCOPE_REGION",
     "DASHSCOPE_WORKSPACE",
 )
-NOT_FOUND = "\0"  # placeholder in an unpickled object if the environment has no key
-NO_KEY = f"a pickle carries no API key: set {API_KEY} in the environment where it is loaded"
+PICKLED_KEY = "\0"  # placeholder in an unpickled object if the environment has no key
+PICKLED_KEY_MISSING = (
+    f"pickled models do not contain the API key: set the environment variable {API_KEY} where they are loaded"
+)
 DEFAULT_REGION = "singapore"
 DEFAULT_TIMEOUT = 300.0
 DEFAULT_MAX_RETRIES = 2
@@ -73,7 +75,7 @@ REGIONS: dict[str, Region] = {
 }
 
 
-_ALSO_CALLED = {
+_REGION_ALIASES = {
     "intl": "singapore", "international": "singapore", "us": "virginia", "cn": "beijing", "china": "beijing",
     "germany": "frankfurt", "eu": "frankfurt", "japan": "tokyo", "hong kong": "hongkong",
 }  # fmt: skip
@@ -131,10 +133,12 @@ def resolve(
     if protocol not in _PATHS:
         raise ConfigurationError(f"protocol={protocol!r} is unknown: {' or '.join(map(repr, _PATHS))}")
     if base_url and region:
-        raise ConfigurationError("give region or base_url, not both: base_url already determines the host")
+        raise ConfigurationError("set region or base_url, not both: base_url already determines the host")
     workspace = workspace or environ.get(WORKSPACE) or None
     if workspace and not _WORKSPACE_ID.fullmatch(workspace):
-        raise ConfigurationError(f"workspace={workspace!r} is no workspace id: letters, digits, - and _, 64 at most")
+        raise ConfigurationError(
+            f"workspace={workspace!r:.80} is not a workspace id: use at most 64 letters, digits, - and _"
+        )
     given = bool(region)
     if not base_url and not region:
         base_url, region = environ.get(BASE_URL) or None, environ.get(REGION) or None
@@ -147,16 +151,16 @@ def resolve(
     key = _key(api_key, environ, address)
     if key is not None and not allow_insecure and urlsplit(address).scheme == "http" and not is_loopback(address):
         raise ConfigurationError(
-            f"the key would go over plain http to {urlsplit(address).netloc}: use https, or allow_insecure=True if the "
-            "way there is safe"
+            f"the API key would be sent to {urlsplit(address).netloc} over plain HTTP: use https, or "
+            "allow_insecure=True if the network is trusted"
         )
     retries = DEFAULT_MAX_RETRIES if max_retries is None else max_retries
     if not isinstance(retries, int):
-        raise ConfigurationError(f"max_retries={retries!r} is no whole number")
+        raise ConfigurationError(f"max_retries={retries!r:.80} is not an integer")
     if retries < 0:
-        raise ConfigurationError(f"max_retries={retries} is negative: 0 sends one request")
+        raise ConfigurationError(f"max_retries={retries} is negative: use 0 to disable retries")
     if max_event_bytes is not None and max_event_bytes <= 0:
-        raise ConfigurationError(f"max_event_bytes={max_event_bytes} leaves no room for an answer")
+        raise ConfigurationError(f"max_event_bytes={max_event_bytes} must be positive")
     return Config(
         base_url=address,
         api_key=key,
@@ -180,16 +184,18 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _region_name(region: str, said: str) -> str:
+def _region_name(region: str, argument: str) -> str:
     folded = region.strip().lower()
     for name, known in REGIONS.items():
         if folded in (name, known.id):
             return name
-    close = [_ALSO_CALLED[folded]] if folded in _ALSO_CALLED else []
+    close = [_REGION_ALIASES[folded]] if folded in _REGION_ALIASES else []
     close = close or get_close_matches(folded, [*REGIONS, *(r.id for r in REGIONS.values())], n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     known_names = ", ".join(f"{name} ({r.id})" for name, r in REGIONS.items())
-    raise ConfigurationError(f"{said}={region!r} is unknown.{hint} Known: {known_names}; any other by base_url=")
+    raise ConfigurationError(
+        f"{argument}={region!r:.80} is unknown.{hint} Known: {known_names}. For other regions, use base_url="
+    )
 
 
 def _host(name: str, workspace: str | None) -> str:
@@ -198,8 +204,7 @@ def _host(name: str, workspace: str | None) -> str:
         return region.host
     if not workspace:
         raise ConfigurationError(
-            f"region {name} is reached by workspace hosts only: give workspace= (or {WORKSPACE}), "
-            "the id shown in the console"
+            f"region {name} has workspace hosts only: set workspace= or {WORKSPACE} to the id shown in the console"
         )
     return f"{workspace}.{region.id}.maas.aliyuncs.com"
 
@@ -211,31 +216,30 @@ def _address(base_url: str, protocol: str) -> str:
     origin, own = f"{parts.scheme}://{parts.netloc}", paths[protocol]
     if not path:
         return origin + own
-    if not _VENDOR_HOST.fullmatch(host):  # others of aliyuncs.com are its customers' own services
+    if not _VENDOR_HOST.fullmatch(host):  # other hosts under aliyuncs.com are services of customers
         return origin + path
     if f"{_ANTHROPIC}/" in f"{path}/":
         raise ConfigurationError(
-            f"base_url={base_url!r} is the Anthropic-compatible address, which this package does not use: set "
-            f"base_url={origin + own!r}"
+            f"base_url={base_url!r} is an Anthropic-compatible URL, which is not supported: use {origin + own!r}"
         )
-    return origin + _replaced(_ENDPOINT.sub("", path) or own, own, (*_SERVICE_PATHS, *paths.values()))
+    return origin + _replace_suffix(_ENDPOINT.sub("", path) or own, own, (*_SERVICE_PATHS, *paths.values()))
 
 
 def _parsed(base_url: str) -> SplitResult:
     try:
         parts = urlsplit(base_url.strip())
-    except ValueError:  # half an IPv6 address
+    except ValueError:  # an incomplete IPv6 address
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(
-            f"base_url={base_url!r} is no http(s) address, such as https://host/compatible-mode/v1"
+            f"base_url={base_url!r} is not an http(s) URL, such as https://host/compatible-mode/v1"
         )
     if parts.query or parts.fragment or parts.username or parts.password:
-        raise ConfigurationError("base_url may hold neither credentials nor a query: the key goes in api_key")
+        raise ConfigurationError("base_url must not contain credentials or a query: pass the key as api_key=")
     return parts
 
 
-def _replaced(path: str, by: str, suffixes: Iterable[str]) -> str:
+def _replace_suffix(path: str, by: str, suffixes: Iterable[str]) -> str:
     """Return `path` with the first of `suffixes` that ends it replaced, or unchanged if none does."""
     known = next((suffix for suffix in suffixes if path.endswith(suffix)), None)
     return path if known is None else path.removesuffix(known) + by
@@ -244,7 +248,7 @@ def _replaced(path: str, by: str, suffixes: Iterable[str]) -> str:
 def service_url(base_url: str, path: str) -> str:
     """Return the URL of a service outside the chat protocols, such as rerank.
 
-    `base_url` is a resolved one (`Config.base_url`). Its suffix `/compatible-mode/v1` or `/api/v1` is replaced with
+    `base_url` is `Config.base_url`. Its suffix `/compatible-mode/v1` or `/api/v1` is replaced with
     `path`, which keeps a gateway's prefix. Without such a suffix, `path` is appended.
     """
     parts = urlsplit(base_url)
@@ -253,7 +257,7 @@ def service_url(base_url: str, path: str) -> str:
 
 
 def is_plan_host(host: str) -> bool:
-    """Return True for a host of the coding plan or the token plan, which takes keys of that plan only."""
+    """Return True for a host of the coding plan or the token plan, which accepts only keys of that plan."""
     return bool(_CODING_PLAN_HOST.fullmatch(host) or _TOKEN_PLAN_HOST.fullmatch(host))
 
 
@@ -280,13 +284,13 @@ def _key(
         return api_key
     given = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
     found = environ.get(API_KEY) or ""
-    key = (given if given and given != NOT_FOUND else found).strip()
-    if not key and given == NOT_FOUND:
-        raise ConfigurationError(NO_KEY)
+    key = (given if given and given != PICKLED_KEY else found).strip()
+    if not key and given == PICKLED_KEY:
+        raise ConfigurationError(PICKLED_KEY_MISSING)
     if not key:
         if is_loopback(address):
             return None
-        raise ConfigurationError(f"no API key: give api_key=, or set {API_KEY} in the environment")
+        raise ConfigurationError(f"no API key: pass api_key=, or set the environment variable {API_KEY}")
     return checked_key(key)
 
 
@@ -294,5 +298,5 @@ def checked_key(key: str) -> SecretStr:
     """Return the key without surrounding whitespace. Raises ConfigurationError if it cannot be a key."""
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable() or any(mark in key for mark in " '\""):
-        raise ConfigurationError("the API key is empty or holds characters that no key has: check how it was copied")
+        raise ConfigurationError("the API key is empty or contains invalid characters: check how it was copied")
     return SecretStr(key)

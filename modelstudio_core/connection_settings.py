@@ -75,8 +75,8 @@ class ConnectionSettings(BaseModel):
     )
     region: str | None = Field(
         default=None,
-        description="Region: singapore (default), virginia, beijing, hongkong, frankfurt, tokyo, or an id such as 'ap- "
-        "southeast-1'. Default: DASHSCOPE_REGION.",
+        description="Region: singapore (default), virginia, beijing, hongkong, frankfurt, tokyo, or an id such as "
+        "'ap-southeast-1'. Default: DASHSCOPE_REGION.",
     )
     workspace: str | None = Field(
         default=None, description="Workspace id, required in Frankfurt and Tokyo. Default: DASHSCOPE_WORKSPACE."
@@ -121,7 +121,7 @@ class ConnectionSettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _know_every_setting(cls, values: Any) -> Any:
+    def _reject_unknown_settings(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
         if "model_name" in values and "model_name" not in cls.model_fields:
@@ -129,8 +129,8 @@ class ConnectionSettings(BaseModel):
             del values["model_name"]
         unknown = values.keys() - cls.model_fields
         if unknown and (unknown := unknown - _aliases(cls.model_fields)):
-            said = " ".join(unknown_argument(name, cls.model_fields) for name in sorted(unknown))
-            raise cls.configuration_error(said)
+            message = " ".join(unknown_argument(name, cls.model_fields) for name in sorted(unknown))
+            raise cls.configuration_error(message)
         return values
 
     @field_validator("model", "model_name", mode="after", check_fields=False)
@@ -143,7 +143,7 @@ class ConnectionSettings(BaseModel):
 
     @field_validator("timeout", mode="after")
     @classmethod
-    def _as_numbers(cls, timeout: Any) -> Any:
+    def _convert_timeout(cls, timeout: Any) -> Any:
         """Convert an httpx.Timeout to a dict of its values, which round-trips through JSON."""
         if not hasattr(timeout, "connect"):
             return timeout
@@ -154,13 +154,13 @@ class ConnectionSettings(BaseModel):
 
     @field_validator("api_key", mode="after")
     @classmethod
-    def _keep_the_key_secret(cls, key: SecretStr | str | None) -> SecretStr | None:
+    def _convert_key(cls, key: SecretStr | str | None) -> SecretStr | None:
         return SecretStr(key) if isinstance(key, str) else key
 
     def __getstate__(self) -> dict[Any, Any]:
         for name in _HTTP_CLIENTS:
             if getattr(self, name) is not None:
-                raise TypeError(f"a model with {name}= cannot be pickled: create it in the process that uses it")
+                raise TypeError(f"a model with {name}= cannot be pickled: create the model in the process that uses it")
         check_pickled_key(self.api_key)  # LlamaIndex's __getstate__ would drop it with only a warning
         # use a copy: LlamaIndex's __getstate__ deletes unpicklable attributes, such as a rate limiter, from the object
         state = super(ConnectionSettings, self.__copy__()).__getstate__()

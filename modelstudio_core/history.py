@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from modelstudio_core.catalogue import ModelInfo, NativeEndpoint
 from modelstudio_core.protocols.accumulate import parse_arguments
-from modelstudio_core.protocols.codec import encodable
+from modelstudio_core.protocols.codec import without_surrogates
 from modelstudio_core.types import AudioPart, FunctionCall, ImagePart, Message, Part, TextPart, VideoPart
 
 INVALID_ARGUMENTS = "invalid_arguments"
@@ -173,7 +173,7 @@ def _paired(
 
 def _replayed(call: FunctionCall) -> FunctionCall:
     """Return a call with valid arguments: text that is not a JSON object is wrapped in one."""
-    arguments = encodable(call.arguments) if call.arguments.strip() else "{}"
+    arguments = without_surrogates(call.arguments) if call.arguments.strip() else "{}"
     if isinstance(parse_arguments(arguments, "stop"), str):
         arguments = json.dumps({INVALID_ARGUMENTS: arguments}, ensure_ascii=False)
     return call if arguments == call.arguments else replace(call, arguments=arguments)
@@ -185,7 +185,7 @@ def _replayed(call: FunctionCall) -> FunctionCall:
 def _described(result: Message, model: ModelInfo, text_only: bool, replaced: list[str]) -> Message:
     """Return a tool message with unsupported parts replaced by text, and add each text to `replaced`."""
     if isinstance(result.content, str):
-        text = encodable(result.content)
+        text = without_surrogates(result.content)
         return result if text == result.content else replace(result, content=text)
     parts = tuple(_sendable_part(part, model, text_only) for part in result.content)
     replaced += [
@@ -198,7 +198,7 @@ def _described(result: Message, model: ModelInfo, text_only: bool, replaced: lis
 
 def _sendable_part(part: Part, model: ModelInfo, text_only: bool) -> Part:
     if isinstance(part, TextPart):
-        text = encodable(part.text)
+        text = without_surrogates(part.text)
         return part if text == part.text else replace(part, text=text)
     return part if takes_in_results(model, type(part), text_only=text_only) else _description(part)
 

@@ -73,7 +73,7 @@ def _check_text(name: str, text: Any, most: int | None, model: EmbeddingModel) -
 
 
 def _checked_size(name: str, text: Any) -> int:
-    """Return the size of a text in bytes. Raises ConfigurationError if it is not a string, blank, or not encodable."""
+    """Return the size of a text in bytes. Raises ConfigurationError if it is blank or not valid text."""
     if not isinstance(text, str):
         raise ConfigurationError(f"{name} is of type {type(text).__name__}, not str: send texts, not token ids")
     if not text or text.isspace():

@@ -16,7 +16,7 @@ from modelstudio_core.http.timeouts import timeouts
 from modelstudio_core.tools import tool_list
 from modelstudio_core.types import CallOptions, ChatRequest, Message
 
-# read by the policies, so fields of ChatRequest
+# fields of ChatRequest, because the policies read them
 POLICY_PARAMETERS = (
     "tools",
     "tool_choice",
@@ -27,7 +27,7 @@ POLICY_PARAMETERS = (
     "reasoning_effort",
     "n",
 )
-# sent as they are
+# sent unchanged, as `ChatRequest.parameters`
 PLAIN_PARAMETERS = (
     "temperature",
     "top_p",
@@ -56,13 +56,13 @@ PLAIN_PARAMETERS = (
     "skill",
     "incremental_output",
 )
-# of one protocol only, the last in some of its fields; through `extra_body` they go out with either, as they are
+# parameters that a codec rejects for one protocol (for search_options: some keys); in `extra_body` they are sent anyway
 _OF_ONE_PROTOCOL = frozenset({"modalities", "audio", "vl_enable_image_hw_output", "search_options"})
-# not on the wire: how this package makes the request, and how it sends it
+# not sent: these control how this package builds and sends the request
 LOCAL_PARAMETERS = ("streaming", "reasoning_replay", "native_endpoint", "extra_body")
 CALL_OPTIONS = ("extra_headers", "timeout", "include_response_headers")
-# what other integrations call it
-_ELSEWHERE = {
+# names in other integrations
+_OTHER_NAMES = {
     "dashscope_api_key": "api_key",
     "openai_api_key": "api_key",
     "api_base": "base_url",
@@ -76,7 +76,7 @@ _ELSEWHERE = {
 }
 _KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS + CALL_OPTIONS)
 _PER_CALL = {"default_headers": "extra_headers"}
-_SECRETS_OF_OBJECT = ("api_key", "default_headers", "dashscope_api_key", "openai_api_key")
+_SECRET_SETTINGS = ("api_key", "default_headers", "dashscope_api_key", "openai_api_key")
 
 
 def chat_request(
@@ -84,14 +84,20 @@ def chat_request(
 ) -> ChatRequest:
     """Return the request for `messages` with the parameters in `values`. None and empty lists are not sent.
 
-    A parameter that has a name here counts as such in `extra_body` too, so that the policies see it; but what only one
-    protocol is known to carry stays there, and so gets past the other's refusal.
+    Known parameters in `extra_body` are treated like named ones, so that the policies apply to them. Parameters that
+    one protocol does not support stay in `extra_body`, and are sent unchecked.
 
-    Raises ConfigurationError for a name the service does not document, saying which was meant, if any, that
-    `extra_body` carries what this package does not know yet, or that it is a setting `of_object` and not of a call.
+    Args:
+        model: the model id.
+        messages: the conversation.
+        values: parameters by name.
+        of_object: names of the settings of the model object, for the error message.
+
+    Raises:
+        ConfigurationError: for an unknown parameter. The message suggests a name, or `extra_body`.
     """
     if not messages:
-        raise ConfigurationError("there is no message to send: give at least one")
+        raise ConfigurationError("messages is empty: at least one message is required")
     unknown = values.keys() - _KNOWN
     if unknown:
         raise ConfigurationError(" ".join(_unknown(name, of_object) for name in sorted(unknown)))
@@ -114,11 +120,12 @@ def chat_request(
 
 
 def hidden_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call for a framework to trace: the values of `extra_headers` are hidden.
+    """Return the arguments of a call for tracing, with the values of `extra_headers` hidden.
 
-    Raises ConfigurationError for secrets that no call takes, which would be traced before the call refuses them.
+    Raises:
+        ConfigurationError: for secret settings, which are not per-call arguments and would appear in the trace.
     """
-    for name in _SECRETS_OF_OBJECT:
+    for name in _SECRET_SETTINGS:
         if given.get(name) is not None:
             raise ConfigurationError(_unknown(name, ("api_key",)))
     headers = given.get("extra_headers")
@@ -126,7 +133,7 @@ def hidden_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def call_options(given: Mapping[str, Any]) -> CallOptions:
-    """Return how a call is sent. Raises ConfigurationError for headers or a timeout that cannot be used."""
+    """Return the options in `given`. Raises ConfigurationError if the headers or the timeout are invalid."""
     headers = given.get("extra_headers")
     return CallOptions(
         headers=SecretHeaders(checked_headers(headers, "extra_headers")) if headers is not None else None,
@@ -136,24 +143,24 @@ def call_options(given: Mapping[str, Any]) -> CallOptions:
 
 
 def checked_model(model: object) -> str:
-    """Return the model id. Raises ConfigurationError for what is no text, or blank."""
+    """Return the model id. Raises ConfigurationError if it is not a string or is blank."""
     if not isinstance(model, str) or not model.strip():
-        raise ConfigurationError(f'model={model!r} is no model id: give one, such as "qwen-plus"')
+        raise ConfigurationError(f'model={model!r:.80} is not a model id, such as "qwen-plus"')
     return model
 
 
 def _unknown(name: str, of_object: Collection[str]) -> str:
     if name in _PER_CALL:
-        return f"{name} is set on the model object: {_PER_CALL[name]} is for one call."
+        return f"{name} is a setting of the model object: for one call, use {_PER_CALL[name]}."
     if name in of_object:
-        return f"{name} is set on the model object, not per call: make another object with it."
+        return f"{name} is a setting of the model object, not of a call: create another object with it."
     return unknown_argument(name, _KNOWN)
 
 
 def unknown_argument(name: str, known: Iterable[str]) -> str:
     """Return an error message for the unknown argument `name`, with a suggestion."""
-    if name in _ELSEWHERE:
-        return f"unknown argument {name}: did you mean {_ELSEWHERE[name]}?"
+    if name in _OTHER_NAMES:
+        return f"unknown argument {name}: did you mean {_OTHER_NAMES[name]}?"
     close = get_close_matches(name, known, n=1, cutoff=0.8)
-    hint = f"did you mean {close[0]}? If not," if close else "no parameter of the service that has a name here;"
-    return f'unknown argument {name}: {hint} extra_body={{"{name}": ...}} sends it as it is.'
+    hint = f"did you mean {close[0]}? If not, use" if close else "to send it to the service unchanged, use"
+    return f'unknown argument {name}: {hint} extra_body={{"{name}": ...}}.'

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from modelstudio_core.config import API_KEY, NO_KEY, NOT_FOUND
+from modelstudio_core.config import API_KEY, PICKLED_KEY, PICKLED_KEY_MISSING
 from modelstudio_core.errors import ConfigurationError
 
 
@@ -22,7 +22,7 @@ def check_pickled_key(key: object) -> None:
     """Raise TypeError for an `api_key` function that is not importable by name, since it may contain the key."""
     if callable(key) and not _is_importable(key):
         raise TypeError(
-            f"a model with api_key={key!r} cannot be pickled: only a function at the top level of a module can be"
+            f"a model with api_key={key!r:.80} cannot be pickled: use a function at the top level of a module"
         )
 
 
@@ -34,7 +34,7 @@ def without_key(state: dict[Any, Any], fields: Container[str]) -> dict[Any, Any]
     """
     values = {name: value for name, value in state["__dict__"].items() if name in fields}
     if isinstance(values.get("api_key"), SecretStr):
-        values["api_key"] = SecretStr(NOT_FOUND)
+        values["api_key"] = SecretStr(PICKLED_KEY)
     return {
         **state,
         "__dict__": values,
@@ -53,8 +53,8 @@ def with_key(state: dict[Any, Any], error: type[ConfigurationError] = Configurat
         return state
     found = os.environ.get(API_KEY, "").strip()
     if not found and not _in_worker():
-        raise error(NO_KEY)
-    return {**state, "__dict__": {**state["__dict__"], "api_key": SecretStr(found or NOT_FOUND)}}
+        raise error(PICKLED_KEY_MISSING)
+    return {**state, "__dict__": {**state["__dict__"], "api_key": SecretStr(found or PICKLED_KEY)}}
 
 
 def _is_importable(function: object) -> bool:

@@ -56,20 +56,20 @@ def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
     Raises:
         ConfigurationError: for a combination that the service is documented to reject.
     """
-    _refuse(request, model)
+    _check_supported(request, model)
     notices: list[Notice] = []
-    request = _heard(request, model)
+    request = _normalized_thinking(request, model)
     request = _json_mode(request, model, notices)
     request = _tool_choice(request, model, notices)
-    if request.messages[-1].partial and _can_be_quiet(request, model):
+    if request.messages[-1].partial and _can_disable_thinking(request, model):
         request = _without_thinking(request, model, notices)  # partial mode requires thinking off
     stream = wire_streams(request, model, stream=stream)
-    request = _switch(request, model)
+    request = _with_thinking_switch(request, model)
     if stream and request.tools and model.needs_tool_stream:
         request = replace(request, parameters={"tool_stream": True} | dict(request.parameters))
     request = replace(
         request,
-        messages=_replayed(request, model),
+        messages=_with_replayed_reasoning(request, model),
         cumulative_stream=model.cumulative_stream,
     )
     return Plan(request, stream, tuple(notices))
@@ -77,7 +77,7 @@ def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
 
 def may_think(request: ChatRequest, model: ModelInfo) -> bool:
     """Return True if the model may think on this request. Unknown models may, as may those that think by default."""
-    request = _heard(request, model)
+    request = _normalized_thinking(request, model)
     if model.thinking_only:
         return True
     if request.enable_thinking is not None:
@@ -109,50 +109,52 @@ def unlisted_input(request: ChatRequest, model: ModelInfo) -> str:
     }
     listed = ((ImagePart, "images", model.input_image), (VideoPart, "video", model.input_video),
               (AudioPart, "audio", model.input_audio))  # fmt: skip
-    refused = [name for kind, name, taken in listed if kind in sent and taken is False]
-    if not refused:
+    rejected = [name for kind, name, taken in listed if kind in sent and taken is False]
+    if not rejected:
         return ""
-    return f"{request.model} is listed as taking no {' and no '.join(refused)}: use a model that does."
+    return f"{request.model} is not listed as accepting {' or '.join(rejected)}: use a model that does."
 
 
 # ---------------------------------------------------------------- policies
 
 
-def _refuse(request: ChatRequest, model: ModelInfo) -> None:
+def _check_supported(request: ChatRequest, model: ModelInfo) -> None:
     if not isinstance(request.response_format, Mapping | None):
-        raise ConfigurationError('response_format is an object, such as {"type": "json_object"}')
-    without_effort = _says_none(request)
+        raise ConfigurationError('response_format must be a mapping, such as {"type": "json_object"}')
+    without_effort = _is_effort_none(request)
     if without_effort and request.enable_thinking:
         raise ConfigurationError(
-            'enable_thinking=True and reasoning_effort="none" contradict each other: leave one of them out'
+            'enable_thinking=True and reasoning_effort="none" contradict each other: remove one of them'
         )
-    if model.thinking_only and (request.enable_thinking is False or (without_effort and not _lists_none(model))):
+    if model.thinking_only and (
+        request.enable_thinking is False or (without_effort and not _supports_effort_none(model))
+    ):
         off = 'reasoning_effort="none"' if without_effort else "enable_thinking=False"
         raise ConfigurationError(
-            f"{request.model} always thinks: {off} is refused by the service. Leave it out, or choose a model that can "
-            "switch thinking off"
+            f"{request.model} always thinks, and the service rejects {off}: remove it, or use a model that can disable "
+            "thinking"
         )
     if request.tools and (request.n or 1) > 1:
-        raise ConfigurationError(f"n={request.n} together with tools is refused by the service: n must be 1 with tools")
+        raise ConfigurationError(f"n={request.n} is not supported with tools: n must be 1")
 
 
-def _says_none(request: ChatRequest) -> bool:
+def _is_effort_none(request: ChatRequest) -> bool:
     return request.reasoning_effort == "none"
 
 
-def _lists_none(model: ModelInfo) -> bool:
+def _supports_effort_none(model: ModelInfo) -> bool:
     """Return True if the model lists "none" as a reasoning effort or an alias of one."""
     effort = model.reasoning_effort
     return effort is not None and "none" in (*effort.values, *dict(effort.aliases))
 
 
-def _heard(request: ChatRequest, model: ModelInfo) -> ChatRequest:
+def _normalized_thinking(request: ChatRequest, model: ModelInfo) -> ChatRequest:
     """Set `enable_thinking` from equivalent parameters.
 
     These are `reasoning_effort="none"` if the model has no such level, and the object `thinking` if the model is
     switched by it. For a model that never thinks, the effort is dropped.
     """
-    if _says_none(request) and not _lists_none(model):
+    if _is_effort_none(request) and not _supports_effort_none(model):
         if model.is_hybrid:
             return replace(request, enable_thinking=False, reasoning_effort=None)
         if model.thinking == "none":
@@ -167,18 +169,18 @@ def _json_mode(request: ChatRequest, model: ModelInfo, notices: list[Notice]) ->
     """Add the word "json", which JSON mode requires, and disable thinking unless the caller enabled it."""
     if (request.response_format or {}).get("type") != "json_object":
         return request
-    if not any(_says_json(message) for message in request.messages if message.role in ("system", "user")):
-        request = replace(request, messages=_instructed(request.messages))
-    return _without_thinking(request, model, notices) if _can_be_quiet(request, model) else request
+    if not any(_mentions_json(message) for message in request.messages if message.role in ("system", "user")):
+        request = replace(request, messages=_with_json_instruction(request.messages))
+    return _without_thinking(request, model, notices) if _can_disable_thinking(request, model) else request
 
 
-def _says_json(message: Message) -> bool:
+def _mentions_json(message: Message) -> bool:
     if isinstance(message.content, str):
         return "json" in message.content.lower()
     return any("json" in part.text.lower() for part in message.content if isinstance(part, TextPart))
 
 
-def _instructed(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+def _with_json_instruction(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     first = messages[0] if messages else None
     if first is None or first.role != "system":
         return (Message("system", JSON_INSTRUCTION), *messages)
@@ -206,21 +208,20 @@ def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[Notice]) 
         if len(request.tools) > 1:
             notices.append(
                 Notice(
-                    f'tool_choice "required" among {len(request.tools)} tools is sent as "auto": {request.model} takes '
-                    "auto, none or the name of one tool, so an answer without a call is possible",
+                    f'tool_choice "required" with {len(request.tools)} tools is sent as "auto": {request.model} takes '
+                    "only auto, none or the name of one tool. The answer may contain no call",
                     logging.WARNING,
                 )
             )
             return replace(request, tool_choice="auto")
         choice = {"type": "function", "function": {"name": _name(request.tools[0])}}
-    if _can_be_quiet(request, model):
+    if _can_disable_thinking(request, model):
         return replace(_without_thinking(request, model, notices), tool_choice=choice)
     if may_think(request, model):
         notices.append(
             Notice(
-                f'a forced tool_choice is sent as "auto", since {request.model} may think on this request and the '
-                "service then takes only auto or none; enable_thinking=False makes the choice hold where the model "
-                "allows it",
+                f'a forced tool_choice is sent as "auto", because {request.model} may think on this request, and the '
+                "service then accepts only auto or none. Set enable_thinking=False if the model supports it",
                 logging.WARNING,
             )
         )
@@ -232,7 +233,7 @@ def _name(tool: Mapping[str, Any]) -> Any:
     return (tool.get("function") or {}).get("name")
 
 
-def _can_be_quiet(request: ChatRequest, model: ModelInfo) -> bool:
+def _can_disable_thinking(request: ChatRequest, model: ModelInfo) -> bool:
     """Return True if thinking can be off for this request without overriding the caller."""
     return model.is_hybrid and request.enable_thinking is None and request.reasoning_effort in (None, "none")
 
@@ -241,14 +242,14 @@ def _without_thinking(request: ChatRequest, model: ModelInfo, notices: list[Noti
     if may_think(request, model):
         notices.append(
             Notice(
-                f"{request.model} does not think on this request: forced tool choices, JSON mode and partial mode need "
-                "thinking off. enable_thinking=True keeps it on"
+                f"thinking is disabled for this request to {request.model}: forced tool choices, JSON mode and partial "
+                "mode require it. Set enable_thinking=True to keep thinking enabled"
             )
         )
     return replace(request, enable_thinking=False, thinking_budget=None, reasoning_effort=None)
 
 
-def _switch(request: ChatRequest, model: ModelInfo) -> ChatRequest:
+def _with_thinking_switch(request: ChatRequest, model: ModelInfo) -> ChatRequest:
     """Move `enable_thinking` to the parameter that the model reads."""
     if request.enable_thinking is None:
         return request
@@ -260,7 +261,7 @@ def _switch(request: ChatRequest, model: ModelInfo) -> ChatRequest:
     return request
 
 
-def _replayed(request: ChatRequest, model: ModelInfo) -> tuple[Message, ...]:
+def _with_replayed_reasoning(request: ChatRequest, model: ModelInfo) -> tuple[Message, ...]:
     """Keep reasoning after the last user message, and earlier reasoning as `reasoning_replay` and the model say."""
     last_user = max((i for i, message in enumerate(request.messages) if message.role == "user"), default=-1)
     policy, whole = request.reasoning_replay, request.preserve_thinking

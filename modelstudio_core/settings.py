@@ -18,7 +18,7 @@ from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS, cha
 from modelstudio_core.policies import may_think
 from modelstudio_core.types import ChatRequest, Message
 
-_OWN = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "native_endpoint", "reasoning_replay")
+_PARAMETERS = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "native_endpoint", "reasoning_replay")
 
 
 class ChatSettings(ConnectionSettings):
@@ -174,8 +174,8 @@ class ChatSettings(ConnectionSettings):
 
     def _core_parameters(self) -> dict[str, Any]:
         """Return the request parameters set on this object, by name."""
-        own = {name: getattr(self, name, None) for name in _OWN}
-        return {name: value for name, value in own.items() if value is not None}
+        values = {name: getattr(self, name, None) for name in _PARAMETERS}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _core_request(
         self, messages: Sequence[Message], stop: list[str] | None, call: Mapping[str, Any]
@@ -194,10 +194,10 @@ class ChatSettings(ConnectionSettings):
         """
         call = {name: _checked(name, value) for name, value in call.items()}
         values = self._core_parameters() | {"include_response_headers": self.include_response_headers}
-        said = {**call, **(call.get("extra_body") or {})}
-        if said.get("reasoning_effort") == "none":  # overrides enable_thinking of the object
+        given = {**call, **(call.get("extra_body") or {})}
+        if given.get("reasoning_effort") == "none":  # overrides enable_thinking of the object
             values.pop("enable_thinking", None)
-        if said.get("enable_thinking") and values.get("reasoning_effort") == "none":
+        if given.get("enable_thinking") and values.get("reasoning_effort") == "none":
             del values["reasoning_effort"]
         if self.streaming is not None:
             values["streaming"] = self.streaming
@@ -221,7 +221,7 @@ class ChatSettings(ConnectionSettings):
         return may_think(*self._core_request((Message("user", ""),), None, call or {}))
 
 
-_FIELDS_OF_A_CALL = ChatSettings.model_fields.keys() & {*_OWN, "streaming", "include_response_headers"}
+_FIELDS_OF_A_CALL = ChatSettings.model_fields.keys() & {*_PARAMETERS, "streaming", "include_response_headers"}
 
 
 @lru_cache

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from modelstudio_core.http.client import inform
+from modelstudio_core.http.client import _log_once
 from tests.ids import LONGEST
 from tests.protocols import PROTOCOLS, spoken
 
@@ -28,7 +28,7 @@ def no_dashscope_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def nothing_logged_yet() -> None:
     """Each test is like a new process to what is logged once per process."""
-    inform.cache_clear()
+    _log_once.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -301,7 +301,7 @@ async def an_unknown_setting_is_named(run: Run) -> None:
     with Loopback(service) as server:
         with pytest.raises(errors.ConfigurationError, match="dimension: did you mean dimensions"):
             run.make(server, dimension=64)
-        with pytest.raises(errors.ConfigurationError, match="is no model id"):
+        with pytest.raises(errors.ConfigurationError, match="is not a model id"):
             run.make(server, model=" ")
         with pytest.raises(errors.ConfigurationError, match="'rows' is unknown"):
             await run.embed(run.make(server, capabilities={"rows": 3}), ["a"])

@@ -113,7 +113,7 @@ async def top_n_is_how_many_come_back(run: Run) -> None:
 @case
 async def a_blank_model_id_is_refused(run: Run) -> None:
     """When the object is made."""
-    with Loopback(service) as server, pytest.raises(errors.ConfigurationError, match="is no model id"):
+    with Loopback(service) as server, pytest.raises(errors.ConfigurationError, match="is not a model id"):
         run.make(server, model=" ")
 
 

@@ -15,7 +15,7 @@ from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.config import Config
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
 from modelstudio_core.history import is_text_only, sendable
-from modelstudio_core.http.flow import CODECS, AskKey, End, Flow, Flows, Open, Read, Step, Wait
+from modelstudio_core.http.flow import CODECS, End, Flow, Flows, GetKey, Open, Read, Step, Wait
 from modelstudio_core.http.keys import aprovided_key, provided_key
 from modelstudio_core.http.transport import AsyncResponse, Response, Transport
 from modelstudio_core.policies import Notice, plan
@@ -155,7 +155,7 @@ class Client:
                 await response.aclose()
 
     def _perform(self, step: Step, response: Response | None) -> Any:
-        if isinstance(step, AskKey):
+        if isinstance(step, GetKey):
             return provided_key(step.provider)
         if response is not None:
             response.close()
@@ -164,7 +164,7 @@ class Client:
         return None
 
     async def _aperform(self, step: Step, response: AsyncResponse | None) -> Any:
-        if isinstance(step, AskKey):
+        if isinstance(step, GetKey):
             return await aprovided_key(step.provider)
         if response is not None:
             await response.aclose()
@@ -204,10 +204,10 @@ class Client:
             )
             self._warned.add(notice.text)
         elif logger.isEnabledFor(logging.INFO):
-            inform(notice.text)
+            _log_once(notice.text)
 
 
 @lru_cache(maxsize=256)
-def inform(text: str) -> None:
+def _log_once(text: str) -> None:
     """Log a decision once per process: the cache remembers the texts, each of which names its model."""
     logger.info("Model Studio: %s", text)

@@ -24,7 +24,7 @@ from modelstudio_core.http.retry import retry_delay
 from modelstudio_core.http.timeouts import Timeouts
 from modelstudio_core.policies import Plan, asks_for_stream, plan
 from modelstudio_core.protocols.accumulate import fold
-from modelstudio_core.protocols.codec import Codec, shown
+from modelstudio_core.protocols.codec import Codec, excerpt
 from modelstudio_core.protocols.dashscope import DashScopeCodec
 from modelstudio_core.protocols.errors import request_id_of, safe_headers
 from modelstudio_core.protocols.openai import OpenAICodec
@@ -57,7 +57,7 @@ _MAX_PEEK = 4096  # bytes that are read to detect the kind of a body
 
 
 @dataclass(frozen=True, slots=True)
-class AskKey:
+class GetKey:
     """Ask the caller's function for the key; the result is a SecretStr."""
 
     provider: KeyProvider
@@ -106,7 +106,7 @@ class End:
     error: ModelStudioError | None = None
 
 
-Step: TypeAlias = AskKey | Open | Read | Wait | End
+Step: TypeAlias = GetKey | Open | Read | Wait | End
 Flow: TypeAlias = Generator[Step, Any, None]
 
 
@@ -277,7 +277,7 @@ class Flows:
         else:
             body = yield from self._read_whole(start, url)
             if (begins := _beginning(body)).startswith(b"<"):
-                said = f"a page came, no answer of the service: {shown(begins)}"
+                said = f"a page came, no answer of the service: {excerpt(begins)}"
                 raise ProtocolError(f"{said} The request went to {url}: is base_url= right?")
             arrived.deltas += self._codec.decode(request, head, body)
         arrived.deltas += _headers_delta(request, arrived)
@@ -293,17 +293,17 @@ class Flows:
             if decoder.failure is not None or decoder.ended:
                 break
             read.deltas = arrived.take()
-            if decoder.whole:
+            if decoder.complete:
                 read.hurried, read.progress = True, bool(new)
             try:
                 data = yield read
             except ModelStudioError:  # the connection was lost; the usage may be known by now
-                arrived.deltas += decoder.rest()
+                arrived.deltas += decoder.abort()
                 raise
         if decoder.failure is not None:
             begins = _beginning(start)
             if not arrived.deltas and begins and not begins.startswith(_BEGINS_EVENTS):
-                raise ProtocolError(f"the service sent no answer but {shown(begins)}")
+                raise ProtocolError(f"the service sent no answer but {excerpt(begins)}")
             raise decoder.failure
 
     def _read_whole(self, start: bytes, url: str) -> Generator[Step, Any, bytes]:
@@ -329,7 +329,7 @@ class Flows:
         """
         key = self._config.api_key
         if callable(key):
-            key = yield AskKey(key)
+            key = yield GetKey(key)
         arrived.headers = self._headers(call, options, key)
         arrived.url = url
         head: ResponseHead = yield Open(url, arrived.headers, call.body, options.timeout)

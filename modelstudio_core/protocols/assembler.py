@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTruncatedError
-from modelstudio_core.protocols.codec import index_of, log_unreadable, whole_number, word_of
+from modelstudio_core.protocols.codec import as_integer, as_string, log_unreadable, read_index
 from modelstudio_core.protocols.logprobs import read_logprobs
 from modelstudio_core.types import (
     AudioDelta,
@@ -43,7 +43,7 @@ from modelstudio_core.types import (
     UsageDelta,
 )
 
-NOTHING: tuple[Any, ...] = (None, "", [])
+EMPTY: tuple[Any, ...] = (None, "", [])
 """Empty content values. Any other value is text or invalid."""
 
 
@@ -52,36 +52,36 @@ def generated_call_id() -> str:
     return "call_" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(24))
 
 
-class _Call:
-    __slots__ = ("begun", "id", "index", "name", "named_in", "seen")
+class _CallState:
+    __slots__ = ("has_arguments", "id", "index", "name", "name_event", "seen")
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.begun = False  # arguments have been received, so the name is complete
-        self.named_in: Any = None  # fragments of the last event with a name
+        self.has_arguments = False  # arguments have been received, so the name is complete
+        self.name_event: Any = None  # fragments of the last event with a name
         self.seen = 0  # length of the arguments emitted, if events are cumulative
         self.id: str | None = None
         self.name: str | None = None
 
-    def may_be(self, id: str | None, name: str | None, event: Any, *, pieces: bool) -> bool:
+    def accepts(self, id: str | None, name: str | None, event: Any, *, pieces: bool) -> bool:
         """Return True if a fragment with this name can belong to this call.
 
         A different name needs the same id, or a name that is still growing or sent in `pieces`.
         """
         if not name or self.name in (None, name) or (id is not None and id == self.id):
             return True
-        return self.goes_on(event) and (pieces or name.startswith(self.name or ""))
+        return self.name_may_grow(event) and (pieces or name.startswith(self.name or ""))
 
-    def goes_on(self, event: Any) -> bool:
+    def name_may_grow(self, event: Any) -> bool:
         """Return True if the name can still grow: no arguments yet, and not in the same event."""
-        return not self.begun and self.named_in is not event
+        return not self.has_arguments and self.name_event is not event
 
-    def named(self, name: str | None, event: Any, *, pieces: bool) -> str | None:
+    def extend_name(self, name: str | None, event: Any, *, pieces: bool) -> str | None:
         """Add to the name, and return the new part of it, if any."""
         if name:
-            self.named_in = event
+            self.name_event = event
         known = self.name or ""
-        if not name or name == known or (known and self.begun):
+        if not name or name == known or (known and self.has_arguments):
             return None
         if name.startswith(known):
             new = name[len(known) :]
@@ -93,20 +93,20 @@ class _Call:
         return new
 
 
-class _Choice:
+class _ChoiceState:
     __slots__ = ("by_id", "by_index", "calls", "finish", "next_index", "seen")
 
     def __init__(self) -> None:
-        self.calls: list[_Call] = []
-        self.by_index: dict[int, _Call] = {}
+        self.calls: list[_CallState] = []
+        self.by_index: dict[int, _CallState] = {}
         self.next_index = 0
-        self.by_id: dict[str, _Call] = {}
+        self.by_id: dict[str, _CallState] = {}
         self.finish: str | None = None
         self.seen: dict[type, int] = {}  # length emitted per kind, if events are cumulative
 
     def call(
         self, index: int | None, id: str | None, name: str | None, event: Any, *, more: bool, pieces: bool
-    ) -> _Call:
+    ) -> _CallState:
         """Return the call that a fragment belongs to, which may be a new one.
 
         `more`: the fragment has arguments. `pieces`: a name may be split over fragments.
@@ -114,7 +114,7 @@ class _Choice:
         known = self.by_id.get(id) if id else None
         if index is not None and index >= 0:
             call = self.by_index.get(index)
-            if call is not None and (not id or call.id in (None, id)) and call.may_be(id, name, event, pieces=pieces):
+            if call is not None and (not id or call.id in (None, id)) and call.accepts(id, name, event, pieces=pieces):
                 return call
             if known is not None and (call is not None or not name):
                 return known
@@ -124,20 +124,20 @@ class _Choice:
             if known is not None:
                 return known
             if call is not None and not (id and call.id):
-                another = name and call.name and not call.goes_on(event)
-                if not another and call.may_be(id, name, event, pieces=pieces):
+                another = name and call.name and not call.name_may_grow(event)
+                if not another and call.accepts(id, name, event, pieces=pieces):
                     return call
         if call is not None and more and not name:  # some servers generate an id per fragment
             return call
         return self._open(index)
 
-    def _open(self, index: int | None) -> _Call:
+    def _open(self, index: int | None) -> _CallState:
         if index is None or index in self.by_index:  # an index reused for another call
-            call = _Call(self.next_index)
+            call = _CallState(self.next_index)
             if index is not None:
                 self.by_index[index] = call
         else:
-            call = _Call(index)
+            call = _CallState(index)
         self.by_index[call.index] = call
         self.next_index = max(self.next_index, call.index + 1)
         self.calls.append(call)
@@ -155,7 +155,8 @@ class DeltaWriter:
     """
 
     __slots__ = (
-        "_choices", "_extras", "_read_usage", "_usages", "answered", "cumulative", "finished", "has_output", "n", "out",
+        "_choices", "_extras", "_read_usage", "_usages",
+        "cumulative", "deltas", "finished", "has_output", "has_response", "n",
     )  # fmt: skip
 
     def __init__(self, n: int, read_usage: Callable[..., Usage], *, cumulative: bool = False) -> None:
@@ -163,35 +164,37 @@ class DeltaWriter:
         self._read_usage = read_usage
         self.finished = 0  # number of choices with a finish reason
         self.cumulative = cumulative
-        self.out: list[Delta] = []
-        self._choices: dict[int, _Choice] = {}
+        self.deltas: list[Delta] = []
+        self._choices: dict[int, _ChoiceState] = {}
         self._extras: dict[str, Any] = {}
         self._usages: dict[int, Mapping[str, Any]] = {}  # the last usage object of each choice
-        self.answered = False
+        self.has_response = False
         self.has_output = False  # whether any content has been emitted
 
-    def take(self) -> list[Delta]:
+    def pop_deltas(self) -> list[Delta]:
         """Return the deltas written since the last call, and clear them."""
-        out, self.out = self.out, []
-        return out
+        deltas, self.deltas = self.deltas, []
+        return deltas
 
     def response(self, id: Any, request_id: str | None, model: Any, created: Any, fingerprint: Any) -> None:
         """Add the response metadata. Later calls are ignored."""
-        if not self.answered:
-            self.answered = True
-            read = ResponseDelta(word_of(id), request_id, word_of(model), whole_number(created), word_of(fingerprint))
-            said = {"id": id, "model": model, "created": created, "system_fingerprint": fingerprint}
-            for name, value in said.items():
-                if value not in NOTHING and getattr(read, name) is None:
+        if not self.has_response:
+            self.has_response = True
+            read = ResponseDelta(
+                as_string(id), request_id, as_string(model), as_integer(created), as_string(fingerprint)
+            )
+            given = {"id": id, "model": model, "created": created, "system_fingerprint": fingerprint}
+            for name, value in given.items():
+                if value not in EMPTY and getattr(read, name) is None:
                     log_unreadable(name, value)
-            self.out.append(read)
+            self.deltas.append(read)
 
     def begin(self, choice: int) -> bool:
         """Register a choice. Return False if its index is beyond n."""
         if choice not in self._choices:
             if choice >= self.n:
                 return False
-            self._choices[choice] = _Choice()
+            self._choices[choice] = _ChoiceState()
         return True
 
     def reasoning(self, choice: int, text: Any) -> None:
@@ -199,41 +202,41 @@ class DeltaWriter:
         if type(text) is not str:
             text = _string(text, "reasoning_content")
         if self.cumulative:
-            text = self._new(ReasoningDelta, choice, text)
+            text = self._unseen(ReasoningDelta, choice, text)
         if text:
             self.has_output = True
-            self.out.append(ReasoningDelta(text, choice))
+            self.deltas.append(ReasoningDelta(text, choice))
 
     def text(self, choice: int, text: Any) -> None:
         """Add answer text. A list may also hold parts of a refusal, in OpenAI's form."""
         if type(text) is not str:
-            if refused := _refused(text):
+            if refused := _refusal_text(text):
                 self.refusal(choice, refused)
             text = _string(text, "content")
         if self.cumulative:
-            text = self._new(TextDelta, choice, text)
+            text = self._unseen(TextDelta, choice, text)
         if text:
             self.has_output = True
-            self.out.append(TextDelta(text, choice))
+            self.deltas.append(TextDelta(text, choice))
 
     def refusal(self, choice: int, text: Any) -> None:
         """Add refusal text."""
         text = _string(text, "refusal")
         if self.cumulative:
-            text = self._new(RefusalDelta, choice, text)
+            text = self._unseen(RefusalDelta, choice, text)
         if text:
             self.has_output = True
-            self.out.append(RefusalDelta(text, choice))
+            self.deltas.append(RefusalDelta(text, choice))
 
-    def _new(self, kind: type[ReasoningDelta | TextDelta | RefusalDelta], choice: int, text: str) -> str:
+    def _unseen(self, kind: type[ReasoningDelta | TextDelta | RefusalDelta], choice: int, text: str) -> str:
         """Return the part of a cumulative text that has not been emitted yet."""
         seen = self._choices[choice].seen
         known = seen.get(kind, 0)
         seen[kind] = max(known, len(text))
         return text[known:]
 
-    def tool_calls(self, choice: int, fragments: Any, *, whole: bool = False) -> None:
-        """Add tool-call fragments in wire format. `whole`: each fragment is a complete call."""
+    def tool_calls(self, choice: int, fragments: Any, *, complete: bool = False) -> None:
+        """Add tool-call fragments in wire format. `complete`: each fragment is a complete call."""
         if not isinstance(fragments, list):
             raise ProtocolError(f"tool_calls is not a list but {fragments!r:.100}")
         state = self._choices[choice]
@@ -243,26 +246,26 @@ class DeltaWriter:
             function = fragment.get("function") or {}
             if not isinstance(function, dict):
                 raise ProtocolError(f"the function of a tool call is not an object but {function!r:.100}")
-            id, name, arguments = word_of(fragment.get("id")), function.get("name"), function.get("arguments")
+            id, name, arguments = as_string(fragment.get("id")), function.get("name"), function.get("arguments")
             name = (_string(name, "name") or None) if name else None
             if type(arguments) is not str:
                 if isinstance(arguments, dict):
                     arguments = json.dumps(arguments, ensure_ascii=False)
                 arguments = _string(arguments, "arguments")
-            if whole:
+            if complete:
                 call = state._open(position)
             else:
                 index = fragment.get("index")
                 if index is not None:
-                    index = index_of(index, "tool call")
+                    index = read_index(index, "tool call")
                 elif self.cumulative:  # events list all calls so far, in order
                     index = position
                 call = state.call(index, id, name, fragments, more=bool(arguments), pieces=not self.cumulative)
-            new_name = call.named(name, fragments, pieces=not self.cumulative)
-            self._fragment(state, call, id, new_name, arguments, choice)
+            new_name = call.extend_name(name, fragments, pieces=not self.cumulative)
+            self._add_fragment(state, call, id, new_name, arguments, choice)
 
-    def _fragment(
-        self, state: _Choice, call: _Call, id: str | None, new_name: str | None, arguments: str, choice: int
+    def _add_fragment(
+        self, state: _ChoiceState, call: _CallState, id: str | None, new_name: str | None, arguments: str, choice: int
     ) -> None:
         new_id = id if call.id is None else None
         if new_id:
@@ -271,10 +274,10 @@ class DeltaWriter:
         if self.cumulative:
             arguments, call.seen = arguments[call.seen :], max(call.seen, len(arguments))
         if arguments:
-            call.begun = True
+            call.has_arguments = True
         if new_id or new_name or arguments:
             self.has_output = True
-            self.out.append(ToolCallDelta(call.index, new_id, new_name, arguments, choice))
+            self.deltas.append(ToolCallDelta(call.index, new_id, new_name, arguments, choice))
 
     def audio(self, choice: int, audio: Any) -> None:
         if not isinstance(audio, Mapping):
@@ -285,10 +288,10 @@ class DeltaWriter:
         )
         if not data.isascii():
             raise ProtocolError(f"audio.data is not base64 but {data!r:.100}")
-        id, expires = word_of(audio.get("id")), whole_number(audio.get("expires_at"))
+        id, expires = as_string(audio.get("id")), as_integer(audio.get("expires_at"))
         if data or transcript or id or expires:
             self.has_output = True
-            self.out.append(AudioDelta(data, transcript, id, expires, choice))
+            self.deltas.append(AudioDelta(data, transcript, id, expires, choice))
 
     def logprobs(self, choice: int, logprobs: Any) -> None:
         """Add log probabilities of tokens."""
@@ -301,17 +304,17 @@ class DeltaWriter:
             seen = self._choices[choice].seen
             content, seen[LogprobsDelta] = content[seen.get(LogprobsDelta, 0) :], len(content)
         if read := read_logprobs(content):
-            self.out.append(LogprobsDelta(read, choice))
+            self.deltas.append(LogprobsDelta(read, choice))
 
     def extra(self, name: str, value: Any) -> None:
         """Add service-specific data. Empty values in an object keep the previous values."""
         known = self._extras.get(name)
         if isinstance(value, Mapping):
-            said = {key: item for key, item in value.items() if item not in (None, "", [], {})}
-            value = {**known, **said} if isinstance(known, Mapping) and said else said
+            new = {key: item for key, item in value.items() if item not in (None, "", [], {})}
+            value = {**known, **new} if isinstance(known, Mapping) and new else new
         if value and value != known:
             self._extras[name] = value
-            self.out.append(ExtraDelta(name, value))
+            self.deltas.append(ExtraDelta(name, value))
 
     def finish(self, choice: int, reason: Any) -> None:
         """Set the finish reason of a choice. None, "" and the native protocol's "null" are ignored."""
@@ -321,7 +324,7 @@ class DeltaWriter:
         if reason != state.finish:
             self.finished += state.finish is None
             state.finish = _string(reason, "finish_reason")
-            self.out.append(FinishDelta(state.finish, choice))
+            self.deltas.append(FinishDelta(state.finish, choice))
 
     def usage(self, usage: Any, choice: int | None = 0) -> None:
         """Store a usage object. Only the last one (per choice) is parsed and emitted, at the end.
@@ -341,16 +344,16 @@ class DeltaWriter:
     def flush_usage(self) -> None:
         """Emit the last known usage, if any."""
         if self._usages:
-            self.out.append(UsageDelta(self._read_usage(*self._usages.values())))
+            self.deltas.append(UsageDelta(self._read_usage(*self._usages.values())))
             self._usages = {}
 
     def end(self) -> ModelStudioError | None:
         """Emit generated ids and usage at the end of the response. Return an error if the answer is truncated."""
-        whole = bool(self._choices) and all(choice.finish for choice in self._choices.values())
-        if whole:
+        complete = bool(self._choices) and all(choice.finish for choice in self._choices.values())
+        if complete:
             self._identify_calls()
         self.flush_usage()
-        if whole:
+        if complete:
             return None
         return StreamTruncatedError(
             "the answer was cut off: the response ended without a finish reason. `partial` holds the content received; "
@@ -361,8 +364,8 @@ class DeltaWriter:
         """Emit a generated id for each call without one."""
         for number, choice in self._choices.items():
             for call in choice.calls:
-                if call.id is None and (call.name or call.begun):
-                    self.out.append(ToolCallDelta(call.index, generated_call_id(), choice=number))
+                if call.id is None and (call.name or call.has_arguments):
+                    self.deltas.append(ToolCallDelta(call.index, generated_call_id(), choice=number))
 
 
 def _string(value: Any, field: str) -> str:
@@ -375,7 +378,7 @@ def _string(value: Any, field: str) -> str:
     raise ProtocolError(f"{field} is not text but {value!r:.100}")
 
 
-def _refused(content: Any) -> str:
+def _refusal_text(content: Any) -> str:
     """Return the refusals among the parts of a content."""
     parts = content if isinstance(content, list) else ()
     return "".join(_string(part.get("refusal"), "refusal") for part in parts if isinstance(part, Mapping))

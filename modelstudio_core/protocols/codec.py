@@ -18,7 +18,7 @@ _MAX_DEPTH = 200  # pydantic's JSON parser has the same limit
 _ESCAPE, _STRING, _NO_BRACKETS = re.compile(r"\\.", re.DOTALL), re.compile('"[^"]*"?'), re.compile(r"[^][{}]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _DIGITS = 18  # most digits of an integer sent as a string
-_SHOWN = 200  # characters of a body quoted in an error message
+_EXCERPT_LENGTH = 200  # characters of a body quoted in an error message
 
 
 class StreamDecoder(Protocol):
@@ -32,7 +32,7 @@ class StreamDecoder(Protocol):
     ended: bool
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Return True if the answer is complete, even if the stream has not ended."""
 
     def feed(self, data: bytes) -> list[Delta]:
@@ -41,7 +41,7 @@ class StreamDecoder(Protocol):
     def finish(self) -> list[Delta]:
         """Return the remaining deltas at the end of the body."""
 
-    def rest(self) -> list[Delta]:
+    def abort(self) -> list[Delta]:
         """Return the remaining deltas if the body did not reach its end."""
 
 
@@ -71,12 +71,12 @@ def read_json(data: bytes) -> Any:
         text = data.decode(json.detect_encoding(data), "surrogatepass")  # as `json.loads` does
         _check_depth(text)
         text = json.dumps(json.loads(text), ensure_ascii=False)
-        return json.loads(encodable(text))
+        return json.loads(without_surrogates(text))
     except (ValueError, RecursionError):
-        raise ProtocolError(f"the service sent data that is not JSON: {shown(data)}") from None
+        raise ProtocolError(f"the service sent data that is not JSON: {excerpt(data)}") from None
 
 
-def encodable(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """Return text with U+FFFD for each half of a surrogate pair, which UTF-8 cannot hold."""
     return _SURROGATES.sub("\ufffd", text)
 
@@ -98,13 +98,13 @@ def read_object(data: bytes) -> dict[str, Any]:
     """Parse `data` as a JSON object; see `read_json`. Raises ProtocolError if it is not one."""
     value = read_json(data)
     if not isinstance(value, dict):
-        raise no_object(data)
+        raise not_an_object(data)
     return value
 
 
-def no_object(data: bytes) -> ProtocolError:
+def not_an_object(data: bytes) -> ProtocolError:
     """Return the error for JSON that is not an object."""
-    return ProtocolError(f"the service sent JSON that is not an object: {shown(data)}")
+    return ProtocolError(f"the service sent JSON that is not an object: {excerpt(data)}")
 
 
 def write_json(value: Any) -> bytes:
@@ -115,12 +115,12 @@ def write_json(value: Any) -> bytes:
         raise ConfigurationError(f"the request cannot be written as JSON: {error}") from None
 
 
-def word_of(value: Any) -> str | None:
+def as_string(value: Any) -> str | None:
     """Return an id or name as a string, or None if it is empty or neither a string nor an integer."""
     return (str(value) or None) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
-def whole_number(value: Any) -> int | None:
+def as_integer(value: Any) -> int | None:
     """Return an integer given as int, integral float or digit string (some servers send those), else None."""
     if isinstance(value, int):
         return None if isinstance(value, bool) else value
@@ -136,14 +136,14 @@ def log_unreadable(field: str, value: Any) -> None:
     logger.debug("Model Studio: %s is unreadable and omitted (%s)", field, type(value).__name__)
 
 
-def index_of(value: Any, of: str) -> int:
+def read_index(value: Any, of: str) -> int:
     """Return the index of a tool call or choice (`of`). Raises ProtocolError if it is not an integer."""
-    if (index := whole_number(value)) is None:
+    if (index := as_integer(value)) is None:
         raise ProtocolError(f"the index of a {of} is not an integer: {value!r:.100}")
     return index
 
 
-def shown(data: bytes) -> str:
+def excerpt(data: bytes) -> str:
     """Return the beginning of `data`, quoted for an error message."""
-    text = data[: 4 * _SHOWN].decode("utf-8", "replace").strip()
-    return repr(text[:_SHOWN]) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
+    text = data[: 4 * _EXCERPT_LENGTH].decode("utf-8", "replace").strip()
+    return repr(text[:_EXCERPT_LENGTH]) if len(text) <= _EXCERPT_LENGTH else f"{text[:_EXCERPT_LENGTH]!r}..."

@@ -15,18 +15,18 @@ from typing import Any
 
 from modelstudio_core.catalogue import NativeEndpoint
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
-from modelstudio_core.protocols.assembler import NOTHING, DeltaWriter
-from modelstudio_core.protocols.codec import index_of, whole_number, write_json
-from modelstudio_core.protocols.decoding import EventStreamDecoder, NoAnswer, read_whole
-from modelstudio_core.protocols.errors import check_reason, error_of_response, request_id_of
+from modelstudio_core.protocols.assembler import EMPTY, DeltaWriter
+from modelstudio_core.protocols.codec import as_integer, read_index, write_json
+from modelstudio_core.protocols.decoding import EventStreamDecoder, NotAnAnswer, decode_whole
+from modelstudio_core.protocols.errors import check_finish_reason, error_of_response, request_id_of
 from modelstudio_core.protocols.requests import (
-    added,
-    headers_of,
-    hints_of,
-    joined,
-    message_of,
+    joined_text,
+    merge_extra_body,
     policy_parameters,
-    refuse,
+    reject_parameters,
+    request_headers,
+    set_fields,
+    wire_message,
 )
 from modelstudio_core.protocols.usage import read_count, read_details, total_of
 from modelstudio_core.types import (
@@ -45,7 +45,7 @@ from modelstudio_core.types import (
 
 TEXT: NativeEndpoint = "text-generation"
 MULTIMODAL: NativeEndpoint = "multimodal-generation"
-_OURS = {
+_RESERVED = {
     **dict.fromkeys(("model", "messages", "stream"), "use the argument"),
     **dict.fromkeys(("input", "parameters"), "set the parameters inside it by name instead"),
     "stream_options": "this protocol always returns usage",
@@ -60,14 +60,14 @@ class DashScopeCodec:
 
     def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
         """Return the HTTP request, with the parameters set, `result_format` and, if streaming, `incremental_output`."""
-        refuse(request.parameters, _COMPATIBLE, "openai")
+        reject_parameters(request.parameters, _COMPATIBLE, "openai")
         endpoint = endpoint_of(request)
         parameters: dict[str, Any] = {"result_format": "message"}
         if stream:
             parameters["incremental_output"] = not request.cumulative_stream
         parameters |= request.parameters
         parameters |= policy_parameters(request)
-        headers = headers_of(request, stream)
+        headers = request_headers(request, stream)
         if stream:
             headers["x-dashscope-sse"] = "enable"
         else:
@@ -76,14 +76,14 @@ class DashScopeCodec:
         body = {
             "model": request.model,
             "input": {"messages": [write(message) for message in request.messages]},
-            "parameters": added(parameters, request.extra_body, _OURS),
+            "parameters": merge_extra_body(parameters, request.extra_body, _RESERVED),
         }
         return WireCall(f"/services/aigc/{endpoint}/generation", headers, write_json(body))
 
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
         """Return the deltas of a whole response."""
         reader = _Reader(request, whole=True)
-        return read_whole(DeltaWriter(request.n or 1, read_usage), body, head, reader)
+        return decode_whole(DeltaWriter(request.n or 1, read_usage), body, head, reader)
 
     def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> EventStreamDecoder:
         """Return a decoder for one streamed response, cumulative if `incremental_output` is False."""
@@ -119,12 +119,12 @@ class _Reader:
     def __call__(self, writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead) -> None:
         output, usage = value.get("output"), value.get("usage")
         if usage is None and "output" not in value:
-            raise NoAnswer(f"the service sent an object with neither output nor usage nor error: {value!r:.200}")
+            raise NotAnAnswer(f"the service sent an object with neither output nor usage nor error: {value!r:.200}")
         if output is None:
             output = {}
         elif not isinstance(output, dict):
             raise ProtocolError(f"output is not an object but {output!r:.100}")
-        if not writer.answered:
+        if not writer.has_response:
             writer.response(None, request_id_of(head, value), output.get("model_name") or self._model, None, None)
         if len(output) > 1:  # most events have only choices
             if extra := output.get("search_info"):
@@ -138,14 +138,14 @@ class _Reader:
             for position, choice in enumerate(choices):
                 self._choice(writer, choice, position, output, value, head)
         elif isinstance(output.get("message"), dict):
-            _read_research(writer, output["message"])
+            _read_deep_research(writer, output["message"])
         elif "text" in output or "finish_reason" in output:  # result_format text
             writer.begin(0)
             _read_message(writer, 0, {**output, "content": output.get("text")}, whole=self._whole)
-            check_reason(output.get("finish_reason"), output, value, head)
+            check_finish_reason(output.get("finish_reason"), output, value, head)
             writer.finish(0, output.get("finish_reason"))
         if usage:
-            writer.usage(usage, _counted_choice(choices) if writer.n > 1 else 0)
+            writer.usage(usage, _choice_of_usage(choices) if writer.n > 1 else 0)
             if isinstance(usage, dict) and (plugins := usage.get("plugins")):
                 writer.extra("plugins", plugins)
 
@@ -165,7 +165,7 @@ class _Reader:
         if not isinstance(message, dict):
             raise ProtocolError(f"a choice without message: {choice!r:.100}")
         if type(index) is not int and index is not None:
-            index = index_of(index, "choice")
+            index = read_index(index, "choice")
         if index is None or index < 0:  # assigned by order
             index = position
         if not writer.begin(index):
@@ -175,15 +175,15 @@ class _Reader:
             writer.logprobs(index, logprobs)
         reason = choice.get("finish_reason") or output.get("finish_reason")
         if reason != "null":
-            check_reason(reason, choice, value, head)
+            check_finish_reason(reason, choice, value, head)
             writer.finish(index, reason)
 
 
 def _read_message(writer: DeltaWriter, index: int, message: Mapping[str, Any], *, whole: bool) -> None:
     reasoning, content = message.get("reasoning_content"), message.get("content")
-    if reasoning or (reasoning is not None and reasoning not in NOTHING):
+    if reasoning or (reasoning is not None and reasoning not in EMPTY):
         writer.reasoning(index, reasoning)
-    if content or (content is not None and content not in NOTHING):
+    if content or (content is not None and content not in EMPTY):
         writer.text(index, content)
         if isinstance(content, list):
             for part in content:
@@ -193,10 +193,10 @@ def _read_message(writer: DeltaWriter, index: int, message: Mapping[str, Any], *
     if refusal := message.get("refusal"):
         writer.refusal(index, refusal)
     if calls := message.get("tool_calls"):
-        writer.tool_calls(index, calls, whole=whole)
+        writer.tool_calls(index, calls, complete=whole)
 
 
-def _read_research(writer: DeltaWriter, message: Mapping[str, Any]) -> None:
+def _read_deep_research(writer: DeltaWriter, message: Mapping[str, Any]) -> None:
     """qwen-deep-research: phases of a search, with keep-alives between, then the answer; no choices.
 
     The answer's phase says that it is over by its status alone: `finish_reason` is misspelt there and stays "null".
@@ -211,9 +211,9 @@ def _read_research(writer: DeltaWriter, message: Mapping[str, Any]) -> None:
         writer.finish(0, "stop")
 
 
-def _counted_choice(choices: list[Any] | None) -> int | None:
+def _choice_of_usage(choices: list[Any] | None) -> int | None:
     """Return the index of the choice that an event's usage counts: the first, as in the vendor's SDK 2.0.2."""
-    return (whole_number(choices[0].get("index")) or 0) if choices else None
+    return (as_integer(choices[0].get("index")) or 0) if choices else None
 
 
 def read_usage(usage: Mapping[str, Any], *others: Mapping[str, Any]) -> Usage:
@@ -227,20 +227,20 @@ def read_usage(usage: Mapping[str, Any], *others: Mapping[str, Any]) -> Usage:
     cached = read_details(usage, "prompt_tokens_details")
     input_tokens, output_tokens = read_count(usage, "input_tokens"), read_count(usage, "output_tokens")
 
-    def either(name: str, *holders: Mapping[str, Any]) -> int | None:
+    def first_count(name: str, *holders: Mapping[str, Any]) -> int | None:
         return next((found for holder in holders if (found := read_count(holder, name)) is not None), None)
 
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         total_tokens=total_of(usage, input_tokens, output_tokens),
-        reasoning_tokens=either("reasoning_tokens", taken, usage),
-        cached_tokens=either("cached_tokens", cached, given, usage),
-        cache_creation_tokens=either("cache_creation_input_tokens", cached, given),
-        input_text_tokens=either("text_tokens", given, cached),
-        input_image_tokens=either("image_tokens", given, usage),
-        input_video_tokens=either("video_tokens", given, usage),
-        input_audio_tokens=either("audio_tokens", given, usage),
+        reasoning_tokens=first_count("reasoning_tokens", taken, usage),
+        cached_tokens=first_count("cached_tokens", cached, given, usage),
+        cache_creation_tokens=first_count("cache_creation_input_tokens", cached, given),
+        input_text_tokens=first_count("text_tokens", given, cached),
+        input_image_tokens=first_count("image_tokens", given, usage),
+        input_video_tokens=first_count("video_tokens", given, usage),
+        input_audio_tokens=first_count("audio_tokens", given, usage),
         output_text_tokens=read_count(taken, "text_tokens"),
         output_audio_tokens=read_count(taken, "audio_tokens"),
         raw=usage,
@@ -253,15 +253,15 @@ def _combined(*usages: Mapping[str, Any]) -> dict[str, Any]:
     The vendor's SDK 2.0.2 does the same (`merge_single_response`).
     """
     combined = {name: value for usage in reversed(usages) for name, value in usage.items() if name != "total_tokens"}
-    combined |= _summed(usages, ("output_tokens", "reasoning_tokens"))
+    combined |= _sums(usages, ("output_tokens", "reasoning_tokens"))
     written = [read_details(usage, "output_tokens_details") for usage in usages]
     if names := dict.fromkeys(name for each in written for name in each):
-        combined["output_tokens_details"] = _summed(written, names)
+        combined["output_tokens_details"] = _sums(written, names)
     parts = (read_count(combined, "input_tokens"), read_count(combined, "output_tokens"))
     return combined if None in parts else combined | {"total_tokens": sum(part or 0 for part in parts)}
 
 
-def _summed(holders: Iterable[Mapping[str, Any]], names: Iterable[str]) -> dict[str, int]:
+def _sums(holders: Iterable[Mapping[str, Any]], names: Iterable[str]) -> dict[str, int]:
     counts = {name: [n for holder in holders if (n := read_count(holder, name)) is not None] for name in names}
     return {name: sum(found) for name, found in counts.items() if found}
 
@@ -274,9 +274,9 @@ def _text_message(message: Message) -> dict[str, Any]:
 
     Only text with a cache marker is sent as parts, since the marker belongs to a part.
     """
-    content = joined(message)
+    content = joined_text(message)
     if isinstance(content, str):
-        return message_of(message, content)
+        return wire_message(message, content)
     for part in content:
         if not isinstance(part, TextPart):
             kind = type(part).__name__.removesuffix("Part").lower()
@@ -284,15 +284,15 @@ def _text_message(message: Message) -> dict[str, Any]:
                 f"{kind} cannot be sent to the native endpoint {TEXT}, which takes text only: "
                 f'set native_endpoint="{MULTIMODAL}" if it serves the model, or protocol="openai"'
             )
-    return message_of(message, [_part(part) for part in content])
+    return wire_message(message, [_part(part) for part in content])
 
 
 def _parts_message(message: Message) -> dict[str, Any]:
     """Return a message for multimodal-generation. Content is always a list, [] for tool calls without text."""
-    content = joined(message)
+    content = joined_text(message)
     if isinstance(content, str):
         content = () if not content and message.tool_calls else (TextPart(content),)
-    return message_of(message, [_part(part) for part in content])
+    return wire_message(message, [_part(part) for part in content])
 
 
 def _part(part: Part) -> dict[str, Any]:
@@ -301,10 +301,10 @@ def _part(part: Part) -> dict[str, Any]:
         case TextPart():
             wire: dict[str, Any] = {"text": part.text}
         case ImagePart():
-            wire = {"image": part.url} | hints_of(part, "min_pixels", "max_pixels")
+            wire = {"image": part.url} | set_fields(part, "min_pixels", "max_pixels")
         case VideoPart():
             source = part.source if isinstance(part.source, str) else list(part.source)
-            wire = {"video": source} | hints_of(part, "fps", "min_pixels", "max_pixels", "total_pixels", "max_frames")
+            wire = {"video": source} | set_fields(part, "fps", "min_pixels", "max_pixels", "total_pixels", "max_frames")
         case AudioPart():
             wire = {"audio": part.url}
     if part.cache_control is not None:

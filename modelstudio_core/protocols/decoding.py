@@ -10,8 +10,8 @@ from pydantic_core import from_json
 from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTruncatedError
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.assembler import DeltaWriter
-from modelstudio_core.protocols.codec import no_object, read_json, read_object, shown
-from modelstudio_core.protocols.errors import error_of_event, error_of_object, says_error
+from modelstudio_core.protocols.codec import excerpt, not_an_object, read_json, read_object
+from modelstudio_core.protocols.errors import error_of_event, error_of_object, is_error_object
 from modelstudio_core.protocols.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.types import Delta, ResponseHead
 
@@ -21,7 +21,7 @@ JsonObject: TypeAlias = dict[str, Any]
 Read: TypeAlias = Callable[[DeltaWriter, JsonObject, ResponseHead], None]
 
 
-class NoAnswer(Exception):
+class NotAnAnswer(Exception):
     """Raised by `read` for an object that is not part of an answer. The message describes the object.
 
     For a whole response this becomes a ProtocolError. In a stream it may be a heartbeat or the description of a
@@ -29,7 +29,7 @@ class NoAnswer(Exception):
     """
 
 
-def read_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read) -> list[Delta]:
+def decode_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read) -> list[Delta]:
     """Return the deltas of a whole response, as written by `read`.
 
     Raises:
@@ -38,19 +38,19 @@ def read_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read)
         StreamTruncatedError: if a choice has no finish reason; `partial` holds the content.
     """
     value = read_object(body)
-    if says_error(value):
+    if is_error_object(value):
         raise error_of_object(value, None, head)
     failure: ModelStudioError | None = None
     try:
         read(writer, value, head)
-    except NoAnswer as error:
+    except NotAnAnswer as error:
         failure = ProtocolError(str(error))
     except ModelStudioError as error:
         failure = error
     failure = failure or writer.end()
     if isinstance(failure, StreamTruncatedError):
         failure = StreamTruncatedError(f"{failure.message}, {_STREAMED}")
-    deltas = writer.take()
+    deltas = writer.pop_deltas()
     if failure is not None:
         failure.partial = fold(deltas)
         raise failure
@@ -76,7 +76,7 @@ class EventStreamDecoder:
         self._unrecognized = ""  # describes the last event that is not part of an answer
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Return True if every requested choice has its finish reason. Usage may still follow."""
         return self._writer.finished >= self._writer.n
 
@@ -89,7 +89,7 @@ class EventStreamDecoder:
         if self._events.overflowed and self.failure is None and not self.ended:
             limit = self._events.max_event_bytes
             self.failure = ProtocolError(f"the service sent an event of more than {limit} bytes (max_event_bytes)")
-        return self._writer.take()
+        return self._writer.pop_deltas()
 
     def finish(self) -> list[Delta]:
         """Return the remaining deltas at the end of the body."""
@@ -99,12 +99,12 @@ class EventStreamDecoder:
                 self.failure = None
         if self.failure is None and not self.ended:
             self._end()
-        return self._writer.take()
+        return self._writer.pop_deltas()
 
-    def rest(self) -> list[Delta]:
+    def abort(self) -> list[Delta]:
         """Return the remaining deltas after a lost connection, including the last known usage."""
         self._writer.flush_usage()
-        return self._writer.take()
+        return self._writer.pop_deltas()
 
     def _event(self, event: ServerSentEvent) -> None:
         data, name, status = event
@@ -125,11 +125,11 @@ class EventStreamDecoder:
             if not isinstance(value, dict):
                 if value is None:  # also a heartbeat
                     return
-                raise no_object(data)
-            if ("error" in value or "code" in value) and says_error(value):
+                raise not_an_object(data)
+            if ("error" in value or "code" in value) and is_error_object(value):
                 raise error_of_object(value, status, self._head)
             self._read(self._writer, value, self._head)
-        except NoAnswer as foreign:
+        except NotAnAnswer as foreign:
             if value:
                 self._unrecognized = str(foreign)
         except ModelStudioError as failure:
@@ -142,16 +142,18 @@ class EventStreamDecoder:
     def _end(self) -> None:
         self.ended = True
         failure = self._writer.end()
-        self.failure = self._explained(failure) if isinstance(failure, StreamTruncatedError) else failure
+        self.failure = self._with_cause(failure) if isinstance(failure, StreamTruncatedError) else failure
 
-    def _explained(self, failure: StreamTruncatedError) -> ModelStudioError:
+    def _with_cause(self, failure: StreamTruncatedError) -> ModelStudioError:
         """Return the error for a truncated answer, quoting the unrecognized data that may explain it."""
         line = self._events.foreign
         if (error := _error_in_line(line, self._head)) is not None:
             return error
-        if self._unrecognized and not self._writer.answered:
+        if self._unrecognized and not self._writer.has_response:
             return ProtocolError(self._unrecognized)
-        reason = self._unrecognized or (f"the service sent a line that is not an event: {shown(line)}" if line else "")
+        reason = self._unrecognized or (
+            f"the service sent a line that is not an event: {excerpt(line)}" if line else ""
+        )
         return StreamTruncatedError(f"{failure.message}. Before that, {reason}") if reason else failure
 
 
@@ -163,4 +165,4 @@ def _error_in_line(line: bytes, head: ResponseHead) -> ModelStudioError | None:
         value = read_object(line)
     except ProtocolError:
         return None
-    return error_of_object(value, None, head) if says_error(value) else None
+    return error_of_object(value, None, head) if is_error_object(value) else None

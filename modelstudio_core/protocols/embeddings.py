@@ -14,8 +14,8 @@ from math import isfinite
 from typing import Any, Literal, TypeAlias
 
 from modelstudio_core.errors import ConfigurationError, ProtocolError
-from modelstudio_core.protocols.codec import read_object, whole_number, write_json
-from modelstudio_core.protocols.errors import error_of_object, says_failure
+from modelstudio_core.protocols.codec import as_integer, read_object, write_json
+from modelstudio_core.protocols.errors import error_of_object, reports_failure
 from modelstudio_core.types import ResponseHead, WireCall
 
 TextType: TypeAlias = Literal["query", "document"]
@@ -150,7 +150,7 @@ def check_lengths(vectors: Sequence[Vector]) -> None:
 
 def _answer(body: bytes, head: ResponseHead) -> dict[str, Any]:
     value = read_object(body)
-    if says_failure(value):
+    if reports_failure(value):
         raise error_of_object(value, None, head)
     return value
 
@@ -208,9 +208,9 @@ def tokens_of(value: Mapping[str, Any]) -> int | None:
     usage = value.get("usage")
     if not isinstance(usage, dict):
         return None
-    total = whole_number(usage.get("total_tokens"))
+    total = as_integer(usage.get("total_tokens"))
     if total is not None:
         return total
-    parts = [whole_number(count) for name, count in usage.items() if name.endswith("_tokens")]
+    parts = [as_integer(count) for name, count in usage.items() if name.endswith("_tokens")]
     known = [count for count in parts if count is not None]
     return sum(known) if known else None

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from modelstudio_core.errors import APIStatusError, ErrorResponse, ProtocolError, status_error
-from modelstudio_core.protocols.codec import read_json, shown, whole_number, word_of
+from modelstudio_core.protocols.codec import as_integer, as_string, excerpt, read_json
 from modelstudio_core.protocols.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.redaction import is_credential
 from modelstudio_core.types import ResponseHead
@@ -26,7 +26,7 @@ _DETAILS = ("detail", "errors")
 _MESSAGES = (*_OWN_MESSAGES, *_DETAILS)
 _CODES = ("code", "Code", "error_code")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_DEEPEST = 4  # maximum nesting of errors to unwrap
+_MAX_NESTING = 4  # maximum nesting of errors to unwrap
 _SUCCESS = re.compile(r"\s*(?:0*[0-3]?\d{1,2}(?:\s+ok)?|success|succeeded|successful|ok)\s*", re.ASCII | re.IGNORECASE)
 
 
@@ -35,7 +35,7 @@ def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
     response = ErrorResponse(head.status, safe_headers(head), body.decode("utf-8", "replace"))
     events = EventDecoder().feed(body + b"\n\n")  # the body may be an event
     objects = [found for data in (body, *(event.data for event in events)) if (found := _object_in(data))]
-    if (value := next(filter(_tells, objects), None)) is not None:
+    if (value := next(filter(_has_code_or_message, objects), None)) is not None:
         return error_of_object(value, head.status, head, response)
     for event in events:
         if event.name == "error" and event.data.strip():
@@ -47,7 +47,9 @@ def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
         message = f"the server redirects to {target}; redirects are not followed, so set base_url to the final URL"
     else:
         kind = head.headers.get("content-type", "no content type")
-        message = f"HTTP status {head.status} without an error object of the service ({kind}); it begins {shown(body)}"
+        message = (
+            f"HTTP status {head.status} without an error object of the service ({kind}); it begins {excerpt(body)}"
+        )
     return status_error(
         head.status,
         code=None,
@@ -69,10 +71,10 @@ def error_of_object(
         status = code
     return status_error(
         status,
-        code=word_of(code),
+        code=as_string(code),
         kind=str(inner.get("type") or ""),
         message=_message_of(inner, status),
-        request_id=word_of(value.get("request_id")) or request_id_of(head, inner),
+        request_id=as_string(value.get("request_id")) or request_id_of(head, inner),
         retry_after=_retry_after(head),
         body=dict(value),
         response=response,
@@ -91,14 +93,14 @@ def error_of_event(event: ServerSentEvent, head: ResponseHead, response: ErrorRe
         value = text
     if value and isinstance(value, dict):
         return error_of_object(value, event.status, head, response)
-    said = value if isinstance(value, str) else text if value else ""
+    message = value if isinstance(value, str) else text if value else ""
     return status_error(
         event.status,
         code=None,
-        message=said or "the service sent an error event without a message",
+        message=message or "the service sent an error event without a message",
         request_id=request_id_of(head, {}),
         retry_after=_retry_after(head),
-        body=said or None,
+        body=message or None,
         response=response,
     )
 
@@ -118,7 +120,7 @@ def _object_in(data: bytes) -> dict[str, Any] | None:
         value = _first_object(from_json(text, allow_partial="trailing-strings"))
     except ValueError:
         return None
-    return value if value and _tells(value) else None
+    return value if value and _has_code_or_message(value) else None
 
 
 def _first_object(value: Any) -> dict[str, Any] | None:
@@ -127,10 +129,10 @@ def _first_object(value: Any) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _tells(value: Mapping[str, Any]) -> bool:
+def _has_code_or_message(value: Mapping[str, Any]) -> bool:
     """Return True if an object has a code or a message."""
     inner = _innermost(value)
-    return _code_in(inner) is not None or bool(_said_in(inner))
+    return _code_in(inner) is not None or bool(_message_in(inner))
 
 
 def _innermost(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -138,32 +140,32 @@ def _innermost(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
     A nested error without a message or code, such as a bare string, inherits those of the object around it.
     """
-    for _ in range(_DEEPEST):
-        error, beside = value.get("error"), _said_in(value)
+    for _ in range(_MAX_NESTING):
+        error, beside = value.get("error"), _message_in(value)
         if not error or (isinstance(error, Mapping) and not any(error.values())):
             error, beside = _details_of(value), ""
         if not error:
             break
         if not isinstance(error, Mapping):
-            said = (str(error) if error is not True else "", beside)
-            return {**value, "message": ": ".join(dict.fromkeys(filter(None, said)))}
-        added = {"message": beside} if beside and not _said_in(error) else {}
+            messages = (str(error) if error is not True else "", beside)
+            return {**value, "message": ": ".join(dict.fromkeys(filter(None, messages)))}
+        inherited = {"message": beside} if beside and not _message_in(error) else {}
         code = _code_in(value)
-        if code is not None and _code_in(error) is None and not _says_success(code):
-            added["code"] = code
-        value = {**error, **added}
+        if code is not None and _code_in(error) is None and not _is_success_code(code):
+            inherited["code"] = code
+        value = {**error, **inherited}
     return value
 
 
 def _details_of(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the object (or first object of a list) that `value` has in place of a message, if any."""
-    if _said_in(value, _OWN_MESSAGES):
+    if _message_in(value, _OWN_MESSAGES):
         return None
     found = (value.get(name) for name in _DETAILS)
     return next((each for item in found if (each := _first_object(item))), None)
 
 
-def _said_in(value: Mapping[str, Any], names: Iterable[str] = _MESSAGES) -> str:
+def _message_in(value: Mapping[str, Any], names: Iterable[str] = _MESSAGES) -> str:
     return next((str(value[name]) for name in names if value.get(name)), "")
 
 
@@ -174,27 +176,27 @@ def _code_in(value: Mapping[str, Any]) -> Any:
 def _message_of(value: Mapping[str, Any], status: int | None) -> str:
     """Return the message of an error object, or a generic message that quotes the object."""
     known = "sent an error without a" if status is None else f"answered with HTTP status {status} and no"
-    return _said_in(value) or f"the service {known} message: {value!r:.200}"
+    return _message_in(value) or f"the service {known} message: {value!r:.200}"
 
 
-def says_error(value: Mapping[str, Any]) -> bool:
+def is_error_object(value: Mapping[str, Any]) -> bool:
     """Return True if a decoded object is an error: it has an `error`, or a bare code and message without an answer.
 
     A code below 400, or such as "success", is not an error.
     """
     if _is_error(value.get("error")):
         return True
-    return _is_bare_error(value) and not _says_success(value["code"])
+    return _is_bare_error(value) and not _is_success_code(value["code"])
 
 
-def says_failure(value: Mapping[str, Any]) -> bool:
+def reports_failure(value: Mapping[str, Any]) -> bool:
     """Return True if a decoded response reports an error, even beside results.
 
     A partly failed rerank or embedding response has status 200, a code and some of the results. Chat responses can have
-    a code and still be complete: see `says_error`.
+    a code and still be complete: see `is_error_object`.
     """
     code = _code_in(value)
-    return says_error(value) or (code is not None and not _says_success(code))
+    return is_error_object(value) or (code is not None and not _is_success_code(code))
 
 
 def _is_error(error: Any) -> bool:
@@ -204,22 +206,22 @@ def _is_error(error: Any) -> bool:
     """
     if not isinstance(error, Mapping):
         return bool(error)
-    number = whole_number(code := error.get("code"))
-    success = _says_success(code) and (number is None or number == 0 or 200 <= number < 300)
+    number = as_integer(code := error.get("code"))
+    success = _is_success_code(code) and (number is None or number == 0 or 200 <= number < 300)
     return any(error.values()) and not success
 
 
-def check_reason(reason: Any, choice: Mapping[str, Any], value: Mapping[str, Any], head: ResponseHead) -> None:
+def check_finish_reason(reason: Any, choice: Mapping[str, Any], value: Mapping[str, Any], head: ResponseHead) -> None:
     """Raise the typed error if a finished choice of `value` ended with an error."""
     if not reason or reason == "null":
         return
     error = choice.get("error")
     if reason == "error" or _is_error(error):
-        said = {"finish_reason": reason, "error": error, "request_id": value.get("request_id")}
-        raise error_of_object({name: item for name, item in said.items() if item}, None, head)
+        fields = {"finish_reason": reason, "error": error, "request_id": value.get("request_id")}
+        raise error_of_object({name: item for name, item in fields.items() if item}, None, head)
 
 
-def _says_success(code: Any) -> bool:
+def _is_success_code(code: Any) -> bool:
     if isinstance(code, int) or (isinstance(code, float) and code.is_integer()):
         return 0 <= code < 400
     return isinstance(code, str) and _SUCCESS.fullmatch(code) is not None
@@ -229,21 +231,21 @@ def _is_bare_error(value: Mapping[str, Any]) -> bool:
     if not value.get("code") or "message" not in value:
         return False
     answer = [value.get("choices"), value.get("output")]
-    return not any(answer) or (bool(value["message"]) and not _says(answer))
+    return not any(answer) or (bool(value["message"]) and not _has_content(answer))
 
 
-def _says(answer: Any) -> bool:
+def _has_content(answer: Any) -> bool:
     """Return True if an answer has any content."""
     if isinstance(answer, Mapping):
-        return any(_says(item) for name, item in answer.items() if name not in ("index", "role"))
+        return any(_has_content(item) for name, item in answer.items() if name not in ("index", "role"))
     if isinstance(answer, list):
-        return any(map(_says, answer))
+        return any(map(_has_content, answer))
     return bool(answer) and answer != "null"
 
 
 def request_id_of(head: ResponseHead, value: Mapping[str, Any]) -> str | None:
     """Return the request id from the body, or from the headers."""
-    return word_of(value.get("request_id")) or head.headers.get("x-request-id") or None
+    return as_string(value.get("request_id")) or head.headers.get("x-request-id") or None
 
 
 def safe_headers(head: ResponseHead) -> dict[str, str]:

@@ -11,18 +11,18 @@ from functools import partial
 from typing import Any
 
 from modelstudio_core.errors import ModelStudioError, ProtocolError
-from modelstudio_core.protocols.assembler import NOTHING, DeltaWriter
-from modelstudio_core.protocols.codec import index_of, write_json
-from modelstudio_core.protocols.decoding import EventStreamDecoder, NoAnswer, read_whole
-from modelstudio_core.protocols.errors import check_reason, error_of_response, request_id_of
+from modelstudio_core.protocols.assembler import EMPTY, DeltaWriter
+from modelstudio_core.protocols.codec import read_index, write_json
+from modelstudio_core.protocols.decoding import EventStreamDecoder, NotAnAnswer, decode_whole
+from modelstudio_core.protocols.errors import check_finish_reason, error_of_response, request_id_of
 from modelstudio_core.protocols.requests import (
-    added,
-    headers_of,
-    hints_of,
-    joined,
-    message_of,
+    joined_text,
+    merge_extra_body,
     policy_parameters,
-    refuse,
+    reject_parameters,
+    request_headers,
+    set_fields,
+    wire_message,
 )
 from modelstudio_core.protocols.usage import read_count, read_details, total_of
 from modelstudio_core.types import (
@@ -40,7 +40,7 @@ from modelstudio_core.types import (
 )
 
 _PATH = "/chat/completions"
-_OURS = dict.fromkeys(("model", "messages", "stream"), "use the argument")
+_RESERVED = dict.fromkeys(("model", "messages", "stream"), "use the argument")
 # documented for the native protocol only, which alone returns search sources (native API reference)
 _NATIVE = frozenset({"incremental_output", "vl_enable_image_hw_output"})
 _NATIVE_SEARCH = frozenset({"enable_source", "enable_citation", "citation_format", "prepend_search_result"})
@@ -51,21 +51,21 @@ class OpenAICodec:
 
     def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
         """Return the HTTP request, with the parameters set and, if streaming, `stream_options.include_usage`."""
-        refuse(request.parameters, _NATIVE, "dashscope")
+        reject_parameters(request.parameters, _NATIVE, "dashscope")
         search = request.parameters.get("search_options")
         if isinstance(search, Mapping):
-            refuse(search, _NATIVE_SEARCH, "dashscope", within="search_options.")
+            reject_parameters(search, _NATIVE_SEARCH, "dashscope", within="search_options.")
         body: dict[str, Any] = {"model": request.model, "messages": [_message(m) for m in request.messages]}
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         body |= request.parameters
         body |= policy_parameters(request)
-        body = added(body, request.extra_body, _OURS)
-        return WireCall(_PATH, headers_of(request, stream), write_json(body))
+        body = merge_extra_body(body, request.extra_body, _RESERVED)
+        return WireCall(_PATH, request_headers(request, stream), write_json(body))
 
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
         """Return the deltas of a whole response."""
-        return read_whole(DeltaWriter(request.n or 1, read_usage), body, head, partial(_read, field="message"))
+        return decode_whole(DeltaWriter(request.n or 1, read_usage), body, head, partial(_read, field="message"))
 
     def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> EventStreamDecoder:
         """Return a decoder for one streamed response."""
@@ -85,8 +85,8 @@ def _read(writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead, fie
     choices = value.get("choices")
     usage = value.get("usage")
     if usage is None and "choices" not in value:
-        raise NoAnswer(f"the service sent an object with neither choices nor usage nor error: {value!r:.200}")
-    if not writer.answered:
+        raise NotAnAnswer(f"the service sent an object with neither choices nor usage nor error: {value!r:.200}")
+    if not writer.has_response:
         writer.response(
             value.get("id"),
             request_id_of(head, value),
@@ -109,38 +109,38 @@ def _read_choice(
     if not isinstance(choice, dict):
         raise ProtocolError(f"a choice is not an object but {choice!r:.100}")
     index = choice.get("index")
-    said = choice.get(field)
-    if not said:
+    message = choice.get(field)
+    if not message:
         if field not in choice and ("message" in choice or "delta" in choice):
             _read_other(writer, choice, field, position, value, head)
             return
-        said = {}
-    if not isinstance(said, dict):
+        message = {}
+    if not isinstance(message, dict):
         raise ProtocolError(f"a choice without {field}: {choice!r:.100}")
     if type(index) is not int and index is not None:
-        index = index_of(index, "choice")
+        index = read_index(index, "choice")
     if index is None or index < 0:  # assigned by order
         index = position
     if not writer.begin(index):
         return
-    reasoning = said.get("reasoning_content")
-    if reasoning is None or (not reasoning and reasoning in NOTHING):  # the name in vLLM and other servers
-        reasoning = said.get("reasoning")
-    if reasoning or (reasoning is not None and reasoning not in NOTHING):
+    reasoning = message.get("reasoning_content")
+    if reasoning is None or (not reasoning and reasoning in EMPTY):  # the name in vLLM and other servers
+        reasoning = message.get("reasoning")
+    if reasoning or (reasoning is not None and reasoning not in EMPTY):
         writer.reasoning(index, reasoning)
-    content = said.get("content")
-    if content or (content is not None and content not in NOTHING):
+    content = message.get("content")
+    if content or (content is not None and content not in EMPTY):
         writer.text(index, content)
-    if refusal := said.get("refusal"):
+    if refusal := message.get("refusal"):
         writer.refusal(index, refusal)
-    if calls := said.get("tool_calls"):
-        writer.tool_calls(index, calls, whole="message" in choice)
-    if audio := said.get("audio"):
+    if calls := message.get("tool_calls"):
+        writer.tool_calls(index, calls, complete="message" in choice)
+    if audio := message.get("audio"):
         writer.audio(index, audio)
     if logprobs := choice.get("logprobs"):
         writer.logprobs(index, logprobs)
     if reason := choice.get("finish_reason"):
-        check_reason(reason, choice, value, head)
+        check_finish_reason(reason, choice, value, head)
         writer.finish(index, reason)
 
 
@@ -193,8 +193,8 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    content = joined(message)
-    return message_of(message, content if isinstance(content, str) else [_part(part) for part in content])
+    content = joined_text(message)
+    return wire_message(message, content if isinstance(content, str) else [_part(part) for part in content])
 
 
 def _part(part: Part) -> dict[str, Any]:
@@ -204,13 +204,13 @@ def _part(part: Part) -> dict[str, Any]:
             wire: dict[str, Any] = {"type": "text", "text": part.text}
         case ImagePart():
             image = {"url": part.url} | ({"detail": part.detail} if part.detail else {})
-            wire = {"type": "image_url", "image_url": image} | hints_of(part, "min_pixels", "max_pixels")
+            wire = {"type": "image_url", "image_url": image} | set_fields(part, "min_pixels", "max_pixels")
         case VideoPart():
             if isinstance(part.source, str):
                 wire = {"type": "video_url", "video_url": {"url": part.source}}
             else:
                 wire = {"type": "video", "video": list(part.source)}
-            wire |= hints_of(part, "fps", "min_pixels", "max_pixels", "total_pixels", "max_frames")
+            wire |= set_fields(part, "fps", "min_pixels", "max_pixels", "total_pixels", "max_frames")
         case AudioPart():
             audio = {"data": part.url} | ({"format": part.format} if part.format else {})
             wire = {"type": "input_audio", "input_audio": audio}

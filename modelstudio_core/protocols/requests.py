@@ -13,7 +13,7 @@ from modelstudio_core.types import AudioPart, ChatRequest, FunctionCall, ImagePa
 _NAMELESS = "unknown"  # the service requires a name, even for replayed calls that had none
 
 
-def headers_of(request: ChatRequest, stream: bool) -> dict[str, str]:
+def request_headers(request: ChatRequest, stream: bool) -> dict[str, str]:
     """Return the request headers. `oss://` URLs need a header to be resolved (vendor's temporary upload page)."""
     headers = {"content-type": "application/json", "accept": "text/event-stream" if stream else "application/json"}
     parts = (part for message in request.messages if not isinstance(message.content, str) for part in message.content)
@@ -42,7 +42,7 @@ def policy_parameters(request: ChatRequest) -> dict[str, Any]:
     return set_ones
 
 
-def joined(message: Message) -> str | tuple[Part, ...]:
+def joined_text(message: Message) -> str | tuple[Part, ...]:
     """Return the content of a message as one string if it is only text, else its parts (media and cache markers).
 
     Text parts are concatenated; those of a tool message are separated by newlines.
@@ -55,7 +55,7 @@ def joined(message: Message) -> str | tuple[Part, ...]:
     return ("\n" if message.role == "tool" else "").join(texts)
 
 
-def message_of(message: Message, content: Any) -> dict[str, Any]:
+def wire_message(message: Message, content: Any) -> dict[str, Any]:
     """Return a message on the wire with the given content. The other fields are the same in both protocols."""
     wire: dict[str, Any] = {"role": message.role, "content": content}
     if message.name is not None and message.role != "tool":
@@ -78,12 +78,12 @@ def _call(position: int, call: FunctionCall) -> dict[str, Any]:
     return {"id": call.id or "", "type": "function", "index": position, "function": function}
 
 
-def hints_of(part: Part, *names: str) -> dict[str, Any]:
+def set_fields(part: Part, *names: str) -> dict[str, Any]:
     """Return the hints in `names` that are set on a part (vendor's chat reference)."""
     return {name: getattr(part, name) for name in names if getattr(part, name) is not None}
 
 
-def added(body: dict[str, Any], extra: Mapping[str, Any], taken: Mapping[str, str]) -> dict[str, Any]:
+def merge_extra_body(body: dict[str, Any], extra: Mapping[str, Any], taken: Mapping[str, str]) -> dict[str, Any]:
     """Return `body` merged with the caller's extra_body.
 
     Raises:
@@ -95,7 +95,7 @@ def added(body: dict[str, Any], extra: Mapping[str, Any], taken: Mapping[str, st
     return body | dict(extra)
 
 
-def refuse(given: Mapping[str, Any], names: frozenset[str], protocol: str, *, within: str = "") -> None:
+def reject_parameters(given: Mapping[str, Any], names: frozenset[str], protocol: str, *, within: str = "") -> None:
     """Raise ConfigurationError for a parameter in `names` that only `protocol` supports."""
     if foreign := sorted(name for name in names & given.keys() if given[name] is not None):
         what = ", ".join(f"{within}{name}" for name in foreign)

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from modelstudio_core.errors import ProtocolError
 from modelstudio_core.protocols.codec import read_object, write_json
 from modelstudio_core.protocols.embeddings import tokens_of
-from modelstudio_core.protocols.errors import error_of_object, says_failure
+from modelstudio_core.protocols.errors import error_of_object, reports_failure
 from modelstudio_core.retrieval import RerankEndpoint
 from modelstudio_core.types import ResponseHead, WireCall
 
@@ -77,7 +77,7 @@ def decode(request: RerankRequest, endpoint: RerankEndpoint, head: ResponseHead,
     Raises the typed error that the body reports, even beside results, or ProtocolError if a score is missing.
     """
     value = read_object(body)
-    if says_failure(value):
+    if reports_failure(value):
         raise error_of_object(value, None, head)
     output = value if endpoint == "compatible" else value.get("output")
     items = output.get("results") if isinstance(output, dict) else None

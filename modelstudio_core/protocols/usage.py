@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modelstudio_core.protocols.codec import log_unreadable, whole_number
+from modelstudio_core.protocols.codec import as_integer, log_unreadable
 from modelstudio_core.types import Usage
 
 
@@ -14,7 +14,7 @@ def read_count(holder: Mapping[str, Any], name: str) -> int | None:
     value = holder.get(name)
     if value is None:
         return None
-    if (number := whole_number(value)) is not None and number >= 0:
+    if (number := as_integer(value)) is not None and number >= 0:
         return number
     log_unreadable(f"usage.{name}", value)
     return None

@@ -20,7 +20,7 @@ from modelstudio_core.errors import (
     RateLimitError,
     ServerError,
 )
-from modelstudio_core.protocols.errors import error_of_response, says_error
+from modelstudio_core.protocols.errors import error_of_response, is_error_object
 from modelstudio_core.protocols.openai import OpenAICodec
 from modelstudio_core.types import ResponseHead
 
@@ -629,4 +629,4 @@ OBJECTS: list[tuple[dict[str, Any], bool]] = [
 @pytest.mark.parametrize(("value", "is_error"), OBJECTS, ids=lambda case: repr(case)[:60])
 def test_which_objects_are_errors(value: dict[str, Any], is_error: bool) -> None:
     """An `error` that says something, or a code with a message and no answer; an answer with a code besides is none."""
-    assert says_error(value) is is_error
+    assert is_error_object(value) is is_error

@@ -128,9 +128,9 @@ def test_nothing_given_is_changed() -> None:
 
 
 SETTINGS: list[tuple[str, str]] = [
-    ("api_key", "api_key is set on the model object, not per call"),
-    ("http_client", "http_client is set on the model object, not per call"),
-    ("capabilities", "capabilities is set on the model object, not per call"),
+    ("api_key", "api_key is a setting of the model object, not of a call"),
+    ("http_client", "http_client is a setting of the model object, not of a call"),
+    ("capabilities", "capabilities is a setting of the model object, not of a call"),
     ("default_headers", "extra_headers is for one call"),
 ]
 

@@ -322,7 +322,7 @@ def test_a_worker_without_a_key(adapter: str, start: str, monkeypatch: pytest.Mo
         awake = model(adapter, server, DIALECTS["openai"])
         with ProcessPoolExecutor(1, multiprocessing.get_context(start)) as pool:
             said = pool.submit(in_worker, asleep).result(60)
-            assert said.startswith("ConfigurationError: a pickle carries no API key: set DASHSCOPE_API_KEY")
+            assert said.startswith("ConfigurationError: pickled models do not contain the API key")
             assert pool.submit(in_worker, awake).result(60) == TEXT
         assert len(server.requests) == 1
 

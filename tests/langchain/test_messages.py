@@ -517,12 +517,12 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
     (
         "a block of no type",
         user({"image": URL}),
-        ("messages[0]", "block of image has no type", '"type": "image", "url"'),
+        ("messages[0]", "with the keys 'image' has no type", '"type": "image", "url"'),
     ),
     (
         "text by URL",
         user({"type": "text-plain", "url": URL}),
-        ("messages[0] (human)", "url", "'text-plain'", "give text"),
+        ("messages[0] (human)", "url", "'text-plain'", "pass its text"),
     ),
     ("text by id", user({"type": "text-plain", "file_id": "f1"}), ("messages[0]", "file_id", "'text-plain'")),
     *(

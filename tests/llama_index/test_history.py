@@ -249,7 +249,7 @@ REFUSED: list[tuple[Any, str]] = [
     (DocumentBlock(data=b"%PDF-1.7 x"), "DocumentBlock"),
     (CitableBlock(title="t", source="s", content="c"), "CitableBlock"),
     (ImageBlock(url="ftp://example.com/a.png"), "ftp"),
-    (ImageBlock(), "ImageBlock has neither"),
+    (ImageBlock(), "ImageBlock has no data, path or url"),
     (AudioBlock(audio=BytesIO(b"")), "AudioBlock is empty"),
     (CachePoint(cache_control=CacheControl(type="ephemeral")), "CachePoint"),
 ]

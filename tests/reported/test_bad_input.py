@@ -148,18 +148,22 @@ def test_no_value_breaks_the_translation(form: int, wrong: Any) -> None:
 
 
 NAMED: list[tuple[str, dict[str, Any], str]] = [
-    ("bad base64 of text", {"type": "text-plain", "base64": "a"}, r"'text-plain': base64='a' is no text in base64"),
-    ("base64 of what is no text", {"type": "text-plain", "base64": "/w=="}, "'text-plain'.*no text in base64"),
+    (
+        "bad base64 of text",
+        {"type": "text-plain", "base64": "a"},
+        r"'text-plain': base64='a' is not base64",
+    ),
+    ("base64 of what is no text", {"type": "text-plain", "base64": "/w=="}, "'text-plain'.*not base64-encoded text"),
     ("plain text without text", {"type": "text-plain"}, "'text-plain'.*neither text nor base64"),
     ("frames that are numbers", {"type": "video", "video": [1, 2]}, "'video': url=1 is not a string"),
-    ("no frames", {"type": "video", "video": []}, "'video': it has no frames"),
+    ("no frames", {"type": "video", "video": []}, "'video': video has no frames"),
     ("a URL that is a number", {"type": "image", "url": 5}, "'image': url=5 is not a string"),
     ("a URL in OpenAI's form", {"type": "image_url", "image_url": {"url": [URL]}}, "'image_url': url=.*not a string"),
     ("a data URI without data", {"type": "image", "url": "data:image/png;base64,"}, "'image'.*data URI without data"),
     ("a path as base64", {"type": "image", "base64": "/me/it.png", "mime_type": "image/png"}, "'image'.*not base64"),
     ("a dict as base64", {"type": "video", "base64": {"a": 1}}, "'video': the data is .*give base64 as text"),
     ("a number as MIME type", {"type": "audio", "base64": DATA, "mime_type": 5}, "'audio': mime_type=5 is no MIME"),
-    ("no MIME type", {"type": "image", "base64": DATA}, "'image': base64 needs a mime_type"),
+    ("no MIME type", {"type": "image", "base64": DATA}, "'image': base64 requires a mime_type"),
     ("a number as format", {"type": "input_audio", "input_audio": {"data": DATA, "format": 5}}, "audio format 5"),
     ("no data", {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}, "'input_audio'.*no data"),
     ("an id", {"type": "image", "source_type": "id", "id": "file-1"}, "'image'.*by id or file_id.*url or base64"),
@@ -176,7 +180,7 @@ async def test_a_malformed_block_is_named(block: dict[str, Any], words: str) -> 
     """The error names the message, the type of the block and its fault; nothing is sent."""
     with Loopback(HELLO) as server:
         for way in WAYS:
-            with pytest.raises(ConfigurationError, match=rf"messages\[1\] \(human\): a block of type .*{words}"):
+            with pytest.raises(ConfigurationError, match=rf"messages\[1\] \(human\): content block of type .*{words}"):
                 await call(chat(server), way, [HumanMessage("a"), HumanMessage([block])])
         assert server.requests == []
 
@@ -201,18 +205,18 @@ def llama_index_blocks(gone: Path) -> Iterator[tuple[Any, str]]:
     """Yield blocks that cannot be sent, and what the error says of each."""
     for cls, field in ((ImageBlock, "image"), (AudioBlock, "audio"), (VideoBlock, "video")):
         name = cls.__name__
-        yield cls(), f"{name} has neither data nor path nor url"
+        yield cls(), f"{name} has no data, path or url"
         yield cls(**{field: b""}), f"{name} is empty"
         yield cls(**{field: BytesIO()}), f"{name} is empty"
         yield cls(**{field: closed()}), f"{name} cannot be read: .*closed"
         yield cls(**{field: Unreadable()}), f"{name} cannot be read: the disk is gone"
-        yield cls(**{field: StringIO("é!")}), f"{name} holds str, not bytes"
+        yield cls(**{field: StringIO("é!")}), f"{name} has data of type str, not bytes"
         yield cls(url="ftp://example.com/a"), f"{name} url='ftp:.*read the file"
         yield cls(url="data:x/y;base64,"), f"{name} url=.*without data"
         yield cls(path=gone), f"{name} cannot be read"
     yield ImageBlock(image=b"hi", image_mimetype="png"), "ImageBlock mime_type='png' is no MIME type"
-    yield DocumentBlock(), "a DocumentBlock cannot be sent"
-    yield DocumentBlock(path="missing.pdf"), "a DocumentBlock cannot be sent"
+    yield DocumentBlock(), "DocumentBlock is not supported"
+    yield DocumentBlock(path="missing.pdf"), "DocumentBlock is not supported"
 
 
 @pytest.mark.report(31)
@@ -322,7 +326,9 @@ def test_a_blank_model_is_refused(blank: str) -> None:
     embeddings = (ModelStudioEmbedding, ModelStudioMultiModalEmbedding, ModelStudioEmbeddings)
     for cls in (ChatModelStudio, ModelStudio, *embeddings, ModelStudioRerank):
         for name in ("model", "model_name"):
-            with pytest.raises(llama_index_errors.ConfigurationError, match=r"model='\s*' is no model id: .*qwen-plus"):
+            with pytest.raises(
+                llama_index_errors.ConfigurationError, match=r"model='\s*' is not a model id.*qwen-plus"
+            ):
                 cls(**{name: blank, "api_key": "sk-1"})
 
 
@@ -358,7 +364,7 @@ MEDIA_BLOCKS = {"images": ImageBlock(url=URL), "video": VideoBlock(url=URL), "au
 @pytest.mark.parametrize(("model", "listed"), [("qwen-plus", True), ("made-up", False)])
 async def test_media_for_a_text_model(kind: str, model: str, listed: bool, each_protocol: str) -> None:
     """The service's 400 says, too, that the model is listed as one that does not take this kind."""
-    said = f"{model} is listed as taking no {kind}: use a model that does."
+    said = f"{model} is not listed as accepting {kind}: use a model that does."
     with Loopback(reply_json(400, REFUSAL if each_protocol == "openai" else NATIVE_REFUSAL)) as server:
         llm = chat(server, model=model, native_endpoint="multimodal-generation")
         for way in WAYS:

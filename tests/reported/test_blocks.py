@@ -256,7 +256,7 @@ async def test_a_file_in_a_user_turn_is_an_error(adapter: str) -> None:
     given: Any = [HumanMessage([{"type": "file", "base64": PDF}])]
     if adapter == "llama_index":
         given = [LlamaIndexMessage(role="user", blocks=[DocumentBlock(data=b"%PDF-1.7 report")])]
-    with pytest.raises(ConfigurationError, match="cannot be sent"):
+    with pytest.raises(ConfigurationError, match="not supported"):
         await wire(adapter, given)
 
 

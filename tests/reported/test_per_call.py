@@ -120,7 +120,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"timeout": "soon"}, "timeout="),
     ({"include_response_headers": "all"}, "include_response_headers='all' is not accepted"),
     ({"default_headers": {"X-A": "b"}}, "extra_headers is for one call"),
-    ({"api_key": KEY}, "api_key is set on the model object"),
+    ({"api_key": KEY}, "api_key is a setting of the model object"),
 ]
 
 
