@@ -131,7 +131,7 @@ def resolve(
     """
     environ = os.environ if environ is None else environ
     if protocol not in _PATHS:
-        raise ConfigurationError(f"protocol={protocol!r} is unknown: {' or '.join(map(repr, _PATHS))}")
+        raise ConfigurationError(f"protocol={protocol!r} is unknown: use {' or '.join(map(repr, _PATHS))}")
     if base_url and region:
         raise ConfigurationError("set region or base_url, not both: base_url already determines the host")
     workspace = workspace or environ.get(WORKSPACE) or None
@@ -220,7 +220,7 @@ def _address(base_url: str, protocol: str) -> str:
         return origin + path
     if f"{_ANTHROPIC}/" in f"{path}/":
         raise ConfigurationError(
-            f"base_url={base_url!r} is an Anthropic-compatible URL, which is not supported: use {origin + own!r}"
+            f"base_url={base_url!r} is an Anthropic-compatible URL, not supported here: set base_url={origin + own!r}"
         )
     return origin + _replace_suffix(_ENDPOINT.sub("", path) or own, own, (*_SERVICE_PATHS, *paths.values()))
 

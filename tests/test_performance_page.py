@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.rows import ROWS
 from modelstudio_core import config
 from modelstudio_core.http import pool as connections
-from modelstudio_core.http import transport
+from modelstudio_core.http import response, timeouts
 from modelstudio_core.protocols.sse import MAX_EVENT_BYTES
 from tests.faults.dialects import DIALECTS, TEXT
 from tests.faults.steps import KEY, good
@@ -38,12 +38,12 @@ def test_a_model_goes_to_workers(tmp_path: Path) -> None:
 
 def test_the_defaults_are_those_of_the_code() -> None:
     """Each number of the table of what to turn, and of the drain, is the one in force."""
-    limits = transport.Timeouts()
+    limits = timeouts.Timeouts()
     assert f"{limits.read:.0f} s; {limits.connect:.0f} s to connect" in TEXT_OF_PAGE
     assert f"{connections.MAX_CONNECTIONS:,} a process" in TEXT_OF_PAGE
     assert f"{connections.MAX_IDLE} an origin, for {connections.KEEPALIVE_SECONDS:.0f} s" in TEXT_OF_PAGE
     assert f"{MAX_EVENT_BYTES // 2**20} MiB" in TEXT_OF_PAGE
-    assert f"{transport.DRAIN_SECONDS} s and {transport.DRAIN_BYTES // 1024} KiB" in TEXT_OF_PAGE
+    assert f"{response.DRAIN_SECONDS} s and {response.DRAIN_BYTES // 1024} KiB" in TEXT_OF_PAGE
     assert re.search(rf"`max_retries=` \| {config.DEFAULT_MAX_RETRIES} \|", TEXT_OF_PAGE)
 
 

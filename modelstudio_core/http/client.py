@@ -1,6 +1,7 @@
-"""Perform calls: send chat and other requests by one configuration, sync or async.
+"""Send chat and other requests with one configuration, sync or async.
 
-What a call does is written once, in `flow`. Here are the two drivers of its steps, twins in the same order of lines.
+Calls are implemented once, in `flow`. This module has the sync and the async driver, with their lines in the same
+order.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from modelstudio_core.errors import ConfigurationError, ModelStudioError
 from modelstudio_core.history import is_text_only, sendable
 from modelstudio_core.http.flow import CODECS, End, Flow, Flows, GetKey, Open, Read, Step, Wait
 from modelstudio_core.http.keys import aprovided_key, provided_key
-from modelstudio_core.http.transport import AsyncResponse, Response, Transport
+from modelstudio_core.http.response import AsyncResponse, Response
+from modelstudio_core.http.transport import Transport
 from modelstudio_core.policies import Notice, plan
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseHead, WireCall
@@ -27,64 +29,66 @@ T = TypeVar("T")
 
 
 class Client:
-    """Sends requests by one configuration. Thread-safe; usable from any number of event loops.
+    """Send requests with one configuration. Thread-safe, and usable in any number of event loops.
 
     Args:
-        config: where requests go, with which key.
-        transport: what carries them.
+        config: URL, key and other settings of the requests.
+        transport: sends the requests.
     """
 
     def __init__(self, config: Config, transport: Transport) -> None:
         if config.protocol not in CODECS:
-            raise ConfigurationError(f"protocol={config.protocol!r} is unknown: {' or '.join(map(repr, CODECS))}")
+            raise ConfigurationError(f"protocol={config.protocol!r} is unknown: use {' or '.join(map(repr, CODECS))}")
         self.config = config
         self.transport = transport
         self._flows = Flows(config)
         self._warned: set[str] = set()
 
     def complete(self, request: ChatRequest, model: ModelInfo) -> ChatResult:
-        """Return the whole answer. The wire streams where the model asks for it. Raises ModelStudioError."""
+        """Return the whole answer. The request streams if the model requires it. Raises ModelStudioError."""
         return fold(self._run(self._chat(request, model, stream=False)))
 
     async def acomplete(self, request: ChatRequest, model: ModelInfo) -> ChatResult:
-        """The async twin of `complete`."""
+        """Async version of `complete`."""
         return fold([delta async for delta in self._arun(self._chat(request, model, stream=False))])
 
     def stream(self, request: ChatRequest, model: ModelInfo) -> Iterator[Delta]:
-        """Yield the answer as it comes. Closing the iterator closes the response. Raises ModelStudioError."""
+        """Yield the deltas as they arrive. Closing the iterator closes the response. Raises ModelStudioError."""
         return self._run(self._chat(request, model, stream=True))
 
     def astream(self, request: ChatRequest, model: ModelInfo) -> AsyncIterator[Delta]:
-        """The async twin of `stream`."""
+        """Async version of `stream`."""
         return self._arun(self._chat(request, model, stream=True))
 
     def request(self, url: str, call: WireCall, decode: Callable[[ResponseHead, bytes], T]) -> T:
-        """Send one request that is not a chat and return what `decode` makes of its response.
+        """Send a request that is not a chat, and return its response decoded with `decode`.
 
-        It is retried, authorized and logged as any call. Raises ModelStudioError.
+        Authentication, retries and logging are the same as for chat requests. Raises ModelStudioError.
         """
-        found: list[T] = []
-        for _ in self._run(self._flows.other(url, call, lambda head, body: found.append(decode(head, body)))):
-            pass  # there are no deltas
-        return found[0]
+        decoded: list[T] = []
+        flow = self._flows.request(url, call, lambda head, body: decoded.append(decode(head, body)))
+        for _ in self._run(flow):
+            pass  # yields no deltas
+        return decoded[0]
 
     async def arequest(self, url: str, call: WireCall, decode: Callable[[ResponseHead, bytes], T]) -> T:
-        """The async twin of `request`."""
-        found: list[T] = []
-        async for _ in self._arun(self._flows.other(url, call, lambda head, body: found.append(decode(head, body)))):
+        """Async version of `request`."""
+        decoded: list[T] = []
+        flow = self._flows.request(url, call, lambda head, body: decoded.append(decode(head, body)))
+        async for _ in self._arun(flow):
             pass
-        return found[0]
+        return decoded[0]
 
     def close(self) -> None:
         """Close the connections that no other client uses."""
         self.transport.close()
 
     async def aclose(self) -> None:
-        """The async twin of `close`."""
+        """Async version of `close`."""
         await self.transport.aclose()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Client:
-        return self  # nothing of it changes, and its connections may be shared
+        return self  # immutable, and its connections are shared
 
     # ---------------------------------------------------------------- drivers
 
@@ -98,7 +102,7 @@ class Client:
                     yield from step.deltas
                 try:
                     if type(step) is Read and response is not None:
-                        result = response.settle(step.progress) if step.hurried else next(response, None)
+                        result = response.read_trailing(step.progress) if step.trailing else next(response, None)
                     elif type(step) is Open:
                         response = self.transport.open(step.url, step.headers, step.body, step.timeout)
                         result = response.head
@@ -130,13 +134,15 @@ class Client:
                         yield delta
                 try:
                     if type(step) is Read and response is not None:
-                        result = await (response.asettle(step.progress) if step.hurried else response.__anext__())
+                        result = await (
+                            response.aread_trailing(step.progress) if step.trailing else response.__anext__()
+                        )
                     elif type(step) is Open:
                         response = await self.transport.aopen(step.url, step.headers, step.body, step.timeout)
                         result = response.head
                     else:
                         result = await self._aperform(step, response)
-                except StopAsyncIteration:  # anext with a default costs an object a read
+                except StopAsyncIteration:  # anext() with a default would create an object per read
                     step = flow.send(None)
                 except ModelStudioError as error:
                     step = flow.throw(error)
@@ -185,19 +191,19 @@ class Client:
         return self._flows.chat(request, model, planned)
 
     def _with_sendable_history(self, request: ChatRequest, model: ModelInfo) -> ChatRequest:
-        """Return the request with its messages as they are sent. Log what is left out or replaced."""
+        """Return the request with a history that the service accepts. Log what was omitted or replaced."""
         text_only = is_text_only(self.config.protocol, request.native_endpoint)
         history = sendable(request.messages, model, text_only=text_only)
         if not history.messages:
-            raise ConfigurationError("there is no message to send: all are empty, or tool calls without an answer")
+            raise ConfigurationError("no message to send: all messages are empty or tool calls without a result")
         for omission in history.left_out:
-            logger.info("Model Studio: left out of the request: %s", omission)
+            logger.info("Model Studio: omitted from the request: %s", omission)
         for block in history.replaced:
             logger.warning("Model Studio: %s", block)
         return replace(request, messages=history.messages)
 
     def _log(self, notice: Notice) -> None:
-        """Log a decision that the caller did not ask for: a warning once per client, anything else once per process."""
+        """Log a decision: warnings once per client (then at DEBUG), others once per process."""
         if notice.level == logging.WARNING:
             logger.log(
                 logging.DEBUG if notice.text in self._warned else logging.WARNING, "Model Studio: %s", notice.text
@@ -209,5 +215,5 @@ class Client:
 
 @lru_cache(maxsize=256)
 def _log_once(text: str) -> None:
-    """Log a decision once per process: the cache remembers the texts, each of which names its model."""
+    """Log a text at INFO, once per process, by caching the call."""
     logger.info("Model Studio: %s", text)

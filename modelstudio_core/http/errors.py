@@ -1,4 +1,4 @@
-"""Turn whatever httpx raises into an error of this package, without the request that failed, which holds the key."""
+"""Convert the errors that httpx raises, and remove the failed request from them, which contains the key."""
 
 from __future__ import annotations
 
@@ -25,87 +25,94 @@ class UnusableClient(Exception):
 
 
 # UnicodeError: a header or host name that cannot be encoded. ImportError: httpx has no SOCKS support installed.
-FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnusableClient, OSError, UnicodeError, ImportError)
+HTTPX_ERRORS = (httpx.HTTPError, httpx.InvalidURL, UnusableClient, OSError, UnicodeError, ImportError)
 
 
-def failure_of(
-    error: Exception, url: str, limits: Timeouts, *, begun: bool, handed_over: bool = False
+def convert_error(
+    error: Exception, url: str, limits: Timeouts, *, head_received: bool, reading_body: bool = False
 ) -> ModelStudioError:
-    """Return this package's error for what httpx raised.
+    """Return the error of this package for an error of httpx.
 
-    `begun`: the head of the answer had come. `handed_over`: it had been returned too, and its body was being read; not
-    so where vcrpy or a response hook reads the body.
+    Args:
+        error: one of `HTTPX_ERRORS`.
+        url: URL of the request.
+        limits: timeouts of the request.
+        head_received: whether the head of the response was received before the error.
+        reading_body: whether the response was returned, and its body was being read. False while vcrpy or a response
+            hook reads the body.
     """
-    place = place_of(url)
-    failed: ModelStudioError
+    host = host_and_port(url)
+    converted: ModelStudioError
     if isinstance(error, httpx.TimeoutException):
-        failed = _timed_out(error, place + _through(url), limits)
+        converted = _timeout_error(error, host + _via_proxy(url), limits)
     elif isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
-        failed = ConfigurationError(f"base_url= is no http:// or https:// URL that can be used: {error}")
+        converted = ConfigurationError(f"base_url= is not a valid http:// or https:// URL: {error}")
     elif isinstance(error, ImportError):
-        failed = ConfigurationError(f"the proxy of the environment cannot be used: {error}")
+        converted = ConfigurationError(f"the proxy set in the environment cannot be used: {error}")
     elif isinstance(error, (httpx.LocalProtocolError, UnicodeError)):
-        # these errors quote the header, which may be the key: they are not shown, nor kept as the cause
+        # these errors quote the header, which may contain the key, so they are not kept as the cause
         return ConfigurationError(
-            f"the request cannot be sent to {place}: the API key or another header holds a line end or a letter "
-            "beyond ASCII, or the host name is malformed"
+            f"the request cannot be sent to {host}: the API key or another header contains a line break or a non-ASCII "
+            "character, or the host name is invalid"
         )
     elif isinstance(error, UnusableClient):
-        failed = ConfigurationError(str(error))
-    elif isinstance(error, httpx.DecodingError):  # of a hook that reads the body
-        failed = ProtocolError(f"the answer of {place} is not encoded as its content-encoding says: {error}")
+        converted = ConfigurationError(str(error))
+    elif isinstance(error, httpx.DecodingError):  # a response hook read the body
+        converted = ProtocolError(f"the response of {host} does not match its content-encoding: {error}")
     else:
-        failed = _not_connected(error, place, _through(url), begun)
-        if handed_over:
-            failed.is_resent = False
-    failed.__cause__ = _bare(error, url)
-    return failed
+        converted = _connection_error(error, host, _via_proxy(url), head_received)
+        if reading_body:
+            converted.is_resent = False
+    converted.__cause__ = _without_request(error, url)
+    return converted
 
 
-def _timed_out(error: httpx.TimeoutException, place: str, limits: Timeouts) -> APITimeoutError:
-    knob = "timeout="
+def _timeout_error(error: httpx.TimeoutException, host: str, limits: Timeouts) -> APITimeoutError:
+    setting = "timeout="
     if isinstance(error, httpx.ConnectTimeout):
-        said, limit = f"no connection to {place} within %s (is it reachable from here?)", limits.connect
-        knob = "timeout=httpx.Timeout(300, connect=...)"  # a number of seconds allows no more than 10 for this
+        message, limit = f"no connection to {host} within %s; check that it is reachable", limits.connect
+        setting = "timeout=httpx.Timeout(300, connect=...)"  # with a number, at most 10 s are allowed for connecting
     elif isinstance(error, httpx.PoolTimeout):
-        said, limit = "no connection became free within %s: send fewer requests at once", limits.pool
+        message, limit = "no connection became available within %s; send fewer concurrent requests", limits.pool
     elif isinstance(error, httpx.WriteTimeout):
-        said, limit = f"{place} took in no more of the request for %s", limits.write
+        message, limit = f"{host} accepted no data for %s", limits.write
     else:
-        said, limit = f"{place} sent nothing for %s", limits.read
-    patience = "its time limit" if limit is None else f"{limit:g} s"
+        message, limit = f"{host} sent no data for %s", limits.read
+    duration = "its timeout" if limit is None else f"{limit:g} s"
     return APITimeoutError(
-        f"{said % patience}; {knob} changes the limit", is_resent=isinstance(error, httpx.ConnectTimeout)
+        f"{message % duration}; {setting} changes the limit", is_resent=isinstance(error, httpx.ConnectTimeout)
     )
 
 
-def _not_connected(error: Exception, place: str, through: str, begun: bool) -> ModelStudioError:
-    said = str(error) or type(error).__name__
+def _connection_error(error: Exception, host: str, proxy: str, head_received: bool) -> ModelStudioError:
+    reason = str(error) or type(error).__name__
     kinds = {type(link).__module__.partition(".")[0]: link for link in _chain(error)}
     if isinstance(error, httpx.ProxyError):
-        # the proxy's status: 407 and other refusals stay, 502 and its like pass
-        return APIConnectionError(f"no connection to {place}{through}: {said}", is_retryable=said.startswith("5"))
-    if begun:
-        return APIConnectionError(f"{place} broke off in the middle of the answer: {said}")
+        # the message starts with the status of the proxy; 5xx may be temporary
+        return APIConnectionError(f"no connection to {host}{proxy}: {reason}", is_retryable=reason.startswith("5"))
+    if head_received:
+        return APIConnectionError(f"{host} closed the connection during the response: {reason}")
     if isinstance(kinds.get("ssl"), ssl.SSLCertVerificationError):
         return APIConnectionError(
-            f"the certificate of {place}{through} is not trusted: {said}; SSL_CERT_FILE names certificates of your own",
+            f"the certificate of {host}{proxy} is not trusted: {reason}; SSL_CERT_FILE can name your own",
             is_retryable=False,
         )
     if isinstance(error, httpx.ConnectError):
         if any(isinstance(link, OSError) and link.errno in (errno.EMFILE, errno.ENFILE) for link in _chain(error)):
             return APIConnectionError(
-                f"no connection to {place}{through}: the process may open no more files or sockets (ulimit -n); send "
-                "fewer requests at once"
+                f"no connection to {host}{proxy}: the process has too many open files or sockets (ulimit -n); send "
+                "fewer concurrent requests"
             )
-        return APIConnectionError(f"no connection to {place}{through}: {said}; is it reachable from here?")
+        return APIConnectionError(f"no connection to {host}{proxy}: {reason}; check that it is reachable")
     if "h11" in kinds:
-        return ProtocolError(f"{place}{through} does not answer in HTTP: {said}; is the scheme or port wrong?")
-    return APIConnectionError(f"{place}{through} closed the connection before it answered: {said}")
+        return ProtocolError(
+            f"{host}{proxy} did not send an HTTP response: {reason}; check the scheme and port of base_url="
+        )
+    return APIConnectionError(f"{host}{proxy} closed the connection before it responded: {reason}")
 
 
-def _bare(error: Exception, url: str) -> Exception:
-    """Return `error` without the request and the frames that sent it: printed as a cause, they would show the key."""
+def _without_request(error: Exception, url: str) -> Exception:
+    """Return `error` without its request and traceback, which contain the key."""
     for link in _chain(error):
         link.__traceback__ = None
         if isinstance(link, httpx.RequestError):
@@ -120,25 +127,27 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def place_of(url: str) -> str:
-    """Return host and port of a URL, which may be malformed."""
+def host_and_port(url: str) -> str:
+    """Return the host and port of a URL, which may be invalid."""
     with contextlib.suppress(httpx.InvalidURL, UnicodeError):
         parsed = httpx.URL(url)
         return f"{parsed.host}:{parsed.port or {'http': 80, 'https': 443}.get(parsed.scheme)}"
     return "the host of base_url="
 
 
-def _through(url: str) -> str:
+def _via_proxy(url: str) -> str:
     with contextlib.suppress(Exception):
         proxy = proxy_for(httpx.URL(url))
         if proxy is not None:
-            return f" through the proxy {place_of(proxy)} (of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY; NO_PROXY exempts)"
+            return f" through the proxy {host_and_port(proxy)} (of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY; exclude with NO_PROXY)"
     return ""
 
 
-def is_elsewhere(what: str) -> ModelStudioError:
-    return ConfigurationError(f"the stream was begun in another {what}: read it to its end in the one that began it")
+def wrong_owner(kind: str) -> ModelStudioError:
+    """Return the error for reading a response in another process or event loop (`kind`)."""
+    return ConfigurationError(f"the stream was started in another {kind}: read it in the {kind} that started it")
 
 
-def was_closed() -> APIConnectionError:
-    return APIConnectionError("the answer was closed before it was read to its end", is_retryable=False)
+def closed_early() -> APIConnectionError:
+    """Return the error for reading a response that was closed."""
+    return APIConnectionError("the response was closed before its end", is_retryable=False)

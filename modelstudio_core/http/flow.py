@@ -1,7 +1,7 @@
-"""Write a call once: as a generator of steps, which a sync or an async driver performs (see `client`).
+"""Implement calls once for sync and async: as generators of steps, which a driver in `client` performs.
 
-A flow decides what is sent, whether to retry, how to read the response, when it is over and which error it is. A driver
-does what a step says and sends back its result, or throws the ModelStudioError that it met.
+A flow decides what to send, whether to retry, how to decode the response, when it ends, and which error to raise. A
+driver performs each step, and sends the result into the generator or throws the ModelStudioError that it caught.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ T = TypeVar("T")
 CODECS: dict[str, Codec] = {"openai": OpenAICodec(), "dashscope": DashScopeCodec()}
 _MAX_ERROR_BYTES = 1024 * 1024
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
-_METADATA = (ResponseDelta, UsageDelta, ExtraDelta)  # an answer that has no more is empty
+_METADATA = (ResponseDelta, UsageDelta, ExtraDelta)  # an answer that has only these is empty
 _BOM = b"\xef\xbb\xbf"
-_BEGINS_EVENTS = (b"data:", b"event:", b"id:", b"retry:", b":")
-_BEGINS_WHOLE = (b"{", b"[", b"<")
-_MAX_PEEK = 4096  # bytes that are read to detect the kind of a body
+_SSE_PREFIXES = (b"data:", b"event:", b"id:", b"retry:", b":")
+_DOCUMENT_PREFIXES = (b"{", b"[", b"<")
+_MAX_PEEK = 4096  # bytes to read at most before the kind of a body is decided
 
 
 # ---------------------------------------------------------------- steps
@@ -58,48 +58,48 @@ _MAX_PEEK = 4096  # bytes that are read to detect the kind of a body
 
 @dataclass(frozen=True, slots=True)
 class GetKey:
-    """Ask the caller's function for the key; the result is a SecretStr."""
+    """Call the caller's key function. The result is a SecretStr."""
 
     provider: KeyProvider
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Send the request, with time limits of its own if given; the result is the ResponseHead."""
+    """Send the request, with its own timeouts if given. The result is the ResponseHead."""
 
     url: str
-    headers: SecretHeaders = field(repr=False)  # they hold the key; nowhere is it a local of its own
+    headers: SecretHeaders = field(repr=False)  # contain the key, which is never in a local variable of its own
     body: bytes
     timeout: Timeouts | None = None
 
 
-@dataclass(slots=True)  # not frozen: a stream has one for all its reads
+@dataclass(slots=True)  # not frozen, because a stream reuses one object for all reads
 class Read:
-    """Yield `deltas`, then read; the result is the next bytes, or None at the end of the body.
+    """Yield `deltas`, then read. The result is the next bytes, or None at the end of the body.
 
     Attributes:
-        deltas: what the last read brought.
-        hurried: wait a few seconds only, since the answer is complete, or is an error.
-        progress: the last read brought more than a heartbeat, so these seconds begin again.
+        deltas: deltas decoded since the last read.
+        trailing: read with a short timeout, because the answer is complete or an error.
+        progress: the last read returned more than a heartbeat, so the short timeout starts again.
     """
 
     deltas: list[Delta]
-    hurried: bool = False
+    trailing: bool = False
     progress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Close the response and sleep before the next attempt; no result."""
+    """Close the response, and sleep before the next attempt. No result."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Yield `deltas`, then raise `error`, or leave the connection for the next call. The last step.
+    """Yield `deltas`, then raise `error` if there is one, else finish the response. The last step.
 
-    The driver raises the error, because the frames of the flow hold what the service sent, which may repeat the key.
+    The driver raises the error, because the flow's stack frames contain data of the service, which may echo the key.
     """
 
     deltas: list[Delta]
@@ -113,70 +113,73 @@ Flow: TypeAlias = Generator[Step, Any, None]
 # ---------------------------------------------------------------- one attempt
 
 
-def body_kind(head: ResponseHead, asked: bool, start: bytes, *, ended: bool) -> Literal["events", "whole"] | None:
-    """Return whether a body is a stream of events or a whole answer; None if more of it has to be read to tell.
+def body_kind(
+    head: ResponseHead, requested_stream: bool, start: bytes, *, ended: bool
+) -> Literal["events", "whole"] | None:
+    """Detect whether a body is an event stream or a whole response. Return None if more bytes are needed.
 
-    The first bytes decide, because a gateway may answer a stream with a whole answer or the other way round, under
-    either label. Where they do not tell, the content type does, and at last what was asked for. 204 is an empty stream.
+    The first bytes decide, because gateways may send either kind in place of the other, with either content type. If
+    they are inconclusive, the content type decides, and then the request. Status 204 is an empty stream.
 
     Args:
         head: the head of the response.
-        asked: whether a stream was asked for.
+        requested_stream: whether a stream was requested.
         start: the first bytes of the body.
-        ended: whether they are all of it.
+        ended: whether `start` is the complete body.
     """
-    begins = _beginning(start)
-    if begins.startswith(_BEGINS_EVENTS):
+    text = _strip_bom(start)
+    if text.startswith(_SSE_PREFIXES):
         return "events"
-    if begins.startswith(_BEGINS_WHOLE):
+    if text.startswith(_DOCUMENT_PREFIXES):
         return "whole"
-    # no event ends before a line does, so none is kept back
-    if not ended and len(start) <= _MAX_PEEK and b"\n" not in begins and b"\r" not in begins:
+    # no event can be complete before the first line break, so waiting for it delays no event
+    if not ended and len(start) <= _MAX_PEEK and b"\n" not in text and b"\r" not in text:
         return None
-    label = head.headers.get("content-type", "").lower()
-    is_stream = "event-stream" in label or head.status == 204 or (asked and "json" not in label and "html" not in label)
+    content_type = head.headers.get("content-type", "").lower()
+    is_document = "json" in content_type or "html" in content_type
+    is_stream = "event-stream" in content_type or head.status == 204 or (requested_stream and not is_document)
     return "events" if is_stream else "whole"
 
 
-def _beginning(data: bytes) -> bytes:
-    """Return `data` without the blanks and the byte order mark that it begins with."""
-    begins = data.lstrip()
-    return b"" if _BOM.startswith(begins) else begins.removeprefix(_BOM).lstrip()
+def _strip_bom(data: bytes) -> bytes:
+    """Return `data` without leading whitespace and byte order mark."""
+    stripped = data.lstrip()
+    return b"" if _BOM.startswith(stripped) else stripped.removeprefix(_BOM).lstrip()
 
 
 @dataclass(slots=True)
 class Attempt:
-    """What one attempt has sent and received so far.
+    """State of one attempt: what was sent and received so far.
 
     Attributes:
-        begun: part of an answer has come, so it is not requested again.
+        has_output: part of an answer was received, so the request is not retried.
     """
 
     url: str | None = None
     headers: SecretHeaders | None = None
     head: ResponseHead | None = None
     deltas: list[Delta] = field(default_factory=list)
-    begun: bool = False
+    has_output: bool = False
     _yielded: int = 0
 
-    def take(self) -> list[Delta]:
-        """Return the deltas to yield: none before the answer has begun, then all that are new."""
+    def pop_deltas(self) -> list[Delta]:
+        """Return the new deltas to yield. Metadata is held back until part of an answer was received."""
         new = self.deltas[self._yielded :]
-        if not self.begun:
-            self.begun = not all(isinstance(delta, _METADATA) for delta in new)
-            if not self.begun:
+        if not self.has_output:
+            self.has_output = not all(isinstance(delta, _METADATA) for delta in new)
+            if not self.has_output:
                 return []
         self._yielded = len(self.deltas)
         return new
 
     @property
     def redactor(self) -> Redactor:
-        """Redacts the credentials that this attempt has sent."""
+        """Return a redactor of the credentials that this attempt sent."""
         return Redactor(self.headers.credentials() if self.headers is not None else ())
 
     @property
     def request_id(self) -> str | None:
-        """The request id, of the body or else of the head."""
+        """Return the request id from the body or the headers."""
         for delta in self.deltas[:1]:
             if isinstance(delta, ResponseDelta) and delta.request_id:
                 return delta.request_id
@@ -187,67 +190,65 @@ class Attempt:
 
 
 class Flows:
-    """The calls of one configuration, as generators of steps."""
+    """Create the flows of the calls of one configuration."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._codec = CODECS[config.protocol]
 
     def chat(self, request: ChatRequest, model: ModelInfo, planned: Plan) -> Flow:
-        """A chat call. It is planned again, streaming, where the service says that the model only streams."""
+        """Return the flow of a chat call. If the service rejects it because it must stream, it is sent as a stream."""
 
-        def attempt(arrived: Attempt) -> Flow:
-            return self._chat_attempt(planned, arrived)
+        def send(attempt: Attempt) -> Flow:
+            return self._chat_attempt(planned, attempt)
 
-        def streams_instead(failure: ModelStudioError) -> bool:
+        def stream_instead(failure: ModelStudioError) -> bool:
             nonlocal planned
             if planned.stream or not asks_for_stream(failure):
                 return False
             planned = plan(request, model, stream=True)
             return True
 
-        return self._retried(attempt, request, model, streams_instead)
+        return self._retried(send, request, model, stream_instead)
 
-    def other(self, url: str, call: WireCall, take: Callable[[ResponseHead, bytes], None]) -> Flow:
-        """A call that is not a chat: `take` gets its response, and may raise a ModelStudioError."""
+    def request(self, url: str, call: WireCall, receive: Callable[[ResponseHead, bytes], None]) -> Flow:
+        """Return the flow of a call that is not a chat. `receive` is passed the response, and may raise an error."""
 
-        def attempt(arrived: Attempt) -> Flow:
-            head = yield from self._open(url, call, arrived, CallOptions())
-            take(head, (yield from self._read_whole(b"", url)))
+        def send(attempt: Attempt) -> Flow:
+            head = yield from self._open(url, call, attempt, CallOptions())
+            receive(head, (yield from self._read_whole(b"", url)))
 
-        return self._retried(attempt)
+        return self._retried(send)
 
     def _retried(
         self,
-        attempt_once: Callable[[Attempt], Flow],
+        send: Callable[[Attempt], Flow],
         request: ChatRequest | None = None,
         model: ModelInfo | None = None,
-        mended: Callable[[ModelStudioError], bool] = lambda failure: False,
+        retry_now: Callable[[ModelStudioError], bool] = lambda failure: False,
     ) -> Flow:
-        """Repeat the attempt until it succeeds or a retry cannot help; at once where `mended` says that it will."""
+        """Repeat an attempt until it succeeds or is not retryable. Retry without delay if `retry_now` returns True."""
         retries = 0
         while True:
-            arrived = Attempt()
+            attempt = Attempt()
             try:
-                yield from attempt_once(arrived)
+                yield from send(attempt)
             except ModelStudioError as error:
-                self._explain(error, arrived, request, model)
+                self._add_context(error, attempt, request, model)
                 failure = error.without_frames()
             else:
                 if logger.isEnabledFor(logging.DEBUG):
-                    request_id = arrived.redactor(arrived.request_id)
-                    logger.debug("answered by %s, request id %s", self._config.where, request_id)
-                yield End(arrived.take())
+                    request_id = attempt.redactor(attempt.request_id)
+                    logger.debug("response from %s, request id %s", self._config.where, request_id)
+                yield End(attempt.pop_deltas())
                 return
-            unsent = arrived.take()
+            remaining = attempt.pop_deltas()
             delay: float | None = None
-            if arrived.begun:
-                pass  # part of the answer was yielded
-            elif mended(failure):
+            if not attempt.has_output and retry_now(failure):
                 delay = 0.0
-            else:
+            elif not attempt.has_output:
                 if isinstance(failure, StreamTruncatedError) and not (failure.partial and failure.partial.choices):
-                    failure.is_resent = True  # the answer is empty: a second request repeats nothing
+                    failure.is_resent = True  # the answer is empty, so a retry duplicates no output
                 delay = retry_delay(
                     failure, attempt=retries, max_retries=self._config.max_retries, jitter=random.random()
                 )
@@ -258,56 +259,57 @@ class Flows:
                 type(failure).__name__, failure.status_code, failure.code, failure.request_id, self._config.where,
             )  # fmt: skip
             if delay is None:
-                yield End(unsent, failure)
+                yield End(remaining, failure)
                 return
             yield Wait(delay)
 
-    def _chat_attempt(self, planned: Plan, arrived: Attempt) -> Flow:
+    def _chat_attempt(self, planned: Plan, attempt: Attempt) -> Flow:
         request = planned.request
         call = self._codec.encode(request, stream=planned.stream)
         url = self._config.base_url + call.path
-        head = yield from self._open(url, call, arrived, request.options)
+        head = yield from self._open(url, call, attempt, request.options)
         start, data, kind = b"", b"", None
         while kind is None:
             data = yield Read([])
             start += data or b""
             kind = body_kind(head, planned.stream, start, ended=data is None)
         if kind == "events":
-            yield from self._read_events(request, head, start, arrived)
+            yield from self._read_events(request, head, start, attempt)
         else:
             body = yield from self._read_whole(start, url)
-            if (begins := _beginning(body)).startswith(b"<"):
-                said = f"a page came, no answer of the service: {excerpt(begins)}"
-                raise ProtocolError(f"{said} The request went to {url}: is base_url= right?")
-            arrived.deltas += self._codec.decode(request, head, body)
-        arrived.deltas += _headers_delta(request, arrived)
+            if (text := _strip_bom(body)).startswith(b"<"):
+                raise ProtocolError(
+                    f"{url} sent a page, not an answer of the service: {excerpt(text)}; check base_url="
+                )
+            attempt.deltas += self._codec.decode(request, head, body)
+        attempt.deltas += _headers_delta(request, attempt)
 
-    def _read_events(self, request: ChatRequest, head: ResponseHead, start: bytes, arrived: Attempt) -> Flow:
-        """Decode a stream that begins with `start`. Raises its error once the deltas before it have been taken."""
+    def _read_events(self, request: ChatRequest, head: ResponseHead, start: bytes, attempt: Attempt) -> Flow:
+        """Decode a stream that begins with `start`. Raise its error after the deltas before it were yielded."""
         decoder = self._codec.stream(request, head, max_event_bytes=self._config.max_event_bytes)
-        read = Read([])  # one for all reads, of which there are thousands
+        read = Read([])  # reused, as a stream has thousands of reads
         data: bytes | None = start
         while True:
             new = decoder.finish() if data is None else decoder.feed(data)
-            arrived.deltas += new
+            attempt.deltas += new
             if decoder.failure is not None or decoder.ended:
                 break
-            read.deltas = arrived.take()
+            read.deltas = attempt.pop_deltas()
             if decoder.complete:
-                read.hurried, read.progress = True, bool(new)
+                read.trailing, read.progress = True, bool(new)
             try:
                 data = yield read
-            except ModelStudioError:  # the connection was lost; the usage may be known by now
-                arrived.deltas += decoder.abort()
+            except ModelStudioError:  # the connection was lost, but the usage may be known
+                attempt.deltas += decoder.abort()
                 raise
         if decoder.failure is not None:
-            begins = _beginning(start)
-            if not arrived.deltas and begins and not begins.startswith(_BEGINS_EVENTS):
-                raise ProtocolError(f"the service sent no answer but {excerpt(begins)}")
+            text = _strip_bom(start)
+            if not attempt.deltas and text and not text.startswith(_SSE_PREFIXES):
+                raise ProtocolError(f"the service sent text that is not an event stream: {excerpt(text)}")
             raise decoder.failure
 
     def _read_whole(self, start: bytes, url: str) -> Generator[Step, Any, bytes]:
-        """Return the body that begins with `start`. Raises ProtocolError if it is too long."""
+        """Return the complete body, which begins with `start`. Raises ProtocolError if it is too large."""
         limit = self._config.max_event_bytes
         chunks = [start]
         size = len(start)
@@ -317,33 +319,33 @@ class Flows:
                 return b"".join(chunks)
             chunks.append(data)
             size += len(data)
-        raise ProtocolError(f"the answer of {url} is longer than {limit} bytes (max_event_bytes)")
+        raise ProtocolError(f"the response of {url} is larger than {limit} bytes (max_event_bytes)")
 
     def _open(
-        self, url: str, call: WireCall, arrived: Attempt, options: CallOptions
+        self, url: str, call: WireCall, attempt: Attempt, options: CallOptions
     ) -> Generator[Step, Any, ResponseHead]:
-        """Send a request with the key of this attempt. Return the head of the response, or raise the error it is.
+        """Send a request, and return the head of the response. Raise the error if its status is not 2xx.
 
-        No content coding is asked for, because a few kilobytes of gzip may hold gigabytes; one that is used all the
-        same is a ProtocolError.
+        Compression is not requested, because a few kilobytes of gzip can expand to gigabytes. A compressed response is
+        a ProtocolError.
         """
         key = self._config.api_key
         if callable(key):
             key = yield GetKey(key)
-        arrived.headers = self._headers(call, options, key)
-        arrived.url = url
-        head: ResponseHead = yield Open(url, arrived.headers, call.body, options.timeout)
-        arrived.head = head
+        attempt.headers = self._headers(call, options, key)
+        attempt.url = url
+        head: ResponseHead = yield Open(url, attempt.headers, call.body, options.timeout)
+        attempt.head = head
         coding = head.headers.get("content-encoding", "").strip()
         encoded = coding.lower() not in ("", "identity")
-        said = f"The body has the content-encoding {coding!r:.100}, though only identity was asked for."
+        unreadable = f"The body has the content-encoding {coding!r:.100}, but only identity was requested."
         if not 200 <= head.status < 300:
             error = self._codec.error(head, b"" if encoded else (yield from _read_error()))
             if encoded:
-                error.message = f"{_sentence(error.message)} {said}"
+                error.message = f"{_sentence(error.message)} {unreadable}"
             raise error
         if encoded:
-            raise ProtocolError(f"the answer of {url} cannot be read. {said}")
+            raise ProtocolError(f"the response of {url} cannot be decoded. {unreadable}")
         return head
 
     def _headers(self, call: WireCall, options: CallOptions, key: SecretStr | None) -> SecretHeaders:
@@ -357,41 +359,41 @@ class Flows:
             }
         )
 
-    def _explain(
-        self, error: ModelStudioError, arrived: Attempt, request: ChatRequest | None, model: ModelInfo | None
+    def _add_context(
+        self, error: ModelStudioError, attempt: Attempt, request: ChatRequest | None, model: ModelInfo | None
     ) -> None:
-        """Add what only the flow knows: what had arrived and where the request went. Redact the credentials."""
-        if error.partial is None and any(not isinstance(delta, ResponseDelta) for delta in arrived.deltas):
-            error.partial = fold(arrived.deltas)
-        error.request_id = error.request_id or arrived.request_id
-        error.url = arrived.url
-        if more := advice(error, self._config, arrived.url, arrived.headers, request, model):
+        """Add the partial result, request id, URL and advice to an error, and redact credentials."""
+        if error.partial is None and any(not isinstance(delta, ResponseDelta) for delta in attempt.deltas):
+            error.partial = fold(attempt.deltas)
+        error.request_id = error.request_id or attempt.request_id
+        error.url = attempt.url
+        if more := advice(error, self._config, attempt.url, attempt.headers, request, model):
             error.message = f"{_sentence(error.message)} {more}"
             error.args = (error.message,)
-        error.redact(arrived.redactor)
+        error.redact(attempt.redactor)
 
 
 def _read_error() -> Generator[Step, Any, bytes]:
-    """Return what comes of an error's body within a few seconds, up to a limit. Never raises for less."""
+    """Return the body of an error response, as far as it arrives within a few seconds and a size limit."""
     body = b""
     try:
-        while len(body) < _MAX_ERROR_BYTES and (data := (yield Read([], hurried=True))) is not None:
+        while len(body) < _MAX_ERROR_BYTES and (data := (yield Read([], trailing=True))) is not None:
             body += data
     except ModelStudioError:
         pass
     return body[:_MAX_ERROR_BYTES]
 
 
-def _headers_delta(request: ChatRequest, arrived: Attempt) -> list[Delta]:
-    """Return the response headers as a delta, if asked for, without those that hold a credential."""
-    if not request.options.response_headers or arrived.head is None:
+def _headers_delta(request: ChatRequest, attempt: Attempt) -> list[Delta]:
+    """Return the response headers as a delta, if requested, without headers that contain a credential."""
+    if not request.options.response_headers or attempt.head is None:
         return []
-    redactor = arrived.redactor
-    headers = {name: value for name, value in safe_headers(arrived.head).items() if redactor(value) == value}
+    redactor = attempt.redactor
+    headers = {name: value for name, value in safe_headers(attempt.head).items() if redactor(value) == value}
     return [ExtraDelta("headers", headers)]
 
 
 def _sentence(text: str) -> str:
-    """Return what the service said with an end, so that more may follow."""
+    """Return a message with final punctuation, so that a sentence can be appended."""
     text = text.rstrip()
     return text if text.endswith((".", "!", "?", ":", "。", "！", "？")) else f"{text}."

@@ -1,13 +1,15 @@
-"""Notice bytes behind a response, so that they are never taken for the next one.
+"""Detect bytes after the end of a response, so that they are never parsed as part of the next response.
 
-A server, or a broken proxy, may send more than the response that was requested. What comes in the same read lies in a
-buffer of h11, TLS or anyio, and would become the beginning of the next answer, which may be someone else's. Here h11
-gets no byte behind a blank line (CRLF CRLF) in the same read: a head and a chunked body end with one, and the length of
-any other body is known. The rest is kept until the next read. A connection is used again only if nothing is left, here
-or below. A response that is framed in any other way (bare LF, trailers that end otherwise) costs a new connection.
+A server or a broken proxy may send more than the requested response. If these bytes arrive in the same read, they
+remain in a buffer of h11, TLS or anyio, and would start the next response on the connection, possibly another user's.
 
-The readers replace the documented `read` of one `httpcore.NetworkStream`, from the moment that httpcore's documented
-`trace` extension tells of it. No private name of httpx, httpcore or h11 is used, and two of anyio: see `_queue_of`.
+To prevent this, a read returns at most the bytes up to the first blank line (CRLF CRLF), and keeps the others for the
+next read. Heads and chunked bodies end with a blank line, and other bodies have a known length. A connection is reused
+only if no bytes remain here or in the layers below. It is not reused after a response with another framing (bare LF,
+or trailers).
+
+The readers replace the public method `read` of one `httpcore.NetworkStream`, which httpcore's public `trace` extension
+provides. No private names of httpx, httpcore or h11 are used, and two of anyio (see `_anyio_queue`).
 """
 
 from __future__ import annotations
@@ -26,26 +28,26 @@ ReaderT = TypeVar("ReaderT", bound="_Reader")
 
 
 class _Reader:
-    """What both readers share.
+    """State of a connection; base class of the sync and the async reader.
 
     Args:
-        network: an `httpcore.NetworkStream`, or its async twin. It is not kept alive.
+        network: an `httpcore.NetworkStream` or `AsyncNetworkStream`, stored as a weak reference.
     """
 
     def __init__(self, network: Any) -> None:
         self._network = ref(network)
         self._read = type(network).read
-        self._held = b""  # was read and not handed on
-        self._tail = b""  # the last three bytes that were handed on
-        self._at_blank_line = False  # the last of them ends one
-        self._size = 0  # bytes handed on since the head
-        self._length: int | None = None  # of the body; None: it ends with a blank line
-        self._known = False  # the framing of the response is known
+        self._buffer = b""  # read, but not returned yet
+        self._tail = b""  # the last three bytes returned
+        self._at_blank_line = False  # the last byte returned ends a blank line
+        self._body_size = 0  # body bytes returned
+        self._body_length: int | None = None  # None: the body is chunked, and ends with a blank line
+        self._framing_known = False  # the head was read, in HTTP/1.1
         self._deadline: float | None = None
 
     @classmethod
-    def of(cls: type[ReaderT], network: Any) -> ReaderT | None:
-        """Return the reader of a connection, a new one if it has none; None for what is no network stream."""
+    def attach(cls: type[ReaderT], network: Any) -> ReaderT | None:
+        """Return the reader of a connection, after attaching one if needed; None if it is not a network stream."""
         reader = getattr(getattr(network, "read", None), "__self__", None)
         if isinstance(reader, cls):
             return reader
@@ -57,30 +59,31 @@ class _Reader:
         return reader
 
     def begin_body(self, response: httpx.Response) -> None:
-        """Note how the body of `response` is framed, whose head has just been read."""
+        """Set the framing of the body of `response`, whose head has just been read."""
         headers = response.headers
-        self._known = self._at_blank_line and response.http_version == "HTTP/1.1"
-        self._size = 0
-        self._length = None
+        self._framing_known = self._at_blank_line and response.http_version == "HTTP/1.1"
+        self._body_size = 0
+        self._body_length = None
         if response.status_code in (204, 304):
-            self._length = 0
+            self._body_length = 0
         elif "transfer-encoding" not in headers:
             length = headers.get("content-length", "")
-            self._length = int(length) if length.isascii() and length.isdigit() else -1  # else: up to the close
+            self._body_length = (
+                int(length) if length.isascii() and length.isdigit() else -1
+            )  # -1: until the connection closes
 
     def is_clean(self) -> bool:
-        """Return True if the response was read to its end, and nothing else has come. Then the next may begin."""
-        ended = self._at_blank_line if self._length is None else self._size == self._length
-        clean, self._known = self._known and ended and not self._held, False
+        """Return True if the response was read to its end and no other bytes were received. Call once per response."""
+        ended = self._at_blank_line if self._body_length is None else self._body_size == self._body_length
+        clean, self._framing_known = self._framing_known and ended and not self._buffer, False
         network = self._network()
-        return clean and network is not None and not _has_more(network)
+        return clean and network is not None and not _has_unread_bytes(network)
 
     @contextlib.contextmanager
     def until(self, deadline: float) -> Iterator[None]:
-        """Bound all reads by one deadline, of the monotonic clock.
+        """Limit all reads to a deadline of the monotonic clock.
 
-        httpcore fixed the read timeout when the body began, and only a read can tell whether the end of the body is
-        in its buffer.
+        This is necessary because httpcore fixes the read timeout when the body starts.
         """
         self._deadline = deadline
         try:
@@ -88,26 +91,26 @@ class _Reader:
         finally:
             self._deadline = None
 
-    def _left(self, timeout: float | None) -> float | None:
+    def _remaining(self, timeout: float | None) -> float | None:
         if self._deadline is None:
             return timeout
-        left = max(self._deadline - time.monotonic(), 0.001)
-        return left if timeout is None else min(left, timeout)
+        remaining = max(self._deadline - time.monotonic(), 0.001)
+        return remaining if timeout is None else min(remaining, timeout)
 
-    def _hand_on(self, data: bytes) -> bytes:
-        """Return `data` up to the end of its first blank line, and keep the rest."""
+    def _split_at_blank_line(self, data: bytes) -> bytes:
+        """Return `data` up to the end of its first blank line, and buffer the rest."""
         seen = self._tail + data
         end = seen.find(_BLANK_LINE)
         self._at_blank_line = end >= 0
         if end >= 0:
             end += len(_BLANK_LINE)
-            self._held = seen[end:]
-            data = data[: len(data) - len(self._held)]
+            self._buffer = seen[end:]
+            data = data[: len(data) - len(self._buffer)]
             seen = seen[:end]
         else:
-            self._held = b""
+            self._buffer = b""
         self._tail = seen[-3:]
-        self._size += len(data)
+        self._body_size += len(data)
         return data
 
 
@@ -115,45 +118,45 @@ class Reader(_Reader):
     """The reader of a sync connection."""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = self._held or self._read(self._network(), max_bytes, self._left(timeout))
-        return self._hand_on(data)
+        data = self._buffer or self._read(self._network(), max_bytes, self._remaining(timeout))
+        return self._split_at_blank_line(data)
 
 
 class AsyncReader(_Reader):
     """The reader of an async connection."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = self._held or await self._read(self._network(), max_bytes, self._left(timeout))
-        return self._hand_on(data)
+        data = self._buffer or await self._read(self._network(), max_bytes, self._remaining(timeout))
+        return self._split_at_blank_line(data)
 
 
 class Trace:
-    """httpcore's `trace` extension of one request.
+    """Callbacks for httpcore's `trace` extension of one request. Attach a reader to each new connection.
 
     Attributes:
-        answered: whether the head of the response has come.
+        head_received: whether the head of the response has been received.
     """
 
     def __init__(self) -> None:
-        self.answered = False
+        self.head_received = False
 
-    def note(self, event: str, details: Any) -> None:
-        """Take an event of a sync request."""
-        self._note(event, details, Reader)
+    def on_event(self, event: str, details: Any) -> None:
+        """Handle an event of a sync request."""
+        self._on_event(event, details, Reader)
 
-    async def anote(self, event: str, details: Any) -> None:
-        """Take an event of an async request."""
-        self._note(event, details, AsyncReader)
+    async def aon_event(self, event: str, details: Any) -> None:
+        """Handle an event of an async request."""
+        self._on_event(event, details, AsyncReader)
 
-    def _note(self, event: str, details: Any, kind: type[Reader] | type[AsyncReader]) -> None:
+    def _on_event(self, event: str, details: Any, kind: type[Reader] | type[AsyncReader]) -> None:
         _, _, event = event.partition(".")
         if event == "receive_response_headers.complete":
-            self.answered = True
+            self.head_received = True
         elif event in ("connect_tcp.complete", "start_tls.complete"):
-            self.answered = False  # a head that came before was a proxy's, for CONNECT
+            self.head_received = False  # a previous head was the proxy's response to CONNECT
             network = details.get("return_value")
             if not _is_http2(network):
-                kind.of(network)
+                kind.attach(network)
 
 
 def _is_http2(network: Any) -> bool:
@@ -161,27 +164,27 @@ def _is_http2(network: Any) -> bool:
     return tls is not None and tls.selected_alpn_protocol() == "h2"
 
 
-def _has_more(network: Any) -> bool:
-    """Return True if a connection has bytes that nobody has read, or is closed."""
+def _has_unread_bytes(network: Any) -> bool:
+    """Return True if a connection has unread bytes or is closed."""
     return bool(
         network.get_extra_info("is_readable")
         or _has_decrypted(network.get_extra_info("ssl_object"))
-        or _queue_of(network)
+        or _anyio_queue(network)
     )
 
 
 def _has_decrypted(tls: Any) -> bool:
-    """Return True if TLS has bytes that the socket has no more. Between responses nothing but them can be read."""
-    if not isinstance(tls, ssl.SSLObject):  # of a socket, which keeps what is not decrypted yet
+    """Return True if the TLS layer has bytes that were already read from the socket."""
+    if not isinstance(tls, ssl.SSLObject):  # an SSLSocket, whose undecrypted bytes are still in the socket
         return tls is not None and bool(tls.pending())
     with contextlib.suppress(ssl.SSLWantReadError):
-        tls.read(1)  # from memory: without waiting
+        tls.read(1)  # reads from memory, so it does not block
         return True
     return False
 
 
-def _queue_of(network: Any) -> Any:
-    """Return what anyio has taken from an asyncio transport and nobody from anyio; empty for all other streams."""
+def _anyio_queue(network: Any) -> Any:
+    """Return the bytes that anyio has read from asyncio but not returned yet; empty for other streams."""
     stream: Any = getattr(network, "_stream", None)
     while hasattr(stream, "transport_stream"):  # TLS
         stream = stream.transport_stream

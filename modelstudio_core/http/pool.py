@@ -1,44 +1,41 @@
-"""Keep connections on stacks, so that a request costs the same with ten or a thousand others under way.
+"""Pool connections. The cost of a request does not depend on the number of concurrent requests.
 
-httpcore's pool scans all its connections at each start and end of a request. Here every connection is an httpx
-transport of its own, limited to one. A request takes the youngest idle one of its origin, or a new one, and returns it
-when its response was read and nothing else has come (see `framing`). If an idle one is dead, the others of its origin
-are closed too, so the next attempt gets a new one. Only httpx's public API is used, and `handle_request` is called on
-httpx's own classes, which vcrpy patches.
+httpcore's pool scans all connections at the start and end of each request, which is quadratic in concurrency. Here,
+each connection is an httpx transport of its own, which holds one connection. A request uses the most recently used idle
+connection to its origin, or a new one. A connection is reused only if its response was read completely and no unread
+bytes remain (see `framing`). If an idle connection turns out to be closed, all idle ones to that origin are closed, so
+that the retry opens a new one.
 
-One stack serves all sync requests of the process. Each event loop has one for its async requests, closed when the loop
-ends. No key, time limit or header is kept: those come with each request.
+Only httpx's public API is used. Requests are sent with `handle_request` of httpx's own classes, which vcrpy patches.
+Keys, timeouts and headers are never stored here; each request brings its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import gc
-import os
 import queue
 import socket
 import sys
-import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
+from weakref import ReferenceType, WeakSet, ref
 
 import httpx
 
 from modelstudio_core.http.environment import transport_options
 from modelstudio_core.http.framing import AsyncReader, Reader
 
-MAX_CONNECTIONS = 1000  # requests under way at once; more wait for as long as the pool timeout allows
-MAX_IDLE = 100  # connections kept for each origin
-KEEPALIVE_SECONDS = 30.0  # what lay idle for longer is not used again
+MAX_CONNECTIONS = 1000  # concurrent requests; further ones wait, at most for the pool timeout
+MAX_IDLE = 100  # idle connections per origin
+KEEPALIVE_SECONDS = 30.0  # a connection that was idle for longer is closed
 
-_LOST = (httpx.NetworkError, httpx.RemoteProtocolError)
+_CONNECTION_LOST = (httpx.NetworkError, httpx.RemoteProtocolError)
 
 Origin = tuple[bytes, bytes, "int | None"]
 T = TypeVar("T", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
@@ -55,23 +52,24 @@ class _Idle(Generic[T]):
 
 
 class _IdleConnections(Generic[T]):
-    """Stacks of idle connections, one for each origin, the youngest on top.
+    """Idle connections by origin, the most recently used last.
 
-    There is no lock: the deque's own operations are atomic, and a finaliser, which can run at any point, may return a
-    connection. The caller closes whatever a method returns, but for the connection that it uses.
+    Thread-safe without a lock: finalizers, which can run at any point, also add connections, and the operations of a
+    deque are atomic. The methods close nothing; the caller closes the connections that they return.
     """
 
     def __init__(self) -> None:
-        self._stacks: dict[Origin, deque[_Idle[T]]] = {}
+        self._by_origin: dict[Origin, deque[_Idle[T]]] = {}
 
     def pop(self, origin: Origin) -> tuple[T | None, list[T]]:
+        """Remove and return the most recently used connection, if any, and those that were idle for too long."""
         stale: list[T] = []
-        stack = self._stacks.get(origin)
+        connections = self._by_origin.get(origin)
         oldest = time.monotonic() - KEEPALIVE_SECONDS
-        while stack:
+        while connections:
             try:
-                idle = stack.pop()
-            except IndexError:  # another thread was faster
+                idle = connections.pop()
+            except IndexError:  # another thread took the last one
                 break
             if idle.since >= oldest:
                 return idle.transport, stale
@@ -79,22 +77,23 @@ class _IdleConnections(Generic[T]):
         return None, stale
 
     def push(self, origin: Origin, transport: T, network: Any) -> list[T]:
+        """Add a connection. Return the ones that exceed the limits, which are removed."""
         now = time.monotonic()
-        self._stacks.setdefault(origin, deque()).append(_Idle(transport, network, now))
-        surplus: list[T] = []
-        for stack in list(self._stacks.values()):
+        self._by_origin.setdefault(origin, deque()).append(_Idle(transport, network, now))
+        excess: list[T] = []
+        for connections in list(self._by_origin.values()):
             with contextlib.suppress(IndexError):
-                while len(stack) > MAX_IDLE or stack[0].since < now - KEEPALIVE_SECONDS:
-                    surplus.append(stack.popleft().transport)
-        return surplus
+                while len(connections) > MAX_IDLE or connections[0].since < now - KEEPALIVE_SECONDS:
+                    excess.append(connections.popleft().transport)
+        return excess
 
     def clear(self, origin: Origin | None = None) -> list[_Idle[T]]:
         """Remove and return all idle connections, or those of one origin."""
         found: list[_Idle[T]] = []
-        for known, stack in list(self._stacks.items()):
+        for known, connections in list(self._by_origin.items()):
             with contextlib.suppress(IndexError):
                 while origin in (None, known):
-                    found.append(stack.pop())
+                    found.append(connections.pop())
         return found
 
 
@@ -102,31 +101,36 @@ def _origin(url: httpx.URL) -> Origin:
     return url.raw_scheme, url.raw_host, url.port
 
 
-def _no_place(seconds: float | None) -> httpx.PoolTimeout:
-    return httpx.PoolTimeout(f"{MAX_CONNECTIONS} requests were under way for {seconds} s")
+def _pool_timeout(seconds: float | None) -> httpx.PoolTimeout:
+    return httpx.PoolTimeout(f"{MAX_CONNECTIONS} requests were in progress for {seconds} s")
 
 
-# ---------------------------------------------------------------- the stacks
+# ---------------------------------------------------------------- pools
 
 
-class ConnectionStack(httpx.BaseTransport):
-    """Sends each request on a connection of its own. Thread-safe."""
+class ConnectionPool(httpx.BaseTransport):
+    """Pool for sync requests. Each request has a connection of its own. Thread-safe.
+
+    Attributes:
+        users: objects that use the pool; see `shared_pools`.
+        closed: whether connections are closed when their response ends, and not reused.
+    """
 
     def __init__(self) -> None:
         self.users: WeakSet[Any] = WeakSet()
         self.closed = False
         self._idle: _IdleConnections[httpx.HTTPTransport] = _IdleConnections()
         self._busy: set[httpx.HTTPTransport] = set()
-        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()  # reentrant, unlike a semaphore
+        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()  # reentrant, unlike a semaphore
         for _ in range(MAX_CONNECTIONS):
-            self._places.put(None)
+            self._slots.put(None)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        patience = request.extensions.get("timeout", {}).get("pool")
+        timeout = request.extensions.get("timeout", {}).get("pool")
         try:
-            self._places.get(timeout=patience)
+            self._slots.get(timeout=timeout)
         except queue.Empty:
-            raise _no_place(patience) from None
+            raise _pool_timeout(timeout) from None
         transport = reused = None
         origin = _origin(request.url)
         try:
@@ -137,43 +141,44 @@ class ConnectionStack(httpx.BaseTransport):
             self._busy.add(transport)
             response = transport.handle_request(request)
         except BaseException as error:
-            self._places.put(None)
+            self._slots.put(None)
             if transport is not None:
                 self._busy.discard(transport)
                 transport.close()
-            if reused is not None and isinstance(error, _LOST):
+            if reused is not None and isinstance(error, _CONNECTION_LOST):
                 for idle in self._idle.clear(origin):
                     idle.transport.close()
             raise
-        response.stream = _Lease(self, transport, origin, response)
+        response.stream = _PooledBody(self, transport, origin, response)
         return response
 
-    def give_back(self, transport: httpx.HTTPTransport, origin: Origin, network: Any) -> None:
+    def release(self, transport: httpx.HTTPTransport, origin: Origin, network: Any) -> None:
+        """Reuse the connection `network` if it is clean, else close it."""
         self._busy.discard(transport)
-        self._places.put(None)
-        reader = Reader.of(network)
+        self._slots.put(None)
+        reader = Reader.attach(network)
         if reader is not None and reader.is_clean():
-            for surplus in self._idle.push(origin, transport, network):
-                surplus.close()
+            for excess in self._idle.push(origin, transport, network):
+                excess.close()
         else:
             transport.close()
         if self.closed:
             self.close()
 
     def close(self) -> None:
-        """Close idle connections. Those in use close at the end of their response."""
+        """Close idle connections now, and connections in use when their response ends."""
         self.closed = True
         for idle in self._idle.clear():
             idle.transport.close()
 
-    def end(self) -> None:
-        """Close everything."""
+    def close_all(self) -> None:
+        """Close all connections, including those in use."""
         self.close()
         for transport in list(self._busy):
             transport.close()
 
-    def forget(self) -> None:
-        """Free a forked child's copies of the sockets. The server does not notice."""
+    def discard(self) -> None:
+        """Close the copies of the sockets in a forked child. The parent's connections stay open."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             self.closed = True
@@ -181,13 +186,13 @@ class ConnectionStack(httpx.BaseTransport):
             self._busy.clear()
 
 
-class _Lease(httpx.SyncByteStream):
-    """The body of a response; returns the connection when it is closed or garbage-collected."""
+class _PooledBody(httpx.SyncByteStream):
+    """Body of a response. Releases the connection when it is closed or garbage-collected."""
 
     def __init__(
-        self, stack: ConnectionStack, transport: httpx.HTTPTransport, origin: Origin, response: httpx.Response
+        self, pool: ConnectionPool, transport: httpx.HTTPTransport, origin: Origin, response: httpx.Response
     ) -> None:
-        self._stack = stack
+        self._pool = pool
         self._transport: httpx.HTTPTransport | None = transport
         self._origin = origin
         self._stream: Any = response.stream
@@ -199,20 +204,20 @@ class _Lease(httpx.SyncByteStream):
     def close(self) -> None:
         transport, self._transport = self._transport, None
         if transport is not None:
-            network = None  # the connection is not reused if closing is interrupted
+            network = None  # not reused if closing is interrupted
             try:
                 self._stream.close()
                 network = self._network
             finally:
-                self._stack.give_back(transport, self._origin, network)
+                self._pool.release(transport, self._origin, network)
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
             self.close()
 
 
-class AsyncConnectionStack(httpx.AsyncBaseTransport):
-    """The async twin of `ConnectionStack`. Belongs to the event loop it is made in."""
+class AsyncConnectionPool(httpx.AsyncBaseTransport):
+    """Async version of `ConnectionPool`. Belongs to the event loop in which it is created."""
 
     def __init__(self) -> None:
         import anyio
@@ -221,18 +226,18 @@ class AsyncConnectionStack(httpx.AsyncBaseTransport):
         self.closed = False
         self._idle: _IdleConnections[httpx.AsyncHTTPTransport] = _IdleConnections()
         self._busy: set[httpx.AsyncHTTPTransport] = set()
-        self._places = anyio.Semaphore(MAX_CONNECTIONS)
+        self._slots = anyio.Semaphore(MAX_CONNECTIONS)
         self._loop: ReferenceType[Any] = ref(running_loop())
-        self._keeper: AsyncGenerator[None, None] | None = None
-        self._strays: set[asyncio.Task[None]] = set()
+        self._closer: AsyncGenerator[None, None] | None = None
+        self._close_tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Close with the loop: `asyncio.run`, like all that end a loop properly, closes its async generators."""
-        self._keeper = _until_loop_ends(self)
-        await anext(self._keeper)
+        """Close the pool when the loop ends: `asyncio.run` closes the async generators of its loop."""
+        self._closer = _close_with_loop(self)
+        await anext(self._closer)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await self._wait_for_place(request.extensions.get("timeout", {}).get("pool"))
+        await self._acquire_slot(request.extensions.get("timeout", {}).get("pool"))
         transport = reused = None
         origin = _origin(request.url)
         try:
@@ -243,93 +248,93 @@ class AsyncConnectionStack(httpx.AsyncBaseTransport):
             self._busy.add(transport)
             response = await transport.handle_async_request(request)
         except BaseException as error:
-            self._places.release()
+            self._slots.release()
             if transport is not None:
                 self._busy.discard(transport)
                 await transport.aclose()
-            if reused is not None and isinstance(error, _LOST):
+            if reused is not None and isinstance(error, _CONNECTION_LOST):
                 for idle in self._idle.clear(origin):
                     await idle.transport.aclose()
             raise
-        response.stream = _AsyncLease(self, transport, origin, response)
+        response.stream = _AsyncPooledBody(self, transport, origin, response)
         return response
 
-    async def _wait_for_place(self, patience: float | None) -> None:
+    async def _acquire_slot(self, timeout: float | None) -> None:
         import anyio
 
         try:
-            self._places.acquire_nowait()
+            self._slots.acquire_nowait()
         except anyio.WouldBlock:
             try:
-                with anyio.fail_after(patience):
-                    await self._places.acquire()
+                with anyio.fail_after(timeout):
+                    await self._slots.acquire()
             except TimeoutError:
-                raise _no_place(patience) from None
+                raise _pool_timeout(timeout) from None
 
-    async def give_back(self, transport: httpx.AsyncHTTPTransport, origin: Origin, network: Any) -> None:
+    async def release(self, transport: httpx.AsyncHTTPTransport, origin: Origin, network: Any) -> None:
         self._busy.discard(transport)
-        self._places.release()
-        reader = AsyncReader.of(network)
+        self._slots.release()
+        reader = AsyncReader.attach(network)
         if reader is not None and reader.is_clean():
-            for surplus in self._idle.push(origin, transport, network):
-                await surplus.aclose()
+            for excess in self._idle.push(origin, transport, network):
+                await excess.aclose()
         else:
             await transport.aclose()
         if self.closed:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Close idle connections. Those in use close at the end of their response."""
+        """Close idle connections now, and connections in use when their response ends."""
         self.closed = True
         for idle in self._idle.clear():
             await idle.transport.aclose()
-        if not self._busy and self._keeper is not None:
-            keeper, self._keeper = self._keeper, None
-            await keeper.aclose()
+        if not self._busy and self._closer is not None:
+            closer, self._closer = self._closer, None
+            await closer.aclose()
 
-    async def aend(self) -> None:
-        """Close everything."""
-        self._keeper = None
+    async def aclose_all(self) -> None:
+        """Close all connections, including those in use."""
+        self._closer = None
         await self.aclose()
         for transport in list(self._busy):
             await transport.aclose()
 
-    def forget(self) -> None:
-        """Free the sockets of a loop that was closed without ending its generators.
+    def discard(self) -> None:
+        """Close the sockets of a loop that was closed without closing its async generators.
 
-        asyncio closes a socket without its loop only in garbage collection, and then warns.
+        Without a running loop, asyncio closes a socket only when it is garbage-collected, with a ResourceWarning.
         """
         self.closed = True
-        left = self._idle.clear()
-        if left or self._busy:
+        idle = self._idle.clear()
+        if idle or self._busy:
             self._busy.clear()
-            while left:
-                hang_up(left.pop().network)
+            while idle:
+                shut_down(idle.pop().network)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)
                 gc.collect()
 
-    def adopt(self, transport: httpx.AsyncHTTPTransport) -> None:
-        """Close the connection of a response that was garbage-collected unclosed. Any thread may call this."""
+    def close_from_finalizer(self, transport: httpx.AsyncHTTPTransport) -> None:
+        """Close the connection of a response that was garbage-collected before it was closed. Thread-safe."""
         loop = self._loop()
         if isinstance(loop, asyncio.AbstractEventLoop) and not loop.is_closed():
-            loop.call_soon_threadsafe(self._close_stray, loop, transport)
+            loop.call_soon_threadsafe(self._start_closing, loop, transport)
 
-    def _close_stray(self, loop: asyncio.AbstractEventLoop, transport: httpx.AsyncHTTPTransport) -> None:
-        self._places.release()
+    def _start_closing(self, loop: asyncio.AbstractEventLoop, transport: httpx.AsyncHTTPTransport) -> None:
+        self._slots.release()
         task = loop.create_task(transport.aclose())
-        self._strays.add(task)
-        task.add_done_callback(self._strays.discard)
+        self._close_tasks.add(task)
+        task.add_done_callback(self._close_tasks.discard)
         task.add_done_callback(lambda _: self._busy.discard(transport))
 
 
-class _AsyncLease(httpx.AsyncByteStream):
-    """The async twin of `_Lease`."""
+class _AsyncPooledBody(httpx.AsyncByteStream):
+    """Async version of `_PooledBody`."""
 
     def __init__(
-        self, stack: AsyncConnectionStack, transport: httpx.AsyncHTTPTransport, origin: Origin, response: httpx.Response
+        self, pool: AsyncConnectionPool, transport: httpx.AsyncHTTPTransport, origin: Origin, response: httpx.Response
     ) -> None:
-        self._stack = stack
+        self._pool = pool
         self._transport: httpx.AsyncHTTPTransport | None = transport
         self._origin = origin
         self._stream: Any = response.stream
@@ -346,124 +351,35 @@ class _AsyncLease(httpx.AsyncByteStream):
                 await self._stream.aclose()
                 network = self._network
             finally:
-                await self._stack.give_back(transport, self._origin, network)
+                await self._pool.release(transport, self._origin, network)
 
     def __del__(self) -> None:
         if self._transport is not None:
             with contextlib.suppress(Exception):
-                self._stack.adopt(self._transport)
+                self._pool.close_from_finalizer(self._transport)
 
 
-async def _until_loop_ends(stack: AsyncConnectionStack) -> AsyncGenerator[None, None]:
+async def _close_with_loop(pool: AsyncConnectionPool) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        await stack.aend()
+        await pool.aclose_all()
 
 
-def hang_up(network: Any) -> None:
-    """End the TCP connection of a network stream, even while another thread waits for its next bytes.
+def shut_down(network: Any) -> None:
+    """Shut down the TCP connection of a network stream, even while another thread is reading from it.
 
-    Closing is not enough: it does not wake a thread in recv(), and a forked child may hold a copy.
+    Closing the socket would not interrupt a thread in recv(), and a forked child may have a copy of the socket.
     """
     with contextlib.suppress(Exception):
         network.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
 
-# ---------------------------------------------------------------- shared by the process
-
-_lock = threading.Lock()
-_stack: ConnectionStack | None = None
-_by_loop: WeakKeyDictionary[Any, AsyncConnectionStack] = WeakKeyDictionary()
-_inherited: list[Any] = []
-forks = 0
-"""How many forks lie between this process and the one that imported this; cheaper to read than the process id."""
-
-
-def shared(user: object) -> ConnectionStack:
-    """Return the stack for sync requests, which stays open for `user`."""
-    global _stack
-    stack = _stack
-    if stack is None or stack.closed:
-        with _lock:
-            if _stack is None or _stack.closed:
-                _stack = ConnectionStack()
-            stack = _stack
-    if user not in stack.users:
-        stack.users.add(user)
-    return stack
-
-
-def leave(user: object) -> None:
-    """Close the sync connections if no other user than `user` is left."""
-    stack = _stack
-    if stack is not None:
-        stack.users.discard(user)
-        if not stack.users:
-            stack.close()
-
-
-async def ashared(user: object) -> AsyncConnectionStack:
-    """Return the stack of the running event loop, which stays open for `user`."""
-    loop = running_loop()
-    stack = _by_loop.get(loop)
-    if stack is None or stack.closed:
-        _forget_dead_loops()
-        stack = AsyncConnectionStack()
-        with _lock:
-            _by_loop[loop] = stack
-        await stack.start()
-    if user not in stack.users:
-        stack.users.add(user)
-    return stack
-
-
-async def aleave(user: object) -> None:
-    """Close the connections of the running event loop if no other user than `user` is left."""
-    stack = _by_loop.get(running_loop())
-    if stack is not None:
-        stack.users.discard(user)
-        if not stack.users:
-            await stack.aclose()
-
-
 def running_loop() -> Any:
-    """Return what identifies the running event loop of asyncio or trio."""
+    """Return the running asyncio event loop, or the token of the running trio loop."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         if "trio" not in sys.modules:
             raise
         return sys.modules["trio"].lowlevel.current_trio_token()
-
-
-def _forget_dead_loops() -> None:
-    with _lock:
-        dead = [loop for loop in _by_loop if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()]
-        stacks = [_by_loop.pop(loop) for loop in dead]
-    for stack in stacks:
-        stack.forget()
-
-
-@atexit.register
-def _at_exit() -> None:
-    if _stack is not None:
-        _stack.end()
-    for stack in list(_by_loop.values()):
-        stack.forget()
-
-
-def _in_forked_child() -> None:
-    """Forget the parent's connections. Those of a loop are kept as they are: closing would change its selector."""
-    global _lock, _stack, _by_loop, forks
-    forks += 1
-    _lock = threading.Lock()
-    if _stack is not None:
-        _stack.forget()
-        _stack = None
-    _inherited.append(list(_by_loop.items()))
-    _by_loop = WeakKeyDictionary()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_forked_child)

@@ -171,12 +171,12 @@ class FakeResponse:
             raise copy.copy(data)
         return data
 
-    def settle(self, anew: bool = False) -> bytes | None:
-        self.log.append("settle anew" if anew else "settle")
+    def read_trailing(self, extend: bool = False) -> bytes | None:
+        self.log.append("extend" if extend else "trailing")
         return next(self, None)
 
-    async def asettle(self, anew: bool = False) -> bytes | None:
-        self.log.append("settle anew" if anew else "settle")
+    async def aread_trailing(self, extend: bool = False) -> bytes | None:
+        self.log.append("extend" if extend else "trailing")
         return await anext(self, None)
 
     def finish(self) -> None:
@@ -347,7 +347,7 @@ def test_a_failed_response_is_closed_before_the_wait(way: Way) -> None:
     """No connection is held while waiting, and an error's body is not waited for as long as an answer's."""
     transport = FakeTransport(LIMITED, LIMITED, LIMITED)
     run(way, transport)
-    each = ["open", *["settle", "read"] * 2, "close"]
+    each = ["open", *["trailing", "read"] * 2, "close"]
     assert transport.log == [*each, "sleep 0.25", *each, "sleep 0.5", *each]
 
 
@@ -765,8 +765,8 @@ def test_after_the_finish_the_rest_is_not_waited_for_as_long(way: Way) -> None:
     each read whether it brought anything but signs of life."""
     transport = FakeTransport(Reply(200, SSE, (A, STOP, b": ping\n\n", A, USED)))
     answer, _ = run(way, transport)
-    settled = [step for step in transport.log if "settle" in step]
-    assert settled == ["settle anew", "settle", "settle anew", "settle"]
+    trailing = [step for step in transport.log if step in ("extend", "trailing")]
+    assert trailing == ["extend", "trailing", "extend", "trailing"]
     assert transport.log[-2:] == ["finish", "close"]
     assert answer is not None
     assert answer.usage is not None
@@ -1125,7 +1125,7 @@ def test_log_lines_tell_no_secret(way: Way, caplog: pytest.LogCaptureFixture) ->
     assert [record.levelname for record in records] == ["WARNING", "DEBUG", "DEBUG"]
     assert "2 tools" in records[0].getMessage()
     assert "RateLimitError, status 429, code Throttling, request id" in records[1].getMessage()
-    assert f"answered by {CONFIG.where}, request id" in records[2].getMessage()
+    assert f"response from {CONFIG.where}, request id" in records[2].getMessage()
     assert "secret" not in caplog.text
 
 

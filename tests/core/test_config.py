@@ -269,12 +269,12 @@ def test_default_headers_are_taken_in_lower_case_and_not_changed() -> None:
 REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ("no key", {}, {"DASHSCOPE_API_KEY": ""}, "DASHSCOPE_API_KEY"),
     ("a key of blanks", {"api_key": "  "}, {}, "no API key"),
-    ("a key with a line end inside", {"api_key": "sk-a\nb"}, {}, "characters that no key has"),
-    ("a key with a blank inside", {"api_key": "sk-a b"}, {}, "characters that no key has"),
-    ("a key with a typographic dash", {"api_key": "sk\u2013a"}, {}, "characters that no key has"),
-    ("a key with a zero-width space", {"api_key": "sk-a\u200b"}, {}, "characters that no key has"),
-    ("a key in quotation marks", {"api_key": '"sk-a"'}, {}, "characters that no key has"),
-    ("a key with NUL", {"api_key": "sk-a\x00"}, {}, "characters that no key has"),
+    ("a key with a line end inside", {"api_key": "sk-a\nb"}, {}, "invalid characters"),
+    ("a key with a blank inside", {"api_key": "sk-a b"}, {}, "invalid characters"),
+    ("a key with a typographic dash", {"api_key": "sk\u2013a"}, {}, "invalid characters"),
+    ("a key with a zero-width space", {"api_key": "sk-a\u200b"}, {}, "invalid characters"),
+    ("a key in quotation marks", {"api_key": '"sk-a"'}, {}, "invalid characters"),
+    ("a key with NUL", {"api_key": "sk-a\x00"}, {}, "invalid characters"),
     ("a wrong region", {"region": "mars"}, {}, "region='mars' is unknown"),
     ("a misspelt region", {"region": "singapor"}, {}, "Did you mean 'singapore'"),
     ("a misspelt region id", {"region": "ap-southeast1"}, {}, "Did you mean 'ap-southeast-1'"),
@@ -283,11 +283,11 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ("frankfurt without a workspace", {"region": "frankfurt"}, {}, "workspace="),
     ("tokyo without a workspace", {"region": "tokyo"}, {}, "DASHSCOPE_WORKSPACE"),
     ("an unknown protocol", {"protocol": "anthropic"}, {}, "'openai' or 'dashscope'"),
-    ("no scheme", {"base_url": "dashscope.aliyuncs.com"}, {}, "no http"),
-    ("another scheme", {"base_url": "ftp://host"}, {}, "no http"),
-    ("no host", {"base_url": "https:///v1"}, {}, "no http"),
-    ("half an IPv6 address", {"base_url": "http://[::1/v1"}, {}, "no http"),
-    ("no address, from the environment", {}, {"DASHSCOPE_BASE_URL": "host"}, "no http"),
+    ("no scheme", {"base_url": "dashscope.aliyuncs.com"}, {}, "not an http"),
+    ("another scheme", {"base_url": "ftp://host"}, {}, "not an http"),
+    ("no host", {"base_url": "https:///v1"}, {}, "not an http"),
+    ("half an IPv6 address", {"base_url": "http://[::1/v1"}, {}, "not an http"),
+    ("no address, from the environment", {}, {"DASHSCOPE_BASE_URL": "host"}, "not an http"),
     ("a query", {"base_url": "https://host/v1?key=sk-a"}, {}, "query"),
     ("a fragment", {"base_url": "https://host/v1#a"}, {}, "query"),
     ("credentials in the address", {"base_url": "https://me:secret@host/v1"}, {}, "credentials"),
@@ -301,16 +301,16 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
         case
         for bad in ("attacker.example/x?", "ws.1", "ws 1", "a@b", "-ws", "ws/..", "ws\n", "w" * 65, "ws\r\nx: y", "wsé")
         for case in (
-            (f"workspace {bad!r:.24}", {"workspace": bad, "region": "frankfurt"}, {}, "no workspace id"),
-            (f"workspace {bad!r:.24}, shared host", {"workspace": bad}, {}, "no workspace id"),
-            (f"workspace {bad!r:.24} from the environment", {}, {"DASHSCOPE_WORKSPACE": bad}, "no workspace id"),
+            (f"workspace {bad!r:.24}", {"workspace": bad, "region": "frankfurt"}, {}, "is not an id of"),
+            (f"workspace {bad!r:.24}, shared host", {"workspace": bad}, {}, "is not an id of"),
+            (f"workspace {bad!r:.24} from the environment", {}, {"DASHSCOPE_WORKSPACE": bad}, "is not an id of"),
         )
     ),
     ("no room for an answer", {"max_event_bytes": 0}, {}, "max_event_bytes=0"),
     ("less than none", {"max_event_bytes": -1}, {}, "max_event_bytes=-1"),
-    ("plain http", {"base_url": "http://host/v1"}, {}, "plain http"),
-    ("plain http to a look-alike", {"base_url": "http://localhost.example.com/v1"}, {}, "plain http"),
-    ("plain http in this network", {"base_url": "http://192.168.0.7/v1"}, {}, "plain http"),
+    ("plain HTTP", {"base_url": "http://host/v1"}, {}, "plain http"),
+    ("plain http to a look-alike", {"base_url": "http://localhost.example.com/v1"}, {}, "plain HTTP"),
+    ("plain http in this network", {"base_url": "http://192.168.0.7/v1"}, {}, "plain HTTP"),
 ]
 
 

@@ -34,7 +34,7 @@ class Network:
 
 
 def reader_of(network: Any) -> Reader:
-    reader = Reader.of(network)
+    reader = Reader.attach(network)
     assert reader is not None
     return reader
 
@@ -102,7 +102,7 @@ def test_a_connection_is_clean_when_exactly_the_response_has_come(
     while len(read) < len(head):
         read += network.read(65536)
     reader.begin_body(httpx.Response(status, headers=headers))
-    while network.reads or reader._held:
+    while network.reads or reader._buffer:
         network.read(65536)
     assert reader.is_clean() is clean
     assert not reader.is_clean(), "the next response has not been read"
@@ -118,8 +118,8 @@ def test_a_head_of_bare_line_feeds_makes_a_connection_unclean() -> None:
 
 
 def test_what_is_no_network_stream_has_no_reader() -> None:
-    assert Reader.of(None) is None
-    assert AsyncReader.of(object()) is None
+    assert Reader.attach(None) is None
+    assert AsyncReader.attach(object()) is None
 
 
 def test_a_connection_has_one_reader_which_does_not_keep_it_alive() -> None:
@@ -157,7 +157,7 @@ def test_private_names_of_other_packages_are_in_one_file() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
                 name = node.value.id if isinstance(node.value, ast.Name) else ""
-                (own if name in ("self", "cls", "stack") else foreign).add(node.attr)
+                (own if name in ("self", "cls") else foreign).add(node.attr)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 own.add(node.name)
             if (

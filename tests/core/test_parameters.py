@@ -131,7 +131,7 @@ SETTINGS: list[tuple[str, str]] = [
     ("api_key", "api_key is a setting of the model object, not of a call"),
     ("http_client", "http_client is a setting of the model object, not of a call"),
     ("capabilities", "capabilities is a setting of the model object, not of a call"),
-    ("default_headers", "extra_headers is for one call"),
+    ("default_headers", "for one call, use extra_headers"),
 ]
 
 

@@ -39,11 +39,11 @@ from modelstudio_core.errors import (
     ModelStudioError,
     ProtocolError,
 )
-from modelstudio_core.http import environment
-from modelstudio_core.http import pool as connections
-from modelstudio_core.http import transport as transport_module
+from modelstudio_core.http import environment, pool, shared_pools
+from modelstudio_core.http import response as response_module
+from modelstudio_core.http.response import AsyncResponse, Response
 from modelstudio_core.http.timeouts import Timeouts, timeouts
-from modelstudio_core.http.transport import AsyncResponse, Response, Transport
+from modelstudio_core.http.transport import Transport
 from tests.ids import short
 from tests.loopback import Exchange, Loopback, Script, reply, reply_json, sse
 
@@ -94,8 +94,8 @@ class Answer:
         while not (self.next() or b"[DONE]").endswith(b"[DONE]\n\n"):
             pass
 
-    def settle(self, anew: bool = False) -> bytes | None:
-        ways = (lambda: self.response.settle(anew), lambda: self.response.asettle(anew))
+    def read_trailing(self, extend: bool = False) -> bytes | None:
+        ways = (lambda: self.response.read_trailing(extend), lambda: self.response.aread_trailing(extend))
         return cast("bytes | None", self.wire.run(*ways))
 
     def read(self) -> bytes:
@@ -114,10 +114,10 @@ def own_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setattr(connections, "_stack", None)
+    monkeypatch.setattr(shared_pools, "_pool", None)
     yield
-    if connections._stack is not None:
-        connections._stack.end()
+    if shared_pools._pool is not None:
+        shared_pools._pool.close_all()
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -302,13 +302,13 @@ def raw(data: bytes) -> Script:
 @pytest.mark.parametrize(
     ("script", "kind", "again", "words"),
     [
-        (silent, APITimeoutError, (True, False), ["sent nothing for 0.3 s", "timeout="]),
-        (stalled, APITimeoutError, (True, False), ["sent nothing for 0.3 s", "timeout="]),
-        (Exchange.close, APIConnectionError, (True, True), ["closed the connection before it answered"]),
-        (Exchange.reset, APIConnectionError, (True, True), ["closed the connection before it answered"]),
-        (head_then(Exchange.close), APIConnectionError, (True, False), ["broke off in the middle of the answer"]),
-        (head_then(Exchange.reset), APIConnectionError, (True, False), ["broke off in the middle of the answer"]),
-        (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), ProtocolError, (False, True), ["does not answer in HTTP"]),
+        (silent, APITimeoutError, (True, False), ["sent no data for 0.3 s", "timeout="]),
+        (stalled, APITimeoutError, (True, False), ["sent no data for 0.3 s", "timeout="]),
+        (Exchange.close, APIConnectionError, (True, True), ["closed the connection before it responded"]),
+        (Exchange.reset, APIConnectionError, (True, True), ["closed the connection before it responded"]),
+        (head_then(Exchange.close), APIConnectionError, (True, False), ["closed the connection during the response"]),
+        (head_then(Exchange.reset), APIConnectionError, (True, False), ["closed the connection during the response"]),
+        (raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), ProtocolError, (False, True), ["did not send an HTTP response"]),
     ],
     ids=["silent", "stalled", "closed", "reset", "closed later", "reset later", "not HTTP"],
 )
@@ -371,7 +371,7 @@ def test_a_server_that_takes_in_no_more_is_not_tried_again(make: Callable[..., W
     wire = make(timeout=Timeouts(write=0.3))
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         port = deaf.getsockname()[1]
-        with pytest.raises(APITimeoutError, match=r"took in no more of the request for 0\.3 s") as caught:
+        with pytest.raises(APITimeoutError, match=r"accepted no data for 0\.3 s") as caught:
             wire.open(f"http://127.0.0.1:{port}/", body=b"x" * 30_000_000)
     assert not caught.value.is_resent
 
@@ -433,7 +433,7 @@ def test_the_log_names_a_stream_that_was_left_early_and_nothing_else(
         answer.next()
         answer.close()
     lines = [record.getMessage() for record in caplog.records if record.name == "modelstudio_core"]
-    assert lines == [f"the answer of 127.0.0.1:{server.port} was closed before its end"]
+    assert lines == [f"response from 127.0.0.1:{server.port} closed before its end"]
 
 
 # ---------------------------------------------------------------- connections are kept
@@ -459,7 +459,7 @@ def one_write(exchange: Exchange) -> None:
 def test_200_streams_left_at_done_use_one_connection(
     wire: Wire, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport_module, "DRAIN_SECONDS", 5.0)  # what matters is that it waits, on a busy machine too
+    monkeypatch.setattr(response_module, "DRAIN_SECONDS", 5.0)  # what matters is that it waits, on a busy machine too
     with Loopback(script) as server:
         for _ in range(200):
             answer = wire.open(server.url)
@@ -500,7 +500,7 @@ def test_a_body_held_open_after_done_is_given_up_soon(wire: Wire) -> None:
 def test_a_body_that_goes_on_after_done_is_given_up_by_its_length_before_any_deadline(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modelstudio_core.http.transport.DRAIN_SECONDS", 60)
+    monkeypatch.setattr("modelstudio_core.http.response.DRAIN_SECONDS", 60)
     gone = threading.Event()
 
     def flood(exchange: Exchange) -> None:
@@ -525,7 +525,7 @@ def test_a_body_dripping_after_the_finish_is_given_up_at_one_deadline(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Heartbeats of a body that is held open do not put the end off; what comes in time is handed on."""
-    monkeypatch.setattr(transport_module, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(response_module, "TRAILING_SECONDS", 0.2)
     gone = threading.Event()
 
     def dripping(exchange: Exchange) -> None:
@@ -540,7 +540,7 @@ def test_a_body_dripping_after_the_finish_is_given_up_at_one_deadline(
     with Loopback(dripping) as server:
         answer = wire.open(server.url)
         assert answer.next() == b"data: the finish\n\n"
-        pieces = list(itertools.islice(iter(answer.settle, None), 200))
+        pieces = list(itertools.islice(iter(answer.read_trailing, None), 200))
         assert 0 < len(pieces) < 200
         assert set(pieces) == {b": heartbeat\n\n"}
         assert gone.wait(1)
@@ -550,7 +550,7 @@ def test_what_still_comes_after_the_finish_is_read_however_long_it_takes(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that said its finish reason too early is cut off only when it has nothing more to say."""
-    monkeypatch.setattr(transport_module, "SETTLE_SECONDS", 1.0)
+    monkeypatch.setattr(response_module, "TRAILING_SECONDS", 1.0)
 
     def talking(exchange: Exchange) -> None:
         exchange.send_head()
@@ -562,7 +562,7 @@ def test_what_still_comes_after_the_finish_is_read_however_long_it_takes(
 
     with Loopback(talking) as server:
         answer = wire.open(server.url)
-        pieces = list(iter(lambda: answer.settle(anew=True), None))
+        pieces = list(iter(lambda: answer.read_trailing(extend=True), None))
         assert pieces == [b"%d" % number for number in range(12)]
 
 
@@ -577,12 +577,12 @@ def test_a_body_that_ends_after_the_finish_is_read_to_its_end(wire: Wire) -> Non
 
     with Loopback([EVENTS, EVENTS, cut]) as server:
         for _ in range(2):
-            assert list(iter(wire.open(server.url).settle, None))
+            assert list(iter(wire.open(server.url).read_trailing, None))
         assert server.connections == 1
         answer = wire.open(server.url)
         answer.next()
         with pytest.raises(APIConnectionError):
-            answer.settle()
+            answer.read_trailing()
 
 
 def test_a_body_dripping_after_done_is_given_up_at_one_deadline(wire: Wire) -> None:
@@ -792,7 +792,7 @@ def test_a_body_that_ends_with_its_connection_is_read_to_its_end(wire: Wire) -> 
 
 
 def test_what_was_idle_for_too_long_is_closed_not_used(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "KEEPALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(pool, "KEEPALIVE_SECONDS", 0.1)
     with Loopback(reply_json(200, {})) as server:
         wire.open(server.url).read()
         time.sleep(0.2)
@@ -804,7 +804,7 @@ def test_what_was_idle_for_too_long_is_closed_not_used(wire: Wire, monkeypatch: 
 def test_only_so_many_idle_connections_are_kept_for_an_origin_and_old_ones_go_first(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_IDLE", 2)
+    monkeypatch.setattr(pool, "MAX_IDLE", 2)
     with Loopback(reply_json(200, {})) as server:
         answers = [wire.open(server.url) for _ in range(5)]
         for answer in answers:
@@ -818,11 +818,11 @@ def test_only_so_many_idle_connections_are_kept_for_an_origin_and_old_ones_go_fi
 def test_a_request_beyond_the_limit_waits_for_a_place_and_gives_up_after_the_pool_timeout(
     make: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 2)
     wire = make(timeout=Timeouts(pool=0.2))
     with Loopback(reply_json(200, {})) as server:
         first, _second = wire.open(server.url), wire.open(server.url)
-        with pytest.raises(APITimeoutError, match=r"no connection became free within 0.2 s.*timeout=") as caught:
+        with pytest.raises(APITimeoutError, match=r"no connection became available within 0.2 s.*timeout=") as caught:
             wire.open(server.url)
         assert caught.value.is_retryable
         assert not caught.value.is_resent  # who waited so long is not to wait as long again
@@ -832,7 +832,7 @@ def test_a_request_beyond_the_limit_waits_for_a_place_and_gives_up_after_the_poo
 
 
 def test_failures_give_their_place_back(make: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
     wire = make(timeout=Timeouts(pool=0.2))
     with Loopback([Exchange.reset, head_then(Exchange.reset), reply(200, b"xx"), reply_json(200, {})]) as server:
         for _ in range(2):
@@ -867,7 +867,7 @@ def test_the_server_sees_at_once_that_a_stream_was_left(wire: Wire) -> None:
         answer.finish()
         assert server.wait_until(lambda _: len(gone) == 1)
         assert gone[0] - begun < 0.5
-        with pytest.raises(APIConnectionError, match="closed before it was read to its end"):
+        with pytest.raises(APIConnectionError, match="closed before its end"):
             answer.next()
 
 
@@ -881,7 +881,7 @@ def test_a_closed_answer_gives_nothing_more_not_even_what_had_arrived(wire: Wire
         answer = wire.open(server.url)
         assert answer.next() == b"1"
         answer.close()
-        with pytest.raises(APIConnectionError, match="closed before it was read to its end"):
+        with pytest.raises(APIConnectionError, match="closed before its end"):
             answer.next()
 
 
@@ -902,7 +902,7 @@ def test_an_answer_dropped_without_closing_closes_too_and_nothing_warns(wire: Wi
 def test_an_answer_dropped_without_closing_gives_its_place_back(
     make: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
     wire = make(timeout=Timeouts(pool=0.5))
     with Loopback([endless([]), reply_json(200, {})]) as server:
         wire.open(server.url)
@@ -1236,7 +1236,7 @@ def test_a_transport_that_was_never_used_closes_nothing_of_others(make: Callable
 def test_at_the_end_of_the_process_all_connections_close(wire: Wire) -> None:
     with Loopback(reply_json(200, {})) as server:
         wire.open(server.url).read()
-        connections._at_exit()
+        shared_pools._at_exit()
         assert server.wait_until(lambda _: server.open_connections == 0)
 
 
@@ -1288,7 +1288,7 @@ def test_an_injected_client_that_is_closed_is_a_matter_of_configuration(style: s
     client = httpx.Client() if style == "sync" else httpx.AsyncClient()
     wire = make(**{OPTION[style]: client})
     wire.run(getattr(client, "close", lambda: None), getattr(client, "aclose", lambda: None))
-    with pytest.raises(ConfigurationError, match=f"{OPTION[style]}= cannot be used.*closed"):
+    with pytest.raises(ConfigurationError, match=f"{OPTION[style]}= is closed"):
         wire.open("http://127.0.0.1:1/")
 
 
@@ -1301,7 +1301,7 @@ def test_an_injected_client_of_another_event_loop_is_a_matter_of_configuration()
     with Loopback(reply(200, b"{}")) as server:
         transport = Transport(http_async_client=httpx.AsyncClient())
         assert asyncio.run(ask(transport, server.url)) == b"{}"
-        with pytest.raises(ConfigurationError, match="http_async_client= cannot be used here"):
+        with pytest.raises(ConfigurationError, match="http_async_client= .*belongs to another event loop"):
             asyncio.run(ask(transport, server.url))
         del transport
         gc.collect()
@@ -1324,7 +1324,7 @@ def test_too_many_open_files_are_named(wire: Wire) -> None:
             while len(taken) < 10_000:
                 taken.append(os.open(os.devnull, os.O_RDONLY))
         try:
-            with pytest.raises(APIConnectionError, match="may open no more files or sockets"):
+            with pytest.raises(APIConnectionError, match="too many open files or sockets"):
                 wire.open(server.url)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
@@ -1633,13 +1633,14 @@ def test_sync_and_async_have_the_same_methods_in_the_same_order() -> None:
     both = dict(shape(Transport, str))
     for name in ("open", "sleep", "close"):
         assert both[name] == both[f"a{name}"]
-    sync_stack = dict(shape(connections.ConnectionStack, str))
-    async_stack = dict(shape(connections.AsyncConnectionStack, str))
+    sync_pool = dict(shape(pool.ConnectionPool, str))
+    async_pool = dict(shape(pool.AsyncConnectionPool, str))
     for name, twin in (
-        ("handle_request", "handle_async_request"), ("give_back", "give_back"), ("close", "aclose"), ("end", "aend"),
-        ("forget", "forget"),
+        ("handle_request", "handle_async_request"), ("release", "release"), ("close", "aclose"),
+        ("close_all", "aclose_all"),
+        ("discard", "discard"),
     ):  # fmt: skip
-        assert sync_stack[name] == async_stack[twin]
+        assert sync_pool[name] == async_pool[twin]
 
 
 def test_the_loopback_server_itself_leaves_nothing_behind() -> None:

@@ -298,7 +298,7 @@ def test_an_interrupt_in_the_middle_of_a_call_shows_no_key(adapter: str, monkeyp
         def interrupt(*_: Any) -> Any:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("modelstudio_core.http.pool.ConnectionStack.handle_request", interrupt)
+        monkeypatch.setattr("modelstudio_core.http.pool.ConnectionPool.handle_request", interrupt)
         with pytest.raises(KeyboardInterrupt) as raised:
             way.ask(llm, None)  # type: ignore[arg-type]
         del transport

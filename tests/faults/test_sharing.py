@@ -27,7 +27,7 @@ from llama_index.core.llms import ChatMessage
 from langchain_modelstudio import ChatModelStudio
 from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.http import pool as connections
+from modelstudio_core.http import shared_pools
 from tests.faults.dialects import DIALECTS, PIECES, TEXT, Dialect
 from tests.faults.steps import EVENT_STREAM, KEY, good, streamed
 from tests.loopback import Exchange, Loopback
@@ -78,7 +78,7 @@ def descriptors() -> int:
 @pytest.fixture
 def no_descriptor_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As many descriptors are open after a test as before it."""
-    monkeypatch.setattr(connections, "_stack", None)
+    monkeypatch.setattr(shared_pools, "_pool", None)
     before = descriptors()
     yield
     deadline = time.monotonic() + 2

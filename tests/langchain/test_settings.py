@@ -28,7 +28,7 @@ from pydantic import SecretStr, ValidationError
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import ConfigurationError, RateLimitError
 from langchain_modelstudio.messages import to_core_messages
-from modelstudio_core.http import pool as connections
+from modelstudio_core.http import pool, shared_pools
 from modelstudio_core.http.timeouts import Timeouts, timeouts
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS
 from modelstudio_core.tokens import count_message_tokens
@@ -836,9 +836,9 @@ async def test_an_injected_client_is_used_and_not_closed() -> None:
 async def test_a_model_closes_with_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """The context managers close what is the object's own; it opens anew if it is used again."""
     with Loopback(HELLO) as server:
-        own = connections.ConnectionStack()  # else idle connections of other tests' objects keep the shared one open
-        monkeypatch.setattr(connections, "_stack", own)
-        monkeypatch.setattr(connections, "_by_loop", weakref.WeakKeyDictionary())
+        own = pool.ConnectionPool()  # else idle connections of other tests' objects keep the shared one open
+        monkeypatch.setattr(shared_pools, "_pool", own)
+        monkeypatch.setattr(shared_pools, "_pool_by_loop", weakref.WeakKeyDictionary())
         with chat(server) as llm:
             assert llm.invoke("hello").text == "hello"
             assert server.open_connections == 1

@@ -116,7 +116,7 @@ async def test_i28_clients_and_timeouts() -> None:
 @pytest.mark.parametrize("ending", ["close", "aclose"])
 async def test_i28_an_object_that_is_closed_has_no_connections(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connections close with it where nobody else uses them; used again, it opens new ones."""
-    monkeypatch.setattr("modelstudio_core.http.pool._stack", None)  # those of other tests
+    monkeypatch.setattr("modelstudio_core.http.shared_pools._pool", None)  # those of other tests
     with Loopback(HELLO) as server:
         llm = chat(server)
         for number in (1, 2):

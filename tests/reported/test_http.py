@@ -225,7 +225,7 @@ async def _breaks(way: Way, dialect: Dialect, broken: Sequence[Step], **settings
         assert isinstance(heard.error, errors.APIConnectionError)
         assert not isinstance(heard.error, errors.APITimeoutError)
         assert heard.error.is_retryable
-        assert "broke off in the middle of the answer" in heard.error.message
+        assert "closed the connection during the response" in heard.error.message
 
 
 @pytest.mark.report(28)
@@ -253,7 +253,7 @@ async def test_what_is_not_http_is_still_said_to_be_so(way: Way) -> None:
     with Loopback(lambda exchange: (exchange.send(b"220 mail.example ESMTP\r\n\r\n"), exchange.close())[0]) as server:
         heard = await way(make(way, server.url, DIALECTS["openai"], **client))
     assert isinstance(heard.error, errors.ProtocolError)
-    assert "does not answer in HTTP" in heard.error.message
+    assert "did not send an HTTP response" in heard.error.message
     await finished(client)
 
 

@@ -119,7 +119,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"timeout": -1}, "timeout= takes positive numbers"),
     ({"timeout": "soon"}, "timeout="),
     ({"include_response_headers": "all"}, "include_response_headers='all' is not accepted"),
-    ({"default_headers": {"X-A": "b"}}, "extra_headers is for one call"),
+    ({"default_headers": {"X-A": "b"}}, "for one call, use extra_headers"),
     ({"api_key": KEY}, "api_key is a setting of the model object"),
 ]
 
