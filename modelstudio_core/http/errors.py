@@ -139,7 +139,8 @@ def _via_proxy(url: str) -> str:
     with contextlib.suppress(Exception):
         proxy = proxy_for(httpx.URL(url))
         if proxy is not None:
-            return f" through the proxy {host_and_port(proxy)} (of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY; exclude with NO_PROXY)"
+            variables = "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY; NO_PROXY exempts hosts"
+            return f" through the proxy {host_and_port(proxy)} ({variables})"
     return ""
 
 

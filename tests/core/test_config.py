@@ -301,14 +301,14 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
         case
         for bad in ("attacker.example/x?", "ws.1", "ws 1", "a@b", "-ws", "ws/..", "ws\n", "w" * 65, "ws\r\nx: y", "wsé")
         for case in (
-            (f"workspace {bad!r:.24}", {"workspace": bad, "region": "frankfurt"}, {}, "is not an id of"),
-            (f"workspace {bad!r:.24}, shared host", {"workspace": bad}, {}, "is not an id of"),
-            (f"workspace {bad!r:.24} from the environment", {}, {"DASHSCOPE_WORKSPACE": bad}, "is not an id of"),
+            (f"workspace {bad!r:.24}", {"workspace": bad, "region": "frankfurt"}, {}, "not a workspace id"),
+            (f"workspace {bad!r:.24}, shared host", {"workspace": bad}, {}, "not a workspace id"),
+            (f"workspace {bad!r:.24} from the environment", {}, {"DASHSCOPE_WORKSPACE": bad}, "not a workspace id"),
         )
     ),
     ("no room for an answer", {"max_event_bytes": 0}, {}, "max_event_bytes=0"),
     ("less than none", {"max_event_bytes": -1}, {}, "max_event_bytes=-1"),
-    ("plain HTTP", {"base_url": "http://host/v1"}, {}, "plain http"),
+    ("plain http", {"base_url": "http://host/v1"}, {}, "plain HTTP"),
     ("plain http to a look-alike", {"base_url": "http://localhost.example.com/v1"}, {}, "plain HTTP"),
     ("plain http in this network", {"base_url": "http://192.168.0.7/v1"}, {}, "plain HTTP"),
 ]

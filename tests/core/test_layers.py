@@ -15,14 +15,7 @@ CORE = Path(modelstudio_core.__file__).parent
 FILES = sorted(CORE.rglob("*.py"))
 NAMES = [path.relative_to(CORE).as_posix() for path in FILES]
 FOREIGN = ("langchain", "langgraph", "llama_index", "openai", "dashscope", "requests", "aiohttp", "local_model")
-WITH_HTTP = {
-    "http/transport.py",
-    "http/response.py",
-    "http/errors.py",
-    "http/pool.py",
-    "http/framing.py",
-    "http/environment.py",
-}
+WITH_HTTP = {f"http/{name}.py" for name in ("transport", "response", "errors", "pool", "framing", "environment")}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -164,14 +164,14 @@ SENT: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
     ("a choice without tools is not sent", "qwen-plus", {"tool_choice": "required"}, {"tool_choice": None}, ""),
     ("nor auto", "qwen-plus", {"tool_choice": "auto"}, {"tool_choice": None}, ""),
     # a forced choice while thinking may be on is a 400: 'one of the strings that should be ["none", "auto"]'
-    ("named, default on: off for this request", "qwen3.7-max", two(THE_F), OFF, "thinking is disabled"),
+    ("named, default on: off for this request", "qwen3.7-max", two(THE_F), OFF, "is disabled"),
     ("named, default off: certainty", "qwen-plus", two(THE_F), OFF, ""),
     (
         "its budget goes with it",
         "qwen3.7-max",
         one(THE_F) | {"thinking_budget": 9},
         OFF | {"thinking_budget": None},
-        "thinking is disabled",
+        "is disabled",
     ),
     (
         "an effort asks for thinking",
@@ -180,7 +180,7 @@ SENT: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
         AUTO,
         "think",
     ),
-    ("partial mode, default on", "qwen3.7-max", PARTIAL, OFF, "thinking is disabled"),
+    ("partial mode, default on", "qwen3.7-max", PARTIAL, OFF, "is disabled"),
     ("partial mode, on by the caller", "qwen3.7-max", PARTIAL | ON, {}, ""),
     ("partial mode, default off: certainty", "qwen-plus", PARTIAL, OFF, ""),
     ("partial mode, default off, on by the caller", "qwen-plus", PARTIAL | ON, {}, ""),
@@ -190,7 +190,7 @@ SENT: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
         "qwen3-32b",
         PARTIAL | {"thinking_budget": 9},
         OFF | {"thinking_budget": None},
-        "thinking is disabled",
+        "is disabled",
     ),
     ("partial mode, an effort asks for thinking", "qwen3.8-max", PARTIAL | {"reasoning_effort": "low"}, {}, ""),
     ("partial mode, always thinks", "qwq-plus", PARTIAL, {}, ""),
@@ -204,11 +204,11 @@ SENT: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
     ("named, never thinks", "qwen-max", two(THE_F), {}, ""),
     ("named, unknown", "made-up", two(THE_F), AUTO, "think"),
     ("named, unknown, off by the caller", "made-up", one(THE_F) | OFF, {}, ""),
-    ("named, switch of its own", "MiniMax/MiniMax-M3", one(THE_F), DISABLED, "thinking is disabled"),
+    ("named, switch of its own", "MiniMax/MiniMax-M3", one(THE_F), DISABLED, "is disabled"),
     ("named, its own switch off by the caller", "MiniMax/MiniMax-M3", one(THE_F) | DISABLED, {}, ""),
     ("named, its own switch on by the caller", "MiniMax/MiniMax-M3", one(THE_F) | ADAPTIVE, AUTO, "think"),
     # "required" is no choice of Qwen's (vendor's Function calling page)
-    ("any, one tool: its name", "qwen3.7-max", one("any"), OFF | {"tool_choice": THE_F}, "thinking is disabled"),
+    ("any, one tool: its name", "qwen3.7-max", one("any"), OFF | {"tool_choice": THE_F}, "is disabled"),
     ("required, one tool: its name", "qwen-max", one("required"), {"tool_choice": THE_F}, ""),
     ("required, one tool, always thinks", "qwq-plus", one("required"), AUTO, "think"),
     ("required, several: auto", "qwen-max", two("required"), AUTO, "2 tools"),
@@ -224,7 +224,7 @@ SENT: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
         "qwen3.7-max",
         JSON | {"messages": (Message("user", "As JSON"),)},
         OFF,
-        "thinking is disabled",
+        "is disabled",
     ),
     ("JSON mode, default off: certainty", "qwen-plus", JSON | {"messages": (Message("user", "json"),)}, OFF, ""),
     ("JSON mode, on by the caller", "qwen-plus", JSON | ON | {"messages": (Message("user", "json"),)}, {}, ""),
@@ -248,7 +248,7 @@ def test_what_is_sent(model: str, given: dict[str, Any], sent: dict[str, Any], n
     if notice:
         assert notice in result.notices[0].text
         assert model in result.notices[0].text
-        assert (result.notices[0].level == logging.INFO) == (notice == "thinking is disabled")
+        assert (result.notices[0].level == logging.INFO) == (notice == "is disabled")
 
 
 REFUSED: list[tuple[str, str, dict[str, Any], str]] = [

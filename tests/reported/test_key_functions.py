@@ -193,6 +193,6 @@ def test_a_function_is_kept_as_a_key_is(make: Any) -> None:
         assert dumpd(llm)["kwargs"]["api_key"] == {"lc": 1, "type": "secret", "id": ["DASHSCOPE_API_KEY"]}
     if make is not ChatModelStudio:  # a field of langchain-core has no schema
         assert "api_key" in make.model_json_schema()["properties"]
-    with pytest.raises(ConfigurationError, match="plain http"):
+    with pytest.raises(ConfigurationError, match="plain HTTP"):
         make(model="qwen-plus", api_key=keys, base_url="http://10.0.0.1/v1")
     assert keys.asked == 0
