@@ -241,7 +241,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
             request, model = self._stream_request(messages, stop, kwargs)
             chunks = Chunks(v1=self.output_version == "v1")
             for delta in self._core_client().stream(request, model):
-                if (chunk := chunks.of(delta)) is not None:
+                if (chunk := chunks.convert(delta)) is not None:
                     if run_manager:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
@@ -261,7 +261,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
             request, model = self._stream_request(messages, stop, kwargs)
             chunks = Chunks(v1=self.output_version == "v1")
             async for delta in self._core_client().astream(request, model):
-                if (chunk := chunks.of(delta)) is not None:
+                if (chunk := chunks.convert(delta)) is not None:
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
@@ -281,7 +281,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
             request, model = self._stream_request(messages, stop, kwargs)
             events = EventWriter(message_id(run_manager))
             for delta in self._core_client().stream(request, model):
-                yield from events.of(delta)
+                yield from events.convert(delta)
             yield from events.end()
 
     async def _astream_chat_model_events(
@@ -295,7 +295,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
             request, model = self._stream_request(messages, stop, kwargs)
             events = EventWriter(message_id(run_manager))
             async for delta in self._core_client().astream(request, model):
-                for event in events.of(delta):
+                for event in events.convert(delta):
                     yield event
             for event in events.end():
                 yield event

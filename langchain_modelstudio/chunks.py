@@ -11,12 +11,14 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall, ToolCallChunk
-from langchain_core.messages.tool import invalid_tool_call, tool_call
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import Self
 
 from langchain_modelstudio.content_blocks import with_mime_type
 from modelstudio_core.protocols.accumulate import parse_arguments
+from modelstudio_core.unvalidated import construct, fast_if_equal
 
 _TOOL_BLOCKS = ("tool_call_chunk", "tool_call", "invalid_tool_call")
 
@@ -54,19 +56,19 @@ class ModelStudioMessageChunk(_BecomesAIMessage, AIMessageChunk):
         """Compare, also with langchain-core's chunk, which a saved sum is loaded as (see below)."""
         if type(other) not in (ModelStudioMessageChunk, AIMessageChunk):
             return NotImplemented
-        return _compared(self) == _compared(other)
+        return _comparison_values(self) == _comparison_values(other)
 
     @property
     def lc_attributes(self) -> dict[str, Any]:
         """Return attributes that override fields in langchain-core's serialization."""
-        return super().lc_attributes | self._not_to_be_repaired()
+        return super().lc_attributes | self._omitted_fields()
 
     @model_serializer(mode="wrap")
-    def _dumped(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)
-        return fields | {name: value for name, value in self._not_to_be_repaired().items() if name in fields}
+        return fields | {name: value for name, value in self._omitted_fields().items() if name in fields}
 
-    def _not_to_be_repaired(self) -> dict[str, Any]:
+    def _omitted_fields(self) -> dict[str, Any]:
         """Return overrides that omit the fragments of a finished chunk, which a loaded plain chunk would repair."""
         return {"tool_call_chunks": []} if self.chunk_position == "last" else {}
 
@@ -88,7 +90,7 @@ ModelStudioMessageChunk.__module__ = AIMessageChunk.__module__
 ModelStudioMessageChunk.__name__ = AIMessageChunk.__name__
 
 
-def _compared(chunk: Any) -> dict[str, Any]:
+def _comparison_values(chunk: Any) -> dict[str, Any]:
     """Return the values to compare: for a finished chunk, the calls without their fragments."""
     finished = {"tool_call_chunks": None} if chunk.chunk_position == "last" else {}
     return {**chunk.__dict__, **finished, "extra": chunk.__pydantic_extra__ or None}
@@ -130,3 +132,59 @@ def _with_finished_blocks(
         elif (call := next(rest, None)) is not None:
             blocks.append(dict(call))
     return blocks
+
+
+# ---------------------------------------------------------------- construction without validation
+
+
+def _chunk_state(content: Any) -> dict[str, Any]:
+    return {
+        "content": content,
+        "additional_kwargs": {},
+        "response_metadata": {},
+        "type": "AIMessageChunk",
+        "name": None,
+        "id": None,
+        "tool_calls": [],
+        "invalid_tool_calls": [],
+        "usage_metadata": None,
+        "tool_call_chunks": [],
+        "chunk_position": None,
+    }
+
+
+def _text_chunk(content: str) -> ModelStudioMessageChunk:
+    return construct(ModelStudioMessageChunk, _chunk_state(content), {"content"}, {})
+
+
+def _message_chunk(content: Any, **given: Any) -> ModelStudioMessageChunk:
+    made = construct(ModelStudioMessageChunk, _chunk_state(content) | given, {"content", *given}, {})
+    if "tool_call_chunks" in given:
+        made.init_tool_calls()  # type: ignore[operator]  # pydantic leaves the plain function there
+    return made
+
+
+def _generation_chunk(message: ModelStudioMessageChunk, text: str) -> ChatGenerationChunk:
+    state = {"text": text, "generation_info": None, "type": "ChatGenerationChunk", "message": message}
+    return construct(ChatGenerationChunk, state, {"text", "message"})
+
+
+_TEXT_SAMPLES: list[dict[str, Any]] = [{"content": text} for text in ("a", '{"b": 1}', "<c>\n")]
+_OTHER_SAMPLES: list[dict[str, Any]] = [
+    {"content": "", "additional_kwargs": {"reasoning_content": "a"}},
+    {"content": "", "tool_call_chunks": [tool_call_chunk(name="f", args='{"a', id="1", index=0)]},
+    {"content": "", "tool_call_chunks": [tool_call_chunk(name=None, args="x", id=None, index=1)]},
+    {"content": [{"type": "text", "text": "a"}], "response_metadata": {"output_version": "v1"}},
+]
+_CHUNK_SAMPLES = [ModelStudioMessageChunk(**fields) for fields in _TEXT_SAMPLES]
+
+text_chunk = fast_if_equal(_text_chunk, ModelStudioMessageChunk, _TEXT_SAMPLES)
+"""Return a `ModelStudioMessageChunk` with only `content`."""
+
+message_chunk = fast_if_equal(_message_chunk, ModelStudioMessageChunk, _TEXT_SAMPLES + _OTHER_SAMPLES)
+"""Return a `ModelStudioMessageChunk` with `content` and other fields. `tool_calls` derive from `tool_call_chunks`."""
+
+generation_chunk = fast_if_equal(
+    _generation_chunk, ChatGenerationChunk, [{"message": chunk, "text": chunk.text} for chunk in _CHUNK_SAMPLES]
+)
+"""Return a `ChatGenerationChunk` of a message and its text."""

@@ -24,10 +24,10 @@ def with_parsed_calls(given: LanguageModelInput) -> LanguageModelInput:
     """
     if isinstance(given, str) or not isinstance(given, Sequence):
         return given
-    return [_read(message) if isinstance(message, Mapping) else message for message in given]
+    return [_parse_calls(message) if isinstance(message, Mapping) else message for message in given]
 
 
-def _read(message: Mapping[str, Any]) -> Any:
+def _parse_calls(message: Mapping[str, Any]) -> Any:
     calls, dumped = message.get("tool_calls") or [], message.get("invalid_tool_calls") or []
     if not isinstance(calls, list) or not isinstance(dumped, list):
         return message

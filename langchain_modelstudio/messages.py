@@ -23,7 +23,7 @@ from langchain_core.messages import (
 from langchain_modelstudio.functions import with_tool_messages
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.history import base64_size, has_content, replacement
-from modelstudio_core.media import ADDRESSES, audio_format, checked_address, data_uri
+from modelstudio_core.media import URL_SCHEMES, audio_format, check_url, data_uri
 from modelstudio_core.tools import arguments_text
 from modelstudio_core.types import (
     AudioPart,
@@ -281,7 +281,7 @@ def _video(block: Mapping[str, Any]) -> str | tuple[str, ...]:
         return _address(block, "video", "video/mp4")
     if not frames:
         raise ConfigurationError("video has no frames: pass image URLs, or the url or base64 of a video")
-    return tuple(map(checked_address, frames))
+    return tuple(map(check_url, frames))
 
 
 def _audio_part(block: Mapping[str, Any], mark: Any) -> AudioPart:
@@ -296,13 +296,13 @@ def _address(block: Mapping[str, Any], kind: str, mime: str) -> str:
     """Return the URL or data URI of a media block in any of the formats."""
     inner = block.get(f"{kind}_url", block.get("source"))
     if isinstance(inner, str):
-        return checked_address(inner)
+        return check_url(inner)
     holder = inner if isinstance(inner, Mapping) else block
     if url := holder.get("url"):
-        return checked_address(url)
+        return check_url(url)
     data = holder.get("base64") or holder.get("data") or block.get(kind)
-    if isinstance(data, str) and data.startswith(ADDRESSES):
-        return checked_address(data)
+    if isinstance(data, str) and data.startswith(URL_SCHEMES):
+        return check_url(data)
     if data:
         return data_uri(holder.get("mime_type") or holder.get("media_type") or mime, data)
     if holder.get("file_id") or holder.get("id"):

@@ -15,8 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 from langchain_core.outputs import ChatResult as LangChainResult
 from langchain_core.utils.utils import LC_ID_PREFIX
 
-from langchain_modelstudio.chunks import ModelStudioMessageChunk
-from langchain_modelstudio.construct import generation_chunk, message_chunk, text_chunk
+from langchain_modelstudio.chunks import ModelStudioMessageChunk, generation_chunk, message_chunk, text_chunk
 from langchain_modelstudio.content_blocks import PROVIDER, audio_piece, citations, text_block
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.usage import openai_usage
@@ -204,7 +203,7 @@ class Chunks:
         self.has_text = False  # there is a text block
         self._calls: list[Delta] = []  # tool call fragments and the finish reason
 
-    def of(self, delta: Delta) -> ChatGenerationChunk | None:
+    def convert(self, delta: Delta) -> ChatGenerationChunk | None:
         """Return the chunk of a delta, or None if its data belongs to the last chunk."""
         message = from_core_delta(delta, v1=self.v1)
         if message is not None:

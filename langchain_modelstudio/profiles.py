@@ -8,7 +8,7 @@ from typing import Any, cast
 from langchain_core.language_models.model_profile import ModelProfile
 
 from modelstudio_core.catalogue import ModelInfo
-from modelstudio_core.history import is_text_only, takes_in_results
+from modelstudio_core.history import accepts_in_results, is_text_only
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.types import ImagePart
 
@@ -38,7 +38,7 @@ def model_profile(info: ModelInfo, *, thinks: bool, text_only: bool = False) -> 
         "video_inputs": info.input_video,
         "audio_inputs": info.input_audio,
         "pdf_inputs": False,
-        "image_tool_message": takes_in_results(info, ImagePart, text_only=text_only),
+        "image_tool_message": accepts_in_results(info, ImagePart, text_only=text_only),
         "pdf_tool_message": False,
         "text_outputs": True,
         "audio_outputs": info.output_audio,

@@ -43,11 +43,11 @@ class EventWriter:
         self._index = 0  # index of the open block
         self._pieces: list[str] = []
         self._calls: dict[int, int] = {}  # call index -> block index
-        self._cited: list[dict[str, Any]] = []  # search sources not yet attached to a finished text
+        self._citations: list[dict[str, Any]] = []  # search sources not yet attached to a finished text
         self._audio: int | None = None  # block index of the audio, which overlaps other blocks
         self._refusal: int | None = None  # block index of the refusal, for which there is no delta event
 
-    def of(self, delta: Delta) -> list[MessagesData]:
+    def convert(self, delta: Delta) -> list[MessagesData]:
         """Return the events of one delta."""
         self._deltas.append(delta)
         if type(delta) is TextDelta and self._open == "text":  # the most frequent case
@@ -63,11 +63,11 @@ class EventWriter:
         if isinstance(delta, ToolCallDelta):
             return self._tool_call(delta)
         if isinstance(delta, AudioDelta):
-            return self._speech(delta)
+            return self._audio_delta(delta)
         if isinstance(delta, RefusalDelta):
-            return self._refuse()
+            return self._start_refusal()
         if isinstance(delta, ExtraDelta):
-            self._cited = citations({delta.name: delta.value}) or self._cited
+            self._citations = citations({delta.name: delta.value}) or self._citations
             return []
         return [self._start(delta)] if isinstance(delta, ResponseDelta) else []
 
@@ -114,7 +114,7 @@ class EventWriter:
         self._pieces, self._open = [], ""
         content: Any = {"type": kind, kind: text}
         if kind == "text":
-            content, self._cited = text_block(text, self._cited), []
+            content, self._citations = text_block(text, self._citations), []
         return [_event("content-block-finish", index=self._index, content=content)]
 
     def _tool_call(self, delta: ToolCallDelta) -> list[MessagesData]:
@@ -130,7 +130,7 @@ class EventWriter:
             events.append(_event("content-block-delta", index=index, delta=said))
         return events
 
-    def _speech(self, delta: AudioDelta) -> list[MessagesData]:
+    def _audio_delta(self, delta: AudioDelta) -> list[MessagesData]:
         """Return the events of audio data. The transcript, which has no delta event, is in the finished block."""
         events: list[MessagesData] = []
         if self._audio is None:
@@ -142,7 +142,7 @@ class EventWriter:
             events.append(_event("content-block-delta", index=self._audio, delta=said))
         return events
 
-    def _refuse(self) -> list[MessagesData]:
+    def _start_refusal(self) -> list[MessagesData]:
         if self._refusal is not None:
             return []
         events = self._close()

@@ -28,7 +28,7 @@ from modelstudio_core.json_text import object_start, object_text
 Method = Literal["json_schema", "function_calling", "json_mode"]
 METHODS: tuple[Method, ...] = ("json_schema", "function_calling", "json_mode")
 
-_CUT = "the answer was cut off inside the structured output: raise max_tokens, or max_completion_tokens"
+_TRUNCATED = "the answer was cut off inside the structured output: raise max_tokens, or max_completion_tokens"
 
 
 class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
@@ -61,49 +61,49 @@ class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:
         seen: list[Any] = []
         last = None
-        for last in super()._transform(_noted(piece, seen) for piece in input):
+        for last in super()._transform(_record(piece, seen) for piece in input):
             yield last
-        if seen and (whole := self.parse_result([_whole(seen)])) is not None and whole != last:
+        if seen and (whole := self.parse_result([_join(seen)])) is not None and whole != last:
             yield whole
 
     async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:
         seen: list[Any] = []
         last = None
-        async for last in super()._atransform(_noted(piece, seen) async for piece in input):
+        async for last in super()._atransform(_record(piece, seen) async for piece in input):
             yield last
-        if seen and (whole := self.parse_result([_whole(seen)])) is not None and whole != last:
+        if seen and (whole := self.parse_result([_join(seen)])) is not None and whole != last:
             yield whole
 
-    def _in_text(self, text: str) -> Any:
+    def _parse_text(self, text: str) -> Any:
         """Return the object in a whole text. Raises OutputParserException if it is invalid."""
         try:
             found = object_text(text)
         except ValueError as error:
             raise OutputParserException(f"the answer is not a JSON object: {error}", llm_output=text) from error
-        return self._validated(json.loads(found), text)
+        return self._validate(json.loads(found), text)
 
-    def _partly_in_text(self, text: str) -> Any:
+    def _parse_partial_text(self, text: str) -> Any:
         """Return the part of the object received, or None if it is not an object of the class."""
         start = object_start(text)
         try:
             value = None if start is None else parse_partial_json(text[start:])
         except JSONDecodeError:
             return None
-        return self._partly_validated(value)
+        return self._validate_partial(value)
 
-    def _validated(self, value: Any, text: str) -> Any:
+    def _validate(self, value: Any, text: str) -> Any:
         try:
-            return self._object(value)
+            return self._to_object(value)
         except (ValidationError, ValidationErrorV1) as error:
             raise OutputParserException(f"the answer does not fit the schema: {error}", llm_output=text) from error
 
-    def _partly_validated(self, value: Any) -> Any:
+    def _validate_partial(self, value: Any) -> Any:
         try:
-            return self._object(value) if isinstance(value, dict) else None
+            return self._to_object(value) if isinstance(value, dict) else None
         except (ValidationError, ValidationErrorV1):
             return None
 
-    def _object(self, value: Any) -> Any:
+    def _to_object(self, value: Any) -> Any:
         if not _is_pydantic(self.output):
             return value
         return self.output.model_validate(value) if issubclass(self.output, BaseModel) else self.output.parse_obj(value)
@@ -116,15 +116,15 @@ class JsonParser(_ObjectParser):
         """Return the object, or None if tools are called instead. With `partial`, return the part received."""
         text, message = result[0].text, _message(result)
         if partial:
-            return self._partly_in_text(text)
+            return self._parse_partial_text(text)
         _raise_if_refused(message)
         if message is not None and message.tool_calls:  # of tools that were offered beside the schema
             return None
         try:
-            return self._in_text(text)
+            return self._parse_text(text)
         except OutputParserException as error:
-            if _was_cut(message) and not isinstance(error.__cause__, ValidationError | ValidationErrorV1):
-                raise OutputParserException(_CUT, llm_output=text) from error.__cause__
+            if _is_truncated(message) and not isinstance(error.__cause__, ValidationError | ValidationErrorV1):
+                raise OutputParserException(_TRUNCATED, llm_output=text) from error.__cause__
             raise
 
 
@@ -143,19 +143,19 @@ class CallParser(_ObjectParser):
         calls = message.tool_calls if message is not None else []
         args = next((call["args"] for call in calls if call["name"] == self.function), None)
         if partial:
-            return self._partly_in_text(text) if args is None else self._partly_validated(args)
+            return self._parse_partial_text(text) if args is None else self._validate_partial(args)
         _raise_if_refused(message)
         if args is not None:
-            return self._validated(args, str(args))
+            return self._validate(args, str(args))
         try:
-            found = self._in_text(text)
+            found = self._parse_text(text)
         except OutputParserException as error:
-            raise _no_call(message, text) from error
-        if isinstance(found, dict) and not self._fits(found):
-            raise _no_call(message, text)
+            raise _missing_call_error(message, text) from error
+        if isinstance(found, dict) and not self._matches_schema(found):
+            raise _missing_call_error(message, text)
         return found
 
-    def _fits(self, value: dict[str, Any]) -> bool:
+    def _matches_schema(self, value: dict[str, Any]) -> bool:
         """Return True if `value`, which nobody validates, has what the schema requires, and something that it names."""
         schema = root_of(_json_schema(self.output))
         named = schema.get("properties", {})
@@ -196,14 +196,14 @@ def _json_schema(schema: Any) -> dict[str, Any]:
     return {"title": function["name"], **function.get("parameters", {})}
 
 
-def _noted(piece: str | BaseMessage, seen: list[Any]) -> str | BaseMessage:
+def _record(piece: str | BaseMessage, seen: list[Any]) -> str | BaseMessage:
     if isinstance(piece, AIMessage) and not isinstance(piece, AIMessageChunk):  # streaming=False: a stream of one
         piece = ModelStudioMessageChunk(**piece.model_dump(exclude={"type"}), chunk_position="last")
     seen.append(piece)
     return piece
 
 
-def _whole(seen: list[Any]) -> Generation:
+def _join(seen: list[Any]) -> Generation:
     if isinstance(seen[0], AIMessageChunk):
         return ChatGeneration(message=seen[0] + seen[1:])
     return Generation(text="".join(piece if isinstance(piece, str) else piece.text for piece in seen))
@@ -222,14 +222,14 @@ def _raise_if_refused(message: AIMessage | None) -> None:
         raise error
 
 
-def _was_cut(message: AIMessage | None) -> bool:
+def _is_truncated(message: AIMessage | None) -> bool:
     return message is not None and message.response_metadata.get("finish_reason") == "length"
 
 
-def _no_call(message: AIMessage | None, text: str) -> OutputParserException:
+def _missing_call_error(message: AIMessage | None, text: str) -> OutputParserException:
     """Return the error for an answer by function calling that holds no object."""
-    if _was_cut(message):
-        return OutputParserException(_CUT, llm_output=text)
+    if _is_truncated(message):
+        return OutputParserException(_TRUNCATED, llm_output=text)
     said = f"It said: {text[:200]!r}." if text else "It said nothing."
     if message is not None and message.invalid_tool_calls:
         said = f"Its call was invalid: {message.invalid_tool_calls[0]['error']}."

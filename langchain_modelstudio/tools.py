@@ -15,10 +15,10 @@ from typing_extensions import is_typeddict
 
 from langchain_modelstudio.errors import ConfigurationError
 from modelstudio_core.json_schema import has_definitions, inline_references, root_of
-from modelstudio_core.tools import checked_tool, json_schema_format, no_function, tool_list
+from modelstudio_core.tools import checked_tool, json_schema_format, not_a_function, tool_list
 
 # what langchain-core and pydantic raise for signatures, annotations and schemas that they cannot read
-_NOT_CONVERTED = (ValueError, TypeError, LookupError, NameError, AttributeError)
+_CONVERSION_ERRORS = (ValueError, TypeError, LookupError, NameError, AttributeError)
 
 
 def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
@@ -33,20 +33,20 @@ def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
 def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
     try:
         return convert_to_openai_tool(_convertible(tool), strict=strict)
-    except _NOT_CONVERTED as error:
-        raise no_function(tool) from error
+    except _CONVERSION_ERRORS as error:
+        raise not_a_function(tool) from error
     except RecursionError as error:
-        raise _refers_to_itself(tool) from error
+        raise _recursion_error(tool) from error
 
 
 def openai_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
     """Return the OpenAI function of `schema`. Raises ConfigurationError if it has no name or is not a schema."""
     try:
         function = convert_to_openai_function(_convertible(unwrapped(schema)), strict=strict)
-    except _NOT_CONVERTED as error:
+    except _CONVERSION_ERRORS as error:
         raise ConfigurationError(f"no schema can be made of {str(schema)[:120]}: {error}") from error
     except RecursionError as error:
-        raise _refers_to_itself(schema) from error
+        raise _recursion_error(schema) from error
     if not isinstance(function["name"], str) or not isinstance(function.get("parameters", {}), Mapping):
         raise ConfigurationError(
             f"no schema can be made of {str(schema)[:120]}: its name is text, its parameters a dict"
@@ -54,7 +54,7 @@ def openai_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
     return function
 
 
-def _refers_to_itself(schema: object) -> ConfigurationError:
+def _recursion_error(schema: object) -> ConfigurationError:
     return ConfigurationError(
         f"no schema can be made of {str(schema)[:120]}, which refers to itself: use a pydantic class, or the TypedDict "
         "of typing_extensions"
@@ -96,7 +96,7 @@ def _convertible(tool: Any) -> Any:
     other without end. A tool whose schema keeps definitions is therefore converted here, and a JSON schema that is a
     reference itself, which has no title; all others as they are.
     """
-    schema, name, description = _described(tool)
+    schema, name, description = _schema_and_names(tool)
     inlined = inline_references(schema)
     if not has_definitions(inlined):
         return inlined if schema is tool else tool
@@ -108,7 +108,7 @@ def _convertible(tool: Any) -> Any:
     }
 
 
-def _described(tool: Any) -> tuple[Mapping[str, Any], str | None, str | None]:
+def _schema_and_names(tool: Any) -> tuple[Mapping[str, Any], str | None, str | None]:
     """Return langchain-core's JSON schema of a tool, or {}, with the tool's name and description as defaults."""
     if isinstance(tool, BaseTool):
         takes_text = isinstance(tool, Tool) and not tool.args_schema

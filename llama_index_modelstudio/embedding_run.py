@@ -88,7 +88,7 @@ class EmbeddingRun:
         """Return the cache keys of all texts."""
         return [self._namespace + text for text in self._texts]
 
-    def use(self, entries: Sequence[dict[str, Vector] | None]) -> None:
+    def use_cached(self, entries: Sequence[dict[str, Vector] | None]) -> None:
         """Use the cache entry of each key, which is {any id: vector} or None."""
         self._vectors = [next(iter(entry.values())) if entry else None for entry in entries]
 
@@ -105,7 +105,7 @@ class EmbeddingRun:
                 self._end(number, None)
         return made
 
-    def deliver(self, place: int, answer: Embeddings) -> None:
+    def add_response(self, place: int, answer: Embeddings) -> None:
         """Add the response to request number `place`."""
         number, positions = self._sent[place]
         for position, vector in zip(positions, answer.dense, strict=True):

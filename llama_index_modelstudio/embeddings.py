@@ -175,9 +175,9 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
         cache, admit = self.embeddings_cache, self.rate_limiter and self.rate_limiter.acquire
         with self._run(texts, text_type, show_progress) as run:
             if cache is not None:
-                run.use([cache.get(key, collection="embeddings") for key in run.keys])
+                run.use_cached([cache.get(key, collection="embeddings") for key in run.keys])
             try:
-                embed_all(self._core_client(), run.requests(), self.max_concurrency, run.deliver, admit)
+                embed_all(self._core_client(), run.requests(), self.max_concurrency, run.add_response, admit)
             finally:
                 if cache is not None:
                     for key, value in run.new_entries():
@@ -189,10 +189,10 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
         cache, admit = self.embeddings_cache, self.rate_limiter and self.rate_limiter.async_acquire
         with self._run(texts, text_type, show_progress) as run:
             if cache is not None:
-                run.use([await cache.aget(key, collection="embeddings") for key in run.keys])
+                run.use_cached([await cache.aget(key, collection="embeddings") for key in run.keys])
             try:
                 most = self.num_workers or self.max_concurrency
-                await aembed_all(self._core_client(), run.requests(), most, run.deliver, admit)
+                await aembed_all(self._core_client(), run.requests(), most, run.add_response, admit)
             finally:
                 if cache is not None:
                     for key, value in run.new_entries():

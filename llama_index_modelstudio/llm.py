@@ -173,7 +173,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
     def metadata(self) -> LLMMetadata:
         """Return the model metadata from the catalogue and the settings. Limits are in tokens."""
         info = self._core_model()
-        window, output = info.room(
+        window, output = info.token_limits(
             thinks=self._core_thinks(),
             max_tokens=self.max_tokens or self.max_completion_tokens,
             window=self.context_window,
@@ -269,7 +269,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
             result = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return result
         _send_start_event(output_cls, prompt, prompt_args)
-        result = answer.whole(self.chat(self._format_prompt(prompt, prompt_args), **answer.options))
+        result = answer.final_object(self.chat(self._format_prompt(prompt, prompt_args), **answer.options))
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
@@ -288,7 +288,7 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
             result = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return result
         _send_start_event(output_cls, prompt, prompt_args)
-        result = answer.whole(await self.achat(self._format_prompt(prompt, prompt_args), **answer.options))
+        result = answer.final_object(await self.achat(self._format_prompt(prompt, prompt_args), **answer.options))
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
@@ -307,10 +307,10 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         def objects() -> Generator[Model | FlexibleModel, None, None]:
             response = None
             for response in responses:
-                if (part := answer.part(response)) is not None:
+                if (part := answer.partial_object(response)) is not None:
                     yield part
             if response is not None:
-                yield answer.whole(response)
+                yield answer.final_object(response)
 
         return objects()
 
@@ -329,10 +329,10 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
         async def objects() -> AsyncGenerator[Model | FlexibleModel, None]:
             response = None
             async for response in responses:
-                if (part := answer.part(response)) is not None:
+                if (part := answer.partial_object(response)) is not None:
                     yield part
             if response is not None:
-                yield answer.whole(response)
+                yield answer.final_object(response)
 
         return objects()
 
@@ -360,14 +360,14 @@ class ModelStudio(ChatSettings, ToolCallingLLM):
     def _stream(self, request: ChatRequest, model: ModelInfo) -> ChatResponseGen:
         responses = Responses()
         for delta in self._core_client().stream(request, model):
-            if (response := responses.of(delta)) is not None:
+            if (response := responses.convert(delta)) is not None:
                 yield response
         yield responses.last()
 
     async def _astream(self, request: ChatRequest, model: ModelInfo) -> ChatResponseAsyncGen:
         responses = Responses()
         async for delta in self._core_client().astream(request, model):
-            if (response := responses.of(delta)) is not None:
+            if (response := responses.convert(delta)) is not None:
                 yield response
         yield responses.last()
 

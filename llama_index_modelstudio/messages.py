@@ -29,7 +29,7 @@ from llama_index.core.utils import resolve_binary
 
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.history import base64_size, has_content, replacement
-from modelstudio_core.media import audio_format, checked_address, data_uri
+from modelstudio_core.media import audio_format, check_url, data_uri
 from modelstudio_core.tools import arguments_text
 from modelstudio_core.types import (
     AudioPart,
@@ -224,7 +224,7 @@ def _address(block: ImageBlock | VideoBlock | AudioBlock, mime_type: str) -> str
     """Return the URL of a block, or its data or file as a data URI."""
     data = _data(block)
     if block.url is not None and data is None:
-        return checked_address(str(block.url))
+        return check_url(str(block.url))
     if data is None and block.path is None:
         raise ConfigurationError("has no data, path or url")
     try:

@@ -23,8 +23,8 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from llama_index_modelstudio.construct import chat_response, text_block, thinking_block
-from modelstudio_core.partial_json import GrowingObject
+from llama_index_modelstudio.chat_objects import chat_response, text_block, thinking_block
+from modelstudio_core.partial_json import PartialObject
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.usage import openai_usage
 from modelstudio_core.tools import log_invalid_calls
@@ -205,7 +205,7 @@ class Responses:
         self._extras: dict[str, Any] = {}  # service-specific data received so far
         self._raw: dict[str, Any] = {}
 
-    def of(self, delta: Delta) -> ChatResponse | None:
+    def convert(self, delta: Delta) -> ChatResponse | None:
         """Return the response of a delta, or None if its data belongs to the last response."""
         self._deltas.append(delta)
         if isinstance(delta, TextDelta):
@@ -280,7 +280,7 @@ class _Call:
     def __init__(self) -> None:
         self.id: str | None = None
         self.name = ""
-        self.arguments = GrowingObject()
+        self.arguments = PartialObject()
         self.block: ToolCallBlock | None = None
 
     def add(self, delta: ToolCallDelta) -> None:

@@ -21,7 +21,7 @@ from llama_index_modelstudio.errors import ConfigurationError, RefusalError, Str
 from llama_index_modelstudio.tools import openai_tool
 from modelstudio_core.json_schema import root_of
 from modelstudio_core.json_text import object_text
-from modelstudio_core.partial_json import GrowingAnswer
+from modelstudio_core.partial_json import PartialAnswer
 from modelstudio_core.tools import json_schema_format
 
 # said by LlamaIndex's own programs and meant for them; here they follow from the way in which the object is asked for
@@ -57,8 +57,8 @@ class StructuredAnswer(Generic[Model]):
         self._output_cls = output_cls
         self._function = ""  # the name of the function to call, if any
         self._flexible: type[FlexibleModel] | None = None
-        self._growing = GrowingAnswer()
-        self._shown: ToolCallBlock | None = None
+        self._partial = PartialAnswer()
+        self._last_call: ToolCallBlock | None = None
         self.options = {name: value for name, value in (options or {}).items() if name not in _NOT_OPTIONS}
         if by_call:
             root = root_of(output_cls.model_json_schema())
@@ -71,7 +71,7 @@ class StructuredAnswer(Generic[Model]):
         else:
             self.options["response_format"] = class_format(output_cls)
 
-    def whole(self, response: ChatResponse) -> Model:
+    def final_object(self, response: ChatResponse) -> Model:
         """Return the object of a whole answer. Raises StructuredOutputError if there is no valid one."""
         if refusal := response.additional_kwargs.get("refusal"):
             raise RefusalError(f"the model refused to produce the {self._output_cls.__name__}: {refusal}")
@@ -81,26 +81,26 @@ class StructuredAnswer(Generic[Model]):
                 return self._output_cls.model_validate(call.tool_kwargs)
             return self._output_cls.model_validate_json(object_text(_text(response)))
         except ValueError as error:  # includes pydantic's ValidationError
-            said = self._no_call(response) if self._function and call is None else error
+            said = self._missing_call(response) if self._function and call is None else error
             raise StructuredOutputError(
-                f"{_cut(response)}the answer is no {self._output_cls.__name__}: {said}"
+                f"{_truncation(response)}the answer is no {self._output_cls.__name__}: {said}"
             ) from error
 
-    def part(self, response: ChatResponse) -> Model | FlexibleModel | None:
+    def partial_object(self, response: ChatResponse) -> Model | FlexibleModel | None:
         """Return the partial object after a response of a stream, or None if there is nothing new.
 
         For the last response it is None, since `whole` returns the object.
         """
         if "finish_reason" in response.additional_kwargs:
             return None
-        grew = bool(response.delta) and self._growing.add(response.delta or "")
+        grew = bool(response.delta) and self._partial.add(response.delta or "")
         call = self._call(response)
         value: Any
         if call is None:
-            value = self._growing.value if grew else None
+            value = self._partial.value if grew else None
         else:
-            value = None if call is self._shown else call.tool_kwargs
-            self._shown = call
+            value = None if call is self._last_call else call.tool_kwargs
+            self._last_call = call
         if not isinstance(value, dict):
             return None
         try:
@@ -116,7 +116,7 @@ class StructuredAnswer(Generic[Model]):
                 return block
         return None
 
-    def _no_call(self, response: ChatResponse) -> str:
+    def _missing_call(self, response: ChatResponse) -> str:
         """Return an error message for a missing call of the function."""
         invalid = response.additional_kwargs.get("invalid_tool_calls")
         called = [block.tool_name for block in response.message.blocks if isinstance(block, ToolCallBlock)]
@@ -135,7 +135,7 @@ def _text(response: ChatResponse) -> str:
     return "".join(block.text for block in response.message.blocks if isinstance(block, TextBlock))
 
 
-def _cut(response: ChatResponse) -> str:
+def _truncation(response: ChatResponse) -> str:
     if response.additional_kwargs.get("finish_reason") != "length":
         return ""
     return "the answer was cut off by its length (raise max_tokens, or max_completion_tokens): "

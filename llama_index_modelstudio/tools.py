@@ -28,7 +28,7 @@ from llama_index_modelstudio.errors import ModelStudioError, NoToolCallError, Re
 from modelstudio_core.partial_json import read_partial
 from modelstudio_core.tools import checked_tool, chosen_tool, function_of, tool_list
 
-_REPORTED = "report_invalid_tool_calls"
+_REPORT_INVALID = "report_invalid_tool_calls"
 
 
 class ToolCallingLLM(FunctionCallingLLM):
@@ -88,7 +88,7 @@ class ToolCallingLLM(FunctionCallingLLM):
         if not single_turn:
             _report_invalid_calls(response)
         elif not calls and response.additional_kwargs.get("invalid_tool_calls"):
-            raise _no_call(response)
+            raise _missing_call_error(response)
         if allow_parallel_tool_calls or len(calls) < 2:
             return response
         message.blocks = [
@@ -148,7 +148,7 @@ class ToolCallingLLM(FunctionCallingLLM):
         if not error_on_no_tool_call:
             return calls + _invalid_calls(response)
         if not calls:
-            raise _no_call(response)
+            raise _missing_call_error(response)
         return calls
 
 
@@ -181,7 +181,7 @@ def _valid_calls(response: ChatResponse) -> list[ToolSelection]:
 def _report_invalid_calls(response: ChatResponse) -> ChatResponse:
     """Mark a response so that agents get its invalid calls, and return it."""
     if response.additional_kwargs.get("invalid_tool_calls"):
-        response.additional_kwargs[_REPORTED] = True
+        response.additional_kwargs[_REPORT_INVALID] = True
     return response
 
 
@@ -190,7 +190,7 @@ def _invalid_calls(response: ChatResponse) -> list[ToolSelection]:
 
     The tool name says what is wrong, because the agent's error message quotes it.
     """
-    if not response.additional_kwargs.get(_REPORTED):
+    if not response.additional_kwargs.get(_REPORT_INVALID):
         return []
     return [
         ToolSelection(
@@ -202,7 +202,7 @@ def _invalid_calls(response: ChatResponse) -> list[ToolSelection]:
     ]
 
 
-def _no_call(response: ChatResponse) -> ModelStudioError:
+def _missing_call_error(response: ChatResponse) -> ModelStudioError:
     """Return the error for a response without a valid call."""
     if refusal := response.additional_kwargs.get("refusal"):
         return RefusalError(f"the model refused to call a tool: {refusal}")

@@ -14,7 +14,7 @@ An id is looked up in four steps; the last may add facts that an earlier one doe
    wrong: whether it requires streaming, its native endpoint, how reasoning is replayed. Whether it thinks is
    known only from its name (`-thinking`, `-instruct`): `qwen3.7-max` can stop thinking,
    `qwen3.7-max-preview` cannot.
-4. Families, by glob. An id outside them has no facts, and may think.
+4. Families, by glob. An id outside them has no facts, and is assumed to think.
 """
 
 from __future__ import annotations
@@ -141,23 +141,25 @@ class ModelInfo:
         return self.input_image is True or self.input_video is True
 
     def limits(self, *, thinks: bool) -> tuple[int | None, int | None]:
-        """Return the most tokens of input and of output, while the model thinks or while it does not."""
+        """Return the maximum input and output tokens, with or without thinking."""
         if not thinks:
             return self.max_input, self.max_output
-        # the limits of thinking are the lower ones, unless a caller overrides the others
+        # limits with thinking are lower, unless the caller overrides the others
         inputs, outputs = (self.max_input, self.max_input_thinking), (self.max_output, self.max_output_thinking)
         return min(filter(None, inputs), default=None), min(filter(None, outputs), default=None)
 
-    def room(self, *, thinks: bool, max_tokens: int | None = None, window: int | None = None) -> tuple[int, int]:
-        """Return the tokens that input and output may take together, and those of them to keep for the output.
+    def token_limits(
+        self, *, thinks: bool, max_tokens: int | None = None, window: int | None = None
+    ) -> tuple[int, int]:
+        """Return the context window, and the part of it that is reserved for the output, in tokens.
 
-        The first less the second is never more input than the model takes, and at least a quarter of the window or all
-        the input that the model takes.
+        Frameworks subtract the second from the first to fit the input. The difference is at most the model's input
+        limit, and at least a quarter of the window or that limit.
 
         Args:
             thinks: whether the model may think on the request.
-            max_tokens: what the caller allows the output. Default: the model's limit, but no more than a quarter.
-            window: what the caller knows the two may take together. Default: the model's context window.
+            max_tokens: the caller's limit of the output. Default: the model's limit, but at most a quarter.
+            window: overrides the model's context window.
         """
         max_input, max_output = self.limits(thinks=thinks)
         window = window or self.context_window or max(UNKNOWN_WINDOW, max_input or 0)
@@ -169,16 +171,18 @@ class ModelInfo:
 
 
 def model_info(model: str, overrides: Mapping[str, Any] | None = None) -> ModelInfo:
-    """Look up a model id; any id gets an answer, an unknown one with nothing known in it.
+    """Return the facts of a model. Unknown ids have no facts.
 
-    `overrides` replaces facts by field name, e.g. `{"thinking": "only", "max_input": 8192}`; None makes a
-    fact unknown, and a `reasoning_effort` may be a mapping. Raises ValueError for a name that is no such
-    field and for a value that the field cannot hold, naming the field and what is allowed.
+    `overrides` replaces facts by field name, e.g. `{"thinking": "only", "max_input": 8192}`. None makes a fact
+    unknown, and `reasoning_effort` may be a mapping.
+
+    Raises:
+        ValueError: for an unknown field or an invalid value. The message lists what is allowed.
     """
     info = _look_up(model)
     if not overrides:
         return info
-    return replace(info, **{name: _checked(name, value) for name, value in overrides.items()})
+    return replace(info, **{name: _check_override(name, value) for name, value in overrides.items()})
 
 
 def similar_model(model: str) -> str | None:
@@ -195,7 +199,7 @@ class _Catalogue(NamedTuple):
     models: dict[str, dict[str, Any]]
     families: tuple[tuple[str, dict[str, Any]], ...]
     newest: dict[tuple[str, str], str]
-    """Return the last listed snapshot, by base id and date format ("date" or "day")."""
+    """Date of the last listed snapshot, by base id and date format ("date" or "day")."""
 
 
 _SNAPSHOT: Final = re.compile(r"(?:-(?P<date>\d{4}-\d{2}-\d{2})|-(?P<day>\d{4})|-latest)?(?:-us)?")
@@ -221,7 +225,7 @@ _NEVER_UNKNOWN: Final = frozenset({"thinking_switch", "cumulative_stream", "requ
 
 @lru_cache(maxsize=1)
 def _catalogue() -> _Catalogue:
-    # Imported here because an import of this module should cost next to nothing.
+    # imported here to keep the import of this module fast
     import json
     from importlib.resources import files
 
@@ -230,8 +234,8 @@ def _catalogue() -> _Catalogue:
     families = tuple((line.pop("match"), line) for line in raw["families"])
     newest: dict[tuple[str, str], str] = {}
     for listed in models:
-        for base, rest in _splits(listed):
-            form, when = _dated(rest)
+        for base, rest in _prefixes(listed):
+            form, when = _parse_date(rest)
             if base in models and form is not None:
                 newest[base, form] = max(when, newest.get((base, form), ""))
     return _Catalogue(models, families, newest)
@@ -243,21 +247,21 @@ def _look_up(model: str) -> ModelInfo:
     matched: str | None = model if model in catalogue.models else None
     facts = dict(catalogue.models.get(model, {}))
     if matched is None:
-        matched, facts = _inherited(model, catalogue)
+        matched, facts = _facts_of_base(model, catalogue)
     sources = list(facts.get("source", ()))
     for glob, family in catalogue.families:
         if fnmatchcase(model, glob):
             sources += [key for key in family["source"] if key not in sources]
             facts = {**family, **facts}
-    facts.pop("disputed", None)  # for who maintains the file
+    facts.pop("disputed", None)  # a note for maintainers of the file
     facts["source"] = sources
     known = {name: _frozen(name, value) for name, value in facts.items()}
     return ModelInfo(id=model, matched=matched, **known)
 
 
-def _inherited(model: str, catalogue: _Catalogue) -> tuple[str | None, dict[str, Any]]:
-    """Facts for an id that is not listed, from the longest listed id that it starts with."""
-    for base, rest in _splits(model):
+def _facts_of_base(model: str, catalogue: _Catalogue) -> tuple[str | None, dict[str, Any]]:
+    """Return the facts of an unlisted id, from the longest listed id that it starts with."""
+    for base, rest in _prefixes(model):
         if base not in catalogue.models:
             continue
         facts = dict(catalogue.models[base])
@@ -266,33 +270,33 @@ def _inherited(model: str, catalogue: _Catalogue) -> tuple[str | None, dict[str,
             facts.setdefault("snapshot_of", base)
             return base, facts
         safe = {name: facts[name] for name in _SAFE_FOR_VARIANTS if facts.get(name)}
-        told = _told_by_name(model)
+        told = _facts_from_name(model)
         return base, {**safe, **told, "source": [*facts["source"], *told.get("source", ())]}
-    return None, _told_by_name(model)
+    return None, _facts_from_name(model)
 
 
 def _is_current_snapshot(base: str, rest: str, catalogue: _Catalogue) -> bool:
     """Return True if the rest of the id is only a date or region, no earlier than the listed snapshots."""
     if not _SNAPSHOT.fullmatch(rest):
         return False
-    form, when = _dated(rest)
+    form, when = _parse_date(rest)
     if form is None:
         return True
     listed = {known: date for (of, known), date in catalogue.newest.items() if of == base}
     if not listed:
-        return form == "date"  # four digits alone were the form of 2024 and are again that of 2026
+        return form == "date"  # four digits were the format of 2024, and are again in 2026
     return set(listed) == {form} and when >= listed[form]
 
 
-def _splits(model: str) -> Iterable[tuple[str, str]]:
-    """Cut an id at each hyphen, the longest head first: a-b-c -> (a-b, -c), (a, -b-c)."""
+def _prefixes(model: str) -> Iterable[tuple[str, str]]:
+    """Split an id at each hyphen, the longest prefix first: a-b-c -> (a-b, -c), (a, -b-c)."""
     at = model.rfind("-")
     while at > 0:
         yield model[:at], model[at:]
         at = model.rfind("-", 0, at)
 
 
-def _dated(rest: str) -> tuple[str | None, str]:
+def _parse_date(rest: str) -> tuple[str | None, str]:
     """Return the format and date of a snapshot, or (None, "") if the rest of the id is not a date."""
     found = _SNAPSHOT.fullmatch(rest)
     if found is None or found.lastgroup is None:
@@ -300,7 +304,7 @@ def _dated(rest: str) -> tuple[str | None, str]:
     return found.lastgroup, found[found.lastgroup]
 
 
-def _told_by_name(model: str) -> dict[str, Any]:
+def _facts_from_name(model: str) -> dict[str, Any]:
     words = model.lower().split("-")[1:]
     if "thinking" in words:
         return {"thinking": "only", "source": ["name"]}
@@ -310,7 +314,7 @@ def _told_by_name(model: str) -> dict[str, Any]:
 
 
 def _frozen(name: str, value: Any) -> Any:
-    """JSON value -> field value."""
+    """Convert a JSON value to a field value."""
     if name == "reasoning_effort" and isinstance(value, Mapping):
         parts = {**value, "values": tuple(value["values"])}
         if "aliases" in parts:
@@ -319,27 +323,27 @@ def _frozen(name: str, value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _checked(name: str, value: Any) -> Any:
-    """Value of an override -> field value; raises ValueError."""
+def _check_override(name: str, value: Any) -> Any:
+    """Convert the value of an override to a field value. Raises ValueError."""
     allowed = [known.name for known in fields(ModelInfo) if known.name not in _NOT_OVERRIDABLE]
     if name not in allowed:
         raise ValueError(f"unknown model override {name!r}; allowed: {', '.join(allowed)}")
-    # A mapping that makes no ReasoningEffort stays a mapping, and is refused below.
+    # an invalid mapping stays a mapping, and is rejected below
     with suppress(KeyError, TypeError, ValueError):
         value = _frozen(name, value)
     if value is None:
-        fits, takes = name not in _NEVER_UNKNOWN, "a value"
+        fits, expected = name not in _NEVER_UNKNOWN, "a value"
     elif name in _CHOICES:
-        fits, takes = value in _CHOICES[name], "one of " + ", ".join(map(repr, _CHOICES[name]))
+        fits, expected = value in _CHOICES[name], "one of " + ", ".join(map(repr, _CHOICES[name]))
     elif name in _LIMITS:
-        fits, takes = type(value) is int and value > 0, "a positive number of tokens"
+        fits, expected = type(value) is int and value > 0, "a positive number of tokens"
     elif name == "reasoning_effort":
-        fits, takes = isinstance(value, ReasoningEffort), "a ReasoningEffort or a mapping with 'values'"
+        fits, expected = isinstance(value, ReasoningEffort), "a ReasoningEffort or a mapping with 'values'"
     elif name == "regions":
         fits = isinstance(value, tuple) and all(isinstance(each, str) for each in value)
-        takes = "a tuple or list of region names"
+        expected = "a tuple or list of region names"
     else:
-        fits, takes = isinstance(value, bool), "True or False"
+        fits, expected = isinstance(value, bool), "True or False"
     if not fits:
-        raise ValueError(f"model override {name!r} takes {takes}, not {value!r}")
+        raise ValueError(f"model override {name!r} must be {expected}, not {value!r:.80}")
     return value

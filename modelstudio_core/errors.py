@@ -34,7 +34,7 @@ from modelstudio_core.types import ChatResult
 
 ErrorT = TypeVar("ErrorT", bound="ModelStudioError")
 
-_KEPT_BODY = 64 * 1024  # maximum length of `body` in characters
+_MAX_BODY = 64 * 1024  # maximum length of `body` in characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +54,19 @@ class ModelStudioError(Exception):
     """Base class of all errors of this package.
 
     Attributes:
-        message: what happened and what to do about it.
-        status_code: the HTTP status, or the status that an error event names; None where there was none.
-        code: the service's own code, such as "Throttling.RateQuota".
-        request_id: what the vendor's support asks for.
-        retry_after: seconds the service asked to wait.
-        body: the decoded error object, or the text where it was no JSON.
+        message: what happened, and what to do.
+        status_code: HTTP status of the response or error event, if any.
+        code: error code of the service, such as "Throttling.RateQuota".
+        request_id: id of the request, for the vendor's support.
+        retry_after: seconds to wait before a retry, from the response headers.
+        body: the decoded error object, or the text if it is not JSON.
         response: status, headers and text of the HTTP response.
-        partial: the `ChatResult` of what had arrived before the error; None where nothing had.
-        url: where the request was sent, without the query; None if none was sent.
-        inputs: positions of the embedding or rerank inputs that the failed request had, where there were several
-            requests.
-        is_retryable: whether asking again may succeed.
-        is_resent: whether this package then asks again by itself, while nothing of an answer has been handed on. It
-            does not where that may cost as much again: after a silence of `timeout`, and after an answer had begun.
+        partial: `ChatResult` of the content received before the error, or None.
+        url: URL of the request without its query, or None if nothing was sent.
+        inputs: positions of the embedding or rerank inputs of the failed request, if there were several requests.
+        is_retryable: whether a retry may succeed.
+        is_resent: whether this package retries retryable errors itself, before any output. False after a read timeout
+            and after part of an answer was received, because the service may bill both attempts.
     """
 
     is_retryable = False
@@ -114,7 +113,7 @@ class ModelStudioError(Exception):
         return _restore, (type(self), self.__dict__.copy())
 
     def redact(self, redactor: Redactor) -> None:
-        """Redact what came from outside: message, code, request id, body, response and causes, but not `partial`."""
+        """Redact credentials in the message, code, request id, body, response and causes, but not in `partial`."""
         self.message = redactor(self.message)
         self.args = (self.message,)
         self.code = redactor(self.code)
@@ -126,12 +125,12 @@ class ModelStudioError(Exception):
         if self.response is not None:
             headers, text = redactor(self.response.headers), redactor(self.response.text)
             self.response = replace(self.response, headers=headers, text=text)
-        for cause in _behind(self):
+        for cause in _causes(self):
             cause.args = tuple(map(redactor, cause.args))
 
     def without_frames(self: ErrorT) -> ErrorT:
-        """This error without the frames it came through, those of its causes, and what is behind it and not shown."""
-        links: list[BaseException] = [self, *_behind(self)]
+        """Return this error without tracebacks and suppressed contexts, also in its causes."""
+        links: list[BaseException] = [self, *_causes(self)]
         for link in links:
             link.__traceback__ = None
             if link.__suppress_context__:
@@ -152,7 +151,7 @@ def _restore(cls: type[ErrorT], state: dict[str, Any]) -> ErrorT:
     return error
 
 
-def _behind(error: BaseException) -> list[BaseException]:
+def _causes(error: BaseException) -> list[BaseException]:
     """Return the causes and contexts of `error`, each once."""
     found: list[BaseException] = []
     links = [error.__cause__, error.__context__]
@@ -238,8 +237,8 @@ class StreamTruncatedError(ProtocolError):
 
 
 # ---------------------------------------------------------------- the service's codes
-# The first class with a word that is in the code (in lower case) wins. A native code and its compatible twin are in
-# one row. InvalidParameter comes before InternalError, for InternalError.Algo.InvalidParameter.
+# To add a code, put a part of it, in lower case, in the row of its class. The first row with a matching part wins.
+# Codes of both protocols share a row. InvalidParameter precedes InternalError for InternalError.Algo.InvalidParameter.
 
 _BY_CODE: tuple[tuple[type[APIStatusError], tuple[str, ...]], ...] = (
     (
@@ -262,9 +261,8 @@ _BY_CODE: tuple[tuple[type[APIStatusError], tuple[str, ...]], ...] = (
         ),
     ),
 )  # fmt: skip
-# Qwen, Kimi ("exceeded model token limit"), GLM, and the servers and gateways that speak the compatible protocol: vLLM,
-# SGLang, llama.cpp, LiteLLM
-_TOO_LONG = re.compile(
+# messages of Qwen, Kimi ("exceeded model token limit"), GLM, vLLM, SGLang, llama.cpp and LiteLLM
+_INPUT_TOO_LONG = re.compile(
     r"range of input length should be|maximum (?:context|model|input|prompt) length|message token length exceed"
     r"|context_length_exceeded|contextwindowexceeded|(?:prompt|input)(?: text)?(?: is|'s)? too long"
     r"|prompt exceeds max(?:imum)? length|input (?:length|tokens?) exceed|exceed\w* model(?:'s)? token limit"
@@ -309,18 +307,18 @@ def status_error(
         code=code,
         request_id=request_id,
         retry_after=retry_after,
-        body=body[:_KEPT_BODY] if isinstance(body, str) else body,
+        body=body[:_MAX_BODY] if isinstance(body, str) else body,
         response=response,
         is_retryable=True if status in (408, 409) and cls is APIStatusError else None,
     )
 
 
 def _error_class(status: int | None, code: str, message: str) -> type[APIStatusError]:
-    if status != 429 and _TOO_LONG.search(message):  # with 429 it means tokens per minute
+    if status != 429 and _INPUT_TOO_LONG.search(message):  # with 429 it means tokens per minute
         return ContextLengthError
-    for table, said in ((_BY_MESSAGE, message), (_BY_CODE, code)):
+    for table, text in ((_BY_MESSAGE, message), (_BY_CODE, code)):
         for cls, words in table:
-            if any(word in said for word in words):
+            if any(word in text for word in words):
                 return cls
     if status is None or status < 400:
         return APIStatusError

@@ -1,4 +1,4 @@
-"""Check the headers that a caller gives, and keep their values out of traces, logs and dumps."""
+"""Check request headers set by the caller, and keep their values out of traces, logs and dumps."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.redaction import REDACTED, is_credential
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, section 5.6.2
-_VALUE = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")  # what httpx can send: others httpcore would write into its log
+_VALUE = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")  # values that httpx can send; httpcore logs invalid ones
 
 
 def checked_headers(given: Mapping[str, str], argument: str) -> dict[str, str]:
     """Return headers with their names in lower case.
 
-    Raises ConfigurationError, which names the `argument`, for headers that are no mapping of str to str, cannot be
-    sent, hold Authorization, or were read back from a place where their values were redacted.
+    Raises:
+        ConfigurationError: if the headers are not a mapping of str to str, cannot be sent, contain Authorization, or
+            have redacted values. The message names the `argument`.
     """
     _check_mapping(given, argument)
     headers = {}
@@ -27,35 +28,34 @@ def checked_headers(given: Mapping[str, str], argument: str) -> dict[str, str]:
         if not isinstance(name, str) or not isinstance(value, str):
             raise ConfigurationError(f"{argument}: the name and value of header {name!r} must be str")
         if not _NAME.fullmatch(name):
-            raise ConfigurationError(f"{argument}: {name!r} is no name of a header")
+            raise ConfigurationError(f"{argument}: {name!r:.80} is not a valid header name")
         if not _VALUE.fullmatch(value):
             raise ConfigurationError(
-                f"{argument}: the value of {name} begins or ends with a blank, or holds a line end or a character "
-                "beyond ASCII"
+                f"{argument}: the value of {name} must be ASCII without line breaks or surrounding spaces"
             )
         if value == REDACTED:
-            raise ConfigurationError(f"{argument}: the value of {name} was redacted where it was stored: give it again")
+            raise ConfigurationError(f"{argument}: the value of {name} is redacted: pass the original value")
         headers[name.lower()] = value
     if "authorization" in headers:
-        raise ConfigurationError(f"{argument} may not hold Authorization: give the key as api_key")
+        raise ConfigurationError(f"{argument} must not contain Authorization: pass the key as api_key=")
     return headers
 
 
 def hidden_headers(given: Mapping[str, str]) -> SecretHeaders:
-    """Return `extra_headers` of a call with their values hidden. Raises ConfigurationError if they are no mapping."""
+    """Return `extra_headers` of a call with hidden values. Raises ConfigurationError if it is not a mapping."""
     _check_mapping(given, "extra_headers")
     return SecretHeaders(given)
 
 
 def _check_mapping(given: object, argument: str) -> None:
     if not isinstance(given, Mapping):
-        raise ConfigurationError(f"{argument} takes a mapping of header names to values, not {type(given).__name__}")
+        raise ConfigurationError(f"{argument} must be a mapping of header names to values, not {type(given).__name__}")
 
 
 class SecretHeaders(dict[str, str]):
-    """Request headers whose values only `reveal` returns: everything else that prints or stores them gets "[redacted]".
+    """Request headers whose values are hidden: as a dict, each value is "[redacted]". `reveal` returns the values.
 
-    A dict, so that frameworks can write it into their traces and events as they write other arguments.
+    This is a dict so that frameworks can include it in traces and events.
     """
 
     __slots__ = ("_values",)
@@ -65,7 +65,7 @@ class SecretHeaders(dict[str, str]):
         self._values = headers.reveal() if isinstance(headers, SecretHeaders) else dict(headers)
 
     def reveal(self) -> dict[str, str]:
-        """Return the headers with their values."""
+        """Return the headers with their actual values."""
         return {name: self._values.get(name, value) if value == REDACTED else value for name, value in self.items()}
 
     def credentials(self) -> list[SecretStr]:
@@ -78,7 +78,7 @@ class SecretHeaders(dict[str, str]):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    __hash__ = None  # as of any dict
+    __hash__ = None  # unhashable, like any dict
 
     def __copy__(self) -> SecretHeaders:
         return SecretHeaders(self)
@@ -88,5 +88,5 @@ class SecretHeaders(dict[str, str]):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         if secret := sorted(filter(is_credential, self)):
-            raise TypeError(f"extra_headers with {', '.join(secret)} cannot be pickled: give them to each call instead")
+            raise TypeError(f"extra_headers with {', '.join(secret)} cannot be pickled: pass them with each call")
         return SecretHeaders, (self.reveal(),)

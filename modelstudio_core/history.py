@@ -1,4 +1,4 @@
-"""Make a conversation acceptable to the service: drop or describe what it rejects in a history.
+"""Adapt a conversation to the rules of the service: omit or replace what it rejects in a history.
 
 The service returns 400 for a tool call without a result, a tool message without its call and a message without content
 (vendor's Function calling and error-code pages), on this and every later turn. Messages are never changed in place.
@@ -17,16 +17,16 @@ from modelstudio_core.protocols.codec import without_surrogates
 from modelstudio_core.types import AudioPart, FunctionCall, ImagePart, Message, Part, TextPart, VideoPart
 
 INVALID_ARGUMENTS = "invalid_arguments"
-"""Field of the object that wraps replayed arguments that are not a JSON object."""
-_MAX_NAME = 200  # characters of a file's name or address in a text
+"""Key of the object that wraps replayed arguments that are not a JSON object."""
+_MAX_NAME = 200  # maximum length of a file name or URL in a replacement text
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The messages to send. `left_out` describes dropped calls and results, `replaced` blocks replaced by text."""
+    """The messages to send. `omitted` describes dropped calls and results, `replaced` blocks replaced by text."""
 
     messages: tuple[Message, ...]
-    left_out: tuple[str, ...] = ()
+    omitted: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
 
 
@@ -44,25 +44,25 @@ def sendable(messages: Sequence[Message], model: ModelInfo, *, text_only: bool =
         text_only: whether the endpoint accepts only text; see `is_text_only`.
     """
     kept: list[Message] = []
-    left_out: list[str] = []
+    omitted: list[str] = []
     replaced: list[str] = []
     all_have_ids = all(call.id for message in messages for call in message.tool_calls)
     only_results = all(message.role == "tool" for message in messages)
     for turn, results in _turns(message for message in messages if not _is_empty(message)):
-        calls, answers, unanswered = _paired(turn.tool_calls if turn else (), results, f"call_{len(kept)}")
-        left_out += [f"the call of {call.name} ({call.id}), which no tool message answers" for call in unanswered]
+        calls, answers, unanswered = _match_calls(turn.tool_calls if turn else (), results, f"call_{len(kept)}")
+        omitted += [f"the call of {call.name} ({call.id}), which has no result" for call in unanswered]
         if turn is not None and calls != turn.tool_calls:
             turn = replace(turn, tool_calls=calls)
         if turn is not None and not _is_empty(turn):
             kept.append(turn)
         for place, result in enumerate(results):
-            # one without an id, where all calls have theirs, stays: its encoding raises an error that says so
+            # a result without an id is kept if all calls have ids, so that encoding raises a clear error
             without_id = not result.tool_call_id and all_have_ids
             if place in answers or without_id or only_results:
-                kept.append(_described(answers.get(place, result), model, text_only, replaced))
+                kept.append(_with_replacements(answers.get(place, result), model, text_only, replaced))
             else:
-                left_out.append(f"a result of {result.tool_call_id}, which is no open call of the turn before it")
-    return History(tuple(kept), tuple(left_out), tuple(replaced))
+                omitted.append(f"the result for {result.tool_call_id}, which matches no open call before it")
+    return History(tuple(kept), tuple(omitted), tuple(replaced))
 
 
 def has_content(content: str | tuple[Part, ...]) -> bool:
@@ -77,7 +77,7 @@ def is_text_only(protocol: str, endpoint: NativeEndpoint | None) -> bool:
     return protocol == "dashscope" and endpoint != "multimodal-generation"
 
 
-def takes_in_results(model: ModelInfo, part: type[Part], *, text_only: bool) -> bool:
+def accepts_in_results(model: ModelInfo, part: type[Part], *, text_only: bool) -> bool:
     """Return True if a tool message can have such a part. Unlisted models are assumed to accept it.
 
     The vendor's pages describe a tool's result as text, but its own Qwen Code (0.15) and Qwen-Agent (0.0.34) send media
@@ -94,8 +94,8 @@ def replacement(
 
     Args:
         kind: the type of the block, such as "file".
-        address: its data URI, which gives the MIME type and the size, or its URL, which is the name where it has no
-            other. The query of a URL, which may hold a credential, is left out.
+        address: its data URI or URL. A data URI provides the MIME type and the size, and a URL the name if there is no
+            other. The query of a URL, which may contain a credential, is omitted.
         mime_type: its MIME type, if known.
         size: its size in bytes, if known.
         name: its file name or title, if known.
@@ -105,9 +105,9 @@ def replacement(
         mime_type, size = mime_type or head.partition(";")[0], base64_size(data)
     else:
         name = name or address.partition("?")[0]
-    facts = (mime_type, None if size is None else f"{size} bytes", (name or "")[:_MAX_NAME])
-    details = ", ".join(fact for fact in facts if fact)
-    known = f" ({details})" if details else ""
+    details = (mime_type, None if size is None else f"{size} bytes", (name or "")[:_MAX_NAME])
+    described = ", ".join(detail for detail in details if detail)
+    known = f" ({described})" if described else ""
     return TextPart(f"[{kind} left out: it cannot be sent to the model{known}]", replaces_block=True)
 
 
@@ -139,13 +139,13 @@ def _turns(messages: Iterator[Message]) -> Iterator[tuple[Message | None, list[M
     yield turn, results
 
 
-def _paired(
-    made: Sequence[FunctionCall], results: Sequence[Message], made_up: str
+def _match_calls(
+    made: Sequence[FunctionCall], results: Sequence[Message], id_prefix: str
 ) -> tuple[tuple[FunctionCall, ...], dict[int, Message], list[FunctionCall]]:
     """Return the answered calls of a turn, their answers by index in `results`, and the unanswered calls.
 
     The last of several answers to a call is used. Calls and answers without an id are matched by order, and get an id
-    that begins with `made_up`.
+    that begins with `id_prefix`.
     """
     if not made:
         return (), {}, []
@@ -162,16 +162,16 @@ def _paired(
             place = waiting.pop(0)
             answer = results[place]
             if not call.id:
-                call = replace(call, id=f"{made_up}_{number}")
+                call = replace(call, id=f"{id_prefix}_{number}")
                 answer = replace(answer, tool_call_id=call.id)
-            calls.append(_replayed(call))
+            calls.append(_with_valid_arguments(call))
             answers[place] = answer
         else:
             unanswered.append(call)
     return tuple(calls), answers, unanswered
 
 
-def _replayed(call: FunctionCall) -> FunctionCall:
+def _with_valid_arguments(call: FunctionCall) -> FunctionCall:
     """Return a call with valid arguments: text that is not a JSON object is wrapped in one."""
     arguments = without_surrogates(call.arguments) if call.arguments.strip() else "{}"
     if isinstance(parse_arguments(arguments, "stop"), str):
@@ -179,10 +179,10 @@ def _replayed(call: FunctionCall) -> FunctionCall:
     return call if arguments == call.arguments else replace(call, arguments=arguments)
 
 
-# ---------------------------------------------------------------- media in the results of tools
+# ---------------------------------------------------------------- media in tool results
 
 
-def _described(result: Message, model: ModelInfo, text_only: bool, replaced: list[str]) -> Message:
+def _with_replacements(result: Message, model: ModelInfo, text_only: bool, replaced: list[str]) -> Message:
     """Return a tool message with unsupported parts replaced by text, and add each text to `replaced`."""
     if isinstance(result.content, str):
         text = without_surrogates(result.content)
@@ -200,11 +200,11 @@ def _sendable_part(part: Part, model: ModelInfo, text_only: bool) -> Part:
     if isinstance(part, TextPart):
         text = without_surrogates(part.text)
         return part if text == part.text else replace(part, text=text)
-    return part if takes_in_results(model, type(part), text_only=text_only) else _description(part)
+    return part if accepts_in_results(model, type(part), text_only=text_only) else _media_replacement(part)
 
 
-def _description(part: Part) -> TextPart:
+def _media_replacement(part: Part) -> TextPart:
     kind = type(part).__name__.removesuffix("Part").lower()
     address = part.source if isinstance(part, VideoPart) else getattr(part, "url", "")
-    text = replacement(kind, address if isinstance(address, str) else "")  # and not the frames of a video
+    text = replacement(kind, address if isinstance(address, str) else "")  # video frames have no single address
     return replace(text, cache_control=part.cache_control)

@@ -25,7 +25,7 @@ def inline_references(schema: Schema) -> Schema:
     whole schema if inlining makes it larger than 10,000 values. The input is not changed, but the result shares parts
     with it.
     """
-    if not _may_refer(schema):  # fast path for most schemas
+    if not _has_references(schema):  # fast path for most schemas
         return schema
     inlined = _Inliner(schema).inlined()
     return inlined if _size(inlined, {}) <= _MAX_VALUES else schema
@@ -48,16 +48,16 @@ class _Inliner:
         self._schema = schema
         self._expanded: dict[str, Any] = {}
         self._inlinable: dict[str, bool] = {}
-        self._named: dict[str, set[str]] = {}  # references in the target of each reference
-        self._left: dict[str, None] = {}  # references that are kept, in order
+        self._target_references: dict[str, set[str]] = {}  # references in the target of each reference
+        self._kept_references: dict[str, None] = {}  # references that are kept, in order
 
     def inlined(self) -> Schema:
         root = {name: value for name, value in self._schema.items() if name not in _DEFINITIONS}
         result = self._expand(root)
         kept: dict[str, dict[str, Any]] = {}
         done = 0
-        while done < len(self._left):  # a kept definition may refer to others
-            container, name, *_ = [*_parts([*self._left][done]), "", ""]
+        while done < len(self._kept_references):  # a kept definition may refer to others
+            container, name, *_ = [*_parts([*self._kept_references][done]), "", ""]
             done += 1
             if container in _DEFINITIONS and name in self._schema.get(container, ()):
                 kept.setdefault(container, {})[name] = self._expand(self._schema[container][name])
@@ -73,7 +73,7 @@ class _Inliner:
         if not isinstance(ref, str):
             return expanded
         if not self._is_inlinable(ref):
-            self._left[ref] = None
+            self._kept_references[ref] = None
             return expanded
         if ref not in self._expanded:
             self._expanded[ref] = self._expand(_resolve(self._schema, ref))
@@ -85,12 +85,12 @@ class _Inliner:
         mapping = discriminator.get("mapping")
         if not isinstance(mapping, Mapping):
             return discriminator
-        left = {value: ref for value, ref in mapping.items() if not self._is_gone(ref)}
-        self._left |= dict.fromkeys(ref for ref in left.values() if isinstance(ref, str))
+        left = {value: ref for value, ref in mapping.items() if not self._is_removed(ref)}
+        self._kept_references |= dict.fromkeys(ref for ref in left.values() if isinstance(ref, str))
         rest = {name: value for name, value in discriminator.items() if name != "mapping"}
         return {**rest, "mapping": left} if left else rest
 
-    def _is_gone(self, ref: Any) -> bool:
+    def _is_removed(self, ref: Any) -> bool:
         """Return True if a local reference has been inlined or has no target."""
         if not isinstance(ref, str) or not ref.startswith("#/"):
             return False
@@ -107,16 +107,16 @@ class _Inliner:
         waiting = [ref]
         while waiting:
             at = waiting.pop()
-            if at not in self._named:
-                self._named[at] = _references(_resolve(self._schema, at))
-            if ref in self._named[at]:
+            if at not in self._target_references:
+                self._target_references[at] = _references(_resolve(self._schema, at))
+            if ref in self._target_references[at]:
                 return True
-            waiting += self._named[at] - seen
-            seen |= self._named[at]
+            waiting += self._target_references[at] - seen
+            seen |= self._target_references[at]
         return False
 
 
-def _may_refer(schema: Schema) -> bool:
+def _has_references(schema: Schema) -> bool:
     """Return True if `schema` has a `$ref` or discriminator at any depth."""
     waiting: list[Any] = [schema]
     while waiting:

@@ -6,15 +6,15 @@ import json
 import re
 
 _DECODER = json.JSONDecoder()
-_FENCED = re.compile(r"```\w*[ \t]*\r?\n\s*(?=\{)")  # never inside JSON, whose strings have no line ends
+_FENCED = re.compile(r"```\w*[ \t]*\r?\n\s*(?=\{)")  # cannot match inside JSON, whose strings have no line breaks
 _FENCE_END = re.compile(r"\s*```(?=\s|$)")
-_MORE_JSON = re.compile(r"\s*[\],:]|[^{}]*[{}]")  # after the object: it was part of something, or is not the only one
+_MORE_JSON = re.compile(r"\s*[\],:]|[^{}]*[{}]")  # after the object: it is part of a larger value, or not the only one
 
 
 def object_start(text: str) -> int | None:
-    """Return where the object in `text` begins: in its code fence, or else at its first brace.
+    """Return the index at which the object in `text` begins: in its code fence, or else at its first brace.
 
-    None if there is no brace, or a list begins first. Brackets may stand in front of a fence, such as a citation's.
+    None if there is no brace or a list begins first. Brackets before a code fence, such as in a citation, are allowed.
     """
     if fenced := _FENCED.search(text):
         return fenced.end()
@@ -28,8 +28,7 @@ def object_text(text: str) -> str:
     """Return the part of `text` that is its one JSON object.
 
     Raises:
-        ValueError: no object begins, the object is not valid JSON, or it is not the only one. Says which, and quotes
-            the beginning of the text.
+        ValueError: if there is no object, it is not valid JSON, or there are several. The message quotes the text.
     """
     start = object_start(text)
     if start is None:
@@ -38,7 +37,7 @@ def object_text(text: str) -> str:
         _, end = _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}, in {text[:200]!r}") from None
-    fence = _FENCE_END.match(text, end)  # after it, braces may be prose
+    fence = _FENCE_END.match(text, end)  # after the fence, braces may be prose
     if _FENCED.search(text, fence.end()) if fence else _MORE_JSON.match(text, end):
         raise ValueError(f"more than one JSON object in {text[:200]!r}")
     return text[start:end]

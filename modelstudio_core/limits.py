@@ -13,7 +13,7 @@ from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.protocols.embeddings import Content
 from modelstudio_core.protocols.rerank import Document, Ranked, Ranking, RerankRequest
 from modelstudio_core.retrieval import EmbeddingModel, RerankModel
-from modelstudio_core.tokens import count_tokens, fewest_tokens
+from modelstudio_core.tokens import count_tokens, min_tokens
 
 _IMAGE_KINDS = ("image", "multi_images")
 _MB = 2**20
@@ -65,10 +65,10 @@ def check_dimensions(dimensions: int | None, model: EmbeddingModel) -> None:
 def _check_text(name: str, text: Any, most: int | None, model: EmbeddingModel) -> None:
     size = _checked_size(name, text)
     if most is not None and size > most:  # a token has at least one byte
-        tokens = fewest_tokens(text, model.id, qwen_vocabulary=model.qwen_vocabulary)
+        tokens = min_tokens(text, model.id, qwen_vocabulary=model.qwen_vocabulary)
         if tokens > most:
             raise ConfigurationError(
-                f"{name} has {tokens} tokens or more, and {model.id} takes {most} per text: split it into shorter ones"
+                f"{name} has at least {tokens} tokens, but {model.id} accepts {most} per text: split the text"
             )
 
 
@@ -77,11 +77,11 @@ def _checked_size(name: str, text: Any) -> int:
     if not isinstance(text, str):
         raise ConfigurationError(f"{name} is of type {type(text).__name__}, not str: send texts, not token ids")
     if not text or text.isspace():
-        raise ConfigurationError(f"{name} is empty: leave it out, or put something in its place")
+        raise ConfigurationError(f"{name} is empty: omit or replace it")
     try:
         return len(text.encode())
     except UnicodeEncodeError as error:
-        raise ConfigurationError(f"{name} has half of a surrogate pair at character {error.start}") from None
+        raise ConfigurationError(f"{name} has a lone surrogate at character {error.start}") from None
 
 
 # ---------------------------------------------------------------- images and video
@@ -93,16 +93,16 @@ def check_contents(contents: Sequence[Content], model: EmbeddingModel) -> None:
         name = f"content {position}"
         if not content or (unknown := content.keys() - {*model.modalities}):
             found = ", ".join(sorted(unknown)) if content else "nothing"
-            raise ConfigurationError(f"{name} is {found}: {model.id} embeds {', '.join(model.modalities)}")
+            raise ConfigurationError(f"{name} is {found}, but {model.id} embeds {', '.join(model.modalities)}")
         if len(content) > 1 and model.fusion != "one_object":
-            raise ConfigurationError(f"{name} holds {' and '.join(content)}: embed_fused makes one vector of several")
+            raise ConfigurationError(f"{name} has {' and '.join(content)}: for one vector of several, use embed_fused")
         if "text" in content:
             _check_text(name, content["text"], model.max_tokens, model)
         for address in _addresses(content):
             size = len(address) * 3 // 4 if address.startswith("data:") else 0
             if model.max_image_mb is not None and size > model.max_image_mb * _MB:
                 raise ConfigurationError(
-                    f"{name} is an image of {size / _MB:.1f} MB, and {model.id} takes {model.max_image_mb} MB"
+                    f"{name} is an image of {size / _MB:.1f} MB, but {model.id} accepts {model.max_image_mb} MB"
                 )
 
 
@@ -112,43 +112,43 @@ def content_batches(contents: Sequence[Content], model: EmbeddingModel, size: in
     return split([(1, *_media(content)) for content in contents], (rows, model.max_images, model.max_videos))
 
 
-def fused(contents: Sequence[Content], model: EmbeddingModel) -> tuple[list[Content], dict[str, Any]]:
+def fuse_contents(contents: Sequence[Content], model: EmbeddingModel) -> tuple[list[Content], dict[str, Any]]:
     """Return the contents and parameters of a request for one vector of all `contents`.
 
     Raises ConfigurationError if the model cannot fuse them.
     """
     if not contents:
-        raise ConfigurationError("there is nothing to embed: give at least one content")
+        raise ConfigurationError("contents is empty: at least one content is required")
     parts: list[Content] = [{kind: value} for content in contents for kind, value in content.items()]
     images, videos = (sum(counts) for counts in zip(*map(_media, parts), strict=True))
     for count, most, kind in ((images, model.max_images, "images"), (videos, model.max_videos, "videos")):
         if most is not None and count > most:
-            raise ConfigurationError(f"{count} {kind} for one vector: {model.id} takes {most} per request")
+            raise ConfigurationError(f"{count} {kind} for one vector, but {model.id} accepts {most} per request")
     if model.fusion == "one_object":
-        return [_one_object(parts, model)], {}
+        return [_merge_parts(parts, model)], {}
     if model.fusion == "enable_fusion":
         if len(parts) > model.max_rows:
-            raise ConfigurationError(f"{len(parts)} contents for one vector: {model.id} takes {model.max_rows}")
+            raise ConfigurationError(f"{len(parts)} contents for one vector, but {model.id} accepts {model.max_rows}")
         return parts, {"enable_fusion": True}
     if model.fusion == "always":
         kinds = [kind for part in parts for kind in part]
         if len(kinds) > len({*kinds}):
-            raise ConfigurationError(f"{', '.join(kinds)} for one vector: {model.id} takes one of each kind")
+            raise ConfigurationError(f"{', '.join(kinds)} for one vector, but {model.id} accepts one of each kind")
         return parts, {}
     raise ConfigurationError(
-        f"{model.id} is not known to fuse contents into one vector: qwen3-vl-embedding does, or set "
+        f"{model.id} is not known to fuse contents into one vector: use qwen3-vl-embedding, or set "
         'capabilities={"fusion": "enable_fusion"}'
     )
 
 
-def _one_object(parts: Iterable[Content], model: EmbeddingModel) -> dict[str, Any]:
+def _merge_parts(parts: Iterable[Content], model: EmbeddingModel) -> dict[str, Any]:
     """Return one object with all parts; several images are its `multi_images`."""
     merged: dict[str, Any] = {}
     images = [address for part in parts for address in _addresses(part)]
     for part in parts:
         for kind, value in part.items():
             if kind in merged:
-                raise ConfigurationError(f"there is more than one {kind}: {model.id} fuses one with images")
+                raise ConfigurationError(f"more than one {kind}: {model.id} fuses one with images")
             if kind not in _IMAGE_KINDS:
                 merged[kind] = value
     return merged | ({"multi_images": images} if len(images) > 1 else {"image": images[0]} if images else {})
@@ -182,15 +182,15 @@ def rerank_rounds(
     while left:
         groups = _groups(request, left, model, certain=not tournament)
         if len(groups) == 1:
-            [ranking] = yield [_of(request, left) if len(left) < len(request.documents) else request]
+            [ranking] = yield [_subset(request, left) if len(left) < len(request.documents) else request]
             return [Ranked(left[each.index], each.score) for each in ranking.documents]
         if not tournament:
-            raise ConfigurationError(_too_many(request, model))
+            raise ConfigurationError(_too_many_documents(request, model))
         if request.top_n is None:
-            raise ConfigurationError(f"split=True needs top_n: {_too_many(request, model)}")
+            raise ConfigurationError(f"split=True needs top_n: {_too_many_documents(request, model)}")
         _check_progress(request.top_n, [len(group) for group in groups], model)
         contested = [group for group in groups if len(group) > request.top_n]
-        best = yield [_of(request, group) for group in contested]
+        best = yield [_subset(request, group) for group in contested]
         winners = [group[each.index] for group, won in zip(contested, best, strict=True) for each in won.documents]
         left = sorted([*winners, *(at for group in groups if len(group) <= request.top_n for at in group)])
     return []
@@ -202,12 +202,12 @@ def _check_progress(top_n: int, sizes: Sequence[int], model: RerankModel) -> Non
     fits = after < before and (model.max_documents is None or after <= model.max_documents)
     if not fits and 4 * after > 3 * before:
         raise ConfigurationError(
-            f"top_n={top_n} is too many for a tournament of {before} documents in {len(sizes)} requests: {after} would "
-            "be left. Ask for fewer"
+            f"top_n={top_n} is too large for a tournament of {before} documents in {len(sizes)} requests: {after} "
+            "would remain. Reduce top_n"
         )
 
 
-def _of(request: RerankRequest, places: Sequence[int]) -> RerankRequest:
+def _subset(request: RerankRequest, places: Sequence[int]) -> RerankRequest:
     return replace(request, documents=[request.documents[at] for at in places], positions=places)
 
 
@@ -216,14 +216,14 @@ def _check_documents(request: RerankRequest, model: RerankModel) -> None:
     for position, document in enumerate(request.documents):
         _check_document(f"document {position}", document, model)
     if request.instruct is not None and model.instruct is False:
-        raise ConfigurationError(f"{model.id} takes no instruct: qwen3-rerank does")
+        raise ConfigurationError(f"{model.id} does not support instruct, but qwen3-rerank does")
 
 
 def _check_document(name: str, document: Document, model: RerankModel) -> None:
     if isinstance(document, Mapping):
         if len(document) != 1 or not document.keys() <= {*model.modalities}:
             found = ", ".join(document) or "nothing"
-            raise ConfigurationError(f"{name} is {found}: {model.id} ranks {', '.join(model.modalities)}")
+            raise ConfigurationError(f"{name} is {found}, but {model.id} ranks {', '.join(model.modalities)}")
         document = next(iter(document.values()))
     _checked_size(name, document)
 
@@ -237,7 +237,7 @@ def _groups(request: RerankRequest, left: Sequence[int], model: RerankModel, *, 
     def tokens(document: Document) -> int:
         text = document if isinstance(document, str) else document.get("text", "")
         counted = (
-            fewest_tokens(text, model.id, qwen_vocabulary=model.qwen_vocabulary)
+            min_tokens(text, model.id, qwen_vocabulary=model.qwen_vocabulary)
             if certain
             else count_tokens(text, model.id)
         )
@@ -246,7 +246,7 @@ def _groups(request: RerankRequest, left: Sequence[int], model: RerankModel, *, 
     documents = [request.documents[at] for at in left]
     kinds = [[int(kind == _kind(document)) for kind in ("text", "image", "video")] for document in documents]
     most = model.max_request_tokens
-    if most is None or not _may_exceed_together(request.query, documents, most):
+    if most is None or not _may_exceed_tokens(request.query, documents, most):
         weights, most = [(*kind, 0) for kind in kinds], None
     else:
         query = tokens(request.query)
@@ -259,22 +259,22 @@ def _kind(document: Document) -> str:
     return "text" if isinstance(document, str) else next(iter(document))
 
 
-def _may_exceed_together(query: Document, documents: Sequence[Document], tokens: int) -> bool:
+def _may_exceed_tokens(query: Document, documents: Sequence[Document], tokens: int) -> bool:
     """Return False if the texts have fewer bytes than `tokens`, so that tokens need not be counted."""
     texts = (each if isinstance(each, str) else each.get("text", "") for each in (query, *documents))
     asked, *sizes = (len(text.encode()) for text in texts)
     return asked * len(sizes) + sum(sizes) > tokens
 
 
-def _too_many(request: RerankRequest, model: RerankModel) -> str:
+def _too_many_documents(request: RerankRequest, model: RerankModel) -> str:
     limits = {
         "documents": model.max_documents,
         "images": model.max_images,
         "videos": model.max_videos,
-        "tokens (those of the query times the documents, plus those of the documents)": model.max_request_tokens,
+        "tokens (query tokens times documents, plus document tokens)": model.max_request_tokens,
     }
     known = ", ".join(f"{most} {what}" for what, most in limits.items() if most is not None)
     return (
-        f"{len(request.documents)} documents do not fit into one request: {model.id} takes {known}. Scores are "
-        "comparable within one request only: send fewer, or set split=True and top_n= for a tournament"
+        f"{len(request.documents)} documents do not fit into one request: {model.id} accepts {known}. Scores of "
+        "several requests are not comparable: send fewer documents, or set split=True and top_n= for a tournament"
     )

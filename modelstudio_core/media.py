@@ -10,18 +10,18 @@ from typing import Any
 
 from modelstudio_core.errors import ConfigurationError
 
-ADDRESSES = ("data:", "http://", "https://", "oss://")
+URL_SCHEMES = ("data:", "http://", "https://", "oss://")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]")
-_CHECKED = 1000
+_CHECKED_LENGTH = 1000
 """Number of characters of base64 data to check, which is enough to detect a path or other text."""
 
 
-def checked_address(url: Any) -> str:
+def check_url(url: Any) -> str:
     """Return `url` if the service can read it. Raises ConfigurationError otherwise."""
     if not isinstance(url, str):
-        raise ConfigurationError(f"url={url!r:.80} is not a string: give an http(s), data or oss address")
-    if not url.startswith(ADDRESSES):
-        raise ConfigurationError(f"url={url[:80]!r} is no http(s), data or oss address: read the file and give base64")
+        raise ConfigurationError(f"url={url!r:.80} is not a string: use an http(s), data or oss URL")
+    if not url.startswith(URL_SCHEMES):
+        raise ConfigurationError(f"url={url[:80]!r} is not an http(s), data or oss URL: for a local file, pass base64")
     if url.startswith("data:") and not url.partition(",")[2]:
         raise ConfigurationError(f"url={url[:80]!r} is a data URI without data")
     return url
@@ -30,14 +30,14 @@ def checked_address(url: Any) -> str:
 def data_uri(mime_type: Any, base64: Any) -> str:
     """Return the data URI of base64 data. Raises ConfigurationError for an invalid MIME type or data."""
     if not isinstance(mime_type, str) or "/" not in mime_type:
-        raise ConfigurationError(f'mime_type={mime_type!r:.80} is no MIME type: give one, such as "image/png"')
+        raise ConfigurationError(f'mime_type={mime_type!r:.80} is not a MIME type, such as "image/png"')
     if isinstance(base64, bytes | bytearray | memoryview):
-        raise ConfigurationError("the data is bytes: give base64 as text, base64.b64encode(data).decode()")
+        raise ConfigurationError("the data is bytes: pass base64 as a string, base64.b64encode(data).decode()")
     if not isinstance(base64, str):
-        raise ConfigurationError(f"the data is {base64!r:.80}: give base64 as text")
-    if found := _NOT_BASE64.search(base64, 0, _CHECKED):
+        raise ConfigurationError(f"the data is {base64!r:.80}: pass base64 as a string")
+    if found := _NOT_BASE64.search(base64, 0, _CHECKED_LENGTH):
         raise ConfigurationError(
-            f"base64={base64[:20]!r}... is not base64, which has no {found[0]!r}: give base64.b64encode(data).decode()"
+            f"base64={base64[:20]!r}... contains {found[0]!r}, which is not base64: use base64.b64encode(data).decode()"
         )
     return f"data:{mime_type};base64,{base64}"
 
@@ -50,6 +50,6 @@ def audio_format(name: Any) -> str | None:
     if not name:
         return None
     if not isinstance(name, str):
-        raise ConfigurationError(f'the audio format {name!r:.80} is not a string: give one, such as "wav"')
+        raise ConfigurationError(f'the audio format {name!r:.80} is not a string, such as "wav"')
     short = name.removeprefix("audio/").removeprefix("x-") or None
     return {"mpeg": "mp3"}.get(short or "", short)

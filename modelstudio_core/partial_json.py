@@ -17,7 +17,7 @@ _SHORT = 1024
 _GROWTH = 16
 
 
-class GrowingObject:
+class PartialObject:
     """The JSON object in a growing text.
 
     Attributes:
@@ -54,7 +54,7 @@ class GrowingObject:
         return True
 
 
-class GrowingAnswer(GrowingObject):
+class PartialAnswer(PartialObject):
     """The JSON object in a growing answer: alone, in a code fence, or surrounded by text."""
 
     __slots__ = ("_before",)
@@ -77,6 +77,6 @@ class GrowingAnswer(GrowingObject):
 
 def read_partial(text: str) -> dict[str, Any]:
     """Return the object in an unfinished JSON text, or {} if there is none."""
-    growing = GrowingObject()
+    growing = PartialObject()
     growing.add(text)
     return growing.value or {}

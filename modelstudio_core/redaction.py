@@ -14,12 +14,12 @@ from pydantic import SecretStr
 T = TypeVar("T")
 
 REDACTED = "[redacted]"
-_SHORTEST = 8  # shorter values are placeholders, such as "EMPTY" for a local server
+_MIN_LENGTH = 8  # shorter values are placeholders, such as "EMPTY" for a local server
 _CREDENTIAL_NAME = re.compile(
     r"authorization|authenticate|cookie|secret|password|passwd|credential|(?:key|token|auth)$", re.IGNORECASE
 )
 _WITH_SCHEME = re.compile(r"(?:bearer|basic|token|apikey) +(\S+)", re.IGNORECASE)
-# The start of a word may follow an escape, whose last character may be a letter: "\n", "\u003d" or "%3d".
+# a word may start after an escape that ends with a letter or digit: "\n", "\u003d" or "%3d"
 _WORD_START = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))"
 _WORD_END = r"(?![A-Za-z0-9])"
 
@@ -39,7 +39,7 @@ class Redactor:
     __slots__ = ("_pattern",)
 
     def __init__(self, credentials: Iterable[SecretStr] = ()) -> None:
-        forms = {_form(each.get_secret_value()) for each in credentials} - {""}
+        forms = {_pattern_of(each.get_secret_value()) for each in credentials} - {""}
         longest_first = "|".join(sorted(forms, key=len, reverse=True))
         self._pattern = re.compile(f"{_WORD_START}(?:{longest_first}){_WORD_END}") if forms else None
 
@@ -59,10 +59,10 @@ class Redactor:
         return value
 
 
-def _form(credential: str) -> str:
+def _pattern_of(credential: str) -> str:
     """Return a pattern for a credential whose characters may be escaped for JSON; "" if it is too short."""
     scheme = _WITH_SCHEME.fullmatch(credential)
     plain = scheme[1] if scheme else credential
-    if len(plain) < _SHORTEST:
+    if len(plain) < _MIN_LENGTH:
         return ""
     return "".join(rf"(?:\\?{re.escape(character)}|\\u(?i:{ord(character):04x}))" for character in plain)

@@ -1,8 +1,8 @@
-"""Facts on embedding and rerank models; None means not sourced, never no.
+"""Look up facts of embedding and rerank models. None means that a fact has no source.
 
-The facts are data, in `retrieval.json`; each model names the vendor pages it was read from. The file is read at the
-first lookup. An id that is not listed has those facts of the longest listed id before a hyphen that do no harm where
-they are wrong: how many inputs a request takes and where it goes. Its tokens and dimensions are not limited.
+The facts are in `retrieval.json`, where each model names the vendor pages it was read from. The file is loaded at the
+first lookup. An unlisted id has only the facts of the longest listed id before a hyphen that are harmless if wrong: the
+inputs per request and the endpoint, but no limits on tokens and dimensions.
 """
 
 from __future__ import annotations
@@ -17,19 +17,27 @@ from modelstudio_core.errors import ConfigurationError
 RerankEndpoint: TypeAlias = Literal["compatible", "native"]
 Fusion: TypeAlias = Literal["enable_fusion", "one_object", "always", "never"]
 
-FEWEST_ROWS: Final = 10
-"""Inputs per request where nothing is known: the least that a listed model with several takes."""
-_SAFE: Final = ("endpoint", "max_rows", "max_documents", "modalities", "fusion", "max_images", "max_videos")
+MIN_ROWS: Final = 10
+"""Inputs per request of unknown models: the smallest number of the listed models that accept several."""
+_SAFE: Final = (
+    "endpoint",
+    "max_rows",
+    "max_documents",
+    "modalities",
+    "fusion",
+    "max_images",
+    "max_videos",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingModel:
-    """Facts on one embedding model."""
+    """Facts of one embedding model."""
 
     id: str
     dimensions: tuple[int, ...] | None = None
-    """Lengths that a vector may have, the model's default first."""
-    max_rows: int = FEWEST_ROWS
+    """Supported lengths of vectors, the model's default first."""
+    max_rows: int = MIN_ROWS
     """Inputs per request."""
     max_tokens: int | None = None
     """Tokens per input."""
@@ -38,16 +46,15 @@ class EmbeddingModel:
     sparse: bool | None = None
     """Whether the native protocol returns sparse vectors."""
     modalities: tuple[str, ...] = ("text",)
-    """Kinds of content: more than text is embedded by the native multimodal service."""
+    """Kinds of content. Models with more than text use the native multimodal service."""
     fusion: Fusion | None = None
-    """How several contents become one vector: by the parameter `enable_fusion`, by standing in one object, always, or
-    never."""
+    """How contents are fused into one vector: by the parameter `enable_fusion`, in one object, always, or never."""
     max_images: int | None = None
     max_videos: int | None = None
     """Images and videos per request."""
     max_image_mb: int | None = None
     qwen_vocabulary: bool = False
-    """Whether the model counts tokens as Qwen's chat models do."""
+    """Whether the model has the vocabulary of Qwen's chat models."""
     source: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -58,19 +65,19 @@ class EmbeddingModel:
 
 @dataclass(frozen=True, slots=True)
 class RerankModel:
-    """Facts on one rerank model."""
+    """Facts of one rerank model."""
 
     id: str
     endpoint: RerankEndpoint = "native"
-    """Which of the two services has the model."""
+    """Endpoint of the model."""
     max_documents: int | None = None
-    """Documents per request; where it takes images and videos too, of texts."""
+    """Documents per request; for multimodal models, texts per request."""
     max_item_tokens: int | None = None
-    """Tokens of the query or of a document that the service reads; it cuts off the rest."""
+    """Tokens per query or document. The service truncates longer ones."""
     max_request_tokens: int | None = None
-    """Tokens per request: those of the query times the number of documents, plus those of the documents."""
+    """Tokens per request: query tokens times documents, plus document tokens."""
     instruct: bool | None = None
-    """Whether the model takes `instruct`."""
+    """Whether the model supports `instruct`."""
     modalities: tuple[str, ...] = ("text",)
     max_images: int | None = None
     max_videos: int | None = None
@@ -84,26 +91,27 @@ _CHOICES: Final = {"endpoint": get_args(RerankEndpoint), "fusion": _FUSIONS}
 
 
 def embedding_model(model: str, overrides: Mapping[str, Any] | None = None) -> EmbeddingModel:
-    """Return what is known of an embedding model, with the caller's `overrides` by field name.
+    """Return the facts of an embedding model, with the caller's `overrides` by field name.
 
-    Raises ConfigurationError for a name that is no field, or a value that the field cannot hold.
+    Raises:
+        ConfigurationError: for an unknown field or an invalid value.
     """
     return _overridden(_look_up(EmbeddingModel, "embeddings", model), overrides)
 
 
 def rerank_model(model: str, overrides: Mapping[str, Any] | None = None) -> RerankModel:
-    """Return what is known of a rerank model; see `embedding_model`."""
+    """Return the facts of a rerank model; see `embedding_model`."""
     return _overridden(_look_up(RerankModel, "rerank", model), overrides)
 
 
 def multimodal_models(*fusions: Fusion) -> list[str]:
-    """Return the ids of the listed multimodal embedding models, or of those that fuse contents in one of these ways."""
+    """Return the ids of the listed multimodal embedding models, optionally only those with one of `fusions`."""
     return [model for model, facts in _data()["embeddings"].items() if facts.get("fusion") in (fusions or _FUSIONS)]
 
 
 @lru_cache(maxsize=1)
 def _data() -> dict[str, dict[str, dict[str, Any]]]:
-    # Imported here because an import of this module should cost next to nothing.
+    # imported here to keep the import of this module fast
     import json
     from importlib.resources import files
 

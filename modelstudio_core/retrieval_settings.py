@@ -17,7 +17,7 @@ from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.http.local_files import Contents, read_contents
 from modelstudio_core.http.retrieval import (
     AnyEmbeddingRequest,
-    Joined,
+    JoinedEmbeddings,
     aembed_all,
     arank_documents,
     embed_all,
@@ -28,7 +28,7 @@ from modelstudio_core.limits import (
     check_dimensions,
     check_texts,
     content_batches,
-    fused,
+    fuse_contents,
     text_batches,
 )
 from modelstudio_core.protocols.embeddings import (
@@ -65,16 +65,16 @@ class RetrievalSettings(ConnectionSettings):
         default=None,
         exclude=True,
         repr=False,
-        description="Called with the model id and the billed tokens of each answered request, in the thread of the "
-        "call. It is in no dump and no pickle.",
+        description="Called with the model id and the billed tokens of each response, in the thread of the call. "
+        "Excluded from dumps and pickles.",
     )
     extra_body: dict[str, Any] | None = Field(
         default=None, description="Additional request parameters, sent unchanged."
     )
     capabilities: dict[str, Any] | None = Field(
         default=None,
-        description="Facts on the model that override the known ones, such as {'max_rows': 25}; names are those of "
-        "`modelstudio_core.retrieval`.",
+        description="Model facts that override the known ones, such as {'max_rows': 25}; keys are fields of the "
+        "classes in `modelstudio_core.retrieval`.",
     )
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -91,7 +91,7 @@ class EmbeddingSettings(RetrievalSettings):
     """Settings of embedding models."""
 
     dimensions: int | None = Field(
-        default=None, gt=0, description="Length of the vectors, where the model has several; default: the model's."
+        default=None, gt=0, description="Length of the vectors, if the model supports several. Default: the model's."
     )
     text_type: TextType | None = Field(
         default=None,
@@ -99,37 +99,38 @@ class EmbeddingSettings(RetrievalSettings):
         "documents as documents.",
     )
     instruct: str | None = Field(
-        default=None, description="Native protocol: what queries are for, in an English sentence. Not for documents."
+        default=None,
+        description="Native protocol: the task of queries, as an English sentence. Not sent with documents.",
     )
 
     def _model_id(self) -> str:
         raise NotImplementedError
 
     def _facts(self) -> EmbeddingModel:
-        """Return what is known of the model, with this object's `capabilities`."""
+        """Return the facts of the model, overridden by `capabilities`."""
         return embedding_model(self._model_id(), self.capabilities)
 
     def _check_embedding_settings(self) -> Self:
-        """Raise ConfigurationError for settings with which no call can succeed."""
+        """Raise ConfigurationError for invalid settings."""
         self._core_client()
         facts = self._facts()
         check_dimensions(self.dimensions, facts)
         if facts.multimodal and self.text_type is not None:
-            raise ConfigurationError(f"text_type={self.text_type!r}: {facts.id} does not tell queries from documents")
+            raise ConfigurationError(f"text_type={self.text_type!r} is not supported by {facts.id}")
         if not facts.multimodal:
             check_protocol(self.protocol, {"text_type": self.text_type, "instruct": self.instruct})
         return self
 
     def _rows(self) -> int | None:
-        """Return how many inputs a request may have at most, where the caller wants fewer than the model takes."""
+        """Return the caller's maximum number of inputs per request, if any."""
         return None
 
     def _cache_namespace(self, text_type: TextType) -> str:
-        """Return what the vector of a text depends on besides the text."""
+        """Return a cache key prefix of the settings that affect vectors."""
         return json.dumps(asdict(self._text_request((), text_type)), sort_keys=True, default=repr)
 
     def _batches(self, texts: Sequence[str]) -> list[range]:
-        """Check all texts, and return the ranges of them that go into one request each."""
+        """Check all texts, and return the range of texts of each request."""
         facts = self._facts()
         check_texts(texts, facts)
         check_dimensions(self.dimensions, facts)
@@ -146,10 +147,10 @@ class EmbeddingSettings(RetrievalSettings):
         facts = self._facts()
         if facts.multimodal:
             if output_type is not None:
-                raise ConfigurationError(f"{facts.id} has no sparse vectors: text-embedding-v4 does")
+                raise ConfigurationError(f"{facts.id} does not return sparse vectors, but text-embedding-v4 does")
             return self._content_request([{"text": text} for text in texts], instruct, positions)
         if output_type is not None and facts.sparse is False:
-            raise ConfigurationError(f"{facts.id} has no sparse vectors: text-embedding-v4 does")
+            raise ConfigurationError(f"{facts.id} does not return sparse vectors, but text-embedding-v4 does")
         return EmbeddingRequest(
             model=facts.id,
             texts=texts,
@@ -174,7 +175,7 @@ class EmbeddingSettings(RetrievalSettings):
         )
 
     def _content_requests(self, contents: Contents) -> list[AnyEmbeddingRequest]:
-        """Return the requests that embed each content for itself. Reads the local images that are named."""
+        """Return the requests that embed each content separately. Reads local images."""
         facts = self._multimodal_facts()
         read = read_contents(contents)
         check_contents(read, facts)
@@ -186,23 +187,23 @@ class EmbeddingSettings(RetrievalSettings):
         ]
 
     def _fused_requests(self, contents: Contents) -> list[AnyEmbeddingRequest]:
-        """Return the request that makes one vector of all contents. Reads the local images that are named."""
+        """Return the request for one vector of all contents. Reads local images."""
         facts = self._multimodal_facts()
         parts = [{kind: value} for content in read_contents(contents) for kind, value in content.items()]
         check_contents(parts, facts)
         check_dimensions(self.dimensions, facts)
-        together, parameters = fused(parts, facts)
+        together, parameters = fuse_contents(parts, facts)
         request = self._content_request(together)
         return [replace(request, one_vector=True, parameters={**parameters, **request.parameters})]
 
     def _multimodal_facts(self) -> EmbeddingModel:
-        """Return the facts of a model that embeds more than text; one that is not listed may do so."""
+        """Return the facts of a multimodal model. Unlisted models are assumed to be multimodal."""
         facts = self._facts()
         if facts.multimodal:
             return facts
         if facts.source:  # it is listed
             known = ", ".join(multimodal_models())
-            raise ConfigurationError(f"{facts.id} embeds texts only. These embed images and video too: {known}")
+            raise ConfigurationError(f"{facts.id} embeds text only. Multimodal models: {known}")
         return replace(facts, modalities=ALL_MODALITIES)
 
     # ---------------------------------------------------------------- calls
@@ -214,7 +215,7 @@ class EmbeddingSettings(RetrievalSettings):
         output_type: OutputType | None = None,
         progress: Progress | None = None,
     ) -> Embeddings:
-        """Return the vectors of `texts`, in order. `progress` is called with how many more are done."""
+        """Return the vectors of `texts`, in order. `progress` is called with the number of newly embedded texts."""
         return self._embed_all(self._text_requests(texts, text_type, output_type), progress)
 
     async def _aembed_texts(
@@ -239,7 +240,7 @@ class EmbeddingSettings(RetrievalSettings):
         ]
 
     def _embed_all(self, requests: Sequence[AnyEmbeddingRequest], progress: Progress | None = None) -> Embeddings:
-        joined = Joined(len(requests))
+        joined = JoinedEmbeddings(len(requests))
         embed_all(self._core_client(), requests, self.max_concurrency, partial(self._add, joined, progress))
         return joined.result()
 
@@ -247,11 +248,11 @@ class EmbeddingSettings(RetrievalSettings):
         self, requests: Sequence[AnyEmbeddingRequest], progress: Progress | None = None
     ) -> Embeddings:
         """Async version of `_embed_all`."""
-        joined = Joined(len(requests))
+        joined = JoinedEmbeddings(len(requests))
         await aembed_all(self._core_client(), requests, self.max_concurrency, partial(self._add, joined, progress))
         return joined.result()
 
-    def _add(self, joined: Joined, progress: Progress | None, place: int, part: Embeddings) -> None:
+    def _add(self, joined: JoinedEmbeddings, progress: Progress | None, place: int, part: Embeddings) -> None:
         joined.add(place, part)
         self._report(self._model_id(), part.tokens)
         if progress is not None:
@@ -280,12 +281,12 @@ class RerankSettings(RetrievalSettings):
     )
 
     def _facts(self) -> RerankModel:
-        """Return what is known of the model, with this object's `capabilities`."""
+        """Return the facts of the model, overridden by `capabilities`."""
         facts = rerank_model(self.model, self.capabilities)
         return facts if self.endpoint is None else replace(facts, endpoint=self.endpoint)
 
     def _check_rerank_settings(self) -> Self:
-        """Raise ConfigurationError for settings with which no call can succeed."""
+        """Raise ConfigurationError for invalid settings."""
         self._core_client()
         self._facts()
         return self

@@ -33,7 +33,7 @@ _DIGIT = re.compile(r"\d")
 _ASCII_DIGIT = re.compile("[0-9]")
 _MARKS = re.compile(r"[!-/:-@\[-`{-~]+")
 _LINES = re.compile(r"\n+")
-# for `fewest_tokens`: in Qwen's vocabularies a token never spans two of these runs (no space, no ASCII but letters) or
+# for `min_tokens`: in Qwen's vocabularies a token never spans two of these runs (no space, no ASCII but letters) or
 # two ASCII digits, and has at most 48 characters of a run and 16 CJK characters (the longest are 42 and 15)
 _RUN = re.compile(r"[^\x00-@\[-`{-\x7f\s]+")
 _RUN_CHARACTERS, _CJK_CHARACTERS = 48, 16
@@ -48,22 +48,22 @@ def _tokenizer(generation: str) -> Any:
     return get_tokenizer(generation)
 
 
-def _for(model: str) -> Any:
+def _tokenizer_for(model: str) -> Any:
     newer = re.search(r"qwen3\.(\d+)", model.lower())
     return _tokenizer("qwen3.6-27b" if newer and int(newer[1]) >= 5 else "qwen-plus")
 
 
 def token_ids(text: str, model: str) -> list[int]:
     """Return the token ids of a text. Raises ImportError if the extra `tokenizer` is not installed."""
-    tokenizer = _for(model)
+    tokenizer = _tokenizer_for(model)
     if tokenizer is None:
-        raise ImportError("token ids need the vocabulary: pip install 'modelstudio-integrations[tokenizer]'")
+        raise ImportError("token ids require the vocabulary: pip install 'modelstudio-integrations[tokenizer]'")
     return list(tokenizer.encode(text))
 
 
 def count_tokens(text: str, model: str) -> int:
     """Return the number of tokens of a text: exact with the extra `tokenizer`, else an estimate."""
-    tokenizer = _for(model)
+    tokenizer = _tokenizer_for(model)
     return estimate_tokens(text) if tokenizer is None else len(tokenizer.encode(text))
 
 
@@ -76,17 +76,17 @@ def estimate_tokens(text: str) -> int:
     return ceil(counted + 0.6 * len(_LINES.findall(text)) + 0.7 * max(0, others))
 
 
-def fewest_tokens(text: str, model: str, *, qwen_vocabulary: bool) -> int:
+def min_tokens(text: str, model: str, *, qwen_vocabulary: bool) -> int:
     """Return a lower bound of the tokens of a text; exact for Qwen's vocabulary with the extra `tokenizer`.
 
     Args:
         text: the text.
-        model: the model whose generation of the vocabulary counts.
+        model: the model, which determines the version of the vocabulary.
         qwen_vocabulary: whether the model is known to have Qwen's vocabulary. If not, each word is one token.
     """
     if not qwen_vocabulary:
         return len(text.split())
-    tokenizer = _for(model)
+    tokenizer = _tokenizer_for(model)
     if tokenizer is not None:
         return len(tokenizer.encode(text))
     runs = sum(-(-len(run) // _RUN_CHARACTERS) for run in _RUN.findall(text))
@@ -101,7 +101,7 @@ def count_message_tokens(
     enable_thinking: bool | None = None,
 ) -> int:
     """Return the number of input tokens of a request: messages and tools in the chat format."""
-    turns = [_turn(message) for message in messages]
+    turns = [_format_turn(message) for message in messages]
     total = 0
     if tools:
         schemas = "".join("\n" + json.dumps(inline_tool(tool), ensure_ascii=False) for tool in tools)
@@ -115,7 +115,7 @@ def count_message_tokens(
     return total + (_CLOSED_THOUGHT if info.is_hybrid and not thinks else 0)
 
 
-def _turn(message: Message) -> str:
+def _format_turn(message: Message) -> str:
     text = message.content if isinstance(message.content, str) else "".join(_texts(message))
     if message.role == "tool":
         return f"user\n<tool_response>\n{text}\n</tool_response>"

@@ -25,7 +25,7 @@ _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 def tool_list(tools: Any) -> list[Any]:
     """Return an iterable of tools as a list. Raises ConfigurationError for a single tool or another value."""
     if not isinstance(tools, Iterable) or isinstance(tools, str | Mapping | BaseModel | type):
-        raise ConfigurationError(f"tools= takes a list of tools, such as [tool], not {tools!r:.80}")
+        raise ConfigurationError(f"tools= must be a list of tools, such as [tool], not {tools!r:.80}")
     return list(tools)
 
 
@@ -36,17 +36,17 @@ def checked_tool(tool: Mapping[str, Any], strict: bool | None = None) -> dict[st
     """
     function = tool.get("function")
     if tool.get("type") != "function" or not isinstance(function, Mapping) or not function.get("name"):
-        raise no_function(tool)
+        raise not_a_function(tool)
     if strict is None or "strict" in function:
         return dict(tool)
     return {**tool, "function": {**function, "strict": strict}}
 
 
-def no_function(tool: object) -> ConfigurationError:
+def not_a_function(tool: object) -> ConfigurationError:
     """Return the error for a tool that the service does not support."""
     return ConfigurationError(
-        f"the tool {str(tool)[:120]} is no function: the chat service takes tools of type 'function' with a name; for "
-        "its own web search use enable_search=True"
+        f"the tool {str(tool)[:120]} is not a function: the chat service accepts tools of type 'function' with a name. "
+        "For web search by the service, use enable_search=True"
     )
 
 
@@ -72,7 +72,7 @@ def chosen_tool(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | dict[s
     sent = name if name in names else _NOT_IN_NAMES.sub("_", str(name))  # llama-index-core renames tools like this
     if sent not in names:
         raise ConfigurationError(
-            f"tool_choice names {name!r}, which is none of the tools: {', '.join(names) or 'none'}"
+            f"tool_choice={name!r:.80} does not name one of the tools: {', '.join(names) or 'none'}"
         )
     return {"type": "function", "function": {"name": sent}}
 
@@ -87,7 +87,7 @@ def chosen_name(choice: Any) -> Any:
     if isinstance(choice, Mapping):
         function = choice.get("function")
         return function.get("name") if isinstance(function, Mapping) else choice.get("name")
-    raise ConfigurationError(f"tool_choice={choice!r}: give a tool's name, 'any', 'auto', 'none' or a dict")
+    raise ConfigurationError(f"tool_choice={choice!r:.80} must be a tool's name, 'any', 'auto', 'none' or a dict")
 
 
 def json_schema_format(
@@ -123,7 +123,7 @@ def _with_inlined(holder: Mapping[str, Any], inner: str, name: str) -> Mapping[s
 def log_invalid_calls(calls: Iterable[InvalidToolCall], logger: logging.Logger) -> None:
     """Log a warning for each invalid call, without its arguments, which may be private."""
     for call in calls:
-        logger.warning("invalid call of %s, which does not run: %s", function_of(call.name), call.error)
+        logger.warning("invalid call of %s, not run: %s", function_of(call.name), call.error)
 
 
 def function_of(name: str | None) -> str:
@@ -139,4 +139,4 @@ def arguments_text(name: str, arguments: object) -> str:
     try:
         return json.dumps(arguments, ensure_ascii=False)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"the arguments of the call of {name} are not JSON: {error}") from None
+        raise ConfigurationError(f"the arguments of the call of {name} are not JSON-serializable: {error}") from None

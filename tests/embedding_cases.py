@@ -167,9 +167,9 @@ BAD: dict[str, tuple[Any, str]] = {
     "empty": ("", "text 12 is empty"),
     "blank": (" \n\t\u3000", "text 12 is empty"),
     "token ids": ([101, 7592, 102], "text 12 is of type list, not str"),
-    "half a surrogate pair": ("a \ud83d", "text 12 has half of a surrogate pair at character 2"),
+    "half a surrogate pair": ("a \ud83d", "text 12 has a lone surrogate at character 2"),
     "None": (None, "text 12 is of type NoneType, not str"),
-    "too long": ("word " * 9000, "text 12 has .* tokens or more, and text-embedding-v4 takes 8192"),
+    "too long": ("word " * 9000, "text 12 has at least .* tokens, but text-embedding-v4 accepts 8192"),
 }
 
 

@@ -141,7 +141,7 @@ async def empty_documents_are_named(run: Run) -> None:
 async def instruct_where_a_model_takes_none(run: Run) -> None:
     """Is refused by name."""
     with Loopback(service) as server:
-        with pytest.raises(errors.ConfigurationError, match="gte-rerank-v2 takes no instruct"):
+        with pytest.raises(errors.ConfigurationError, match="gte-rerank-v2 does not support instruct"):
             await run.rank(run.make(server, model="gte-rerank-v2", instruct="Find facts."), TEXTS)
         assert server.requests == []
 

@@ -196,7 +196,7 @@ class Client:
         history = sendable(request.messages, model, text_only=text_only)
         if not history.messages:
             raise ConfigurationError("no message to send: all messages are empty or tool calls without a result")
-        for omission in history.left_out:
+        for omission in history.omitted:
             logger.info("Model Studio: omitted from the request: %s", omission)
         for block in history.replaced:
             logger.warning("Model Studio: %s", block)

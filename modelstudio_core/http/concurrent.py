@@ -1,7 +1,7 @@
-"""Do the same with many items at once: in threads, or in tasks of the running event loop.
+"""Process items concurrently, in threads or in tasks of the running event loop.
 
-The first error is raised at once and stops the rest: no further item is begun, and tasks are cancelled. A thread cannot
-be interrupted, so a request under way in one ends on its own, and its result is dropped.
+The first error is raised immediately. No further items are started, and tasks are cancelled. Threads cannot be
+interrupted, so requests in progress finish, and their results are discarded.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _Done = tuple[int, "R | None", "BaseException | None"]
 
 
 def run_all(job: Callable[[T], R], items: Sequence[T], most: int, deliver: Callable[[int, R], None]) -> None:
-    """Call `job` for each item, at most `most` at once, and `deliver` with the item's place and the result.
+    """Call `job` for each item, at most `most` at a time, and `deliver` with the item's index and the result.
 
-    `deliver` is called in the caller's thread, in the order in which results come.
+    `deliver` is called in the caller's thread, in the order in which the results arrive.
     """
     if min(most, len(items)) <= 1:
         for place, item in enumerate(items):
@@ -33,7 +33,7 @@ def run_all(job: Callable[[T], R], items: Sequence[T], most: int, deliver: Calla
     for numbered in enumerate(items):
         waiting.put(numbered)
 
-    def work() -> None:
+    def worker() -> None:
         while not stopped.is_set():
             try:
                 place, item = waiting.get_nowait()
@@ -46,14 +46,14 @@ def run_all(job: Callable[[T], R], items: Sequence[T], most: int, deliver: Calla
                 return
 
     for _ in range(min(most, len(items))):
-        # daemons: at exit nobody waits for a request whose result was dropped
-        threading.Thread(target=copy_context().run, args=(work,), name="modelstudio", daemon=True).start()
+        # daemon threads, so that exit does not wait for requests whose results are discarded
+        threading.Thread(target=copy_context().run, args=(worker,), name="modelstudio", daemon=True).start()
     try:
         for _ in items:
             place, result, error = done.get()
             if error is not None:
                 raise error
-            deliver(place, result)  # type: ignore[arg-type]  # a result comes with no error
+            deliver(place, result)  # type: ignore[arg-type]  # there is a result if there is no error
     finally:
         stopped.set()
 
@@ -61,17 +61,17 @@ def run_all(job: Callable[[T], R], items: Sequence[T], most: int, deliver: Calla
 async def arun_all(
     job: Callable[[T], Awaitable[R]], items: Sequence[T], most: int, deliver: Callable[[int, R], None]
 ) -> None:
-    """The async twin of `run_all`. Cancelling it cancels all requests under way."""
+    """Async version of `run_all`. Cancellation cancels all requests in progress."""
     waiting = iter(enumerate(items))
 
-    async def work() -> None:
+    async def worker() -> None:
         for place, item in waiting:
             deliver(place, await job(item))
 
     if min(most, len(items)) <= 1:
-        await work()
+        await worker()
         return
-    tasks = [asyncio.create_task(work()) for _ in range(min(most, len(items)))]
+    tasks = [asyncio.create_task(worker()) for _ in range(min(most, len(items)))]
     try:
         await asyncio.gather(*tasks)
     finally:

@@ -1,4 +1,4 @@
-"""Ask the caller's `api_key` function for the key of one request."""
+"""Get the key of one request from the caller's `api_key` function."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from modelstudio_core.config import KeyProvider, checked_key
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
 
 _NEEDS_ASYNC = (
-    "api_key= is an async function, which a sync call cannot wait for: use the async methods, or give a sync function"
+    "api_key= is an async function, which sync calls do not support: use the async methods, or pass a sync function"
 )
 
 
 def provided_key(provider: KeyProvider) -> SecretStr:
-    """Return the key of a sync call. Raises ConfigurationError, also for an async function and for one that raises."""
+    """Return the key for a sync call. Raises ConfigurationError if the function is async, fails or returns no key."""
     if _is_async(provider):
         raise ConfigurationError(_NEEDS_ASYNC)
     try:
         key = provider()
     except Exception as error:
-        raise _failed(error) from error
+        raise _key_error(error) from error
     if inspect.isawaitable(key):
         if isinstance(key, Coroutine):
-            key.close()  # or Python warns that nobody awaited it
+            key.close()  # avoids a warning that it was never awaited
         raise ConfigurationError(_NEEDS_ASYNC)
     return _checked(key)
 
 
 async def aprovided_key(provider: KeyProvider) -> SecretStr:
-    """Return the key of an async call. A sync function runs in a thread, because it may wait for a network."""
+    """Return the key for an async call. A sync function runs in a thread, because it may block."""
     try:
         key = provider() if _is_async(provider) else await asyncio.to_thread(provider)
         if inspect.isawaitable(key):
             key = await key
     except Exception as error:
-        raise _failed(error) from error
+        raise _key_error(error) from error
     return _checked(key)
 
 
@@ -47,7 +47,7 @@ def _is_async(provider: KeyProvider) -> bool:
     return inspect.iscoroutinefunction(provider) or inspect.iscoroutinefunction(type(provider).__call__)
 
 
-def _failed(error: Exception) -> ModelStudioError:
+def _key_error(error: Exception) -> ModelStudioError:
     if isinstance(error, ModelStudioError):
         return error
     return ConfigurationError(f"the api_key= function raised {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Read local images as data URIs, which is how the service takes them. Only a file that the caller names is read."""
+"""Read local images as data URIs. Only files that the caller names are read."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.media import ADDRESSES, data_uri
+from modelstudio_core.media import URL_SCHEMES, data_uri
 
 Image: TypeAlias = "str | bytes | os.PathLike[str] | Any"
-"""An http(s) URL, data URI or `oss://` address; a path; or the bytes of an image, or a binary file object."""
+"""An http(s) or `oss://` URL, a data URI, a path, the bytes of an image, or a binary file object."""
 
 Contents: TypeAlias = "Sequence[str | Mapping[str, Any]] | Mapping[str, Any]"
-"""Texts, or {"text": ...}, {"image": an `Image`} or {"video": URL}; or one of them."""
+"""One or several of: a text, {"text": ...}, {"image": an `Image`} or {"video": URL}."""
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -27,12 +27,13 @@ _SIGNATURES = (
 )
 
 
-def image_address(image: Image, name: str = "image") -> str:
+def image_url_or_data(image: Image, name: str = "image") -> str:
     """Return the URL of an image, or its content as a data URI.
 
-    Raises ConfigurationError, beginning with `name`, for what cannot be read or is of no known format.
+    Raises:
+        ConfigurationError: if the image cannot be read or has an unknown format. The message starts with `name`.
     """
-    if isinstance(image, str) and image.startswith(ADDRESSES):
+    if isinstance(image, str) and image.startswith(URL_SCHEMES):
         return image
     path = None
     if isinstance(image, str | os.PathLike):
@@ -48,9 +49,10 @@ def image_address(image: Image, name: str = "image") -> str:
 
 
 def read_contents(contents: Contents) -> list[dict[str, Any]]:
-    """Return contents as the service takes them: a str is a text, and images are addresses; see `image_address`.
+    """Return contents in the format of the service, with images as URLs or data URIs.
 
-    Raises ConfigurationError, naming the position, for what is none.
+    Raises:
+        ConfigurationError: for an invalid content. The message has its position.
     """
     if isinstance(contents, str | Mapping):
         contents = [contents]
@@ -68,18 +70,18 @@ def read_contents(contents: Contents) -> list[dict[str, Any]]:
 
 def _wire_value(kind: str, value: Any, name: str) -> Any:
     if kind == "image":
-        return image_address(value, name)
+        return image_url_or_data(value, name)
     if kind == "multi_images":
-        return [image_address(image, name) for image in value]
-    if kind == "video" and not (isinstance(value, str) and value.startswith(ADDRESSES[1:])):
-        raise ConfigurationError(f"{name} is a video, which the service takes by URL only, not {value!r:.80}")
+        return [image_url_or_data(image, name) for image in value]
+    if kind == "video" and not (isinstance(value, str) and value.startswith(URL_SCHEMES[1:])):
+        raise ConfigurationError(f"{name} is a video, which the service accepts by URL only, not {value!r:.80}")
     return value
 
 
 def _bytes_of(image: Any, name: str) -> bytes:
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
-    if hasattr(image, "getvalue"):  # all of a BytesIO, wherever it was read up to
+    if hasattr(image, "getvalue"):  # all of a BytesIO, whatever its position
         image = image.getvalue()
     elif hasattr(image, "read"):
         image = _whole_file(image)
@@ -89,7 +91,7 @@ def _bytes_of(image: Any, name: str) -> bytes:
 
 
 def _whole_file(file: Any) -> Any:
-    """Return all that an open file has, and leave it at its place."""
+    """Return the complete content of an open file, and restore its position."""
     if not file.seekable():
         return file.read()
     place = file.tell()
@@ -108,4 +110,4 @@ def _mime_type(data: bytes, path: str | None, name: str) -> str:
     guessed = mimetypes.guess_type(path)[0] if path else None
     if guessed and guessed.startswith("image/"):
         return guessed
-    raise ConfigurationError(f"{name} is of no known image format; it begins {data[:12]!r}")
+    raise ConfigurationError(f"{name} has an unknown image format; it begins with {data[:12]!r}")

@@ -1,7 +1,7 @@
-"""Send embedding and rerank requests, many at once.
+"""Send embedding and rerank requests concurrently.
 
-Sync and async are twins, in the same order of lines. What they send and read is in `protocols`, how inputs are split is
-in `limits`.
+Sync and async code are twins, with their lines in the same order. Requests are encoded and decoded in `protocols`, and
+inputs are split into requests in `limits`.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from modelstudio_core.types import ResponseHead, WireCall
 
 AnyEmbeddingRequest: TypeAlias = EmbeddingRequest | MultimodalEmbeddingRequest
 Report: TypeAlias = Callable[[int | None], None]
-"""Called with the tokens of each response, in the caller's thread; None where the service did not say."""
+"""Called with the tokens of each response, or None if unknown, in the caller's thread."""
 
 _NATIVE_ROOT = "/api/v1"
 
 
 def embed(client: Client, request: AnyEmbeddingRequest) -> Embeddings:
-    """Return the vectors of one request. An error names the inputs of the request. Raises ModelStudioError."""
-    with _naming_inputs(request.positions):
+    """Return the vectors of one request. Raises ModelStudioError, with the positions of the inputs."""
+    with _add_inputs_to_errors(request.positions):
         return client.request(*_embedding_call(client.config, request))
 
 
 async def aembed(client: Client, request: AnyEmbeddingRequest) -> Embeddings:
-    """The async twin of `embed`."""
-    with _naming_inputs(request.positions):
+    """Async version of `embed`."""
+    with _add_inputs_to_errors(request.positions):
         return await client.arequest(*_embedding_call(client.config, request))
 
 
@@ -52,14 +52,14 @@ def embed_all(
     deliver: Callable[[int, Embeddings], None],
     admit: Callable[[], None] | None = None,
 ) -> None:
-    """Send `requests`, at most `most` at once, and call `deliver` with the place and vectors of each as they come.
+    """Send `requests` concurrently, and call `deliver` with the index and the vectors of each response.
 
     Args:
-        client: what sends them.
+        client: sends the requests.
         requests: see `embed`.
-        most: how many may be under way at once.
-        deliver: called in the caller's thread.
-        admit: called before each request in its thread, and returns when it may be sent.
+        most: maximum number of concurrent requests.
+        deliver: called in the caller's thread, in the order in which responses arrive.
+        admit: called before each request, in its thread; may block until the request may be sent (rate limiter).
 
     Raises:
         ModelStudioError: the first error, which stops the rest.
@@ -80,7 +80,7 @@ async def aembed_all(
     deliver: Callable[[int, Embeddings], None],
     admit: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """The async twin of `embed_all`."""
+    """Async version of `embed_all`."""
 
     async def job(request: AnyEmbeddingRequest) -> Embeddings:
         if admit is not None:
@@ -90,18 +90,18 @@ async def aembed_all(
     await arun_all(job, requests, most, deliver)
 
 
-class Joined:
-    """Joins the vectors of several requests in order, however they come."""
+class JoinedEmbeddings:
+    """Join the vectors of several requests in order, whatever the order of the responses."""
 
     def __init__(self, requests: int) -> None:
         self._parts: list[Embeddings | None] = [None] * requests
 
     def add(self, place: int, part: Embeddings) -> None:
-        """Keep the vectors of the request number `place`."""
+        """Store the vectors of request number `place`."""
         self._parts[place] = part
 
     def result(self) -> Embeddings:
-        """Return all vectors. Raises ProtocolError where those of different responses have different lengths."""
+        """Return all vectors. Raises ProtocolError if their lengths differ."""
         parts = [part for part in self._parts if part is not None]
         dense = [vector for part in parts for vector in part.dense]
         check_lengths(dense)
@@ -111,7 +111,7 @@ class Joined:
 def rank_documents(
     client: Client, request: RerankRequest, model: RerankModel, *, tournament: bool, most: int, report: Report
 ) -> list[Ranked]:
-    """Return the best documents, best first, in as many requests as `rerank_rounds` says. Raises ModelStudioError."""
+    """Return the best documents, best first, with the requests of `rerank_rounds`. Raises ModelStudioError."""
     rounds = rerank_rounds(request, model, tournament=tournament)
     answers: list[Ranking] | None = None
     while True:
@@ -119,7 +119,7 @@ def rank_documents(
             requests = next(rounds) if answers is None else rounds.send(answers)
         except StopIteration as finished:
             return list(finished.value)
-        collected = _Round(len(requests), report)
+        collected = _RerankRound(len(requests), report)
         run_all(lambda one: _rank(client, one, model.endpoint), requests, most, collected.add)
         answers = collected.answers
 
@@ -127,7 +127,7 @@ def rank_documents(
 async def arank_documents(
     client: Client, request: RerankRequest, model: RerankModel, *, tournament: bool, most: int, report: Report
 ) -> list[Ranked]:
-    """The async twin of `rank_documents`."""
+    """Async version of `rank_documents`."""
     rounds = rerank_rounds(request, model, tournament=tournament)
     answers: list[Ranking] | None = None
     while True:
@@ -135,13 +135,13 @@ async def arank_documents(
             requests = next(rounds) if answers is None else rounds.send(answers)
         except StopIteration as finished:
             return list(finished.value)
-        collected = _Round(len(requests), report)
+        collected = _RerankRound(len(requests), report)
         await arun_all(lambda one: _arank(client, one, model.endpoint), requests, most, collected.add)
         answers = collected.answers
 
 
-class _Round:
-    """The answers of one round of rerank requests, in order."""
+class _RerankRound:
+    """Collect the rankings of one round of rerank requests, in order."""
 
     def __init__(self, requests: int, report: Report) -> None:
         self._found: dict[int, Ranking] = {}
@@ -158,12 +158,12 @@ class _Round:
 
 
 def _rank(client: Client, request: RerankRequest, endpoint: RerankEndpoint) -> Ranking:
-    with _naming_inputs(request.positions):
+    with _add_inputs_to_errors(request.positions):
         return client.request(*_rerank_call(client.config, request, endpoint))
 
 
 async def _arank(client: Client, request: RerankRequest, endpoint: RerankEndpoint) -> Ranking:
-    with _naming_inputs(request.positions):
+    with _add_inputs_to_errors(request.positions):
         return await client.arequest(*_rerank_call(client.config, request, endpoint))
 
 
@@ -188,13 +188,13 @@ def _rerank_call(
 
 
 @contextmanager
-def _naming_inputs(positions: Sequence[int]) -> Iterator[None]:
-    """Let an error say which of the caller's inputs the request had."""
+def _add_inputs_to_errors(positions: Sequence[int]) -> Iterator[None]:
+    """Add the positions of the request's inputs to errors."""
     try:
         yield
     except ModelStudioError as error:
         if positions:
             error.inputs = tuple(positions)
-            error.message = f"{error.message} The request had the inputs {positions[0]} to {positions[-1]}."
+            error.message = f"{error.message} The request contained inputs {positions[0]} to {positions[-1]}."
             error.args = (error.message,)
         raise

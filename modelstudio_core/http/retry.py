@@ -1,8 +1,8 @@
-"""When to ask again, as a pure function. Who waits, and how often it was tried, is the caller's business.
+"""Decide whether and when to retry, as a pure function.
 
-A call is asked again only while nothing of its answer has been handed on. Whether it may help, and is ours to do, is
-the error's own knowledge (`is_retryable`, `is_resent`). Backoff: full jitter from 0.5 s, doubling, to 8 s at the most,
-the same for all throttling codes; a Retry-After counts up to 8 s, the cap of the vendor's own SDK.
+Callers retry only before the first output. The error itself says whether a retry may succeed (`is_retryable`) and
+whether this package performs it (`is_resent`). Backoff is exponential with full jitter, from 0.5 s to 8 s, for all
+throttling codes. Retry-After is honoured up to 8 s, like in the vendor's SDK.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ LONGEST_DELAY = 8.0
 
 
 def retry_delay(error: ModelStudioError, *, attempt: int, max_retries: int, jitter: float) -> float | None:
-    """Seconds to wait before the next attempt; None: raise the error.
+    """Return the seconds to wait before the next attempt, or None if the error is final.
 
     Args:
-        error: what went wrong.
-        attempt: how many attempts were retries already; 0 after the first call.
-        max_retries: how many retries there may be.
+        error: the error of the last attempt.
+        attempt: number of retries so far; 0 after the first attempt.
+        max_retries: maximum number of retries.
         jitter: a random number in [0, 1).
     """
     if attempt >= max_retries or not (error.is_retryable and error.is_resent):

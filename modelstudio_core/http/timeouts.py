@@ -1,4 +1,4 @@
-"""Read a caller's `timeout=` as four limits. Free of httpx, so that pure modules can import it."""
+"""Convert `timeout=` to four timeouts. This module does not import httpx, so that pure modules can import it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modelstudio_core.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds to wait for a connection, the next bytes, a write, and a place in the pool. None waits forever."""
+    """Seconds to wait for a connection, for data, for a write, and for a free connection. None: no limit."""
 
     connect: float | None = 10.0
     read: float | None = 300.0
@@ -28,11 +28,13 @@ TimeoutLike: TypeAlias = Timeouts | Mapping[str, float | None] | _HttpxTimeout
 
 
 def timeouts(value: float | TimeoutLike | None) -> Timeouts:
-    """Return the limits that a caller's `timeout=` means.
+    """Return the timeouts for a `timeout=` argument.
 
-    A number limits reading, writing and waiting for a place; connecting gets at most 10 s of it. A mapping has some of
-    the names of `Timeouts`, the rest keep their defaults. Raises ConfigurationError for what is neither positive
-    numbers nor an `httpx.Timeout`.
+    A number sets all of them, but connect to at most 10 s. A mapping sets the names in it, which are fields of
+    `Timeouts`; the others keep their defaults.
+
+    Raises:
+        ConfigurationError: if a value is not a positive number, or `value` is of another type.
     """
     if value is None or isinstance(value, Timeouts):
         return value or Timeouts()
@@ -40,10 +42,10 @@ def timeouts(value: float | TimeoutLike | None) -> Timeouts:
         value = {"connect": min(10.0, value), "read": value, "write": value, "pool": value}
     elif not isinstance(value, Mapping):
         if not hasattr(value, "as_dict"):
-            raise ConfigurationError(f"timeout= takes seconds or an httpx.Timeout, not {value!r}")
+            raise ConfigurationError(f"timeout= must be seconds or an httpx.Timeout, not {value!r:.80}")
         value = value.as_dict()
     if unknown := value.keys() - asdict(Timeouts()).keys():
-        raise ConfigurationError(f"timeout= has no limit {', '.join(map(repr, sorted(unknown)))}")
+        raise ConfigurationError(f"timeout= has unknown keys: {', '.join(map(repr, sorted(unknown)))}")
     return Timeouts(**{name: _limit(seconds) for name, seconds in value.items()})
 
 
@@ -51,5 +53,5 @@ def _limit(seconds: float | None) -> float | None:
     if seconds is None:
         return None
     if not isinstance(seconds, (int, float)) or not seconds > 0:
-        raise ConfigurationError(f"timeout= takes positive numbers of seconds, not {seconds!r}")
+        raise ConfigurationError(f"timeout= must be a positive number of seconds, not {seconds!r:.80}")
     return None if math.isinf(seconds) else float(seconds)

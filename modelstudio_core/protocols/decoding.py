@@ -146,7 +146,7 @@ class EventStreamDecoder:
 
     def _with_cause(self, failure: StreamTruncatedError) -> ModelStudioError:
         """Return the error for a truncated answer, quoting the unrecognized data that may explain it."""
-        line = self._events.foreign
+        line = self._events.unknown_line
         if (error := _error_in_line(line, self._head)) is not None:
             return error
         if self._unrecognized and not self._writer.has_response:

@@ -17,7 +17,7 @@ MAX_EVENT_BYTES = 32 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _NATIVE = re.compile(rb"(?:id:[^\n]*\n)?event:result\n:HTTP_STATUS/200\ndata:(?! )([^\n]*)")
 _ERROR = 400  # lowest HTTP error status
-_KEPT = 64 * 1024  # bytes kept of a line that is not a field
+_MAX_UNKNOWN_LINE = 64 * 1024  # bytes kept of a line that is not a field
 _FIELDS = (b"data", b"event", b"id", b"retry", b"status")
 _FIELD = re.compile(rb"(?:%b)(?::|\Z)" % b"|".join(_FIELDS))
 _STATUS, _STATUS_FIELD = b":HTTP_STATUS/", b"status:"
@@ -41,51 +41,51 @@ class EventDecoder:
 
     __slots__ = (
         "_data",
-        "_held",
+        "_first_bytes",
+        "_is_unfinished",
         "_line",
         "_name",
         "_skip_lf",
         "_status",
-        "_within",
-        "foreign",
         "max_event_bytes",
         "overflowed",
+        "unknown_line",
     )
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.max_event_bytes = max_event_bytes
         self.overflowed = False
-        self.foreign = b""  # first line that is not a field, possibly cut
-        self._held: bytes | None = b""  # first bytes, while they may be a byte order mark; then None
+        self.unknown_line = b""  # first line that is not a field, possibly cut
+        self._first_bytes: bytes | None = b""  # first bytes, while they may be a byte order mark; then None
         self._skip_lf = False  # the last read ended with CR, so a following LF is part of that line end
         self._line = bytearray()  # unfinished line; a bytearray keeps small reads linear
         self._data: bytes | bytearray | None = None  # data of the unfinished event
         self._name = ""
         self._status: int | None = None
-        self._within = False  # an event or a line is unfinished
+        self._is_unfinished = False  # an event or a line is unfinished
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Return the events completed by `data`."""
-        if self._held is not None:
-            data = self._without_bom(self._held + data)
+        if self._first_bytes is not None:
+            data = self._strip_bom(self._first_bytes + data)
         if self._skip_lf or b"\r" in data:
-            data = self._with_lf_only(data)
+            data = self._normalize_line_ends(data)
         if self.overflowed:
             return []
         small = len(data) <= self.max_event_bytes
-        between = small and not self._within
-        if between and data.endswith(b"\n\n") and (event := _usual_event(data[:-2])) is not None:
+        between = small and not self._is_unfinished
+        if between and data.endswith(b"\n\n") and (event := _fast_event(data[:-2])) is not None:
             return [event]  # most reads
         events: list[ServerSentEvent] = []
         *blocks, rest = data.split(b"\n\n")
         for block in blocks:
-            if between and (event := _usual_event(block)) is not None:
+            if between and (event := _fast_event(block)) is not None:
                 events.append(event)
             else:
                 self._read_lines(block.split(b"\n"), events)
                 self._blank_line(events)
                 between = small and not self.overflowed
-        self._within = bool(rest) or (self._within and not blocks)
+        self._is_unfinished = bool(rest) or (self._is_unfinished and not blocks)
         if rest:
             *lines, rest = rest.split(b"\n")
             self._read_lines(lines, events)
@@ -101,14 +101,14 @@ class EventDecoder:
             self._line = bytearray()
         return self._take_event() if self._is_event() and not self.overflowed else None
 
-    def _without_bom(self, data: bytes) -> bytes:
+    def _strip_bom(self, data: bytes) -> bytes:
         if len(data) < len(_BOM) and _BOM.startswith(data):
-            self._held = data
+            self._first_bytes = data
             return b""
-        self._held = None
+        self._first_bytes = None
         return data.removeprefix(_BOM)
 
-    def _with_lf_only(self, data: bytes) -> bytes:
+    def _normalize_line_ends(self, data: bytes) -> bytes:
         if self._skip_lf and data:
             self._skip_lf = False
             data = data.removeprefix(b"\n")
@@ -149,8 +149,8 @@ class EventDecoder:
             self._status = int(status) if len(status) == 3 and status.isdigit() else None
         elif line == b"data":  # a field without a colon is that field, empty
             self._add_data(b"")
-        elif not self.foreign and not line.startswith(b":") and _FIELD.match(line) is None and not line.isspace():
-            self.foreign = line[:_KEPT]
+        elif not self.unknown_line and not line.startswith(b":") and _FIELD.match(line) is None and not line.isspace():
+            self.unknown_line = line[:_MAX_UNKNOWN_LINE]
 
     def _add_data(self, value: bytes) -> None:
         if self._data is None:
@@ -168,7 +168,7 @@ class EventDecoder:
         return event
 
 
-def _usual_event(block: bytes) -> ServerSentEvent | None:
+def _fast_event(block: bytes) -> ServerSentEvent | None:
     """Return the event of a block in the usual format of the service, or None. A fast path for nearly all events."""
     if block.startswith(b"data: "):
         return _new_event(ServerSentEvent, (block[6:], "", None)) if b"\n" not in block else None

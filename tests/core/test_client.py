@@ -1073,7 +1073,7 @@ def test_a_misspelt_model_is_told_which_was_meant(asked: str, meant: str | None,
     _, caught = run(way, FakeTransport(reply), replace(REQUEST, model=asked, enable_thinking=False))
     assert isinstance(caught, NotFoundError)
     assert ("Did you mean" in caught.message) == (meant is not None)
-    assert meant is None or f"Did you mean {meant}? The request went to" in caught.message
+    assert meant is None or f"Did you mean {meant}? The request was sent to" in caught.message
 
 
 @every_way

@@ -293,7 +293,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ("credentials in the address", {"base_url": "https://me:secret@host/v1"}, {}, "credentials"),
     ("a header that is no text", {"default_headers": {"x-a": 1}}, {}, "header 'x-a' must be str"),
     ("headers that are none", {"default_headers": "x-a"}, {}, "default_headers takes a mapping"),
-    ("a redacted header", {"default_headers": {"x-a": "[redacted]"}}, {}, "was redacted where it was stored"),
+    ("a redacted header", {"default_headers": {"x-a": "[redacted]"}}, {}, "x-a is redacted"),
     ("the key among the headers", {"default_headers": {"authorization": "Bearer x"}}, {}, "api_key"),
     ("in any case", {"default_headers": {"AUTHORIZATION": "Bearer x"}}, {}, "api_key"),
     ("negative retries", {"max_retries": -1}, {}, "max_retries=-1"),

@@ -33,7 +33,7 @@ from modelstudio_core.protocols.embeddings import (
     encode_texts,
 )
 from modelstudio_core.retrieval import embedding_model, multimodal_models
-from modelstudio_core.tokens import count_tokens, fewest_tokens
+from modelstudio_core.tokens import count_tokens, min_tokens
 from modelstudio_core.types import ResponseHead
 from tests.ids import short
 
@@ -328,11 +328,11 @@ def test_how_a_model_fuses(model: str, contents: Any, sent: Any, parameters: Any
         ("tongyi-embedding-vision-plus", [{"text": "a"}], "not known to fuse"),
         ("multimodal-embedding-v1", [{"text": "a"}], "not known to fuse"),
         ("some-new-model", [{"text": "a"}], "capabilities"),
-        ("qwen3-vl-embedding", [], "nothing to embed"),
-        ("qwen3-vl-embedding", [IMAGE] * 11, "11 images for one vector: qwen3-vl-embedding takes 10"),
+        ("qwen3-vl-embedding", [], "contents is empty"),
+        ("qwen3-vl-embedding", [IMAGE] * 11, "11 images for one vector, but qwen3-vl-embedding accepts 10"),
         ("qwen3-vl-embedding", [VIDEO] * 2, "2 videos for one vector"),
         ("qwen3-vl-embedding", [{"text": "a"}] * 21, "21 contents for one vector"),
-        ("qwen2.5-vl-embedding", [{"text": "a"}] * 2, "takes one of each kind"),
+        ("qwen2.5-vl-embedding", [{"text": "a"}] * 2, "accepts one of each kind"),
         ("tongyi-embedding-vision-plus-2026-03-06", [{"text": "a"}] * 2, "more than one text"),
     ],
 )
@@ -417,7 +417,7 @@ def test_videos_are_urls() -> None:
     """The service takes no other."""
     assert read_contents([VIDEO, "a"]) == [VIDEO, {"text": "a"}]
     for video in ("film.mp4", "data:video/mp4;base64,AAAA", b"film", None):
-        with pytest.raises(ConfigurationError, match="content 1 is a video, which the service takes by URL only"):
+        with pytest.raises(ConfigurationError, match="content 1 is a video, which the service accepts by URL only"):
             read_contents(["a", {"video": video}])
     with pytest.raises(ConfigurationError, match="content 0 is of type int"):
         read_contents([7])  # type: ignore[list-item]  # that is the test
@@ -501,10 +501,10 @@ TEXTS = {
 def test_no_text_is_counted_for_more_than_it_has(name: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the vocabulary, the fewest tokens are never more than the vocabulary counts."""
     exact = [count_tokens(TEXTS[name] * times, model) for times in (1, 50)]
-    assert [fewest_tokens(TEXTS[name] * times, model, qwen_vocabulary=True) for times in (1, 50)] == exact
+    assert [min_tokens(TEXTS[name] * times, model, qwen_vocabulary=True) for times in (1, 50)] == exact
     monkeypatch.setattr("modelstudio_core.tokens._tokenizer", lambda generation: None)
     for times, tokens in zip((1, 50), exact, strict=True):
-        assert fewest_tokens(TEXTS[name] * times, model, qwen_vocabulary=True) <= tokens
+        assert min_tokens(TEXTS[name] * times, model, qwen_vocabulary=True) <= tokens
 
 
 def test_without_the_vocabulary_only_what_is_certain_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

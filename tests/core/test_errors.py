@@ -518,7 +518,7 @@ def test_an_interrupted_redact_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> 
     def interrupt(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(errors, "_behind", interrupt)
+    monkeypatch.setattr(errors, "_causes", interrupt)
     error = ServerError("It failed.")
     with pytest.raises(KeyboardInterrupt) as raised:
         error.redact(redactor("sk-Mark-of-a-key"))

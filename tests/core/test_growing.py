@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelstudio_core import partial_json as growing
-from modelstudio_core.partial_json import GrowingObject, read_partial
+from modelstudio_core.partial_json import PartialObject, read_partial
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_what_an_unfinished_text_says(text: str, value: dict[str, object]) -> No
 
 def test_what_breaks_off_leaves_what_was_read() -> None:
     """A text that turns out to be no JSON keeps the last object that it said."""
-    object_ = GrowingObject()
+    object_ = PartialObject()
     assert object_.add('{"a": 1')
     assert not object_.add(", oops")
     assert object_.value == {"a": 1}
@@ -49,7 +49,7 @@ def test_a_long_text_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> 
 
     real = growing.from_json
     monkeypatch.setattr(growing, "from_json", counting)
-    object_ = GrowingObject()
+    object_ = PartialObject()
     object_.add('{"text": "')
     for _ in range(20_000):
         object_.add("word ")
@@ -62,7 +62,7 @@ def test_a_long_text_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_short_texts_are_read_at_each_piece() -> None:
     """While reading costs nothing, each piece shows."""
-    object_ = GrowingObject()
+    object_ = PartialObject()
     object_.add('{"text": "')
     for letter in "hello":
         assert object_.add(letter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelstudio_core.json_text import object_start, object_text
-from modelstudio_core.partial_json import GrowingAnswer
+from modelstudio_core.partial_json import PartialAnswer
 
 OBJECT = '{"a": {"b": "```[1]"}}'
 WHOLE = [
@@ -58,7 +58,7 @@ def test_what_is_not_one_object(text: str, why: str) -> None:
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_an_object_that_grows(text: str, size: int) -> None:
     """Its parts show from its first brace on, whatever stands before it."""
-    growing = GrowingAnswer()
+    growing = PartialAnswer()
     values = [growing.value for at in range(0, len(text), size) if growing.add(text[at : at + size])]
     assert values
     assert growing.value is not None
@@ -68,6 +68,6 @@ def test_an_object_that_grows(text: str, size: int) -> None:
 @pytest.mark.parametrize("text", [f"[{OBJECT}, {OBJECT}]", "no object", "[1]"])
 def test_a_list_shows_nothing(text: str) -> None:
     """What begins with a list, or never begins, has no parts to show."""
-    growing = GrowingAnswer()
+    growing = PartialAnswer()
     assert not any(growing.add(letter) for letter in text)
     assert growing.value is None

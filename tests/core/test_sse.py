@@ -213,14 +213,14 @@ def test_the_first_line_that_is_no_field_is_kept(body: bytes, line: bytes, size:
     for read in cut(body, size or len(body)):
         decoder.feed(read)
     decoder.flush()
-    assert decoder.foreign == line
+    assert decoder.unknown_line == line
 
 
 def test_no_more_than_the_beginning_of_a_foreign_line_is_kept() -> None:
     """64 KiB of it, whatever an event may hold."""
     decoder = EventDecoder()
     decoder.feed(b"x" * 200_000 + b"\n\n")
-    assert decoder.foreign == b"x" * 65_536
+    assert decoder.unknown_line == b"x" * 65_536
 
 
 def test_the_default_limit() -> None:

@@ -96,7 +96,10 @@ def test_each_part_of_a_conversation_is_counted_once() -> None:
     assert count(hello, tools=[tool]) == count(Message("system", ""), hello, tools=[tool])
     escaped = {"type": "function", "function": {"name": "f", "description": "\\u67e5\\u8be2\\u5929\\u6c14"}}
     assert count(hello, tools=[tool]) < count(hello, tools=[escaped])
-    assert tokens._turn(Message("tool", "sunny", tool_call_id="1")) == "user\n<tool_response>\nsunny\n</tool_response>"
+    assert (
+        tokens._format_turn(Message("tool", "sunny", tool_call_id="1"))
+        == "user\n<tool_response>\nsunny\n</tool_response>"
+    )
     thought = "<think>\nLight scatters.\n</think>\n\n"
     said, thinking = Message("assistant", "x"), Message("assistant", "x", reasoning_content="Light scatters.")
     assert count(hello, thinking) - count(hello, said) == tokens.count_tokens(thought, "qwen-plus")

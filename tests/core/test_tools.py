@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.media import audio_format, checked_address, data_uri
+from modelstudio_core.media import audio_format, check_url, data_uri
 from modelstudio_core.tools import arguments_text, checked_tool, chosen_tool, json_schema_format
 
 WEATHER: dict[str, Any] = {"type": "function", "function": {"name": "weather", "parameters": {}}}
@@ -81,9 +81,9 @@ def test_arguments_are_json_unescaped() -> None:
 def test_addresses() -> None:
     """The service reads http(s), oss and data; a path of this machine is refused with what to do."""
     for url in ("https://a/b.png", "http://a", "oss://b/c", data_uri("image/png", "AAAA")):
-        assert checked_address(url) == url
+        assert check_url(url) == url
     with pytest.raises(ConfigurationError, match="read the file"):
-        checked_address("/home/me/a.png")
+        check_url("/home/me/a.png")
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import pytest
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
-from langchain_modelstudio import construct as copies
+from langchain_modelstudio import chunks as copies
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
 from langchain_modelstudio.outputs import from_core_delta
-from modelstudio_core import construct as copying
-from modelstudio_core.construct import quick, shell
+from modelstudio_core import unvalidated as copying
 from modelstudio_core.types import AudioDelta, Delta, LogprobsDelta, ReasoningDelta, TextDelta, ToolCallDelta
+from modelstudio_core.unvalidated import construct, fast_if_equal
 from tests.ids import short
 
 DELTAS: list[Delta] = [
@@ -110,7 +110,7 @@ def written_down(cls: type[ModelStudioMessageChunk], **more: Any) -> Any:
     """Makes a `cls` as if it were the chunk class of today."""
 
     def make(content: str) -> ModelStudioMessageChunk:
-        return shell(cls, {**ModelStudioMessageChunk(content=content).__dict__, **more}, {"content"}, {})
+        return construct(cls, {**ModelStudioMessageChunk(content=content).__dict__, **more}, {"content"}, {})
 
     return make
 
@@ -128,16 +128,16 @@ def written_down(cls: type[ModelStudioMessageChunk], **more: Any) -> Any:
 )
 def test_where_the_class_does_more_chunks_are_made_the_ordinary_way(changed: type[ModelStudioMessageChunk]) -> None:
     """A release of langchain-core in which making a chunk does something new turns writing down off."""
-    assert quick(written_down(changed), changed, SAMPLES) is changed
+    assert fast_if_equal(written_down(changed), changed, SAMPLES) is changed
 
 
 def test_what_is_the_same_is_taken_and_what_would_be_shared_is_not() -> None:
     """The quick way is taken where it makes the same, but not where two objects would have one list."""
     same = written_down(ModelStudioMessageChunk)
-    assert quick(same, ModelStudioMessageChunk, SAMPLES) is same
+    assert fast_if_equal(same, ModelStudioMessageChunk, SAMPLES) is same
     calls: list[Any] = []
     sharing = written_down(ModelStudioMessageChunk, tool_calls=calls)
-    assert quick(sharing, ModelStudioMessageChunk, SAMPLES) is ModelStudioMessageChunk
+    assert fast_if_equal(sharing, ModelStudioMessageChunk, SAMPLES) is ModelStudioMessageChunk
 
 
 def test_where_pydantic_keeps_an_objects_state_elsewhere_chunks_are_made_the_ordinary_way(
@@ -145,4 +145,7 @@ def test_where_pydantic_keeps_an_objects_state_elsewhere_chunks_are_made_the_ord
 ) -> None:
     """A release of pydantic without one of the slots that are written is no error, of the import either."""
     monkeypatch.setattr(copying, "_set_private", copying._setter("__pydantic_no_such_slot__"))
-    assert quick(written_down(ModelStudioMessageChunk), ModelStudioMessageChunk, SAMPLES) is ModelStudioMessageChunk
+    assert (
+        fast_if_equal(written_down(ModelStudioMessageChunk), ModelStudioMessageChunk, SAMPLES)
+        is ModelStudioMessageChunk
+    )

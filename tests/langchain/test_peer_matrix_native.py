@@ -92,7 +92,9 @@ def test_L50_sources_are_cited_once_in_v3_events() -> None:
     """By the text that they came before; a later one, after a thought, does not say them again."""
     writer = EventWriter("run-1")
     said = [ResponseDelta(), ExtraDelta("search_info", INFO), TextDelta("a"), ReasoningDelta("hm"), TextDelta("b")]
-    events: list[Any] = [event for delta in (*said, FinishDelta("stop")) for event in writer.of(delta)] + writer.end()
+    events: list[Any] = [
+        event for delta in (*said, FinishDelta("stop")) for event in writer.convert(delta)
+    ] + writer.end()
     finished = [event["content"] for event in events if event["event"] == "content-block-finish"]
     assert finished == [
         {"type": "text", "text": "a", "annotations": CITED},

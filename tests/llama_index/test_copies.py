@@ -8,7 +8,7 @@ import pytest
 from llama_index.core.base.llms.types import TextBlock, ThinkingBlock
 from pydantic import BaseModel
 
-from llama_index_modelstudio import construct as copies
+from llama_index_modelstudio import chat_objects as copies
 from llama_index_modelstudio.outputs import Responses
 from modelstudio_core.types import ReasoningDelta, ResponseDelta, TextDelta, ToolCallDelta
 
@@ -38,10 +38,10 @@ def validated(made: Any) -> Any:
     return type(made)(**{name: validated(made.__dict__[name]) for name in made.model_fields_set})
 
 
-@pytest.mark.parametrize(("quick", "ordinary"), PAIRS)
-def test_objects_are_written_down_here(quick: Any, ordinary: Any) -> None:
+@pytest.mark.parametrize(("quick", "validating"), PAIRS)
+def test_objects_are_written_down_here(quick: Any, validating: Any) -> None:
     """With the llama-index-core that is installed, the quick way is the one that is taken."""
-    assert quick is not ordinary
+    assert quick is not validating
 
 
 def test_responses_of_a_stream_are_what_pydantic_makes() -> None:
@@ -55,7 +55,7 @@ def test_responses_of_a_stream_are_what_pydantic_makes() -> None:
         ToolCallDelta(0, "call_1", "get"),
         ToolCallDelta(0, arguments='{"city": "New '),
     ]
-    made = [response for delta in deltas if (response := responses.of(delta)) is not None]
+    made = [response for delta in deltas if (response := responses.convert(delta)) is not None]
     assert len(made) == len(deltas) - 1
     for response in made:
         assert state(response) == state(validated(response))
@@ -64,7 +64,7 @@ def test_responses_of_a_stream_are_what_pydantic_makes() -> None:
 def test_responses_share_no_containers() -> None:
     """What a consumer puts into one response is in no other."""
     responses = Responses()
-    first, second = responses.of(ReasoningDelta("a")), responses.of(TextDelta("b"))
+    first, second = responses.convert(ReasoningDelta("a")), responses.convert(TextDelta("b"))
     assert first is not None
     assert second is not None
     for mine, other in (

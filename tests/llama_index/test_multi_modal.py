@@ -89,10 +89,10 @@ async def test_images_are_sent_at_once(way: str) -> None:
     ("method", "given", "message"),
     [
         ("get_image_embedding_batch", [URL, "no-such-file.png"], "content 1 cannot be read"),
-        ("get_image_embedding_batch", [URL, b"text"], "content 1 is of no known image format"),
+        ("get_image_embedding_batch", [URL, b"text"], "content 1 has an unknown image format"),
         ("embed_contents", [URL, {"video": "film.mp4"}], "content 1 is a video"),
         ("embed_contents", [URL, {"sound": URL}], "content 1 is sound"),
-        ("embed_fused", [], "nothing to embed"),
+        ("embed_fused", [], "contents is empty"),
         ("get_text_embedding_batch", ["a", ""], "text 1 is empty"),
     ],
 )
@@ -142,5 +142,5 @@ def test_models_that_are_not_listed_and_models_of_texts() -> None:
         made(server, model="new-model").get_text_embedding("a")
         made(server, model="new-model").get_image_embedding(URL)
         assert [request.path for request in server.requests] == [MULTIMODAL] * 2
-        with pytest.raises(errors.ConfigurationError, match="embeds texts only"):
+        with pytest.raises(errors.ConfigurationError, match="embeds text only"):
             made(server, model="text-embedding-v4").get_image_embedding(URL)

@@ -74,7 +74,7 @@ def test_i9_a_call_is_shown_anew_when_more_of_it_was_read() -> None:
     responses = Responses()
     deltas = [ToolCallDelta(1, "call_2", "local_time"), ToolCallDelta(0, "call_1", "weather", '{"city": "'),
               *(ToolCallDelta(0, arguments="word ") for _ in range(1000))]  # fmt: skip
-    shown = [response.message.blocks for delta in deltas if (response := responses.of(delta)) is not None]
+    shown = [response.message.blocks for delta in deltas if (response := responses.convert(delta)) is not None]
     assert [block.tool_call_id for block in shown[-1] if isinstance(block, ToolCallBlock)] == ["call_1", "call_2"]
     objects = {id(blocks[0]) for blocks in shown[1:]}
     assert growing._SHORT // 5 < len(objects) < growing._SHORT // 5 + 50
@@ -109,8 +109,8 @@ def test_i9_many_calls_are_linear(order: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Counted, "compared", 0)
     responses = Responses()
     for index in indices[order]:
-        responses.of(ToolCallDelta(Counted(index), f"call_{index}", "weather"))
-        last = responses.of(ToolCallDelta(Counted(index), arguments="{}"))
+        responses.convert(ToolCallDelta(Counted(index), f"call_{index}", "weather"))
+        last = responses.convert(ToolCallDelta(Counted(index), arguments="{}"))
     assert last is not None
     assert [name for name, _, _ in made(last)] == [f"call_{index}" for index in range(1000)]
     assert all(0 < count <= 2 * 1000 for count in built.values())
@@ -148,7 +148,7 @@ def test_i9_calls_that_come_in_any_order_stand_in_that_of_their_indices() -> Non
     for delta in UNORDERED:
         id, name, text = said.get(delta.index, (None, None, ""))
         said[delta.index] = (delta.id or id, delta.name or name, text + delta.arguments)
-        response = responses.of(delta)
+        response = responses.convert(delta)
         assert response is not None
         named = [(id, name, text) for _, (id, name, text) in sorted(said.items()) if name]
         assert made(response) == [(id, name, growing.read_partial(text)) for id, name, text in named]
@@ -161,14 +161,14 @@ def test_i9_responses_do_not_change_later() -> None:
     """What was handed on stays as it was, and what a consumer does to its lists is in no other response."""
     responses, before = Responses(), []
     for delta in [ReasoningDelta("Well. "), TextDelta("So: "), *UNORDERED, TextDelta("there.")]:
-        response = responses.of(delta)
+        response = responses.convert(delta)
         assert response is not None
         before.append((response, response.model_dump_json()))
     assert [response.model_dump_json() for response, _ in before] == [text for _, text in before]
     last = before[-1][0].message
     last.blocks.clear()
     last.additional_kwargs["tool_calls"].clear()
-    again = responses.of(TextDelta(""))
+    again = responses.convert(TextDelta(""))
     assert again is not None
     assert [id for id, _, _ in made(again)] == [f"call_{index}" for index in (0, 1, 2, 4, 7, 9)]
     assert len(again.message.additional_kwargs["tool_calls"]) == 6
@@ -401,6 +401,6 @@ def test_a_name_in_pieces_is_one_name() -> None:
         ToolCallDelta(0, None, "weather"),
         ToolCallDelta(0, arguments='{"city": "Rome"}'),
     ]
-    shown = [made(response)[0][1] for delta in deltas if (response := responses.of(delta)) is not None]
+    shown = [made(response)[0][1] for delta in deltas if (response := responses.convert(delta)) is not None]
     assert shown == ["get_", "get_weather", "get_weather"]
     assert made(responses.last())[0][1:] == ("get_weather", {"city": "Rome"})

@@ -161,7 +161,7 @@ NAMED: list[tuple[str, dict[str, Any], str]] = [
     ("a URL in OpenAI's form", {"type": "image_url", "image_url": {"url": [URL]}}, "'image_url': url=.*not a string"),
     ("a data URI without data", {"type": "image", "url": "data:image/png;base64,"}, "'image'.*data URI without data"),
     ("a path as base64", {"type": "image", "base64": "/me/it.png", "mime_type": "image/png"}, "'image'.*not base64"),
-    ("a dict as base64", {"type": "video", "base64": {"a": 1}}, "'video': the data is .*give base64 as text"),
+    ("a dict as base64", {"type": "video", "base64": {"a": 1}}, "'video': the data is .*pass base64 as a string"),
     ("a number as MIME type", {"type": "audio", "base64": DATA, "mime_type": 5}, "'audio': mime_type=5 is no MIME"),
     ("no MIME type", {"type": "image", "base64": DATA}, "'image': base64 requires a mime_type"),
     ("a number as format", {"type": "input_audio", "input_audio": {"data": DATA, "format": 5}}, "audio format 5"),
@@ -214,7 +214,7 @@ def llama_index_blocks(gone: Path) -> Iterator[tuple[Any, str]]:
         yield cls(url="ftp://example.com/a"), f"{name} url='ftp:.*read the file"
         yield cls(url="data:x/y;base64,"), f"{name} url=.*without data"
         yield cls(path=gone), f"{name} cannot be read"
-    yield ImageBlock(image=b"hi", image_mimetype="png"), "ImageBlock mime_type='png' is no MIME type"
+    yield ImageBlock(image=b"hi", image_mimetype="png"), "ImageBlock mime_type='png' is not a MIME type"
     yield DocumentBlock(), "DocumentBlock is not supported"
     yield DocumentBlock(path="missing.pdf"), "DocumentBlock is not supported"
 

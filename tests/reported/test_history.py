@@ -190,7 +190,7 @@ async def test_a_call_that_is_left_out_is_logged(adapter: str, way: str, caplog:
     with caplog.at_level(logging.INFO, "modelstudio_core"):
         messages = await wire(adapter, [user(), said("", GET, PUT), result("c1"), user("next")], way)
     assert brief(messages) == [HI, GOT, TOLD, NEXT]
-    [record] = [record for record in caplog.records if "left out" in record.getMessage()]
+    [record] = [record for record in caplog.records if "omitted" in record.getMessage()]
     assert record.levelno == logging.INFO
     assert all(word in record.getMessage() for word in ("put", "c2"))
     assert not any(word in record.getMessage() for word in ("c1", "get", "上海"))

@@ -1,4 +1,4 @@
-"""Construct the objects of a streamed event without validation; see `modelstudio_core.construct`."""
+"""Construct content blocks and chat responses without validation; see `modelstudio_core.unvalidated`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock, ThinkingBlock
 
-from modelstudio_core.construct import quick, shell
+from modelstudio_core.unvalidated import construct, fast_if_equal
 
 _ROLE = MessageRole.ASSISTANT
 
 
 def _text_block(text: str) -> TextBlock:
-    return shell(TextBlock, {"block_type": "text", "text": text}, {"text"})
+    return construct(TextBlock, {"block_type": "text", "text": text}, {"text"})
 
 
 def _thinking_block(content: str) -> ThinkingBlock:
@@ -22,7 +22,7 @@ def _thinking_block(content: str) -> ThinkingBlock:
         "num_tokens": None,
         "additional_information": {},
     }
-    return shell(ThinkingBlock, state, {"content"})
+    return construct(ThinkingBlock, state, {"content"})
 
 
 def _chat_response(
@@ -30,13 +30,13 @@ def _chat_response(
 ) -> ChatResponse:
     message: dict[str, Any] = {"role": _ROLE, "additional_kwargs": message_kwargs, "blocks": blocks}
     state = {
-        "message": shell(ChatMessage, message, {"role", "additional_kwargs", "blocks"}),
+        "message": construct(ChatMessage, message, {"role", "additional_kwargs", "blocks"}),
         "raw": raw,
         "delta": delta,
         "logprobs": None,
         "additional_kwargs": additional_kwargs,
     }
-    return shell(ChatResponse, state, {"message", "raw", "delta", "additional_kwargs"})
+    return construct(ChatResponse, state, {"message", "raw", "delta", "additional_kwargs"})
 
 
 def _validated_response(
@@ -46,9 +46,13 @@ def _validated_response(
     return ChatResponse(message=message, raw=raw, delta=delta, additional_kwargs=additional_kwargs)
 
 
-_TEXTS = ("a", "{}", "<c>\n")
-_BLOCKS: list[list[Any]] = [[], *([TextBlock(text=text)] for text in _TEXTS), [ThinkingBlock(content="a")]]
-_RESPONSES = [
+_TEXT_SAMPLES = ("a", "{}", "<c>\n")
+_BLOCK_SAMPLES: list[list[Any]] = [
+    [],
+    *([TextBlock(text=text)] for text in _TEXT_SAMPLES),
+    [ThinkingBlock(content="a")],
+]
+_RESPONSE_SAMPLES = [
     {
         "blocks": blocks,
         "message_kwargs": {"reasoning_content": "a"},
@@ -56,14 +60,14 @@ _RESPONSES = [
         "delta": "a",
         "additional_kwargs": {"a": 1},
     }
-    for blocks in _BLOCKS
+    for blocks in _BLOCK_SAMPLES
 ]
 
-text_block = quick(_text_block, TextBlock, [{"text": text} for text in _TEXTS])
+text_block = fast_if_equal(_text_block, TextBlock, [{"text": text} for text in _TEXT_SAMPLES])
 """Return a `TextBlock`."""
 
-thinking_block = quick(_thinking_block, ThinkingBlock, [{"content": text} for text in _TEXTS])
+thinking_block = fast_if_equal(_thinking_block, ThinkingBlock, [{"content": text} for text in _TEXT_SAMPLES])
 """Return a `ThinkingBlock`."""
 
-chat_response = quick(_chat_response, _validated_response, _RESPONSES)
+chat_response = fast_if_equal(_chat_response, _validated_response, _RESPONSE_SAMPLES)
 """Return a `ChatResponse` with raw, delta and additional_kwargs, and an assistant message with `blocks`."""
