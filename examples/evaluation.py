@@ -24,25 +24,25 @@ TOP = 3
 
 @dataclass(frozen=True)
 class Figures:
-    """Hit rate: the part of questions whose text is among the first three. MRR: the mean of 1/place, 0 if it is not."""
+    """Hit rate: fraction of questions whose text is among the first three. MRR: mean reciprocal rank, 0 for others."""
 
     hit_rate: float
     mrr: float
 
 
-def figures(places: Sequence[int]) -> Figures:
-    """Return the figures for the places, from 1, at which the right texts came; 0 if one did not."""
-    hits = [1 / place for place in places if 0 < place <= TOP]
-    return Figures(len(hits) / len(places), sum(hits) / len(places))
+def figures(ranks: Sequence[int]) -> Figures:
+    """Return the figures for the ranks of the correct texts, counted from 1; 0 for a text that was not found."""
+    hits = [1 / rank for rank in ranks if 0 < rank <= TOP]
+    return Figures(len(hits) / len(ranks), sum(hits) / len(ranks))
 
 
 def place_of(name: str, found: Iterable[Any]) -> int:
-    """Return the place, from 1, of the document whose source is `name`; 0 if it is not there."""
+    """Return the rank, from 1, of the document whose source is `name`, or 0."""
     return next((at for at, document in enumerate(found, 1) if document.metadata["source"] == name), 0)
 
 
 def measured(place: dict[str, Any]) -> dict[str, Figures]:
-    """Return the figures of retrieval without and with rerank of the five nearest texts."""
+    """Return the figures of retrieval without and with reranking of the five nearest texts."""
     store = a_store(ModelStudioEmbeddings(**embedding_settings(place)))
     rerank = ModelStudioRerank(**rerank_settings(place))
     plain, reranked = [], []

@@ -14,12 +14,12 @@ from modelstudio_core import config
 
 console = Console(highlight=False)
 TEXTS = Path(__file__).parent / "data" / "texts"
-"""A folder of 40 short texts; `questions.tsv` beside it has a question for each."""
+"""Folder of 40 short texts. `questions.tsv` next to it has a question for each text."""
 
 
 @contextmanager
 def a_place() -> Iterator[dict[str, Any]]:
-    """Yield the settings of a model that is available for the duration of the block, and print which one it is.
+    """Yield the settings of a model that is available during the block, and print which one it is.
 
     The environment variable MODEL (default qwen-plus) selects the model.
     """
@@ -30,7 +30,7 @@ def a_place() -> Iterator[dict[str, Any]]:
         return
     import local_model
 
-    console.print(f"No {config.API_KEY} is set, so a small model is started on this machine...")
+    console.print(f"{config.API_KEY} is not set: starting a small local model...")
     with local_model.running(force_auto=True, budget=48, max_tokens=160, model_name="SmolLM2-135M") as server:
         console.print(f"Talking to [bold]the local model[/]: {server.version}.", soft_wrap=True)
         console.print(
@@ -42,7 +42,7 @@ def a_place() -> Iterator[dict[str, Any]]:
 
 
 def embedding_settings(place: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of an embedding object at `place`: native, since only it tells queries from documents."""
+    """Return the settings of an embedding object. The native protocol distinguishes queries from documents."""
     native = {"base_url": place["base_url"].replace("/compatible-mode/v1", "/api/v1")} if "base_url" in place else {}
     return {"protocol": "dashscope", **native}
 

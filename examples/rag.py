@@ -40,7 +40,7 @@ def a_store(embeddings: Embeddings) -> VectorStore:
 
 
 def chain(llm: BaseChatModel, store: VectorStore, rerank: ModelStudioRerank) -> Runnable[Any, dict[str, Any]]:
-    """From {"question"} to {"question", "documents", "passages", "answer"}; streams, sync and async."""
+    """Return a chain from {"question"} to {"question", "documents", "passages", "answer"}, which can stream."""
 
     def find(given: dict[str, str]) -> Sequence[Document]:
         return rerank.compress_documents(store.similarity_search(given["question"], k=8), given["question"])
@@ -58,7 +58,7 @@ def chain(llm: BaseChatModel, store: VectorStore, rerank: ModelStudioRerank) -> 
 
 
 def answered(llm: BaseChatModel, place: dict[str, Any], question: str = QUESTION) -> tuple[list[Document], str]:
-    """Return the documents that were found, best first, and the answer, shown as it streams."""
+    """Print the answer as it streams, and return the documents that were found, best first, and the answer."""
     asked(question)
     store = a_store(ModelStudioEmbeddings(**embedding_settings(place)))
     rerank = ModelStudioRerank(**rerank_settings(place), top_n=3)

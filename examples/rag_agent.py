@@ -1,4 +1,4 @@
-"""A LangGraph agent that decides itself whether to look something up: retrieval is a tool that it may call.
+"""Run a LangGraph agent that decides whether to search: retrieval is a tool that it may call.
 
 python -m examples.rag_agent
 """
@@ -25,7 +25,7 @@ QUESTIONS = ("Hello! My name is Ada.", "Which sea creature has more than one hea
 
 
 def a_search(store: VectorStore, rerank: ModelStudioRerank) -> BaseTool:
-    """Return the tool, whose artifact is the documents with their scores."""
+    """Return the search tool. Its artifact is the documents with their scores."""
 
     @tool(response_format="content_and_artifact")
     def search(query: str) -> tuple[str, list[Document]]:
@@ -41,7 +41,7 @@ def a_search(store: VectorStore, rerank: ModelStudioRerank) -> BaseTool:
 
 
 def a_graph(llm: BaseChatModel, search: BaseTool) -> Any:
-    """The model, then the search as long as it calls it."""
+    """Return a graph that alternates between model and search until the model stops calling the search."""
     model = llm.bind_tools([search])
     think = RunnableLambda(lambda state: state["messages"]) | model | (lambda message: {"messages": [message]})
     graph = StateGraph(MessagesState).add_node("think", think).add_node("tools", ToolNode([search]))
@@ -50,7 +50,7 @@ def a_graph(llm: BaseChatModel, search: BaseTool) -> Any:
 
 
 def talk(graph: Any, question: str) -> list[BaseMessage]:
-    """Return the messages of one turn, shown as they stream."""
+    """Print the messages of one turn as they stream, and return them."""
     asked(question)
     messages: list[BaseMessage] = []
     speech = Speech()
@@ -69,7 +69,7 @@ def talk(graph: Any, question: str) -> list[BaseMessage]:
 
 
 def main() -> None:
-    """Say something that needs no search, then ask something that does."""
+    """Send a message that needs no search, then a question that does."""
     with a_place() as place, ChatModelStudio(**place, enable_thinking=True, thinking_budget=256) as llm:
         store = a_store(ModelStudioEmbeddings(**embedding_settings(place)))
         graph = a_graph(llm, a_search(store, ModelStudioRerank(**rerank_settings(place), top_n=2)))

@@ -11,9 +11,10 @@ from modelstudio_core.parameters import CALL_OPTIONS, hidden_arguments
 
 
 def call_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments with the values of `extra_headers` hidden, and a class as `response_format` as a dict.
+    """Return the arguments with hidden `extra_headers`, and with a class as `response_format` converted to a dict.
 
-    Raises ConfigurationError for secrets that no call takes.
+    Raises:
+        ConfigurationError: for secret settings of the model object, which are not per-call arguments.
     """
     with langchain_errors():
         arguments = hidden_arguments(given)

@@ -33,7 +33,7 @@ class ToolBinding:
     """Implement `bind_tools` and `with_structured_output` with `bind`, for models and bindings."""
 
     def bind(self, **kwargs: Any) -> ModelStudioBinding:
-        """Bind parameters of a call."""
+        """Bind per-call parameters."""
         raise NotImplementedError
 
     def _bound_kwargs(self) -> Mapping[str, Any]:
@@ -64,7 +64,7 @@ class ToolBinding:
             strict: `strict` of each function.
             parallel_tool_calls: allow several calls in one answer.
             response_format: a schema, or the service's `response_format`, for answers without tool calls.
-            **kwargs: any other parameter of a call.
+            **kwargs: other per-call parameters.
 
         Raises:
             ConfigurationError: if a tool is not a function, or the choice does not name one of the tools.
@@ -98,33 +98,33 @@ class ToolBinding:
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Return a runnable whose answers follow a schema.
+        """Return a runnable whose output follows a schema.
 
         Args:
-            schema: a pydantic class, whose objects come out, or a TypedDict, JSON schema, OpenAI function or tool, or
-                the service's `response_format`, for which dicts come out unchecked. May be None for "json_mode" only.
+            schema: a pydantic class, which returns objects, or a TypedDict, JSON schema, OpenAI function or tool, or
+                the service's `response_format`, which return dicts without validation. None for "json_mode" only.
             method: "json_schema" (the service constrains the answer), "function_calling" (the answer is a forced
-                call) or "json_mode" (any JSON object; say in the prompt which). Default: "json_schema" where the
-                model is listed for it, else "function_calling". Where the model may think, no call can be forced; an
-                object in the text that fits the schema then counts too.
-            include_raw: give {"raw", "parsed", "parsing_error"} instead of raising.
-            strict: ask the service to hold to the schema.
-            **kwargs: any other parameter of a call. `tools`, in all forms of `bind_tools`, may be called instead of
-                an answer that is JSON; "parsed" is then None, so `include_raw` should be set. Tools that are bound
-                count as such; with "function_calling" they are sent beside the function that is forced.
+                call) or "json_mode" (any JSON object; describe it in the prompt). Default: "json_schema" if the model
+                is listed for it, else "function_calling". If the model may think, a call cannot be forced; then an
+                object in the text that matches the schema is accepted too.
+            include_raw: return {"raw", "parsed", "parsing_error"} instead of raising an error.
+            strict: `strict` of the schema.
+            **kwargs: other per-call parameters. The model may call `tools` (any form that `bind_tools` accepts) instead
+                of answering in JSON; "parsed" is then None, so set `include_raw`. Bound tools are included; with
+                "function_calling" they are sent together with the forced function.
 
         Raises:
-            ConfigurationError: `method` is unknown, or `schema` is missing or cannot be converted.
-            OutputParserException: on the call, the answer is not what was asked for.
+            ConfigurationError: if `method` is unknown, or `schema` is missing or cannot be converted.
+            OutputParserException: when invoked, if the answer does not contain a valid object.
         """
         model = self._settings()._core_model(kwargs.get("model", self._bound_kwargs().get("model")))
         chosen = method or ("json_schema" if model.supports_json_schema else "function_calling")
         if chosen not in METHODS:
-            raise ConfigurationError(f"method={method!r} is unknown: {', '.join(METHODS)}")
+            raise ConfigurationError(f"method={method!r:.80} is unknown: use {', '.join(METHODS)}")
         if schema is None and chosen != "json_mode":
-            raise ConfigurationError(f"method={chosen!r} needs a schema")
+            raise ConfigurationError(f"method={chosen!r} requires a schema")
         if chosen == "function_calling" and kwargs.pop("tools", None):
-            raise ConfigurationError("tools= beside a schema needs method='json_schema' or 'json_mode'")
+            raise ConfigurationError("tools= together with a schema requires method='json_schema' or 'json_mode'")
         traced = {"kwargs": {"method": chosen, "strict": strict}, "schema": schema}
         if chosen == "function_calling":
             name = str(openai_function(schema)["name"])
@@ -152,32 +152,32 @@ class ToolBinding:
         return RunnableMap(raw=llm) | with_parsing_error(parser)
 
 
-if TYPE_CHECKING:  # newer releases give their binding of a chat model the types of v3 event streams
+if TYPE_CHECKING:  # newer releases define the types of v3 event streams in this class
     from langchain_core.language_models.chat_models import _ChatModelBinding as _Binding
 else:
     _Binding = RunnableBinding[LanguageModelInput, AIMessage]
 
 
 class ModelStudioBinding(_Binding, ToolBinding):  # type: ignore[no-redef,unused-ignore]  # pydantic's plugin
-    """A `ChatModelStudio` with parameters of a call, or a config, bound to it.
+    """A `ChatModelStudio` with bound per-call parameters or config.
 
-    `bind`, `bind_tools` and `with_config` keep what is bound; of two values of one parameter the later one counts.
+    `bind`, `bind_tools` and `with_config` keep bound parameters. A later value of a parameter overrides an earlier one.
     """
 
     @classmethod
     def get_lc_namespace(cls) -> list[str]:
-        """Return the module that langchain-core loads a serialised binding from."""
+        """Return the namespace that a serialized binding is loaded from."""
         return ["langchain_modelstudio", "binding"]
 
     @property
     def profile(self) -> ModelProfile | None:
-        """The model's profile, with the token limits that hold with what is bound."""
+        """Return the model's profile, with token limits for the bound parameters."""
         settings = self._settings()
         own: ModelProfile | None = getattr(settings, "profile", None)
         return settings_profile(settings, self.kwargs) if own == settings_profile(settings) else own
 
     def bind(self, **kwargs: Any) -> ModelStudioBinding:
-        """Bind more parameters of a call."""
+        """Bind more per-call parameters."""
         return cast("ModelStudioBinding", super().bind(**call_arguments(kwargs)))
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> ModelStudioBinding:
@@ -185,7 +185,7 @@ class ModelStudioBinding(_Binding, ToolBinding):  # type: ignore[no-redef,unused
         return cast("ModelStudioBinding", super().with_config(config, **kwargs))
 
     def with_alisteners(self, **listeners: Any) -> ModelStudioBinding:
-        """Bind async listeners; langchain-core would hide this binding behind a plain one."""
+        """Bind async listeners. The result is this class, unlike langchain-core's."""
         made = cast("ModelStudioBinding", super().with_alisteners(**listeners))
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**fields | {"config_factories": [*made.config_factories, *self.config_factories]})
@@ -195,6 +195,6 @@ class ModelStudioBinding(_Binding, ToolBinding):  # type: ignore[no-redef,unused
 
     def _settings(self) -> ChatSettings:
         model: Any = self.bound
-        while isinstance(model, RunnableBindingBase):  # with_retry binds between the two
+        while isinstance(model, RunnableBindingBase):  # with_retry adds a binding in between
             model = model.bound
         return cast("ChatSettings", model)

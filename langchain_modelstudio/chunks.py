@@ -3,7 +3,8 @@
 langchain-core repairs the arguments of tool calls whenever chunks are added (`AIMessageChunk.init_tool_calls` calls
 `parse_partial_json`; langchain#39275), so a plain chunk turns `{"city": "New ` into the call `{"city": "New"}`. That is
 useful during a stream, but wrong after the last chunk. From then on, this chunk parses strictly, with the core's rule,
-and keeps the raw text of invalid calls. One sum is still lenient: a plain chunk, which no stream here has, plus a list.
+and keeps the raw text of invalid calls. One case is still lenient: adding a
+list to a plain chunk, which this package never creates.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class ModelStudioMessageChunk(_BecomesAIMessage, AIMessageChunk):
         return self
 
     def __eq__(self, other: object) -> bool:
-        """Compare, also with langchain-core's chunk, which a saved sum is loaded as (see below)."""
+        """Compare with chunks of this class or of langchain-core, as which saved chunks are loaded (see below)."""
         if type(other) not in (ModelStudioMessageChunk, AIMessageChunk):
             return NotImplemented
         return _comparison_values(self) == _comparison_values(other)

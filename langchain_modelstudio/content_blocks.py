@@ -1,7 +1,6 @@
 """Build `content_blocks` of this package's messages, which langchain-core looks up by provider name.
 
-langchain-core's own guess, for a provider that has entered nothing, knows no spoken answer, and beside text takes a
-fragment of a tool call for a finished call.
+Without this, langchain-core omits audio output, and treats a fragment of a tool call beside text as a finished call.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ _WAV = "UklGR"  # base64 of "RIFF", the start of a WAV file
 
 
 def register_blocks() -> None:
-    """Register this module for messages with our `model_provider`."""
+    """Register this translator for messages with our `model_provider`."""
     register_translator(PROVIDER, content_blocks, content_blocks)
 
 
 def content_blocks(message: AIMessage) -> list[ContentBlock]:
-    """Return the blocks of a message whose content is text: reasoning, text, audio, calls, invalid ones, a refusal.
+    """Return the blocks of a message with string content: reasoning, text, audio, calls, invalid calls, refusal.
 
-    Raises NotImplementedError, which leaves the message to langchain-core, where content is a list already.
+    Raises NotImplementedError if content is a list, so that langchain-core handles the message.
     """
     if not isinstance(message.content, str):
         raise NotImplementedError
@@ -51,8 +50,8 @@ def text_block(text: str, cited: list[dict[str, Any]]) -> dict[str, Any]:
 def citations(extras: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the sources of a web search, from `search_info` in the response metadata, as citations.
 
-    Where in the text each is cited the service does not say, beyond the marks that `enable_citation` puts there: the
-    number in a mark is the `index` in a citation's `extras`.
+    The service does not report positions. With `enable_citation`, it inserts numbered marks into the text; the number is
+    the `index` in a citation's `extras`.
     """
     info = extras.get("search_info")
     results = info.get("search_results") if isinstance(info, Mapping) else None
@@ -62,9 +61,9 @@ def citations(extras: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _citation(result: Mapping[str, Any]) -> dict[str, Any]:
-    said = {name: value for name, value in result.items() if value not in (None, "")}
-    cited: dict[str, Any] = {name: said.pop(name) for name in ("url", "title") if name in said}
-    return {"type": "citation", **cited, **({"extras": said} if said else {})}
+    fields = {name: value for name, value in result.items() if value not in (None, "")}
+    cited: dict[str, Any] = {name: fields.pop(name) for name in ("url", "title") if name in fields}
+    return {"type": "citation", **cited, **({"extras": fields} if fields else {})}
 
 
 def _calls(message: AIMessage) -> list[dict[str, Any]]:
@@ -76,7 +75,7 @@ def _calls(message: AIMessage) -> list[dict[str, Any]]:
 def audio_piece(audio: Mapping[str, Any]) -> dict[str, Any]:
     """Return `additional_kwargs["audio"]`, whole or a fragment, as an audio block with other fields in `extras`.
 
-    A fragment has no MIME type, because only the first could know it, and langchain-core concatenates equal strings.
+    Fragments have no MIME type, because langchain-core would concatenate it.
     """
     block: dict[str, Any] = {"type": "audio", "base64": audio.get("data") or ""}
     if audio.get("id"):

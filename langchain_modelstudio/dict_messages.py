@@ -1,6 +1,7 @@
-"""Read message dicts whose tool calls langchain-core does not read.
+"""Convert message dicts whose tool calls langchain-core does not parse correctly.
 
-It raises where the arguments of a call in OpenAI's form are not JSON, and drops the invalid calls of a dumped message.
+langchain-core raises an error if the arguments of a call in OpenAI's format are not JSON, and drops the invalid calls of
+a dumped message.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from modelstudio_core.tools import arguments_text
 
 
 def with_parsed_calls(given: LanguageModelInput) -> LanguageModelInput:
-    """Return a model's input with each dict that has calls in OpenAI's form, or invalid ones, as an AIMessage.
+    """Return a model's input with dicts that have calls in OpenAI's format, or invalid calls, as AIMessages.
 
-    Arguments that are not a JSON object make an invalid call. No arguments are an empty object.
+    A call whose arguments are not a JSON object is invalid. Missing arguments are an empty object.
     """
     if isinstance(given, str) or not isinstance(given, Sequence):
         return given
@@ -31,14 +32,14 @@ def _parse_calls(message: Mapping[str, Any]) -> Any:
     calls, dumped = message.get("tool_calls") or [], message.get("invalid_tool_calls") or []
     if not isinstance(calls, list) or not isinstance(dumped, list):
         return message
-    in_openai_form = [call for call in calls if isinstance(_function(call), Mapping)]
-    if not in_openai_form and not dumped:
+    openai_calls = [call for call in calls if isinstance(_function(call), Mapping)]
+    if not openai_calls and not dumped:
         return message
     valid: list[ToolCall] = []
     invalid = [
         invalid_tool_call(**{name: call.get(name) for name in ("name", "args", "id", "error")}) for call in dumped
     ]
-    for call in in_openai_form:
+    for call in openai_calls:
         name, given = _function(call).get("name") or "", _function(call).get("arguments")
         text = given if isinstance(given, str) else "" if given is None else arguments_text(name, given)
         args = parse_arguments(text, "stop")
@@ -46,7 +47,7 @@ def _parse_calls(message: Mapping[str, Any]) -> Any:
             invalid.append(invalid_tool_call(name=name, args=text, id=as_string(call.get("id")), error=args))
         else:
             valid.append(tool_call(name=name, args=args, id=as_string(call.get("id"))))
-    others = [call for call in calls if call not in in_openai_form]
+    others = [call for call in calls if call not in openai_calls]
     rest = {name: value for name, value in message.items() if name not in ("tool_calls", "invalid_tool_calls")}
     [read] = convert_to_messages([{"content": "", **rest, "tool_calls": others}])
     if not isinstance(read, AIMessage):

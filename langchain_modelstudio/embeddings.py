@@ -21,20 +21,20 @@ from modelstudio_core.retrieval_settings import EmbeddingSettings, Progress
 class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
     """Embeddings of Alibaba Cloud Model Studio, of texts and, by some models, of images and video.
 
-    Texts are sent in as few requests as the model's limits allow, up to `max_concurrency` at once, and vectors come
-    back in the order of the texts. The async methods use no threads.
+    Texts are sent in as few requests as the model's limits allow, with up to `max_concurrency` concurrent requests.
+    Vectors are returned in the order of the texts. The async methods use no threads.
 
     Setup:
         Install `modelstudio-integrations[langchain]` and set DASHSCOPE_API_KEY.
 
     Key init args:
         model: model id, such as "text-embedding-v4" (default) or "qwen3-vl-embedding".
-        dimensions: length of the vectors, where the model has several.
-        protocol: "openai" (default), or "dashscope" for the native protocol, which tells queries from documents and
-            has `instruct` and sparse vectors.
-        instruct: native protocol: what queries are for, in an English sentence.
+        dimensions: length of the vectors, if the model supports several.
+        protocol: "openai" (default), or "dashscope" for the native protocol, which distinguishes queries from
+            documents and supports `instruct` and sparse vectors.
+        instruct: native protocol: task of queries, as an English sentence.
         batch_size: texts per request; default: as many as the model takes.
-        max_concurrency: requests under way at once (default 16).
+        max_concurrency: maximum number of concurrent requests (default 16).
         usage_callback: called with the model id and the billed tokens of each request.
         show_progress_bar: show a progress bar, with the package tqdm.
         api_key, base_url, region, timeout, max_retries and the other fields of
@@ -149,7 +149,7 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
         with langchain_errors():
             return (await self._aembed_all(await asyncio.to_thread(self._fused_requests, contents))).dense[0]
 
-    # ---------------------------------------------------------------- inside
+    # ---------------------------------------------------------------- helpers
 
     def _model_id(self) -> str:
         return self.model

@@ -1,7 +1,7 @@
 """Turn function calls, LangChain's form from before there were tools, into tool calls, which the service takes.
 
-A `FunctionMessage` has no id, so it answers the first call of its name that has no answer yet, in the last turn that
-made one. A call in the old `additional_kwargs["function_call"]` has none either, and gets one for this request.
+A `FunctionMessage` has no id, so it is matched with the first open call of its name, in the latest message with such a
+call. A call in the legacy `additional_kwargs["function_call"]` has no id either, and gets one for this request.
 """
 
 from __future__ import annotations

@@ -227,10 +227,10 @@ class Chunks:
         """Return the last chunk of the stream, and log invalid calls."""
         for choice in fold(self._calls).choices:
             log_invalid_calls(choice.invalid_tool_calls, logger)
-        said = (self.response, self.finish_reason, self.usage, self.extras)
+        metadata = (self.response, self.finish_reason, self.usage, self.extras)
         info = {"finish_reason": self.finish_reason, "model_name": self.response.model}
         return ChatGenerationChunk(
-            message=last_chunk(*said, v1=self.v1, has_text=self.has_text),
+            message=last_chunk(*metadata, v1=self.v1, has_text=self.has_text),
             generation_info={name: value for name, value in info.items() if value is not None},
         )
 

@@ -45,7 +45,7 @@ def model_profile(info: ModelInfo, *, thinks: bool, text_only: bool = False) -> 
         "reasoning_output": can_think,
         "tool_calling": info.tools,
         "tool_call_streaming": info.tools,
-        # a thinking-only model takes only auto and none, unless it is known to take "required"
+        # thinking-only models accept only auto and none, except those known to accept "required"
         "tool_choice": info.tools and (not info.thinking_only or info.required_tool_choice),
         "structured_output": info.json_schema,
     }

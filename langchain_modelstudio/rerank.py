@@ -30,7 +30,7 @@ class ModelStudioRerank(RerankSettings, BaseDocumentCompressor):
     Key init args:
         model: model id: "qwen3-rerank" (default), "qwen3.7-text-rerank", "qwen3-vl-rerank" or "gte-rerank-v2".
         top_n: how many of the best documents to return; default: all.
-        instruct: what to rank by, in an English sentence.
+        instruct: ranking criterion, as an English sentence.
         split: rank more documents than a request takes as a tournament, which needs `top_n`; default: an error.
         usage_callback: called with the model id and the billed tokens of each request.
         api_key, base_url, region, timeout, max_retries and the other fields of

@@ -123,11 +123,11 @@ class EventWriter:
         if index is None:
             events = self._close()
             index = self._calls[delta.index] = self._next_block()
-            began = {"type": "tool_call_chunk", "id": delta.id, "name": delta.name, "args": "", "index": delta.index}
-            events.append(_event("content-block-start", index=index, content=began))
+            initial = {"type": "tool_call_chunk", "id": delta.id, "name": delta.name, "args": "", "index": delta.index}
+            events.append(_event("content-block-start", index=index, content=initial))
         if delta.arguments:
-            said = {"type": "tool-call-delta", "args": delta.arguments}
-            events.append(_event("content-block-delta", index=index, delta=said))
+            content_delta = {"type": "tool-call-delta", "args": delta.arguments}
+            events.append(_event("content-block-delta", index=index, delta=content_delta))
         return events
 
     def _audio_delta(self, delta: AudioDelta) -> list[MessagesData]:
@@ -135,11 +135,11 @@ class EventWriter:
         events: list[MessagesData] = []
         if self._audio is None:
             self._audio = self._next_block()
-            began = audio_piece({"id": delta.id})
-            events.append(_event("content-block-start", index=self._audio, content=began))
+            initial = audio_piece({"id": delta.id})
+            events.append(_event("content-block-start", index=self._audio, content=initial))
         if delta.data:
-            said = {"type": "data-delta", "data": delta.data, "encoding": "base64"}
-            events.append(_event("content-block-delta", index=self._audio, delta=said))
+            content_delta = {"type": "data-delta", "data": delta.data, "encoding": "base64"}
+            events.append(_event("content-block-delta", index=self._audio, delta=content_delta))
         return events
 
     def _start_refusal(self) -> list[MessagesData]:

@@ -28,14 +28,14 @@ from modelstudio_core.json_text import object_start, object_text
 Method = Literal["json_schema", "function_calling", "json_mode"]
 METHODS: tuple[Method, ...] = ("json_schema", "function_calling", "json_mode")
 
-_TRUNCATED = "the answer was cut off inside the structured output: raise max_tokens, or max_completion_tokens"
+_TRUNCATED = "the structured output is truncated: increase max_tokens or max_completion_tokens"
 
 
 class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
     """Parse the object in an answer.
 
-    While a stream runs, what is there of the object is completed. Once it has ended, the answer is parsed again, as a
-    whole and strictly, so that a stream ends with the same object or error as `invoke`.
+    During a stream, partial objects are returned. At the end, the whole answer is parsed strictly, so that a stream
+    ends with the same object or error as `invoke`.
     """
 
     output: Annotated[Any, SkipValidation()] = Field(
@@ -44,11 +44,11 @@ class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
 
     @property
     def OutputType(self) -> Any:
-        """The class of the objects: dict, unless it is a pydantic class or a TypedDict."""
+        """Return the class of the objects: a pydantic class or TypedDict, else dict."""
         return self.output if _is_pydantic(self.output) or is_typeddict(self.output) else dict[str, Any]
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Return a pydantic class for the objects: the caller's, or one that has the caller's JSON schema."""
+        """Return a pydantic class for the objects: the caller's, or one with the caller's JSON schema."""
         if isinstance(self.output, type) and issubclass(self.output, BaseModel):
             return self.output
         schema = {"type": "object"} if self.output is None else _json_schema(self.output)
@@ -95,7 +95,7 @@ class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
         try:
             return self._to_object(value)
         except (ValidationError, ValidationErrorV1) as error:
-            raise OutputParserException(f"the answer does not fit the schema: {error}", llm_output=text) from error
+            raise OutputParserException(f"the answer does not match the schema: {error}", llm_output=text) from error
 
     def _validate_partial(self, value: Any) -> Any:
         try:
@@ -118,7 +118,7 @@ class JsonParser(_ObjectParser):
         if partial:
             return self._parse_partial_text(text)
         _raise_if_refused(message)
-        if message is not None and message.tool_calls:  # of tools that were offered beside the schema
+        if message is not None and message.tool_calls:  # calls of tools that were sent with the schema
             return None
         try:
             return self._parse_text(text)
@@ -131,11 +131,11 @@ class JsonParser(_ObjectParser):
 class CallParser(_ObjectParser):
     """Parse the arguments of the requested call.
 
-    Where the model may think, the service takes no forced call, so an answer without it is possible. An object in its
-    text that fits the schema then counts.
+    If the model may think, the service does not accept a forced call, so the answer may have none. An object in the
+    text that matches the schema is then accepted.
     """
 
-    function: str = Field(description="The name of the function. A call of any other does not count.")
+    function: str = Field(description="Name of the function. Calls of other functions are ignored.")
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         """Return the object. With `partial`, return the part received."""
@@ -156,24 +156,24 @@ class CallParser(_ObjectParser):
         return found
 
     def _matches_schema(self, value: dict[str, Any]) -> bool:
-        """Return True if `value`, which nobody validates, has what the schema requires, and something that it names."""
+        """Return True if a dict has all required properties of the schema, and at least one of its properties."""
         schema = root_of(_json_schema(self.output))
         named = schema.get("properties", {})
         return value.keys() >= set(schema.get("required", ())) and (not named or bool(value.keys() & named.keys()))
 
 
 def tool_parser(schema: Any, name: str) -> BaseOutputParser[Any]:
-    """Return the parser for function calling, of the function `name`."""
+    """Return the parser of calls of the function `name`."""
     return CallParser(output=schema, function=name)
 
 
 def json_parser(schema: Any) -> BaseOutputParser[Any]:
-    """Return the parser for JSON in the answer's text."""
+    """Return the parser of JSON in the text."""
     return JsonParser(output=schema)
 
 
 def with_parsing_error(parser: BaseOutputParser[Any]) -> Runnable[Any, dict[str, Any]]:
-    """Return what makes {"raw", "parsed", "parsing_error"} of {"raw": message}, and raises no error of the parser."""
+    """Return a runnable from {"raw": message} to {"raw", "parsed", "parsing_error"}, with errors as values."""
 
     def parse(given: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
         try:
@@ -184,7 +184,7 @@ def with_parsing_error(parser: BaseOutputParser[Any]) -> Runnable[Any, dict[str,
     return RunnableLambda(parse, name="parse")
 
 
-# ---------------------------------------------------------------- inside
+# ---------------------------------------------------------------- helpers
 
 
 def _is_pydantic(schema: Any) -> bool:
@@ -197,7 +197,7 @@ def _json_schema(schema: Any) -> dict[str, Any]:
 
 
 def _record(piece: str | BaseMessage, seen: list[Any]) -> str | BaseMessage:
-    if isinstance(piece, AIMessage) and not isinstance(piece, AIMessageChunk):  # streaming=False: a stream of one
+    if isinstance(piece, AIMessage) and not isinstance(piece, AIMessageChunk):  # streaming=False: one whole message
         piece = ModelStudioMessageChunk(**piece.model_dump(exclude={"type"}), chunk_position="last")
     seen.append(piece)
     return piece
@@ -227,16 +227,16 @@ def _is_truncated(message: AIMessage | None) -> bool:
 
 
 def _missing_call_error(message: AIMessage | None, text: str) -> OutputParserException:
-    """Return the error for an answer by function calling that holds no object."""
+    """Return the error for an answer without the requested call."""
     if _is_truncated(message):
         return OutputParserException(_TRUNCATED, llm_output=text)
-    said = f"It said: {text[:200]!r}." if text else "It said nothing."
+    answer = f"Its text: {text[:200]!r}." if text else "It returned no text."
     if message is not None and message.invalid_tool_calls:
-        said = f"Its call was invalid: {message.invalid_tool_calls[0]['error']}."
+        answer = f"Its call is invalid: {message.invalid_tool_calls[0]['error']}."
     elif message is not None and message.tool_calls:
-        said = f"It called {message.tool_calls[0]['name']!r}."
+        answer = f"It called {message.tool_calls[0]['name']!r}."
     return OutputParserException(
-        f"the model did not call the function that holds the structured output. {said} If it may think, the service "
-        "does not take a forced call: set enable_thinking=False, or use method='json_schema' or 'json_mode'",
+        f"the model did not call the function for the structured output. {answer} Forced calls are not possible if the "
+        "model may think: set enable_thinking=False, or use method='json_schema' or 'json_mode'",
         llm_output=text,
     )

@@ -17,7 +17,7 @@ from langchain_modelstudio.errors import ConfigurationError
 from modelstudio_core.json_schema import has_definitions, inline_references, root_of
 from modelstudio_core.tools import checked_tool, json_schema_format, not_a_function, tool_list
 
-# what langchain-core and pydantic raise for signatures, annotations and schemas that they cannot read
+# errors that langchain-core and pydantic raise for unsupported signatures, annotations and schemas
 _CONVERSION_ERRORS = (ValueError, TypeError, LookupError, NameError, AttributeError)
 
 
@@ -44,20 +44,20 @@ def openai_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
     try:
         function = convert_to_openai_function(_convertible(unwrapped(schema)), strict=strict)
     except _CONVERSION_ERRORS as error:
-        raise ConfigurationError(f"no schema can be made of {str(schema)[:120]}: {error}") from error
+        raise ConfigurationError(f"{str(schema)[:120]} cannot be converted to a schema: {error}") from error
     except RecursionError as error:
         raise _recursion_error(schema) from error
     if not isinstance(function["name"], str) or not isinstance(function.get("parameters", {}), Mapping):
         raise ConfigurationError(
-            f"no schema can be made of {str(schema)[:120]}: its name is text, its parameters a dict"
+            f"{str(schema)[:120]} cannot be converted to a schema: its name must be a string, and its parameters a dict"
         )
     return function
 
 
 def _recursion_error(schema: object) -> ConfigurationError:
     return ConfigurationError(
-        f"no schema can be made of {str(schema)[:120]}, which refers to itself: use a pydantic class, or the TypedDict "
-        "of typing_extensions"
+        f"{str(schema)[:120]} cannot be converted to a schema, because it is recursive: use a pydantic class, or the "
+        "TypedDict of typing_extensions"
     )
 
 
@@ -92,9 +92,9 @@ def unwrapped(schema: Any) -> Any:
 def _convertible(tool: Any) -> Any:
     """Return a tool or schema in a form that langchain-core converts without loss.
 
-    langchain-core replaces a recursive reference with {} (`dereference_refs`), and copies definitions that use each
-    other without end. A tool whose schema keeps definitions is therefore converted here, and a JSON schema that is a
-    reference itself, which has no title; all others as they are.
+    langchain-core replaces recursive references with {} (`dereference_refs`), and recurses endlessly on mutually
+    recursive definitions. Tools whose schema keeps definitions are therefore converted here, as are JSON schemas that
+    are only a reference. Other tools are returned unchanged.
     """
     schema, name, description = _schema_and_names(tool)
     inlined = inline_references(schema)
@@ -131,7 +131,7 @@ def _json_schema(schema: Any) -> Mapping[str, Any]:
     if is_typeddict(schema):
         try:
             return TypeAdapter(schema).json_schema()
-        except PydanticUserError:  # before Python 3.12 pydantic reads none of the `typing` module
+        except PydanticUserError:  # before Python 3.12, pydantic does not support TypedDict of `typing`
             return {}
     made: Mapping[str, Any] = schema.model_json_schema() if hasattr(schema, "model_json_schema") else schema.schema()
     return made

@@ -22,23 +22,23 @@ from modelstudio_core.retrieval_settings import EmbeddingSettings
 class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
     """Text embeddings of Alibaba Cloud Model Studio.
 
-    Texts are sent in as few requests as the model's limits allow, up to `max_concurrency` at once, and vectors come
-    back in the order of the texts. The async methods use no threads.
+    Texts are sent in as few requests as the model's limits allow, with up to `max_concurrency` concurrent requests.
+    Vectors are returned in the order of the texts. The async methods use no threads.
 
     Setup:
         Install `modelstudio-integrations[llama-index]` and set DASHSCOPE_API_KEY.
 
     Key init args:
-        model_name: model id (default "text-embedding-v4"); also taken as `model`.
-        dimensions: length of the vectors, where the model has several.
-        protocol: "openai" (default), or "dashscope" for the native protocol, which tells queries from documents and
-            has `instruct` and sparse vectors.
-        instruct: native protocol: what queries are for, in an English sentence.
-        embed_batch_size: texts per request; default, and at most: as many as the model takes.
-        max_concurrency: requests under way at once (default 16); `num_workers` sets it for async calls.
+        model_name: model id (default "text-embedding-v4"); also accepted as `model`.
+        dimensions: length of the vectors, if the model supports several.
+        protocol: "openai" (default), or "dashscope" for the native protocol, which distinguishes queries from
+            documents and supports `instruct` and sparse vectors.
+        instruct: native protocol: task of queries, as an English sentence.
+        embed_batch_size: texts per request; default and maximum: the model's limit.
+        max_concurrency: maximum number of concurrent requests (default 16); `num_workers` sets it for async calls.
         usage_callback: called with the model id and the billed tokens of each request.
-        embeddings_cache: a KVStore. Keys name the model, dimensions, text type and instruction beside the text, so one
-            store serves several models.
+        embeddings_cache: a KVStore. Keys include the model, dimensions, text type and instruction, so that several
+            models can share a store.
         api_key, base_url, region, timeout, max_retries and the other fields of
             `modelstudio_core.connection_settings.ConnectionSettings`.
 
@@ -51,11 +51,11 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
 
     Raises:
         modelstudio_core.errors.ModelStudioError: all errors are its subclasses (see `llama_index_modelstudio.errors`).
-            A text that is empty, or certainly longer than the model takes, is a ConfigurationError that names its
-            position, before anything is sent.
+            An empty text, or one that certainly exceeds the model's limit, raises ConfigurationError with its position
+            before anything is sent.
     """
 
-    model_name: str = Field(default="text-embedding-v4", description="Model id; also taken as `model`.")
+    model_name: str = Field(default="text-embedding-v4", description="Model id; also accepted as `model`.")
     if TYPE_CHECKING:  # lets type checkers accept either name
         model: str = ""
     else:
@@ -162,7 +162,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Vector]:
         return (await self._aembed_texts(texts, "document")).dense
 
-    # ---------------------------------------------------------------- inside
+    # ---------------------------------------------------------------- helpers
 
     def _model_id(self) -> str:
         return self.model_name

@@ -25,15 +25,15 @@ from modelstudio_core.retrieval_settings import ALL_MODALITIES, Progress
 class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
     """Embeddings of texts, images and video by one model, of Alibaba Cloud Model Studio.
 
-    They exist in the native protocol only, whatever `protocol` is. Most models are in the Beijing region;
+    Requests always use the native protocol. Most models are in the Beijing region;
     "tongyi-embedding-vision-plus" and "-flash" are in Singapore. Images are URLs, data URIs, paths, bytes or binary
     files; local ones are sent as data URIs. Videos are URLs.
 
     Key init args:
-        model_name: model id (default "qwen3-vl-embedding"); also taken as `model`.
-        dimensions: length of the vectors, where the model has several.
-        instruct: what queries are for, in an English sentence.
-        the others are those of `ModelStudioEmbedding`.
+        model_name: model id (default "qwen3-vl-embedding"); also accepted as `model`.
+        dimensions: length of the vectors, if the model supports several.
+        instruct: task of queries, as an English sentence.
+        others: see `ModelStudioEmbedding`.
 
     Embed:
         embedding = ModelStudioMultiModalEmbedding(model="qwen3-vl-embedding", region="beijing")
@@ -41,7 +41,7 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
         vector = embedding.embed_fused([{"text": "A cat."}, {"image": "cat.png"}])
     """
 
-    model_name: str = Field(default="qwen3-vl-embedding", description="Model id; also taken as `model`.")
+    model_name: str = Field(default="qwen3-vl-embedding", description="Model id; also accepted as `model`.")
 
     @classmethod
     def class_name(cls) -> str:
@@ -50,7 +50,9 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
 
     def _facts(self) -> EmbeddingModel:
         facts = super()._facts()
-        return facts if facts.source else replace(facts, modalities=ALL_MODALITIES)  # an unlisted model, by this class
+        return (
+            facts if facts.source else replace(facts, modalities=ALL_MODALITIES)
+        )  # assume that unlisted models are multimodal
 
     def embed_contents(self, contents: Contents) -> list[Vector]:
         """Return a vector for each content, in order: texts, or {"text": ...}, {"image": ...} or {"video": URL}."""
@@ -61,7 +63,7 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
         return (await self._aembed_all(await asyncio.to_thread(self._content_requests, contents))).dense
 
     def embed_fused(self, contents: Contents) -> Vector:
-        """Return one vector for all contents together, by a model that fuses; see `embed_contents`."""
+        """Return one vector for all contents, if the model supports it; see `embed_contents`."""
         return self._embed_all(self._fused_requests(contents)).dense[0]
 
     async def aembed_fused(self, contents: Contents) -> Vector:

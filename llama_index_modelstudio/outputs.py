@@ -46,7 +46,7 @@ from modelstudio_core.types import (
 logger = logging.getLogger("llama_index_modelstudio")
 
 
-# ---------------------------------------------------------------- whole answers
+# ---------------------------------------------------------------- whole responses
 
 
 def from_core_usage(usage: Usage) -> dict[str, int]:
@@ -85,14 +85,14 @@ def usage_in_raw(usage: Usage) -> dict[str, Any]:
 
 def from_core_response(response: ResponseDelta) -> dict[str, Any]:
     """Return the response metadata."""
-    said = {
+    fields = {
         "id": response.id,
         "request_id": response.request_id,
         "model": response.model,
         "created": response.created,
         "system_fingerprint": response.system_fingerprint,
     }
-    return {name: value for name, value in said.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def from_core_result(result: ChatResult) -> ChatResponse:
@@ -168,11 +168,11 @@ def _logprobs(choice: Choice) -> list[list[LogProb]] | None:
     ]
 
 
-# ---------------------------------------------------------------- answers as they come
+# ---------------------------------------------------------------- streamed responses
 
 
 class Responses:
-    """Convert the deltas of one stream to responses, with a last response that holds everything."""
+    """Convert the deltas of one stream to responses, with a last response that has everything."""
 
     __slots__ = (
         "_blocks",
@@ -198,7 +198,7 @@ class Responses:
         self._thought: ThinkingBlock | None = None
         self._content: TextBlock | None = None
         self._calls: dict[int, _Call] = {}
-        self._order: list[int] = []  # the indices of the calls that have a name, in order; beside it, of each of them:
+        self._order: list[int] = []  # sorted indices of the named calls; parallel to _blocks and _legacy
         self._blocks: list[ToolCallBlock] = []
         self._legacy: list[dict[str, Any]] = []
         self._extra: dict[str, Any] = {}  # of the responses; replaced, never mutated, because responses share it

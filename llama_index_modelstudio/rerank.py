@@ -25,7 +25,7 @@ _dispatcher = get_dispatcher(__name__)
 
 
 class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
-    """Rerank models of Alibaba Cloud Model Studio: nodes ordered by how well they answer the query.
+    """Rerank models of Alibaba Cloud Model Studio: order nodes by relevance to a query.
 
     Returns new `NodeWithScore`s, best first, with the relevance, 0 to 1, as `score`. Scores are comparable within one
     call only. Nodes are ranked by their embedding text, including metadata; image nodes without text by their image, if
@@ -36,9 +36,9 @@ class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
 
     Key init args:
         model: model id: "qwen3-rerank" (default), "qwen3.7-text-rerank", "qwen3-vl-rerank" or "gte-rerank-v2".
-        top_n: how many of the best nodes to return; default: all.
-        instruct: what to rank by, in an English sentence.
-        split: rank more nodes than a request takes as a tournament, which needs `top_n`; default: an error.
+        top_n: number of best nodes to return; default: all.
+        instruct: ranking criterion, as an English sentence.
+        split: rank more nodes than fit into one request in a tournament, which requires `top_n`; default: an error.
         usage_callback: called with the model id and the billed tokens of each request.
         api_key, base_url, region, timeout, max_retries and the other fields of
             `modelstudio_core.connection_settings.ConnectionSettings`.
@@ -52,8 +52,8 @@ class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
 
     Raises:
         modelstudio_core.errors.ModelStudioError: all errors are its subclasses (see `llama_index_modelstudio.errors`).
-            An empty query, an empty node, by its position, or more nodes than fit into one request are a
-            ConfigurationError, before anything is sent.
+            An empty query or node, or more nodes than fit into one request, raise ConfigurationError before anything is
+            sent.
     """
 
     @model_validator(mode="after")
@@ -80,8 +80,8 @@ class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
         return best
 
     def _documents(self, nodes: list[NodeWithScore]) -> list[Document]:
-        takes_images = "image" in self._facts().modalities
-        return [_document(scored.node, takes_images) for scored in nodes]
+        accepts_images = "image" in self._facts().modalities
+        return [_document(scored.node, accepts_images) for scored in nodes]
 
     async def _adocuments(self, nodes: list[NodeWithScore]) -> list[Document]:
         """Async version of `_documents`: files are read in a thread."""
@@ -95,7 +95,7 @@ class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
     ) -> Iterator[tuple[str, list[NodeWithScore]]]:
         """Yield the query and a list to fill with the best nodes, between LlamaIndex's events."""
         if query_bundle is None:
-            raise ConfigurationError("there is no query to rank by: give query_bundle= or query_str=")
+            raise ConfigurationError("no query to rank by: pass query_bundle= or query_str=")
         query, top_n = query_bundle.query_str, self.top_n or len(nodes)
         best: list[NodeWithScore] = []
         _dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=top_n, model_name=self.model))
@@ -111,8 +111,8 @@ class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
         _dispatcher.event(ReRankEndEvent(nodes=best))
 
 
-def _document(node: BaseNode, takes_images: bool) -> Document:
-    if takes_images and isinstance(node, ImageNode) and not node.text:
+def _document(node: BaseNode, accepts_images: bool) -> Document:
+    if accepts_images and isinstance(node, ImageNode) and not node.text:
         if node.image is not None:
             return {"image": data_uri(node.image_mimetype or "image/jpeg", node.image)}
         if node.image_url is not None or node.image_path is not None:

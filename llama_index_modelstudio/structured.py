@@ -24,19 +24,20 @@ from modelstudio_core.json_text import object_text
 from modelstudio_core.partial_json import PartialAnswer
 from modelstudio_core.tools import json_schema_format
 
-# said by LlamaIndex's own programs and meant for them; here they follow from the way in which the object is asked for
+# options that LlamaIndex's own programs pass; here they depend on how the object is requested
 _NOT_OPTIONS = ("tools", "tool_choice", "tool_required", "allow_parallel_tool_calls", "response_format")
 
 
 def class_format(cls: type) -> dict[str, Any]:
-    """Return the `response_format` for a pydantic class, a TypedDict or a dataclass.
+    """Return the `response_format` for a pydantic class, TypedDict or dataclass.
 
-    Raises ConfigurationError for a class that pydantic makes no schema of.
+    Raises:
+        ConfigurationError: if pydantic cannot generate a schema for the class.
     """
     try:
         schema = cls.model_json_schema() if issubclass(cls, BaseModel) else TypeAdapter(cls).json_schema()
     except PydanticUserError as error:
-        raise ConfigurationError(f"no schema can be made of {cls!r:.120}: {error.message}") from error
+        raise ConfigurationError(f"{cls!r:.120} cannot be converted to a schema: {error.message}") from error
     root = root_of(schema)
     return json_schema_format(str(root.get("title") or cls.__name__), schema, description=root.get("description"))
 
@@ -47,7 +48,7 @@ class StructuredAnswer(Generic[Model]):
     Args:
         output_cls: the class of the object.
         options: other parameters of the call, which are not changed.
-        by_call: request a forced call, instead of text constrained to the schema.
+        by_call: request a forced call instead of text constrained to the schema.
 
     Attributes:
         options: the parameters of the call.
@@ -81,15 +82,14 @@ class StructuredAnswer(Generic[Model]):
                 return self._output_cls.model_validate(call.tool_kwargs)
             return self._output_cls.model_validate_json(object_text(_text(response)))
         except ValueError as error:  # includes pydantic's ValidationError
-            said = self._missing_call(response) if self._function and call is None else error
-            raise StructuredOutputError(
-                f"{_truncation(response)}the answer is no {self._output_cls.__name__}: {said}"
-            ) from error
+            reason = self._missing_call(response) if self._function and call is None else error
+            name = self._output_cls.__name__
+            raise StructuredOutputError(f"{_truncation(response)}the answer is not a valid {name}: {reason}") from error
 
     def partial_object(self, response: ChatResponse) -> Model | FlexibleModel | None:
         """Return the partial object after a response of a stream, or None if there is nothing new.
 
-        For the last response it is None, since `whole` returns the object.
+        For the last response it is None, because `final_object` returns the object.
         """
         if "finish_reason" in response.additional_kwargs:
             return None
@@ -120,14 +120,14 @@ class StructuredAnswer(Generic[Model]):
         """Return an error message for a missing call of the function."""
         invalid = response.additional_kwargs.get("invalid_tool_calls")
         called = [block.tool_name for block in response.message.blocks if isinstance(block, ToolCallBlock)]
-        said = f"It said: {_text(response)[:200]!r}."
+        answer = f"Its text: {_text(response)[:200]!r}."
         if invalid:
-            said = f"Its call was invalid: {invalid[0]['error']}."
+            answer = f"Its call is invalid: {invalid[0]['error']}."
         elif called:
-            said = f"It called {called[0]!r}."
+            answer = f"It called {called[0]!r}."
         return (
-            f"the model did not call the function that holds it. {said} If it may think, the service does not take a "
-            "forced call: set enable_thinking=False, or use a model that is listed for json_schema"
+            f"the model did not call the requested function. {answer} Forced calls are not possible if the model may "
+            "think: set enable_thinking=False, or use a model that is listed for json_schema"
         )
 
 
@@ -138,4 +138,4 @@ def _text(response: ChatResponse) -> str:
 def _truncation(response: ChatResponse) -> str:
     if response.additional_kwargs.get("finish_reason") != "length":
         return ""
-    return "the answer was cut off by its length (raise max_tokens, or max_completion_tokens): "
+    return "the answer is truncated (increase max_tokens or max_completion_tokens): "

@@ -123,7 +123,7 @@ class ToolCallingLLM(FunctionCallingLLM):
         """Let the model call tools, and run them.
 
         Raises:
-            NoToolCallError: all calls are invalid; or there is none, unless `error_on_no_tool_call` is False.
+            NoToolCallError: if all calls are invalid, or there is none and `error_on_no_tool_call` is True.
         """
         return super().predict_and_call(*args, **kwargs, single_turn=True)
 
@@ -208,9 +208,9 @@ def _missing_call_error(response: ChatResponse) -> ModelStudioError:
         return RefusalError(f"the model refused to call a tool: {refusal}")
     invalid = response.additional_kwargs.get("invalid_tool_calls")
     why = (
-        f"the call of {function_of(invalid[0]['name'])} was invalid: {invalid[0]['error']}"
+        f"the call of {function_of(invalid[0]['name'])} is invalid: {invalid[0]['error']}"
         if invalid
-        else f"it says {response.message.content!r:.200}"
+        else f"the response is {response.message.content!r:.200}"
     )
     return NoToolCallError(f"Expected at least one tool call, but got 0 tool calls: {why}")
 

@@ -1,4 +1,4 @@
-"""Keep the values of per-call headers out of LlamaIndex's spans, events and callbacks, which get a call's arguments."""
+"""Keep the values of per-call headers out of LlamaIndex's spans, events and callbacks, which record arguments."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ C = TypeVar("C", bound=type)
 
 
 def hide_headers(*methods: str) -> Callable[[C], C]:
-    """Return a class decorator. Its `methods` get `extra_headers`, also within `llm_kwargs`, as `SecretHeaders`.
+    """Return a class decorator that hides the values of `extra_headers` (also in `llm_kwargs`) passed to `methods`.
 
-    It decorates a class, because LlamaIndex wraps the methods for its spans once the class is made.
+    This is a class decorator because LlamaIndex wraps the methods for its spans when the class is created.
     """
 
     def decorate(cls: C) -> C:

@@ -19,14 +19,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the local model. Return the exit status, which is 2 if it cannot be started."""
     parsed = parser().parse_args(arguments)
     if parsed.end_with_stdin:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes our input
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and then closes our standard input
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     options, began = from_arguments(parsed), time.monotonic()
     try:
         front = Front(options)
         interrupted = signal.getsignal(signal.SIGINT)
         if interrupted is signal.default_int_handler:
-            # llama.cpp holds this thread while it loads, so that no Python handler would run
+            # llama.cpp blocks this thread while loading, so a Python signal handler would not run
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         print("local_model: loading ...", file=sys.stderr, flush=True)
         backends, _kept = start(options)
@@ -42,10 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _end_with_stdin() -> None:
-    """End the process when standard input is closed, as when its parent has ended."""
+    """Exit when standard input is closed, which happens when the parent exits."""
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    os._exit(0)  # llama.cpp's threads would hold up an orderly exit
+    os._exit(0)  # llama.cpp's threads would delay a normal exit
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Requests are rewritten (`dialect`) or, where options say so, refused (`refusals`); answers of chat are not changed.
+"""Serve Model Studio's API in front of llama.cpp's servers.
 
-Only the header that concerns the connection is taken away, so that the client's connection lives on. Native embeddings
-and rerank have shapes of their own (`retrieval`).
+Chat requests are converted (`dialect`) or, depending on the options, rejected (`refusals`). Chat responses are relayed
+unchanged, except for the Connection header, so that the client can reuse its connection. Native embeddings and rerank
+are converted in `retrieval`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _CHAT, _EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 
 
 class Front(ThreadingHTTPServer):
-    """The HTTP server before llama.cpp, on 127.0.0.1: it takes its port when made, and requests once open."""
+    """HTTP server on 127.0.0.1. It binds its port when created, and accepts requests after `open`."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -38,15 +39,15 @@ class Front(ThreadingHTTPServer):
         self.server_bind()
 
     def open(self, backends: Mapping[Backend, Address]) -> None:
-        """Listens from now on; `backends` are the addresses of llama.cpp's servers."""
+        """Accept requests. `backends` are the addresses of llama.cpp's servers."""
         self.backends = backends
         self.server_activate()
 
     def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)  # HTTPServer's own asks the resolver for the host's name
+        socketserver.TCPServer.server_bind(self)  # HTTPServer.server_bind would look up the host name
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client that leaves is no error
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a disconnected client is not an error
             super().handle_error(request, client_address)
 
     @property
@@ -69,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve(self.rfile.read(int(length)))
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing: standard error is kept for failures."""
+        """Log nothing, as standard error is for failures."""
 
     def _serve(self, body: bytes) -> None:
         front = cast(Front, self.server)
@@ -92,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _retrieval(self, endpoint: str, asked: Any) -> bool:
-        """Answer a request of embeddings or rerank; return False if it is for llama.cpp as it is."""
+        """Respond to an embedding or rerank request. Return False if it is to be relayed to llama.cpp unchanged."""
         try:
             wanted = task(endpoint, asked)
             if wanted is None:
@@ -107,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _embedded(self, wanted: Task) -> dict[str, Any]:
-        """Return the answer to a task. Raises InvalidRequest, in llama.cpp's words, for a text that is too long."""
+        """Return the response to a task. Raises InvalidRequest with llama.cpp's message if a text is too long."""
         with closing(self._exchange("embeddings", "POST", _EMBEDDINGS, _bytes({"input": wanted.texts}))) as parts:
             answer = _json(b"".join(parts).partition(b"\r\n\r\n")[2])
         if "error" in answer:
@@ -133,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         for part in parts:
             self.wfile.write(answer.feed(part))
         if not answer.complete:
-            self.close_connection = True  # a cut answer must look like one
+            self.close_connection = True  # a truncated response must be visible as truncated
 
     def _send(self, status: int, content: dict[str, Any]) -> None:
         body = _bytes(content)

@@ -1,6 +1,6 @@
-"""Write a BERT embedding model from safetensors as GGUF, the one format that llama.cpp loads.
+"""Convert a BERT embedding model from safetensors to GGUF, the only format that llama.cpp loads.
 
-The weights are copied byte for byte. Layout: the GGUF specification, version 3. Names of keys and tensors: llama.cpp's
+The weights are copied unchanged. Layout: the GGUF specification, version 3. Names of keys and tensors: llama.cpp's
 converter for BERT.
 """
 
@@ -53,7 +53,7 @@ def write_bert(folder: Path, target: Path) -> None:
             out.write(_string(key) + _typed(value))
         at = 0
         for name, tensor in tensors.items():
-            shape = tensor["shape"][::-1]  # GGUF: the dimension that is contiguous first
+            shape = tensor["shape"][::-1]  # GGUF lists the contiguous dimension first
             out.write(_string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, _F32, at))
             at += _aligned(_size(tensor))
         _pad(out)
@@ -85,7 +85,7 @@ def _metadata(config: Mapping[str, Any], vocabulary: Sequence[str]) -> dict[str,
 
 
 def _token(token: str) -> str:
-    """Return a WordPiece token as llama.cpp has it: marked where a word begins, not where one goes on."""
+    """Return a WordPiece token in llama.cpp's format, which marks the start of a word, not a continuation."""
     if _is_special(token):
         return token
     return token[2:] if token.startswith("##") else "\u2581" + token

@@ -38,16 +38,16 @@ _DEFAULT = Options()
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser of `python -m local_model`."""
     made = argparse.ArgumentParser(prog="python -m local_model", description="A real small model.")
-    made.add_argument("--port", type=int, default=_DEFAULT.port, help="0 takes a free one")
+    made.add_argument("--port", type=int, default=_DEFAULT.port, help="0 selects a free port")
     made.add_argument("--thinking", choices=("auto", "on", "off"), default=_DEFAULT.thinking)
-    made.add_argument("--budget", type=int, default=_DEFAULT.budget, help="tokens of a thought, at most")
-    made.add_argument("--force-auto", action="store_true", help="auto calls a tool after a user message")
+    made.add_argument("--budget", type=int, default=_DEFAULT.budget, help="maximum number of thinking tokens")
+    made.add_argument("--force-auto", action="store_true", help="call a tool after each user message")
     made.add_argument("--max-tokens", type=int, default=_DEFAULT.max_tokens)
     made.add_argument("--max-string", type=int, default=_DEFAULT.max_string)
-    made.add_argument("--api-key", default=_DEFAULT.api_key, help="refuse every other key with a 401")
-    made.add_argument("--models", type=_names, default=_DEFAULT.models, help="a,b: refuse others with a 404")
-    made.add_argument("--model-name", default=_DEFAULT.model_name, help="the name in the answers")
-    made.add_argument("--end-with-stdin", action="store_true", help="end as soon as standard input ends")
+    made.add_argument("--api-key", default=_DEFAULT.api_key, help="reject other keys with 401")
+    made.add_argument("--models", type=_names, default=_DEFAULT.models, help="a,b: reject other models with 404")
+    made.add_argument("--model-name", default=_DEFAULT.model_name, help="model name in responses")
+    made.add_argument("--end-with-stdin", action="store_true", help="exit when standard input is closed")
     return made
 
 

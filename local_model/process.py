@@ -1,4 +1,4 @@
-"""The server runs in a child process: it cannot block or crash the caller, and it ends with the caller."""
+"""Run the server in a child process, so that it cannot block or crash the caller, and exits with the caller."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEPT_MESSAGE = 4000  # characters of the child's standard error in a LocalModel
 
 @dataclass(frozen=True, slots=True)
 class RunningModel:
-    """A local model that answers. `base_url` ends in /compatible-mode/v1; `version` names what answers."""
+    """A running local model. `base_url` ends in /compatible-mode/v1, and `version` names the packages and models."""
 
     base_url: str
     version: str
@@ -33,7 +33,7 @@ class RunningModel:
 
     @property
     def native_base_url(self) -> str:
-        """Return the base URL of embeddings in the native protocol; rerank takes either."""
+        """Return the base URL for embeddings in the native protocol. Rerank accepts both base URLs."""
         return self.base_url.replace("/compatible-mode/v1", "/api/v1")
 
 
@@ -51,9 +51,10 @@ def running(
     model_name: str = "qwen-plus",
     start_timeout: float = 120.0,
 ) -> Iterator[RunningModel]:
-    """A local model for as long as the block runs; the arguments are those of `Options`.
+    """Run a local model for the duration of the block. The arguments are those of `Options`.
 
-    Raises LocalModelError where a package is missing, or the model is not ready in `start_timeout` seconds.
+    Raises:
+        LocalModelError: if a package is missing, or the model is not ready within `start_timeout` seconds.
     """
     options = Options(
         port=port,
@@ -90,14 +91,14 @@ def _started(options: Options, errors: IO[str]) -> subprocess.Popen[str]:
 
 
 def _ready(child: subprocess.Popen[str], seconds: float) -> str | None:
-    """The base URL in the child's READY line, or None where the child ended or the time is over."""
+    """Return the base URL in the child's READY line, or None if the child exited or on a timeout."""
     found: list[str] = []
     answered = threading.Event()
 
     def read() -> None:
         assert child.stdout is not None
         with child.stdout:
-            for line in child.stdout:  # to its end, so that the child never waits for a reader
+            for line in child.stdout:  # read to the end, so that the child never blocks on a full pipe
                 if line.startswith(READY) and not found:
                     found.append(line.split()[1])
                     answered.set()
@@ -112,12 +113,12 @@ def _failure(child: subprocess.Popen[str], errors: IO[str], seconds: float) -> s
     try:
         status = child.wait(0.5)
     except subprocess.TimeoutExpired:
-        said = f"the local model was not ready after {seconds:g} s"
+        message = f"the local model was not ready after {seconds:g} s"
     else:
-        said = f"the local model ended with status {status} before it was ready"
+        message = f"the local model exited with status {status} before it was ready"
     errors.seek(0)
     text = errors.read()[-_KEPT_MESSAGE:].strip()
-    return f"{said}: {text}" if text else said
+    return f"{message}: {text}" if text else message
 
 
 def _end(child: subprocess.Popen[str]) -> None:

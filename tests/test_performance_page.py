@@ -40,8 +40,8 @@ def test_the_defaults_are_those_of_the_code() -> None:
     """Each number of the table of what to turn, and of the drain, is the one in force."""
     limits = timeouts.Timeouts()
     assert f"{limits.read:.0f} s; {limits.connect:.0f} s to connect" in TEXT_OF_PAGE
-    assert f"{connections.MAX_CONNECTIONS:,} a process" in TEXT_OF_PAGE
-    assert f"{connections.MAX_IDLE} an origin, for {connections.KEEPALIVE_SECONDS:.0f} s" in TEXT_OF_PAGE
+    assert f"{connections.MAX_CONNECTIONS:,} per process" in TEXT_OF_PAGE
+    assert f"{connections.MAX_IDLE} per origin, for {connections.KEEPALIVE_SECONDS:.0f} s" in TEXT_OF_PAGE
     assert f"{MAX_EVENT_BYTES // 2**20} MiB" in TEXT_OF_PAGE
     assert f"{response.DRAIN_SECONDS} s and {response.DRAIN_BYTES // 1024} KiB" in TEXT_OF_PAGE
     assert re.search(rf"`max_retries=` \| {config.DEFAULT_MAX_RETRIES} \|", TEXT_OF_PAGE)

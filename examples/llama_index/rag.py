@@ -25,13 +25,13 @@ PROMPT = "Answer from these passages only, and cite them by number, such as [1].
 def an_index(embedding: ModelStudioEmbedding) -> VectorStoreIndex:
     """Return an index of the texts in the folder."""
     documents = SimpleDirectoryReader(str(TEXTS)).load_data()
-    for document in documents:  # a text is embedded and ranked without its path and dates
+    for document in documents:  # exclude path and dates from embedding and ranking
         document.excluded_embed_metadata_keys = [*document.metadata]
     return VectorStoreIndex.from_documents(documents, storage_context=a_storage(), embed_model=embedding)
 
 
 def a_storage() -> StorageContext:
-    """Return where the index is kept: in LlamaIndex's own store, or in Chroma."""
+    """Return the storage of the index: LlamaIndex's own store, or Chroma."""
     if os.environ.get("STORE") != "chroma":
         return StorageContext.from_defaults()
     import chromadb
@@ -42,7 +42,7 @@ def a_storage() -> StorageContext:
 
 
 def answered(llm: ModelStudio, place: dict[str, Any], question: str = QUESTION) -> tuple[list[NodeWithScore], str]:
-    """Return the nodes that were found, best first, and the answer, shown as it streams."""
+    """Print the answer as it streams, and return the nodes that were found, best first, and the answer."""
     asked(question)
     index = an_index(ModelStudioEmbedding(**embedding_settings(place)))
     rerank = ModelStudioRerank(**rerank_settings(place), top_n=3)

@@ -190,7 +190,7 @@ async def test_json_mode_needs_no_schema() -> None:
     with Loopback(answer("json_mode", "City")) as server:
         assert chat(server).with_structured_output(method="json_mode").invoke("json") == ROME
         for method in ("json_schema", "function_calling", None):
-            with pytest.raises(ConfigurationError, match="needs a schema"):
+            with pytest.raises(ConfigurationError, match="requires a schema"):
                 chat(server).with_structured_output(method=method)  # type: ignore[arg-type]
 
 
@@ -376,14 +376,14 @@ WRONG: list[tuple[str, str, Answer, Any, tuple[str, ...]]] = [
         "function_calling",
         answer("function_calling", "City", '{"name": "Rome", "people": "many"}'),
         City,
-        ("does not fit the schema", "people"),
+        ("does not match the schema", "people"),
     ),
     (
         "a call that does not fit, pydantic v1",
         "function_calling",
         answer("function_calling", "OldCity", '{"people": "many"}'),
         OldCity,
-        ("does not fit the schema", "people", "name"),
+        ("does not match the schema", "people", "name"),
     ),
     ("another function", "function_calling", answer("function_calling", "Town", "{}"), City, ("Town",)),
     ("another function, as a dict", "function_calling", answer("function_calling", "Town", "{}"), SCHEMA, ADVICE[:1]),

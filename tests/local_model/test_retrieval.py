@@ -74,16 +74,16 @@ def test_a_text_that_is_too_long_is_refused(client: httpx.Client, path: str) -> 
 
 
 REFUSED: list[tuple[str, str, Any, str]] = [
-    ("no object", EMBED, [], "no JSON object"),
-    ("no texts", EMBED, {"input": {}}, "texts is no list"),
-    ("texts are no list", EMBED, {"input": {"texts": "a"}}, "texts is no list"),
-    ("an empty text", EMBED, {"input": {"texts": ["a", ""]}}, "reads texts only"),
+    ("no object", EMBED, [], "not a JSON object"),
+    ("no texts", EMBED, {"input": {}}, "texts is not a list"),
+    ("texts are no list", EMBED, {"input": {"texts": "a"}}, "texts is not a list"),
+    ("an empty text", EMBED, {"input": {"texts": ["a", ""]}}, "supports text only"),
     ("other dimensions", EMBED, {"input": {"texts": ["a"]}, "parameters": {"dimension": 64}}, "384 dimensions"),
     ("sparse", EMBED, {"input": {"texts": ["a"]}, "parameters": {"output_type": "sparse"}}, "'sparse'"),
-    ("parameters", EMBED, {"input": {"texts": ["a"]}, "parameters": 1}, "parameters is no JSON object"),
+    ("parameters", EMBED, {"input": {"texts": ["a"]}, "parameters": 1}, "parameters is not a JSON object"),
     ("no query", COMPATIBLE_RERANK, {"documents": ["a"]}, "query has None"),
-    ("no documents", RERANK, {"input": {"query": "a", "documents": []}}, "documents is no list"),
-    ("an image", RERANK, {"input": {"query": "a", "documents": [{"image": "x"}]}}, "reads texts only"),
+    ("no documents", RERANK, {"input": {"query": "a", "documents": []}}, "documents is not a list"),
+    ("an image", RERANK, {"input": {"query": "a", "documents": [{"image": "x"}]}}, "supports text only"),
     ("top_n", COMPATIBLE_RERANK, {"query": "a", "documents": ["b"], "top_n": 0}, "top_n is 0"),
 ]
 

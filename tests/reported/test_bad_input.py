@@ -266,7 +266,7 @@ def unknown_annotation(city: Nowhere) -> str:  # type: ignore[name-defined]  # n
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
 def test_what_has_no_schema(schema: Any, method: Any) -> None:
     """What langchain-core and pydantic cannot convert is an error of this package, not theirs."""
-    with Loopback(HELLO) as server, pytest.raises(ConfigurationError, match="no schema can be made"):
+    with Loopback(HELLO) as server, pytest.raises(ConfigurationError, match="cannot be converted to a schema"):
         chat(server).with_structured_output(schema, method=method)
 
 
