@@ -50,8 +50,8 @@ def text_block(text: str, cited: list[dict[str, Any]]) -> dict[str, Any]:
 def citations(extras: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the sources of a web search, from `search_info` in the response metadata, as citations.
 
-    The service does not report positions. With `enable_citation`, it inserts numbered marks into the text; the number is
-    the `index` in a citation's `extras`.
+    The service does not report positions. With `enable_citation`, it inserts numbered marks into the text; the number
+    is the `index` in a citation's `extras`.
     """
     info = extras.get("search_info")
     results = info.get("search_results") if isinstance(info, Mapping) else None

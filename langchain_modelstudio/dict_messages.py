@@ -1,7 +1,7 @@
 """Convert message dicts whose tool calls langchain-core does not parse correctly.
 
-langchain-core raises an error if the arguments of a call in OpenAI's format are not JSON, and drops the invalid calls of
-a dumped message.
+langchain-core raises an error if the arguments of a call in OpenAI's format are not JSON, and drops the invalid calls
+of a dumped message.
 """
 
 from __future__ import annotations

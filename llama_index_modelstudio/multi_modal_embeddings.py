@@ -49,10 +49,9 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
         return "ModelStudioMultiModalEmbedding"
 
     def _facts(self) -> EmbeddingModel:
+        """Return the facts of the model. Unlisted models are assumed to be multimodal."""
         facts = super()._facts()
-        return (
-            facts if facts.source else replace(facts, modalities=ALL_MODALITIES)
-        )  # assume that unlisted models are multimodal
+        return facts if facts.source else replace(facts, modalities=ALL_MODALITIES)
 
     def embed_contents(self, contents: Contents) -> list[Vector]:
         """Return a vector for each content, in order: texts, or {"text": ...}, {"image": ...} or {"video": URL}."""

@@ -354,7 +354,7 @@ async def test_a_stream_that_does_not_stream(include_raw: bool, method: Any, way
 
 ADVICE = ("did not call the function", "enable_thinking=False", "json_schema", "json_mode")
 WRONG: list[tuple[str, str, Answer, Any, tuple[str, ...]]] = [
-    ("no call", "function_calling", Answer(text=["I ", "won't"]), City, (*ADVICE, 'It said: "I won\'t"')),
+    ("no call", "function_calling", Answer(text=["I ", "won't"]), City, (*ADVICE, 'Its text: "I won\'t"')),
     ("no call, as a dict", "function_calling", Answer(text=["I won't"]), SCHEMA, ADVICE),
     ("no answer at all", "function_calling", Answer(), City, ADVICE),
     (
