@@ -1,6 +1,6 @@
-"""Run all benchmarks (`make bench`): ours, the floor and the peers do the same work in turns.
+"""Run all benchmarks (`make bench`): this package, the floor and the peers do the same work in turn.
 
-Peers pin what fights with the rest, so that each framework has an environment of its own; a worker measures there.
+The peers pin conflicting versions, so each framework has its own environment, in which a worker measures.
 """
 
 from __future__ import annotations

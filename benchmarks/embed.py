@@ -1,7 +1,7 @@
 """Embed many texts with one contender, in a separate process, to measure its memory.
 
-`python -m benchmarks.embed SIDE CONTENDER ORIGIN TEXTS` prints seconds, seconds of CPU, and by how much resident memory
-grew at its peak, as a multiple of the vectors' own size, and whether the vectors are in order.
+`python -m benchmarks.embed SIDE CONTENDER ORIGIN TEXTS` prints the wall time and CPU time in seconds, the peak growth
+of resident memory as a multiple of the size of the vectors, and whether the vectors are in order.
 """
 
 from __future__ import annotations

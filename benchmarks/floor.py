@@ -1,6 +1,6 @@
 """Implement the minimum of any client on httpx, for the floors: split the bytes, parse the JSON of each event.
 
-No errors, no tool calls put together, no usage, no retries, no time limits: no correct implementation can be cheaper.
+It handles no errors, tool-call assembly, usage, retries or timeouts, so no correct implementation can be cheaper.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def _chunk(text: str, fragments: list[Fragment]) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=AIMessageChunk(content=text, tool_call_chunks=calls))
 
 
-# ---------------------------------------------------------------- who takes part
+# ---------------------------------------------------------------- contenders
 
 
 def _floor(origin: str, kind: str, protocol: str, over_stream: bool) -> BaseChatModel:
@@ -118,7 +118,7 @@ def _chat_tongyi(origin: str, kind: str, protocol: str, over_stream: bool) -> Ba
     from langchain_community.chat_models.tongyi import ChatTongyi
 
     class Streaming(ChatTongyi):
-        """Left alone, its `stream()` falls to `invoke`: a validator sets `streaming` to its default, False."""
+        """Force streaming: a validator sets `streaming` to False, which turns `stream()` into `invoke`."""
 
         def _should_stream(self, **kwargs: Any) -> bool:
             return True
@@ -155,7 +155,7 @@ Embed = Callable[[list[str]], list[list[float]]]
 EMBEDDERS: dict[str, Callable[[str], Embed]] = {"ours": _embed_ours, "DashScopeEmbeddings": _embed_dashscope}
 
 
-# ---------------------------------------------------------------- how each is asked
+# ---------------------------------------------------------------- calls
 
 
 def stream(llm: Any) -> None:

@@ -88,7 +88,7 @@ def _response(so_far: str, text: str, arguments: str) -> ChatResponse:
     return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks), delta=text)
 
 
-# ---------------------------------------------------------------- who takes part
+# ---------------------------------------------------------------- contenders
 
 
 def _floor(origin: str, kind: str, protocol: str, over_stream: bool) -> Any:
@@ -154,7 +154,7 @@ Embed = Callable[[list[str]], list[list[float]]]
 EMBEDDERS: dict[str, Callable[[str], Embed]] = {"ours": _embed_ours, "DashScopeEmbedding": _embed_dashscope}
 
 
-# ---------------------------------------------------------------- how each is asked
+# ---------------------------------------------------------------- calls
 
 
 def stream(llm: Any) -> None:

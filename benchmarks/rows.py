@@ -144,7 +144,7 @@ def tool_arguments_asked(bench: Bench) -> Figures:
 
 def _flat(bench: Bench, call: Callable[[Any], object]) -> Figures:
     spent: dict[int, dict[str, list[float]]] = {}
-    for count in (500, 4000):  # one after the other, since an SDK has one address a process, the last that was set
+    for count in (500, 4000):  # sequential, because the SDK has one URL per process
         models = bench.made(f"tools-{count}")
         spent[count] = {name: [] for name in models}
         for number in range(-1, bench.rounds(3, 5)):
@@ -217,7 +217,7 @@ def connections(bench: Bench) -> Figures:
         before = accepted()
         for _ in range(times):
             bench.side.stream(llm)
-        new = float(accepted() - before - 1)  # without the one that counts
+        new = float(accepted() - before - 1)  # without the request for the count
         found[name] = Figure(new, new, new, f"of {times}")
     return found
 
@@ -240,7 +240,7 @@ def construct(bench: Bench) -> Figures:
         ssl.SSLContext.__new__ = counting  # type: ignore[assignment,method-assign]
         contexts = 0
         one = make(bench.origin, "whole", bench.protocol, False)
-        bench.side.invoke(one)  # some are lazy
+        bench.side.invoke(one)  # some peers are lazy
         lazily = contexts
         ssl.SSLContext.__new__ = made  # type: ignore[method-assign]
         make_some = partial(_times, 20, partial(make, bench.origin, "whole", bench.protocol, False))
@@ -274,7 +274,7 @@ def _imports(bench: Bench, what: int, unit: float, name_of_unit: str) -> Figures
 @cache
 def _imported(side_name: str, names: tuple[str, ...], rounds: int) -> list[dict[str, tuple[float, float]]]:
     """Return the cost of each import, and of the framework and httpx, per round. Measured once for both rows."""
-    for package in ("modelstudio_core", f"{side_name}_modelstudio"):  # as pip does with what it installs
+    for package in ("modelstudio_core", f"{side_name}_modelstudio"):  # compiled like pip does
         compileall.compile_dir(package, quiet=1)
     statements = import_module(SIDES[side_name]).IMPORTS
     return [{name: _import(statements[name]) for name in ("base", *names)} for _ in range(rounds)]
@@ -290,8 +290,8 @@ def _import(statement: str) -> tuple[float, float]:
 
 
 def crowd(bench: Bench, streams: int) -> Figures:
-    """Measure CPU per event of many slow streams on one loop, with each contender in its own process."""
-    names = [n for n in bench.side.CONTENDERS[bench.protocol] if n != "ChatQwen"]  # as ChatOpenAI, which it is
+    """Measure CPU per event of many slow streams on one event loop, with each contender in its own process."""
+    names = [n for n in bench.side.CONTENDERS[bench.protocol] if n != "ChatQwen"]  # like ChatOpenAI, its base class
     events = 10 if bench.quick else CALM_EVENTS
     found: dict[str, list[float]] = {name: [] for name in names}
     notes = {}
@@ -366,7 +366,7 @@ class Row:
     measure: Callable[[Bench], Figures]
     most: float
     sides: tuple[str, ...] = tuple(SIDES)
-    quick: tuple[str, ...] = ("openai",)  # the protocols through which a quick run measures it
+    quick: tuple[str, ...] = ("openai",)  # protocols of a quick run
     protocols: tuple[str, ...] = BOTH
 
 
@@ -393,7 +393,7 @@ ROWS = {
     "tools_asked": Row("calls asked on every fragment", tool_arguments_asked, 1.3, ("llama_index",)),
     "tools_asked_flat": Row("asked, 4,000 against 500", tool_arguments_asked_flat, 1.3, ("llama_index",)),
     "v3": Row("v3 events", v3_events, 0.45, ("langchain",)),
-    # the peers have the native protocol only, and send one request after the other
+    # the peers support the native protocol only, and send requests sequentially
     "embed_time": Row("10,000 texts at 100 ms a request", embed_time, 0.125, quick=NATIVE, protocols=NATIVE),
     "embed_cpu": Row("10,000 texts, CPU", embed_cpu, 0.5, quick=NATIVE, protocols=NATIVE),
     "embed_memory": Row("10,000 texts, growth of memory", embed_memory, 1.5, quick=NATIVE, protocols=NATIVE),

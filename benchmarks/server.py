@@ -1,6 +1,6 @@
 """Serve prepared responses for the benchmarks, in a separate process.
 
-The first part of the path says how the answer comes; what follows is the service's own path, of either protocol:
+The first part of the path selects the kind of response; the rest is the service's path in either protocol:
     burst-N   N text chunks, all at once
     each-N    N text chunks, one a write, a little apart, so that each is read alone
     calm-N    N text chunks, 20 a second
@@ -172,7 +172,7 @@ class _Connection(asyncio.Protocol):
     def _answer(self, head: bytes, lower: bytes, body: bytes) -> None:
         path = head.split(b" ", 2)[1].decode()
         if path == "/accepted":
-            said = str(_Connection.accepted - 1).encode()  # without this connection
+            said = str(_Connection.accepted - 1).encode()  # excluding this connection
             self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
             return
         kind, _, count = path.split("/")[1].partition("-")
@@ -228,9 +228,9 @@ async def _serve() -> None:
     server = await loop.create_server(_Connection, "127.0.0.1", 0, backlog=2048)
     calm = asyncio.create_task(_keep_calm())
     print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.to_thread(sys.stdin.read)  # until the parent ends
+    await asyncio.to_thread(sys.stdin.read)  # until the parent exits
     calm.cancel()
-    os._exit(0)  # with connections still open, on purpose
+    os._exit(0)  # intentionally with open connections
 
 
 def url(origin: str, kind: str, protocol: str) -> str:

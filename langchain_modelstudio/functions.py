@@ -1,4 +1,4 @@
-"""Turn function calls, LangChain's form from before there were tools, into tool calls, which the service takes.
+"""Convert LangChain's legacy function calls and messages to tool calls and tool messages.
 
 A `FunctionMessage` has no id, so it is matched with the first open call of its name, in the latest message with such a
 call. A call in the legacy `additional_kwargs["function_call"]` has no id either, and gets one for this request.

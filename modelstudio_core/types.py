@@ -305,7 +305,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class InvalidToolCall:
-    """A tool call that must not run: truncated, not a JSON object, or without a name. `error` says which."""
+    """A tool call that must not run: truncated, not a JSON object, or without a name. `error` is the reason."""
 
     id: str | None
     name: str | None

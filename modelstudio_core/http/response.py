@@ -130,7 +130,7 @@ class Response:
 
 
 class AsyncResponse:
-    """The async twin of `Response`: `aread_trailing`, `afinish`, `aclose`."""
+    """Async version of `Response`."""
 
     def __init__(self, response: httpx.Response, url: str, limits: Timeouts, *, injected: bool = False) -> None:
         self.head = ResponseHead(response.status_code, dict(response.headers.items()))

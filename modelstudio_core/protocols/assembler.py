@@ -356,8 +356,8 @@ class DeltaWriter:
         if complete:
             return None
         return StreamTruncatedError(
-            "the answer was cut off: the response ended without a finish reason. `partial` holds the content received; "
-            "try again"
+            "the answer is truncated: the response ended without a finish reason. `partial` has the content received; "
+            "send the request again"
         )
 
     def _identify_calls(self) -> None:

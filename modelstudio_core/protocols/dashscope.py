@@ -100,7 +100,7 @@ def endpoint_of(request: ChatRequest) -> NativeEndpoint:
     """Return the endpoint of a request: `native_endpoint` if set, else text-generation."""
     endpoint = request.native_endpoint or TEXT
     if endpoint not in (TEXT, MULTIMODAL):
-        raise ConfigurationError(f'native_endpoint={endpoint!r} is unknown: "{TEXT}" or "{MULTIMODAL}"')
+        raise ConfigurationError(f'native_endpoint={endpoint!r:.80} is unknown: use "{TEXT}" or "{MULTIMODAL}"')
     return endpoint
 
 
@@ -197,9 +197,9 @@ def _read_message(writer: DeltaWriter, index: int, message: Mapping[str, Any], *
 
 
 def _read_deep_research(writer: DeltaWriter, message: Mapping[str, Any]) -> None:
-    """qwen-deep-research: phases of a search, with keep-alives between, then the answer; no choices.
+    """Read an event of qwen-deep-research: search phases, keep-alives, then the answer, without choices.
 
-    The answer's phase says that it is over by its status alone: `finish_reason` is misspelt there and stays "null".
+    The end of the answer is marked by `status` only, as `finish_reason` is misspelt in these events and stays "null".
     """
     writer.begin(0)
     answers = message.get("phase") == "answer"
@@ -281,7 +281,7 @@ def _text_message(message: Message) -> dict[str, Any]:
         if not isinstance(part, TextPart):
             kind = type(part).__name__.removesuffix("Part").lower()
             raise ConfigurationError(
-                f"{kind} cannot be sent to the native endpoint {TEXT}, which takes text only: "
+                f"{kind} cannot be sent to the native endpoint {TEXT}, which accepts text only: "
                 f'set native_endpoint="{MULTIMODAL}" if it serves the model, or protocol="openai"'
             )
     return wire_message(message, [_part(part) for part in content])

@@ -97,7 +97,7 @@ def check_protocol(protocol: str, native: Mapping[str, Any]) -> None:
     """Raise ConfigurationError if a parameter in `native` is set and `protocol` is not the native protocol."""
     for name, value in native.items():
         if value is not None and protocol != "dashscope":
-            raise ConfigurationError(f'{name} exists in the native protocol only: set protocol="dashscope"')
+            raise ConfigurationError(f'{name} is supported by the native protocol only: set protocol="dashscope"')
 
 
 def encode_contents(request: MultimodalEmbeddingRequest) -> WireCall:
@@ -145,7 +145,7 @@ def decode_contents(request: MultimodalEmbeddingRequest, head: ResponseHead, bod
 def check_lengths(vectors: Sequence[Vector]) -> None:
     """Raise ProtocolError unless all vectors have the same length."""
     if len(lengths := {*map(len, vectors)}) > 1:
-        raise ProtocolError(f"the service sent vectors of the lengths {', '.join(map(str, sorted(lengths)))}")
+        raise ProtocolError(f"the service sent vectors of different lengths: {', '.join(map(str, sorted(lengths)))}")
 
 
 def _answer(body: bytes, head: ResponseHead) -> dict[str, Any]:

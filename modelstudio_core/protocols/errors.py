@@ -47,9 +47,7 @@ def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
         message = f"the server redirects to {target}; redirects are not followed, so set base_url to the final URL"
     else:
         kind = head.headers.get("content-type", "no content type")
-        message = (
-            f"HTTP status {head.status} without an error object of the service ({kind}); it begins {excerpt(body)}"
-        )
+        message = f"HTTP status {head.status} without an error object ({kind}); the body begins with {excerpt(body)}"
     return status_error(
         head.status,
         code=None,

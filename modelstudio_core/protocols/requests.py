@@ -66,7 +66,7 @@ def wire_message(message: Message, content: Any) -> dict[str, Any]:
         wire["tool_calls"] = [_call(position, call) for position, call in enumerate(message.tool_calls)]
     if message.role == "tool":
         if not message.tool_call_id:
-            raise ConfigurationError("a tool message needs a tool_call_id")
+            raise ConfigurationError("a tool message requires a tool_call_id")
         wire["tool_call_id"] = message.tool_call_id
     if message.partial:
         wire["partial"] = True
@@ -91,7 +91,7 @@ def merge_extra_body(body: dict[str, Any], extra: Mapping[str, Any], taken: Mapp
     """
     if replaced := sorted(taken.keys() & extra.keys()):
         advice = ", ".join(dict.fromkeys(taken[name] for name in replaced))
-        raise ConfigurationError(f"extra_body may not set {', '.join(replaced)}: {advice}")
+        raise ConfigurationError(f"extra_body must not set {', '.join(replaced)}: {advice}")
     return body | dict(extra)
 
 
@@ -100,5 +100,5 @@ def reject_parameters(given: Mapping[str, Any], names: frozenset[str], protocol:
     if foreign := sorted(name for name in names & given.keys() if given[name] is not None):
         what = ", ".join(f"{within}{name}" for name in foreign)
         raise ConfigurationError(
-            f"{what}: only protocol={protocol!r} is known to carry this. What is in extra_body is sent all the same"
+            f"{what}: only protocol={protocol!r} is known to support this. To send it anyway, use extra_body"
         )

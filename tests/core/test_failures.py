@@ -468,7 +468,7 @@ def test_what_a_body_begins_with_is_shown_and_no_more() -> None:
     assert "'<html>Bad gateway" in error.message
     assert len(error.message) < 400
     assert error_of_response(ResponseHead(502, {}), b" short\n").message.endswith(
-        "(no content type); it begins 'short'"
+        "(no content type); the body begins with 'short'"
     )
     assert error.request_id is None
 

@@ -13,7 +13,7 @@ from tests.faults.ways import WAYS
 def lines() -> Iterator[str]:
     """A Markdown table: a line for each fault, a column for each protocol, in how many ways it was asked."""
     names = list(DIALECTS)
-    yield "| What the server does | What comes of it | " + " | ".join(names) + " |"
+    yield "| What the server does | Outcome | " + " | ".join(names) + " |"
     yield "|---|---|" + "---:|" * len(names)
     total: Counter[str] = Counter()
     for group, faults in TABLE.items():

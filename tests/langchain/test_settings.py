@@ -175,7 +175,7 @@ async def test_extra_body_is_merged(way: str) -> None:
         await call(llm, way)
         assert sent(server)["new"] == 1
         assert "extra_body" not in sent(server)
-        with pytest.raises(ConfigurationError, match="extra_body may not set model"):
+        with pytest.raises(ConfigurationError, match="extra_body must not set model"):
             await call(llm, way, extra_body={"model": "x"})
 
 
