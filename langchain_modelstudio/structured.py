@@ -28,7 +28,7 @@ from modelstudio_core.json_text import object_start, object_text
 Method = Literal["json_schema", "function_calling", "json_mode"]
 METHODS: tuple[Method, ...] = ("json_schema", "function_calling", "json_mode")
 
-_TRUNCATED = "the structured output is truncated: increase max_tokens or max_completion_tokens"
+_TRUNCATED = "the structured output was cut off: increase max_tokens or max_completion_tokens"
 
 
 class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):

@@ -138,4 +138,4 @@ def _text(response: ChatResponse) -> str:
 def _truncation(response: ChatResponse) -> str:
     if response.additional_kwargs.get("finish_reason") != "length":
         return ""
-    return "the answer is truncated (increase max_tokens or max_completion_tokens): "
+    return "the answer was cut off (increase max_tokens or max_completion_tokens): "

@@ -214,9 +214,9 @@ async def a_tournament_needs_a_small_top_n(run: Run) -> None:
     with Loopback(service) as server:
         with pytest.raises(errors.ConfigurationError, match="split=True needs top_n"):
             await run.rank(run.make(server, split=True), numbered(501))
-        with pytest.raises(errors.ConfigurationError, match="top_n=499 is too many"):
+        with pytest.raises(errors.ConfigurationError, match="top_n=499 is too large"):
             await run.rank(run.make(server, split=True, top_n=499), numbered(2000))
-        with pytest.raises(errors.ConfigurationError, match="top_n=600 is too many"):
+        with pytest.raises(errors.ConfigurationError, match="top_n=600 is too large"):
             await run.rank(run.make(server, split=True, top_n=600), numbered(2000))
         assert server.requests == []
 

@@ -47,12 +47,12 @@ def parse_arguments(arguments: str, finish_reason: str | None) -> JsonObject | s
     """
     if not arguments.strip():
         cut = finish_reason is None or finish_reason == "length"
-        return "the answer was truncated before the arguments" if cut else {}
+        return "the answer was cut off before the arguments" if cut else {}
     try:
         value = json.loads(arguments, parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
         cut = finish_reason is None or finish_reason == "length"
-        return f"the answer was truncated inside the arguments: {error}" if cut else f"not JSON: {error}"
+        return f"the answer was cut off inside the arguments: {error}" if cut else f"not JSON: {error}"
     return value if isinstance(value, dict) else f"not a JSON object but {type(value).__name__}"
 
 

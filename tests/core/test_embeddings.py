@@ -346,7 +346,7 @@ def test_what_a_model_does_not_fuse(model: str, contents: Any, message: str) -> 
     ("contents", "message"),
     [
         ([{"text": ""}], "content 0 is empty"),
-        ([{"text": "a"}, {}], "content 1 is nothing"),
+        ([{"text": "a"}, {}], "content 1 is nothing, but"),
         ([{"text": "a"}, {"audio": "https://x/y"}], "content 1 is audio"),
         ([{"multi_images": ["https://x/y"]}], "content 0 is multi_images"),
         ([{"text": "a", **IMAGE}], "content 0 holds text and image: embed_fused"),
@@ -402,9 +402,9 @@ def test_an_address_stays_as_it_is(address: str) -> None:
     ("image", "message"),
     [
         ("no-such-file.png", "cannot be read"),
-        (b"text", "no known image format"),
+        (b"text", "unknown image format"),
         (7, "is of type int"),
-        (b"", "no known"),
+        (b"", "unknown image"),
     ],
 )
 def test_what_is_no_image(image: Any, message: str) -> None:

@@ -120,7 +120,7 @@ def test_a_tournament_splits_by_tokens_too() -> None:
     with pytest.raises(StopIteration) as finished:
         rounds.send([Ranking([Ranked(1, 0.9)], 7)])
     assert finished.value.value == [Ranked(5, 0.9)]
-    with pytest.raises(ConfigurationError, match="top_n=3 is too many"):
+    with pytest.raises(ConfigurationError, match="top_n=3 is too large"):
         next(rerank_rounds(RerankRequest("m", "q", ["word " * 40] * 9, 3), model, tournament=True))
 
 

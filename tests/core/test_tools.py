@@ -28,7 +28,7 @@ def test_strict_is_added_where_the_tool_does_not_say_it() -> None:
 )
 def test_what_is_no_function_is_refused(tool: dict[str, Any]) -> None:
     """By name, with what to do about the service's own search."""
-    with pytest.raises(ConfigurationError, match=r"no function.*enable_search"):
+    with pytest.raises(ConfigurationError, match=r"not a function.*enable_search"):
         checked_tool(tool)
 
 

@@ -391,7 +391,7 @@ def test_the_key_is_not_sent_over_plain_http(
     if by_environment:
         monkeypatch.setenv("DASHSCOPE_BASE_URL", url)
     given = {} if by_environment else {"base_url": url}
-    with pytest.raises(ConfigurationError, match="plain http"):
+    with pytest.raises(ConfigurationError, match="plain HTTP"):
         MAKERS[adapter](model="qwen-plus", api_key=KEY, **given)
 
 

@@ -150,7 +150,9 @@ WRONG_KEY = compatible_error(401, "invalid_api_key", f"Incorrect API key provide
 UNKNOWN_MODEL = compatible_error(404, "model_not_found", "The model qwen-turbo does not exist.")
 FAILURES = [
     # script, the error of ours, langchain-core's, words that say what to do
-    pytest.param(WRONG_KEY, ours.AuthenticationError, lc.ModelAuthenticationError, "own region only", id="wrong key"),
+    pytest.param(
+        WRONG_KEY, ours.AuthenticationError, lc.ModelAuthenticationError, "valid in one region", id="wrong key"
+    ),
     pytest.param(UNKNOWN_MODEL, ours.NotFoundError, lc.ModelNotFoundError, "does not exist", id="unknown model"),
 ]
 

@@ -123,8 +123,8 @@ async def test_sparse_vectors(way: str) -> None:
     ("settings", "message"),
     [
         ({}, 'output_type.*protocol="dashscope"'),
-        ({"protocol": "dashscope", "model": "text-embedding-v2"}, "no sparse vectors"),
-        ({"protocol": "dashscope", "model": "qwen3-vl-embedding"}, "no sparse vectors"),
+        ({"protocol": "dashscope", "model": "text-embedding-v2"}, "does not return sparse vectors"),
+        ({"protocol": "dashscope", "model": "qwen3-vl-embedding"}, "does not return sparse vectors"),
     ],
 )
 async def test_sparse_where_there_is_none(way: str, settings: Any, message: str) -> None:

@@ -192,7 +192,7 @@ async def test_tools_per_call_are_what_bind_tools_takes(way: str) -> None:
         first = sent(server)
         await call(llm.bind_tools([function, decorated]), way, tool_choice="function")
         second = sent(server)
-        with pytest.raises(ConfigurationError, match="none of the tools"):
+        with pytest.raises(ConfigurationError, match="does not name one of the tools"):
             await call(llm.bind_tools([function]), way, tool_choice="missing")
         await call(llm, way, tool_choice="function")  # without tools there is nothing to choose
         assert "tool_choice" not in sent(server)
@@ -330,7 +330,7 @@ async def test_a_forced_choice_is_the_same_in_all_ways(way: str) -> None:
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        ("missing", ("'missing'", "none of the tools", "openai, bare")),
+        ("missing", ("'missing'", "does not name one of the tools", "openai, bare")),
         ({"type": "function", "function": {"name": "missing"}}, ("'missing'", "openai, bare")),
         ({"type": "function"}, ("None", "openai, bare")),
         (7, ("tool_choice=7",)),
@@ -346,7 +346,7 @@ def test_a_choice_that_is_none_of_the_tools_is_refused(choice: Any, words: tuple
 async def test_several_answers_with_tools_are_refused() -> None:
     """n > 1 with tools, which the vendor's page rules out, is not sent."""
     with Loopback(Answer()) as server:
-        with pytest.raises(ConfigurationError, match="n=2 together with tools"):
+        with pytest.raises(ConfigurationError, match="n=2 is not supported with tools"):
             chat(server, n=2).bind_tools(ONE).invoke("hello")
         assert server.requests == []
 

@@ -162,7 +162,7 @@ NAMED: list[tuple[str, dict[str, Any], str]] = [
     ("a data URI without data", {"type": "image", "url": "data:image/png;base64,"}, "'image'.*data URI without data"),
     ("a path as base64", {"type": "image", "base64": "/me/it.png", "mime_type": "image/png"}, "'image'.*not base64"),
     ("a dict as base64", {"type": "video", "base64": {"a": 1}}, "'video': the data is .*pass base64 as a string"),
-    ("a number as MIME type", {"type": "audio", "base64": DATA, "mime_type": 5}, "'audio': mime_type=5 is no MIME"),
+    ("a number as MIME type", {"type": "audio", "base64": DATA, "mime_type": 5}, "'audio': mime_type=5 is not a MIME"),
     ("no MIME type", {"type": "image", "base64": DATA}, "'image': base64 requires a mime_type"),
     ("a number as format", {"type": "input_audio", "input_audio": {"data": DATA, "format": 5}}, "audio format 5"),
     ("no data", {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}, "'input_audio'.*no data"),
@@ -286,9 +286,9 @@ async def test_a_lone_tool_is_refused(lone: Any) -> None:
             lambda: other.predict_and_call(lone, user_msg="hi"),
         ]
         for use in uses:
-            with pytest.raises(llama_index_errors.ConfigurationError, match="takes a list of tools"):
+            with pytest.raises(llama_index_errors.ConfigurationError, match="must be a list of tools"):
                 use()
-        with pytest.raises(llama_index_errors.ConfigurationError, match="takes a list of tools"):
+        with pytest.raises(llama_index_errors.ConfigurationError, match="must be a list of tools"):
             await other.achat_with_tools(lone, user_msg="hi")
         assert server.requests == []
 

@@ -327,7 +327,7 @@ async def test_a_401_of_a_plan(base_url: str, key: str, plan: bool, way: Way) ->
 
     error = (await way(way.make(model="qwen-plus", base_url=base_url, api_key=key, **clients(refused)))).error
     assert ("plan" in str(error)) is plan
-    assert ("its own region" in str(error)) is not plan
+    assert ("valid in one region" in str(error)) is not plan
     assert key not in str(error)
 
 

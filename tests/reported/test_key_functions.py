@@ -131,7 +131,7 @@ BAD_KEYS: list[tuple[str, Any, str]] = [
     ("none", lambda: None, "returned NoneType"),
     ("a number", lambda: 7, "returned int"),
     ("empty", lambda: "", "the API key is empty"),
-    ("a line end inside", lambda: "sk-a\nb", "characters that no key has"),
+    ("a line end inside", lambda: "sk-a\nb", "invalid characters"),
 ]
 
 

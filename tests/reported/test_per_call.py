@@ -343,7 +343,7 @@ def test_a_binding_that_was_written_down_does_not_send_what_is_left() -> None:
             secrets_map={"DASHSCOPE_API_KEY": KEY},
         )
         assert isinstance(again, RunnableBinding)
-        with pytest.raises(ConfigurationError, match="give it again"):
+        with pytest.raises(ConfigurationError, match="pass the original value"):
             again.invoke("hello")
         assert not server.requests
 
