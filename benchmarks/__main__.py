@@ -46,8 +46,8 @@ def measure(side: str, protocol: str, quick: bool, rows: list[str]) -> report.Re
 def main() -> None:
     """Measure, print, and save the results of a full run."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true", help="fewer rounds: about two minutes; nothing is kept")
-    arguments.add_argument("--rows", nargs="*", default=list(ROWS), choices=ROWS, help="only these; nothing is kept")
+    arguments.add_argument("--quick", action="store_true", help="fewer rounds: about two minutes; no results saved")
+    arguments.add_argument("--rows", nargs="*", default=list(ROWS), choices=ROWS, help="only these; no results saved")
     given = arguments.parse_args()
     measured = []
     for side in report.SIDES:

@@ -56,7 +56,7 @@ class Wire:
         text: str = (value if self.openai else value["output"])["choices"][0]["message"]["content"]
         return text
 
-    def said(self, block: bytes) -> tuple[str, list[Fragment]] | None:
+    def read_event(self, block: bytes) -> tuple[str, list[Fragment]] | None:
         """Return the text and tool fragments of an event."""
         at = block.find(b"{")
         if at < 0:
@@ -83,7 +83,7 @@ class Wire:
             for data in response.iter_bytes():
                 *blocks, rest = (rest + data).split(b"\n\n")
                 for block in blocks:
-                    if (said := self.said(block)) is not None:
+                    if (said := self.read_event(block)) is not None:
                         yield said
 
     async def astream(self, text: str) -> AsyncIterator[tuple[str, list[Fragment]]]:
@@ -93,5 +93,5 @@ class Wire:
             async for data in response.aiter_bytes():
                 *blocks, rest = (rest + data).split(b"\n\n")
                 for block in blocks:
-                    if (said := self.said(block)) is not None:
+                    if (said := self.read_event(block)) is not None:
                         yield said

@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.tools import tool
 
 from examples.model import a_model
-from examples.terminal import Speech, calls, result, title
+from examples.terminal import AnswerPrinter, calls, result, title
 
 QUESTION = "What is the weather in Hangzhou, and what time is it there?"
 
@@ -40,13 +40,13 @@ def an_agent(llm: BaseChatModel) -> Any:
 def streamed(llm: BaseChatModel, question: str = QUESTION) -> list[BaseMessage]:
     """Stream with `.stream`: message chunks, and the whole messages of each step, which are returned."""
     messages: list[BaseMessage] = []
-    speech, given = Speech(), {"messages": [HumanMessage(question)]}
+    speech, given = AnswerPrinter(), {"messages": [HumanMessage(question)]}
     for mode, part in an_agent(llm).stream(given, stream_mode=["messages", "updates"]):
         if mode == "updates":
             for message in (message for update in part.values() for message in update["messages"]):
                 calls(message) if isinstance(message, AIMessage) else result(message.text)
                 messages.append(message)
-            speech = Speech()
+            speech = AnswerPrinter()
         elif isinstance(part[0], AIMessageChunk):
             speech.add_chunk(part[0])
     return messages
@@ -58,7 +58,7 @@ def streamed_v3(llm: BaseChatModel, question: str = QUESTION) -> list[BaseMessag
         run = an_agent(llm).stream_events({"messages": [HumanMessage(question)]}, version="v3")
     for kind, item in run.interleave("messages", "tool_calls"):
         if kind == "messages":
-            speech = Speech()
+            speech = AnswerPrinter()
             for event in item:
                 if event["event"] == "content-block-delta":
                     speech.add(event["delta"].get("reasoning", ""), event["delta"].get("text", ""))

@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable
 
 from examples.model import a_model
 from examples.place import console
-from examples.terminal import asked, title, write
+from examples.terminal import print_question, title, write
 
 PROMPT = ChatPromptTemplate.from_messages(
     [("system", "You answer in one short sentence."), ("user", "What is {thing} good for?")]
@@ -26,7 +26,7 @@ def chain(llm: BaseChatModel) -> Runnable[dict[str, str], str]:
 
 def streamed(llm: BaseChatModel, thing: str) -> list[str]:
     """Stream one answer to the terminal, and return its fragments."""
-    asked(f"What is {thing} good for?")
+    print_question(f"What is {thing} good for?")
     pieces = []
     for piece in chain(llm).stream({"thing": thing}):
         write(piece)

@@ -22,7 +22,7 @@ from rich.table import Table
 from examples import rag
 from examples.llama_index import demo as llama_index
 from examples.place import a_place, console
-from examples.terminal import Speech, asked, calls, result, title
+from examples.terminal import AnswerPrinter, calls, print_question, result, title
 from langchain_modelstudio import ChatModelStudio
 from modelstudio_core.errors import ModelStudioError
 
@@ -46,7 +46,7 @@ time_tool = tool(current_time)
 def show(llm: Runnable[LanguageModelInput, AIMessage], messages: LanguageModelInput) -> AIMessageChunk:
     """Stream an answer to the terminal, with dim reasoning, and return the whole message."""
     whole: AIMessageChunk | None = None
-    speech = Speech()
+    speech = AnswerPrinter()
     for chunk in llm.stream(messages):
         assert isinstance(chunk, AIMessageChunk)
         speech.add_chunk(chunk)
@@ -82,11 +82,11 @@ def show_usage(*messages: AIMessageChunk) -> None:
 def show_langchain(llm: ChatModelStudio) -> None:
     """Ask both questions with LangChain."""
     title("1. LangChain: thinking, then the answer")
-    asked(WHY)
+    print_question(WHY)
     show_usage(show(llm, WHY))
 
     title("2. LangChain: a tool call made, run, answered")
-    asked(WHEN)
+    print_question(WHEN)
     with_tools = llm.bind_tools([time_tool])
     called = show(with_tools, WHEN)
     calls(called)

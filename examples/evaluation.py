@@ -36,7 +36,7 @@ def figures(ranks: Sequence[int]) -> Figures:
     return Figures(len(hits) / len(ranks), sum(hits) / len(ranks))
 
 
-def place_of(name: str, found: Iterable[Any]) -> int:
+def rank_of(name: str, found: Iterable[Any]) -> int:
     """Return the rank, from 1, of the document whose source is `name`, or 0."""
     return next((at for at, document in enumerate(found, 1) if document.metadata["source"] == name), 0)
 
@@ -49,8 +49,8 @@ def measured(place: dict[str, Any]) -> dict[str, Figures]:
     with (TEXTS.parent / "questions.tsv").open(encoding="utf-8", newline="") as file:
         for name, question in csv.reader(file, delimiter="\t"):
             found = store.similarity_search(question, k=5)
-            plain.append(place_of(f"{name}.txt", found))
-            reranked.append(place_of(f"{name}.txt", rerank.compress_documents(found, question)))
+            plain.append(rank_of(f"{name}.txt", found))
+            reranked.append(rank_of(f"{name}.txt", rerank.compress_documents(found, question)))
     return {"without rerank": figures(plain), "with rerank": figures(reranked)}
 
 

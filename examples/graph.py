@@ -15,7 +15,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from examples.model import a_model
 from examples.place import console
-from examples.terminal import THINKING, Speech, asked, title
+from examples.terminal import THINKING, AnswerPrinter, print_question, title
 
 QUESTIONS = ("Name a river in China.", "How long is it?")
 
@@ -34,8 +34,8 @@ def a_graph(llm: BaseChatModel) -> Any:
 
 def ask(graph: Any, question: str, thread: str) -> list[AIMessageChunk]:
     """Ask in a conversation, stream the answer to the terminal, and return its chunks."""
-    asked(question)
-    speech, chunks = Speech(), []
+    print_question(question)
+    speech, chunks = AnswerPrinter(), []
     config: RunnableConfig = {"configurable": {"thread_id": thread}}
     for chunk, _ in graph.stream({"messages": [HumanMessage(question)]}, config, stream_mode="messages"):
         speech.add_chunk(chunk)
@@ -44,7 +44,7 @@ def ask(graph: Any, question: str, thread: str) -> list[AIMessageChunk]:
     return chunks
 
 
-def kept(graph: Any, thread: str) -> list[BaseMessage]:
+def saved_messages(graph: Any, thread: str) -> list[BaseMessage]:
     """Return the conversation loaded from the checkpointer, which stores messages as bytes."""
     messages: list[BaseMessage] = graph.get_state({"configurable": {"thread_id": thread}}).values["messages"]
     return messages
@@ -58,7 +58,7 @@ def main() -> None:
         for question in QUESTIONS:
             ask(graph, question, "rivers")
         title("What the checkpointer kept")
-        for message in kept(graph, "rivers"):
+        for message in saved_messages(graph, "rivers"):
             console.print(f"{message.type}: {message.text}", markup=False)
             if reasoning := message.additional_kwargs.get("reasoning_content"):
                 console.print(f"  thought: {reasoning.strip()}", style=THINKING, markup=False)

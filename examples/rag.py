@@ -18,7 +18,7 @@ from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrou
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
 from examples.place import TEXTS, a_place, embedding_settings, rerank_settings
-from examples.terminal import Speech, asked, sources
+from examples.terminal import AnswerPrinter, print_question, sources
 from langchain_modelstudio import ChatModelStudio, ModelStudioEmbeddings, ModelStudioRerank
 
 QUESTION = "How can a weak lamp guide ships from far off?"
@@ -59,11 +59,11 @@ def chain(llm: BaseChatModel, store: VectorStore, rerank: ModelStudioRerank) -> 
 
 def answered(llm: BaseChatModel, place: dict[str, Any], question: str = QUESTION) -> tuple[list[Document], str]:
     """Print the answer as it streams, and return the documents that were found, best first, and the answer."""
-    asked(question)
+    print_question(question)
     store = a_store(ModelStudioEmbeddings(**embedding_settings(place)))
     rerank = ModelStudioRerank(**rerank_settings(place), top_n=3)
     found: list[Document] = []
-    speech, pieces = Speech(), []
+    speech, pieces = AnswerPrinter(), []
     for part in chain(llm, store, rerank).stream({"question": question}):
         found += part.get("documents", ())
         if chunk := part.get("answer"):

@@ -18,7 +18,7 @@ from langgraph.prebuilt import ToolNode, tools_condition
 
 from examples.place import a_place, console, embedding_settings, rerank_settings
 from examples.rag import a_store
-from examples.terminal import Speech, asked, calls, result
+from examples.terminal import AnswerPrinter, calls, print_question, result
 from langchain_modelstudio import ChatModelStudio, ModelStudioEmbeddings, ModelStudioRerank
 
 QUESTIONS = ("Hello! My name is Ada.", "Which sea creature has more than one heart?")
@@ -51,9 +51,9 @@ def a_graph(llm: BaseChatModel, search: BaseTool) -> Any:
 
 def talk(graph: Any, question: str) -> list[BaseMessage]:
     """Print the messages of one turn as they stream, and return them."""
-    asked(question)
+    print_question(question)
     messages: list[BaseMessage] = []
-    speech = Speech()
+    speech = AnswerPrinter()
     for mode, part in graph.stream({"messages": [HumanMessage(question)]}, stream_mode=["messages", "updates"]):
         if mode == "messages" and not isinstance(part[0], ToolMessage):
             speech.add_chunk(part[0])
@@ -62,7 +62,7 @@ def talk(graph: Any, question: str) -> list[BaseMessage]:
             messages += update["messages"]
             if isinstance(update["messages"][0], ToolMessage):
                 result(update["messages"][0].text)
-                speech = Speech()
+                speech = AnswerPrinter()
             elif isinstance(update["messages"][0], AIMessage):
                 calls(update["messages"][0])
     return messages

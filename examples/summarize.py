@@ -20,7 +20,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from examples.model import a_model
 from examples.place import console
-from examples.terminal import asked, title
+from examples.terminal import print_question, title
 
 SMALL = {"max_input": 600}
 """Artificial context limit of 600 tokens, so that a few turns are enough."""
@@ -48,7 +48,7 @@ def talk(llm: BaseChatModel, questions: tuple[str, ...] = QUESTIONS, fraction: f
     agent, histories = an_agent(llm, fraction), []
     config: RunnableConfig = {"configurable": {"thread_id": "bees"}}
     for question in questions:
-        asked(question)
+        print_question(question)
         messages = agent.invoke({"messages": [HumanMessage(question)]}, config)["messages"]
         histories.append(messages)
         show(messages, llm)

@@ -20,7 +20,7 @@ def title(text: str) -> None:
     console.rule(text, align="left")
 
 
-def asked(question: str) -> None:
+def print_question(question: str) -> None:
     """Print the user's question."""
     console.print(f"> {question}\n", style="bold", markup=False)
 
@@ -30,7 +30,7 @@ def write(text: str, style: str = "") -> None:
     console.print(text, style=style, end="", markup=False, soft_wrap=True)
 
 
-class Speech:
+class AnswerPrinter:
     """Print a streamed answer: reasoning dim, with a heading for reasoning and one for the answer."""
 
     def __init__(self) -> None:

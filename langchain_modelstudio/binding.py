@@ -128,17 +128,7 @@ class ToolBinding:
         traced = {"kwargs": {"method": chosen, "strict": strict}, "schema": schema}
         if chosen == "function_calling":
             name = str(openai_function(schema)["name"])
-            others = [
-                tool for tool in openai_tools(self._bound_kwargs().get("tools") or (), None) if tool_name(tool) != name
-            ]
-            llm = self.bind_tools(
-                [*others, unwrapped(schema)],
-                tool_choice=name,
-                parallel_tool_calls=False,
-                strict=strict,
-                ls_structured_output_format=traced,
-                **kwargs,
-            )
+            llm = self._bind_forced_call(schema, name, strict=strict, ls_structured_output_format=traced, **kwargs)
             parser = tool_parser(schema, name)
         else:
             form = {"type": "json_object"} if chosen == "json_mode" else _response_format(schema, strict)
@@ -150,6 +140,12 @@ class ToolBinding:
         if not include_raw:
             return llm | parser
         return RunnableMap(raw=llm) | with_parsing_error(parser)
+
+    def _bind_forced_call(self, schema: Any, name: str, **kwargs: Any) -> ModelStudioBinding:
+        """Bind the function `name` with this schema and a choice that forces it, besides the bound tools."""
+        bound = openai_tools(self._bound_kwargs().get("tools") or (), None)
+        others = [tool for tool in bound if tool_name(tool) != name]
+        return self.bind_tools([*others, unwrapped(schema)], tool_choice=name, parallel_tool_calls=False, **kwargs)
 
 
 if TYPE_CHECKING:  # newer releases define the types of v3 event streams in this class

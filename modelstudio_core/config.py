@@ -139,14 +139,7 @@ def resolve(
         raise ConfigurationError(
             f"workspace={workspace!r:.80} is not a workspace id: use at most 64 letters, digits, - and _"
         )
-    given = bool(region)
-    if not base_url and not region:
-        base_url, region = environ.get(BASE_URL) or None, environ.get(REGION) or None
-    if base_url:
-        address, name = _address(base_url, protocol), _region_of(base_url)
-    else:
-        name = _region_name(region or DEFAULT_REGION, "region" if given else REGION)
-        address = f"https://{_host(name, workspace)}{_PATHS[protocol]}"
+    address, name = _address_and_region(base_url, region, workspace, protocol, environ)
     headers = _headers(default_headers or {}, workspace, address)
     key = _key(api_key, environ, address)
     if key is not None and not allow_insecure and urlsplit(address).scheme == "http" and not is_loopback(address):
@@ -154,11 +147,6 @@ def resolve(
             f"the API key would be sent to {urlsplit(address).netloc} over plain HTTP: use https, or "
             "allow_insecure=True if the network is trusted"
         )
-    retries = DEFAULT_MAX_RETRIES if max_retries is None else max_retries
-    if not isinstance(retries, int):
-        raise ConfigurationError(f"max_retries={retries!r:.80} is not an integer")
-    if retries < 0:
-        raise ConfigurationError(f"max_retries={retries} is negative: use 0 to disable retries")
     if max_event_bytes is not None and max_event_bytes <= 0:
         raise ConfigurationError(f"max_event_bytes={max_event_bytes} must be positive")
     return Config(
@@ -168,9 +156,32 @@ def resolve(
         region=name,
         headers=headers,
         timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
-        max_retries=retries,
+        max_retries=_retries(max_retries),
         max_event_bytes=max_event_bytes or MAX_EVENT_BYTES,
     )
+
+
+def _address_and_region(
+    base_url: str | None, region: str | None, workspace: str | None, protocol: str, environ: Mapping[str, str]
+) -> tuple[str, str | None]:
+    """Return the base URL with the protocol's path, and the name of the region if it is known."""
+    argument = "region"
+    if not base_url and not region:
+        base_url, region, argument = environ.get(BASE_URL) or None, environ.get(REGION) or None, REGION
+    if base_url:
+        return _address(base_url, protocol), _region_of(base_url)
+    name = _region_name(region or DEFAULT_REGION, argument)
+    return f"https://{_host(name, workspace)}{_PATHS[protocol]}", name
+
+
+def _retries(max_retries: int | None) -> int:
+    if max_retries is None:
+        return DEFAULT_MAX_RETRIES
+    if not isinstance(max_retries, int):
+        raise ConfigurationError(f"max_retries={max_retries!r:.80} is not an integer")
+    if max_retries < 0:
+        raise ConfigurationError(f"max_retries={max_retries} is negative: use 0 to disable retries")
+    return max_retries
 
 
 def is_loopback(url: str) -> bool:

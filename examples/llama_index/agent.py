@@ -14,7 +14,7 @@ from llama_index.core.llms import ChatMessage
 
 from examples.llama_index.model import an_llm
 from examples.place import console
-from examples.terminal import Speech, call, result, title
+from examples.terminal import AnswerPrinter, call, result, title
 from llama_index_modelstudio import ModelStudio
 
 QUESTION = "What is the weather in Hangzhou, and what time is it there?"
@@ -45,14 +45,14 @@ def a_workflow(llm: ModelStudio) -> AgentWorkflow:
 
 async def streamed(agent: Any, question: str = QUESTION) -> list[ChatMessage]:
     """Stream an agent to the terminal, and return the message of each step."""
-    messages, speech = [], Speech()
+    messages, speech = [], AnswerPrinter()
     handler = agent.run(question)
     async for event in handler.stream_events():
         if isinstance(event, AgentStream):
             speech.add(event.thinking_delta or "", event.delta)
         elif isinstance(event, AgentOutput):
             messages.append(event.response)
-            speech = Speech()
+            speech = AnswerPrinter()
             console.print()
             for made in event.tool_calls:
                 call(made.tool_name, made.tool_kwargs)

@@ -10,7 +10,7 @@ from llama_index.core.memory import ChatMemoryBuffer
 
 from examples.llama_index.model import an_llm
 from examples.place import console
-from examples.terminal import asked, write
+from examples.terminal import print_question, write
 from llama_index_modelstudio import ModelStudio
 
 QUESTIONS = ("My name is Ada. What is a compass good for?", "What is my name?")
@@ -26,7 +26,7 @@ def talked(llm: ModelStudio, questions: tuple[str, ...] = QUESTIONS) -> list[str
     """Ask the questions in sequence, and return the answers."""
     engine, answers = an_engine(llm), []
     for question in questions:
-        asked(question)
+        print_question(question)
         answer = engine.stream_chat(question)
         for token in answer.response_gen:
             write(token)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from examples.llama_index.model import show
 from examples.place import console
-from examples.terminal import asked, call, result, title
+from examples.terminal import call, print_question, result, title
 from llama_index_modelstudio import ModelStudio
 
 _TOTALS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -41,11 +41,11 @@ def show_llama_index(settings: dict[str, Any], why: str, when: str, function: Ca
     """Ask both questions. `settings` are those of the model, `function` is the tool."""
     with ModelStudio(**settings) as llm:
         title("3. LlamaIndex: the same question, the same thinking, the same usage")
-        asked(why)
+        print_question(why)
         show_usage(show(llm.stream_chat([ChatMessage(why)])))
 
         title("4. LlamaIndex: the tool call")
-        asked(when)
+        print_question(when)
         tool, history = FunctionTool.from_defaults(function), [ChatMessage(when)]
         called = show(llm.stream_chat_with_tools([tool], chat_history=history))
         console.print()

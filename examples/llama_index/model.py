@@ -9,7 +9,7 @@ from typing import Any
 from llama_index.core.llms import ChatResponse
 
 from examples.place import a_place
-from examples.terminal import Speech
+from examples.terminal import AnswerPrinter
 from llama_index_modelstudio import ModelStudio
 
 
@@ -26,7 +26,7 @@ def an_llm(**settings: Any) -> Iterator[ModelStudio]:
 
 def show(responses: Iterable[ChatResponse]) -> ChatResponse:
     """Stream an answer to the terminal, with dim reasoning, and return the last response, which is complete."""
-    speech, response = Speech(), None
+    speech, response = AnswerPrinter(), None
     for response in responses:
         speech.add(response.additional_kwargs.get("thinking_delta", ""), response.delta or "")
     assert response is not None

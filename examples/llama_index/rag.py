@@ -15,7 +15,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore
 
 from examples.llama_index.model import show
 from examples.place import TEXTS, a_place, embedding_settings, rerank_settings
-from examples.terminal import asked, sources
+from examples.terminal import print_question, sources
 from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding, ModelStudioRerank
 
 QUESTION = "How can a weak lamp guide ships from far off?"
@@ -43,7 +43,7 @@ def a_storage() -> StorageContext:
 
 def answered(llm: ModelStudio, place: dict[str, Any], question: str = QUESTION) -> tuple[list[NodeWithScore], str]:
     """Print the answer as it streams, and return the nodes that were found, best first, and the answer."""
-    asked(question)
+    print_question(question)
     index = an_index(ModelStudioEmbedding(**embedding_settings(place)))
     rerank = ModelStudioRerank(**rerank_settings(place), top_n=3)
     found = index.as_retriever(similarity_top_k=8).retrieve(question)

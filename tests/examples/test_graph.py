@@ -46,7 +46,7 @@ async def test_with_the_local_model(way: str, a_local_model: MakeModel) -> None:
     """Two turns stream, and what is kept of each is what was streamed."""
     graph = example.a_graph(a_local_model(enable_thinking=True))
     answers = [added(await ask(way, graph, question)) for question in example.QUESTIONS]
-    kept = example.kept(graph, "a thread")
+    kept = example.saved_messages(graph, "a thread")
     assert [message.type for message in kept] == ["human", "ai", "human", "ai"]
     for message, streamed in zip(kept[1::2], answers, strict=True):
         assert isinstance(message, AIMessage)
@@ -64,7 +64,7 @@ async def test_what_is_kept(way: str, version: str, caplog: pytest.LogCaptureFix
     with Loopback(ANSWERS) as server:
         graph = example.a_graph(chat(server, enable_thinking=True, output_version=version))
         chunks = await ask(way, graph, "Which river?")
-        _, kept = example.kept(graph, "a thread")
+        _, kept = example.saved_messages(graph, "a thread")
         assert [chunk.text for chunk in chunks if chunk.text] == ["The ", "Yangtze."]
         assert type(kept) is AIMessage
         assert kept.text == "The Yangtze."
