@@ -137,9 +137,7 @@ class ToolBinding:
             tools = kwargs.pop("tools", None) or self._bound_kwargs().get("tools") or ()
             llm = self.bind_tools(tools, response_format=form, strict=strict, **kwargs)
             parser = json_parser(schema)
-        if not include_raw:
-            return llm | parser
-        return RunnableMap(raw=llm) | with_parsing_error(parser)
+        return RunnableMap(raw=llm) | with_parsing_error(parser) if include_raw else llm | parser
 
     def _bind_forced_call(self, schema: Any, name: str, **kwargs: Any) -> ModelStudioBinding:
         """Bind the function `name` with this schema and a choice that forces it, besides the bound tools."""
