@@ -16,7 +16,7 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from llama_index_modelstudio.errors import ConfigurationError
-from modelstudio_core.http.local_files import image_url_or_data
+from modelstudio_core.http.local_files import image_address
 from modelstudio_core.media import data_uri
 from modelstudio_core.protocols.rerank import Document, Ranked
 from modelstudio_core.retrieval_settings import RerankSettings
@@ -116,7 +116,7 @@ def _document(node: BaseNode, accepts_images: bool) -> Document:
         if node.image is not None:
             return {"image": data_uri(node.image_mimetype or "image/jpeg", node.image)}
         if node.image_url is not None or node.image_path is not None:
-            return {"image": node.image_url or image_url_or_data(node.image_path)}
+            return {"image": node.image_url or image_address(node.image_path)}
     return node.get_content(metadata_mode=MetadataMode.EMBED)
 
 

@@ -21,7 +21,7 @@ def check_url(url: Any) -> str:
     if not isinstance(url, str):
         raise ConfigurationError(f"url={url!r:.80} is not a string: use an http(s), data or oss URL")
     if not url.startswith(URL_SCHEMES):
-        raise ConfigurationError(f"url={url[:80]!r} is not an http(s), data or oss URL: for a local file, pass base64")
+        raise ConfigurationError(f"url={url[:80]!r} is not an http(s), data or oss URL: read the file and pass base64")
     if url.startswith("data:") and not url.partition(",")[2]:
         raise ConfigurationError(f"url={url[:80]!r} is a data URI without data")
     return url

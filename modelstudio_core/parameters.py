@@ -97,7 +97,7 @@ def chat_request(
         ConfigurationError: for an unknown parameter. The message suggests a name, or `extra_body`.
     """
     if not messages:
-        raise ConfigurationError("messages is empty: at least one message is required")
+        raise ConfigurationError("there is no message to send: at least one is required")
     unknown = values.keys() - _KNOWN
     if unknown:
         raise ConfigurationError(" ".join(_unknown(name, of_object) for name in sorted(unknown)))

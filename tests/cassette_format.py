@@ -33,7 +33,7 @@ REDACTED = b"[redacted]"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a cassette is from.
+    """Origin of a cassette.
 
     `kind`: "recorded" from a real server, or "documented", composed from the vendor's documented wire format.
     `source`: the server with its version and model; or the title of the vendor's page. `note` limits what is claimed.
@@ -47,7 +47,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """A request's path and JSON, and what was answered to it, as the file has them."""
+    """Path and JSON of a request, and its response, as in the file."""
 
     path: str
     request: Any
@@ -65,7 +65,7 @@ class Interaction:
 
 @contextmanager
 def play(name: str) -> Iterator[Cassette]:
-    """Answers every request inside from `cassettes/{name}.yaml`, and none from a server.
+    """Answer the requests in the block from `cassettes/{name}.yaml`, without a server.
 
     Raises AssertionError where an interaction was not played, and vcrpy's CannotOverwriteExistingCassetteException
     inside for a request that the cassette does not hold, or not once more.
@@ -82,7 +82,7 @@ def play(name: str) -> Iterator[Cassette]:
 
 @contextmanager
 def play_often(name: str) -> Iterator[Cassette]:
-    """Answers every request to a path that `cassettes/{name}.yaml` has as often as it is made, whatever it asks."""
+    """Answer each request to a path in `cassettes/{name}.yaml`, any number of times, whatever its body."""
     with _vcr(CassetteFormat()).use_cassette(
         str(cassette_path(name)), record_mode="none", match_on=("method", "path"), allow_playback_repeats=True
     ) as cassette:
@@ -91,7 +91,7 @@ def play_often(name: str) -> Iterator[Cassette]:
 
 @contextmanager
 def recording(name: str, origin: Origin, *, secrets: Sequence[str] = ()) -> Iterator[None]:
-    """Lets requests inside through, and writes them and their answers to `cassettes/{name}.yaml` at the end.
+    """Send the requests in the block, and write them and their responses to `cassettes/{name}.yaml`.
 
     `secrets` are replaced wherever they stand. The old file stays as it is where the block raises, and where what
     would be written holds anything that `leaks` finds, which raises ValueError.
@@ -110,18 +110,18 @@ def recording(name: str, origin: Origin, *, secrets: Sequence[str] = ()) -> Iter
 
 
 def cassette_path(name: str) -> Path:
-    """The file of a cassette, named by its folder and scenario, such as "local/plain_invoke"."""
+    """Return the file of a cassette, given its folder and scenario, such as "local/plain_invoke"."""
     return CASSETTES / f"{name}.yaml"
 
 
 def cassette_names(*, retrieval: bool = False) -> list[str]:
-    """All cassettes of chats, or those of embeddings and rerank."""
+    """Return all cassettes of chats, or those of embeddings and rerank."""
     names = sorted(str(path.relative_to(CASSETTES).with_suffix("")) for path in CASSETTES.rglob("*.yaml"))
     return [name for name in names if name.startswith("retrieval/") == retrieval]
 
 
 def read(name: str) -> tuple[Origin, list[Interaction]]:
-    """Origin and interactions of a cassette, read without vcrpy."""
+    """Return the origin and interactions of a cassette, parsed without vcrpy."""
     data = _load(cassette_path(name).read_text("utf-8"))
     origin = data["origin"]
     interactions = [
@@ -141,13 +141,13 @@ def read(name: str) -> tuple[Origin, list[Interaction]]:
 
 
 class CassetteFormat:
-    """vcrpy's data to YAML text and back. `origin` is needed to write only."""
+    """Convert vcrpy's data to YAML text and back. `origin` is required for writing only."""
 
     def __init__(self, origin: Origin | None = None) -> None:
         self.origin = origin
 
     def serialize(self, data: Mapping[str, Any]) -> str:
-        """The text of a cassette."""
+        """Return the text of a cassette."""
         if self.origin is None:
             raise ValueError("a cassette without an origin is not written")
         origin = {"kind": self.origin.kind, "from": self.origin.source, "date": self.origin.date}
@@ -158,7 +158,7 @@ class CassetteFormat:
         return str(yaml.dump(made, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**20))
 
     def deserialize(self, text: str) -> dict[str, Any]:
-        """vcrpy's data in the text of a cassette."""
+        """Return vcrpy's data from the text of a cassette."""
         data = _load(text)
         interactions = []
         for each in data["interactions"]:
@@ -191,11 +191,11 @@ _WRITE = {"request": _request, "response": _response}
 
 
 class _Literal(str):
-    """Text that is written as a literal block."""
+    """Text to write as a literal block."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes `_Literal` as a literal block, and no aliases."""
+    """Write `_Literal` as a literal block, and no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -209,7 +209,7 @@ def _load(text: str) -> Any:
 
 
 def _text(body: str | bytes | None) -> _Literal | dict[str, _Literal]:
-    """A body as a literal block; as base64 where such a block would not give back each byte of it."""
+    """Return a body as a literal block, or as base64 if a literal block would not preserve every byte."""
     data = body.encode() if isinstance(body, str) else body or b""
     try:
         text = _Literal(data.decode())
@@ -226,7 +226,7 @@ def _bytes(body: str | Mapping[str, str]) -> bytes:
 
 
 class _Files:
-    """vcrpy's persister, in UTF-8 with LF wherever it runs."""
+    """vcrpy's persister, with UTF-8 and LF on all systems."""
 
     @staticmethod
     def load_cassette(path: str, serializer: Any) -> Any:
@@ -279,7 +279,7 @@ def _scrubbed(body: bytes, secrets: Sequence[bytes]) -> bytes:
 
 
 def _same_json(sent: Request, stored: Request) -> None:
-    """Equal as JSON values: the order of names does not matter, true is not 1, and 0 is 0.0."""
+    """Return True if JSON values are equal: the order of names is ignored, true is not 1, and 0 is 0.0."""
     kept, came = (_lines(request.body) for request in (stored, sent))
     if kept != came:
         raise AssertionError("\n".join(difflib.unified_diff(kept, came, "cassette", "sent", n=1, lineterm="")))
@@ -303,7 +303,7 @@ _LEAKS = {
 
 
 def leaks(text: str) -> list[str]:
-    """What the text of a cassette holds that it must not, bodies in base64 included; empty where it is clean."""
+    """Return what a cassette contains but must not, also in base64 bodies, or an empty list."""
     inside = [
         _bytes(each[part]["body"]).decode("utf-8", "replace")
         for each in _load(text)["interactions"]

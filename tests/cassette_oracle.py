@@ -1,4 +1,4 @@
-"""What the bytes of a cassette say, by a plain fold that knows json, the documented wire format and nothing of ours."""
+"""Fold the bytes of a cassette independently of this package, using only json and the documented wire format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cassette_format import Interaction
 
 @dataclass
 class Expected:
-    """What one response says, folded from its bytes."""
+    """The content of one response, folded from its bytes."""
 
     text: str = ""
     reasoning: str = ""
@@ -27,7 +27,7 @@ class Expected:
     sources: list[Any] = field(default_factory=list)
 
     def take_native(self, event: Mapping[str, Any]) -> None:
-        """An event, or a whole answer, of the native protocol, in the words of the compatible one."""
+        """Convert a native event or whole response to the compatible format."""
         if "output" not in event:
             self.error, self.request_id = event, event["request_id"]
             return
@@ -67,7 +67,7 @@ class Expected:
             self.finish = choice.get("finish_reason") or self.finish
 
     def finished(self, call: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The arguments of a call; None where it is none."""
+        """Return the arguments of a call, or None if they are not valid."""
         if not call["args"]:
             return None if self.finish == "length" else {}
         try:
@@ -78,7 +78,7 @@ class Expected:
 
 
 def asked(interaction: Interaction) -> dict[str, Any]:
-    """What was asked for: the messages, and the parameters by name; of the native protocol as the other has them."""
+    """Return the messages and parameters of a request. Native requests are converted to the compatible format."""
     request: dict[str, Any] = interaction.request
     if "input" not in request:
         return request
@@ -89,13 +89,13 @@ def asked(interaction: Interaction) -> dict[str, Any]:
 
 
 def _joined(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message whose content is text, where it was parts."""
+    """Return a message with text parts joined to a string."""
     content = message["content"]
     return {**message, "content": content if isinstance(content, str) else "".join(part["text"] for part in content)}
 
 
 def expected(interaction: Interaction) -> Expected:
-    """The fold of one response."""
+    """Return the folded content of one response."""
     made, text = Expected(), interaction.body.decode()
     native = "input" in interaction.request
     if not interaction.streams:

@@ -1,4 +1,4 @@
-"""What all tests share: none of them sees this machine's settings of the service."""
+"""Fixtures for all tests, which isolate them from the developer's settings."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from tests.protocols import PROTOCOLS, spoken
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
-    """Cut the ids of long texts; leave all others to pytest."""
+    """Shorten the ids of long texts."""
     text = val.decode("ascii", "backslashreplace") if isinstance(val, bytes) else val
     return text[:LONGEST] if isinstance(text, str) and len(text) > LONGEST else None
 
 
 @pytest.fixture(autouse=True)
 def no_dashscope_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test finds a key, an address or a region that the developer has set."""
+    """Remove the developer's key, base URL and region from the environment."""
     for name in [name for name in os.environ if name.startswith("DASHSCOPE_")]:
         monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
 def nothing_logged_yet() -> None:
-    """Each test is like a new process to what is logged once per process."""
+    """Reset messages that are logged once per process."""
     _log_once.cache_clear()
 
 
 @pytest.fixture(scope="session")
 def local_model_url() -> Iterator[str]:
-    """The base URL of the real local model, started once for all tests of the adapters that talk to it.
+    """Return the base URL of the local model, started once for all tests of the adapters that use it.
 
     Told to call tools on "auto" after a user turn, since it never does of its own accord. It has one name for itself,
     whatever it was asked for: "qwen-flash", the other model of langchain-tests' suite.
@@ -46,7 +46,7 @@ def local_model_url() -> Iterator[str]:
 
 @pytest.fixture(params=PROTOCOLS)
 def each_protocol(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The test runs once for each protocol, which the models of `chat` speak."""
+    """Run the test once per protocol, which the models of `chat` use."""
     token = spoken.set(request.param)
     yield request.param
     spoken.reset(token)

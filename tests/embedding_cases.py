@@ -291,7 +291,7 @@ async def vectors_of_different_requests_have_one_length(run: Run) -> None:
         items = [{"index": at, "text_index": at, "embedding": [1.0] * size} for at in range(10)]
         reply_json(200, {"data": items, "output": {"embeddings": items}})(exchange)
 
-    with Loopback(script) as server, pytest.raises(errors.ProtocolError, match="lengths 2, 3"):
+    with Loopback(script) as server, pytest.raises(errors.ProtocolError, match="lengths: 2, 3"):
         await run.embed(run.make(server), numbered(20))
 
 

@@ -1,4 +1,4 @@
-"""A server on 127.0.0.1 that sends exactly the bytes a test tells it to, when it tells it to.
+"""Run a server on 127.0.0.1 that sends exactly the bytes that a test specifies, when it specifies.
 
 A script is a callable that gets an `Exchange`: one request, and the means to answer it byte by byte. Nothing here
 knows httpx. Connections are kept alive unless a script closes them; leaving the `with` block ends every thread and
@@ -37,7 +37,7 @@ _GONE = (ConnectionError, TimeoutError, ssl.SSLError)
 
 @dataclass(frozen=True)
 class Received:
-    """A request as it arrived; header names in lower case."""
+    """A received request. Header names are in lower case."""
 
     method: str
     path: str
@@ -49,11 +49,11 @@ class Received:
 
 
 class Stopped(Exception):
-    """The server ends while a script waits."""
+    """The server was closed while a script was waiting."""
 
 
 class Exchange:
-    """One request and the raw connection to answer it on."""
+    """One request, and the raw connection for its response."""
 
     def __init__(self, server: Loopback, connection: socket.socket, request: Received, number: int) -> None:
         self.request = request
@@ -72,7 +72,7 @@ class Exchange:
         *,
         chunked: bool = True,
     ) -> None:
-        """Status line and headers. `chunked` announces a chunked body, unless a content-length is given."""
+        """Send the status line and headers. `chunked` adds transfer-encoding, unless a content-length is given."""
         lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}"]
         pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
         self._chunked = chunked and not any(name.lower() == "content-length" for name, _ in pairs)
@@ -83,11 +83,11 @@ class Exchange:
         self.send("\r\n".join([*lines, "", ""]).encode())
 
     def send(self, data: bytes) -> None:
-        """These bytes, as they are."""
+        """Send these bytes unchanged."""
         self._connection.sendall(data)
 
     def send_together(self, *parts: bytes) -> None:
-        """Several writes, so several TLS records, in one segment where the system can do that."""
+        """Send several writes (TLS records), in one segment if the system supports it."""
         cork = getattr(socket, "TCP_CORK", socket.TCP_NODELAY)
         self._connection.setsockopt(socket.IPPROTO_TCP, cork, 1)
         for part in parts:
@@ -95,33 +95,33 @@ class Exchange:
         self._connection.setsockopt(socket.IPPROTO_TCP, cork, 0)
 
     def send_chunk(self, data: bytes) -> None:
-        """One HTTP chunk, or the plain bytes where the body is not chunked."""
+        """Send one HTTP chunk, or the plain bytes if the body is not chunked."""
         self.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def end(self) -> None:
-        """The end of the body."""
+        """End the body."""
         if not self._ended:
             self._ended = True
             if self._chunked:
                 self.send(b"0\r\n\r\n")
 
     def reset(self) -> None:
-        """Break the connection with a TCP reset."""
+        """Reset the TCP connection."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
     def close(self) -> None:
-        """Close the connection, whatever has been sent."""
+        """Close the connection."""
         self.closed = True
         self._connection.close()
 
     def wait(self, seconds: float) -> None:
-        """Do nothing; wakes up when the server ends."""
+        """Sleep, until the server is closed at the latest."""
         if self._server.stopping.wait(seconds):
             raise Stopped
 
     def client_gone(self, timeout: float) -> bool:
-        """Whether the client closes or resets the connection within `timeout` seconds."""
+        """Return True if the client closes or resets the connection within `timeout` seconds."""
         deadline = time.monotonic() + timeout
         with selectors.DefaultSelector() as selector:  # select() knows no file of a number above 1023
             selector.register(self._connection, selectors.EVENT_READ)
@@ -169,12 +169,12 @@ class Loopback:
 
     @property
     def open_connections(self) -> int:
-        """How many connections neither side is known to have closed."""
+        """Return the number of open connections."""
         with self._lock:
             return len(self._open)
 
     def wait_until(self, holds: Callable[[Loopback], bool], seconds: float = 1.0) -> bool:
-        """Whether `holds(self)` becomes true within `seconds`."""
+        """Return True if `holds(self)` becomes true within `seconds`."""
         deadline = time.monotonic() + seconds
         while not holds(self):
             if time.monotonic() > deadline:
@@ -194,7 +194,7 @@ class Loopback:
             raise self._errors[0]
 
     def stop(self) -> None:
-        """Close everything and end all threads."""
+        """Close all connections, and stop all threads."""
         self.stopping.set()
         deadline = time.monotonic() + 1
         with contextlib.suppress(OSError):  # wakes accept(), where the system does
@@ -289,7 +289,7 @@ def _receive(connection: socket.socket, buffer: bytearray) -> Received | None:
 
 
 def reply(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Script:
-    """Answers with `body`, of known length, in one write."""
+    """Return a script that responds with `body` and a content-length, in one write."""
 
     def script(exchange: Exchange) -> None:
         lines = {"Content-Length": str(len(body)), **(headers or {})}
@@ -301,13 +301,13 @@ def reply(status: int, body: bytes, headers: Mapping[str, str] | None = None) ->
 
 
 def reply_json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Script:
-    """Answers with `value` as JSON."""
+    """Return a script that responds with `value` as JSON."""
     body = json.dumps(value, ensure_ascii=False).encode()
     return reply(status, body, {"Content-Type": "application/json", **(headers or {})})
 
 
 def sse_body(*events: Mapping[str, Any] | str | bytes, done: bool = True) -> list[bytes]:
-    """The events of a compatible stream, one item each: a mapping as JSON, a str as data, bytes as they are."""
+    """Return the events of a compatible stream: mappings as JSON, strings as data, bytes unchanged."""
     written = []
     for event in (*events, *(("[DONE]",) if done else ())):
         if isinstance(event, bytes):
@@ -325,7 +325,7 @@ def sse(
     step: int = 0,
     headers: Mapping[str, str] | None = None,
 ) -> Script:
-    """Streams `events`, an event a chunk; `delay` seconds before each, or torn into writes of `step` bytes."""
+    """Return a script that streams `events`, one per chunk, with `delay` seconds before each or in writes of `step`."""
     pieces = sse_body(*events, done=done)
     if step:
         whole = b"".join(pieces)

@@ -1,4 +1,4 @@
-"""Answers of `tests.service` in the native protocol, for a request that came by a native path.
+"""Send the answers of `tests.service` in the native protocol, for requests to a native path.
 
 In the shapes that recorded traffic of the service has: no space after `data:`, the status in a
 comment, usage on every event, the finish reason "null" until the end, a fragment of the call on the finish event, and
@@ -20,12 +20,12 @@ Message = dict[str, Any]
 
 
 def is_native(request: Received) -> bool:
-    """Whether a request speaks the native protocol."""
+    """Return True if a request uses the native protocol."""
     return "/services/aigc/" in request.path
 
 
 def as_compatible(request: Received) -> dict[str, Any]:
-    """What a native request says, in the words of the compatible protocol. What has none there is left out."""
+    """Return a native request in the format of the compatible protocol. Other parameters are omitted."""
     body = request.json()
     messages = [{**message, "content": _text(message["content"])} for message in body["input"]["messages"]]
     said = {"model": body["model"], "messages": messages, **body["parameters"]}
@@ -35,14 +35,14 @@ def as_compatible(request: Received) -> dict[str, Any]:
 
 
 def _text(content: Any) -> Any:
-    """Content that is one text, or none, as the string that it is in the compatible protocol."""
+    """Return content with at most one text as a string, like in the compatible protocol."""
     if isinstance(content, list) and len(content) <= 1 and all(part.keys() == {"text"} for part in content):
         return "".join(part["text"] for part in content)
     return content
 
 
 def answer_natively(answer: Answer, exchange: Exchange, request_id: str) -> None:
-    """Answer as `answer` says, streamed or whole, as the request has it."""
+    """Send `answer`, streamed or whole as requested."""
     request = exchange.request
     said = _Native(answer, request_id, parts="/multimodal-generation/" in request.path)
     if request.headers.get("x-dashscope-sse") != "enable":
@@ -58,19 +58,19 @@ def answer_natively(answer: Answer, exchange: Exchange, request_id: str) -> None
 
 
 def frames(events: Iterable[Mapping[str, Any]]) -> Iterable[bytes]:
-    """Events as the service frames them."""
+    """Return events in the framing of the service."""
     for number, event in enumerate(events, 1):
         yield framed(number, "result", 200, event)
 
 
 def framed(number: int, name: str, status: int, data: Mapping[str, Any]) -> bytes:
-    """One event, its status in a comment."""
+    """Return one event, with its status in a comment."""
     text = json.dumps(data, ensure_ascii=False)
     return f"id:{number}\nevent:{name}\n:HTTP_STATUS/{status}\ndata:{text}\n\n".encode()
 
 
 def native_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """A compatible usage under the names of the native protocol."""
+    """Return a compatible usage object with the names of the native protocol."""
     given, taken = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
     names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
     cached = {name: count for name, count in given.items() if "cache" in name}
@@ -89,7 +89,7 @@ class _Native:
         self.parts = parts
 
     def events(self) -> list[dict[str, Any]]:
-        """The events of a stream, each with what is new."""
+        """Return the events of a stream, with incremental content."""
         answer = self.answer
         said = [self.message("", reasoning_content=text) for text in answer.reasoning]
         said += [self.message(text, reasoning_content="") for text in answer.text]
@@ -110,7 +110,7 @@ class _Native:
         return events
 
     def whole(self) -> dict[str, Any]:
-        """The whole answer."""
+        """Return the whole response."""
         answer = self.answer
         more: Message = {"reasoning_content": "".join(answer.reasoning)} if answer.reasoning else {}
         if answer.calls:
@@ -127,7 +127,7 @@ class _Native:
         return event
 
     def error(self) -> bytes:
-        """The event that ends a stream in its middle."""
+        """Return the error event that ends a stream."""
         failure = self.answer.failure or {}
         said = failure.get("error", failure)
         data = {"code": said.get("code"), "message": said.get("message"), "request_id": self.request_id}
@@ -146,7 +146,7 @@ class _Native:
         return {"output": {"choices": list(choices)}, **counts, "request_id": self.request_id}
 
     def extras(self, *, first: bool) -> dict[str, Any]:
-        """The sources of a search are on the first event only, empty from then on; all else is on every event."""
+        """Return the extras of an event. Search sources are on the first event only, and empty later."""
         extras = dict(self.answer.extras)
         if "search_info" in extras and not first:
             extras["search_info"] = {"extra_tool_info": [], "search_results": []}
@@ -158,7 +158,7 @@ def _fragment(index: int, id: str, **function: Any) -> dict[str, Any]:
 
 
 def repeated(events: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    """The same events, but each repeats what was said before it (`incremental_output` false)."""
+    """Return the same events with cumulative content (`incremental_output` false)."""
     texts, calls = {"content": "", "reasoning_content": ""}, dict[int, dict[str, Any]]()
     for event in events:
         message = event["output"]["choices"][0]["message"]

@@ -1,4 +1,4 @@
-"""A service that answers what a test says, whole or streamed as it is asked, in the protocol that the request speaks.
+"""Simulate a service with a given answer, whole or streamed as requested, in the protocol of the request.
 
 The bytes of the compatible protocol are composed here, those of the native one in `tests.native`, in the shapes that
 recorded traffic of the service has: the first delta of a stream has empty texts, a call's id and name come once and
@@ -26,7 +26,7 @@ ID, REQUEST_ID, CREATED = "chatcmpl-6c0ffee1", "6c0ffee1-0000-9000-8000-00000000
 
 @dataclass(frozen=True)
 class Call:
-    """A tool call; `pieces` are its arguments as they are cut on the wire."""
+    """A tool call. `pieces` are the fragments of its arguments on the wire."""
 
     id: str
     name: str
@@ -75,7 +75,7 @@ class Answer:
             reply_json(200, self.whole(), headers)(exchange)
 
     def events(self) -> list[dict[str, Any]]:
-        """The events of a stream."""
+        """Return the events of a stream."""
         first = {"content": None if self.reasoning else "", "role": "assistant"}
         deltas: list[dict[str, Any]] = [first | ({"reasoning_content": ""} if self.reasoning else {})]
         deltas += [{"content": None, "reasoning_content": text} for text in self.reasoning]
@@ -103,7 +103,7 @@ class Answer:
         return events
 
     def whole(self) -> dict[str, Any]:
-        """The whole answer."""
+        """Return the whole response."""
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self.text)}
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)
@@ -141,7 +141,7 @@ def _fragment(index: int, *, id: str, function: Mapping[str, Any]) -> dict[str, 
 
 
 def sent(server: Loopback, at: int = -1) -> dict[str, Any]:
-    """What a request says; the last, if not said which. One of the native protocol as the other would say it."""
+    """Return the body of a request, by default the last one. Native requests are converted to the compatible format."""
     request = server.requests[at]
     body: dict[str, Any] = request.json()
     return as_compatible(request) if is_native(request) else body

@@ -1,4 +1,4 @@
-"""Python snippets of the documentation, run as they stand against a server that answers as the service does."""
+"""Run the Python snippets of the documentation unchanged against a simulated service."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ TEXT, THOUGHT, CITY = "Scattered light.", "Light scatters.", "Hangzhou"
 
 
 def snippets(page: str) -> list[str]:
-    """The Python snippets of a page, by its path in the project, in order."""
+    """Return the Python snippets of a page, given its path in the project, in order."""
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
 def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch, script: Any = None) -> list[Received]:
-    """Run a snippet against a server that answers by `script`, `answer` by default; return the requests it made.
+    """Run a snippet against a server with `script` (default: `answer`), and return its requests.
 
     It finds the address and a key in the environment.
     """
@@ -34,7 +34,7 @@ def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch, script: Any = 
 
 
 def answer(exchange: Exchange) -> None:
-    """A call of the first tool after a user turn, JSON where it is asked for, else text; thinking where asked for.
+    """Return a call of the first tool after a user message, JSON if requested, else text; with thinking if enabled.
 
     Vectors or scores for what is no chat.
     """
@@ -71,5 +71,5 @@ def answer(exchange: Exchange) -> None:
 
 
 def filled(schema: dict[str, Any]) -> str:
-    """An object of the schema, all of whose fields are strings."""
+    """Return an object for a schema with string fields."""
     return "{" + ", ".join(f'"{name}": "{CITY}"' for name in schema["properties"]) + "}"

@@ -27,7 +27,7 @@ _SIGNATURES = (
 )
 
 
-def image_url_or_data(image: Image, name: str = "image") -> str:
+def image_address(image: Image, name: str = "image") -> str:
     """Return the URL of an image, or its content as a data URI.
 
     Raises:
@@ -70,9 +70,9 @@ def read_contents(contents: Contents) -> list[dict[str, Any]]:
 
 def _wire_value(kind: str, value: Any, name: str) -> Any:
     if kind == "image":
-        return image_url_or_data(value, name)
+        return image_address(value, name)
     if kind == "multi_images":
-        return [image_url_or_data(image, name) for image in value]
+        return [image_address(image, name) for image in value]
     if kind == "video" and not (isinstance(value, str) and value.startswith(URL_SCHEMES[1:])):
         raise ConfigurationError(f"{name} is a video, which the service accepts by URL only, not {value!r:.80}")
     return value

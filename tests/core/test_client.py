@@ -1023,7 +1023,7 @@ def test_a_401_says_where_the_key_was_sent(base_url: str, region: str | None, na
     assert caught.message.startswith(f"Incorrect API key. The key was sent to {named}")
     assert caught.args == (caught.message,)
     others = {"singapore", "virginia", "beijing", "hongkong", "frankfurt", "tokyo"} - {region}
-    listed = caught.message.partition("from another region (")[2].partition(")")[0]
+    listed = caught.message.partition("another region (")[2].partition(")")[0]
     assert set(listed.split(", ")) == others
 
 
@@ -1032,7 +1032,7 @@ ADVISED: list[tuple[str, Reply, type[ModelStudioError], tuple[str, ...]]] = [
     ("404", error(404, "model_not_found"), NotFoundError, ("case-sensitive", "differ by region", "base_url", HOST)),
     ("404 by a proxy", Reply(404, {"content-type": "text/html"}, HTML), NotFoundError, ("base_url", HOST)),
     ("403", error(403, "AccessDenied"), PermissionDeniedError, ("console", "workspace", HOST)),
-    ("unpaid", error(400, "Arrearage"), QuotaError, ("console", "unpaid")),
+    ("unpaid", error(400, "Arrearage"), QuotaError, ("console", "billing")),
     ("spent", error(403, "AllocationQuota.FreeTierOnly"), QuotaError, ("console", "free quota")),
     (
         "too long",

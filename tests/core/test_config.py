@@ -292,7 +292,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ("a fragment", {"base_url": "https://host/v1#a"}, {}, "query"),
     ("credentials in the address", {"base_url": "https://me:secret@host/v1"}, {}, "credentials"),
     ("a header that is no text", {"default_headers": {"x-a": 1}}, {}, "header 'x-a' must be str"),
-    ("headers that are none", {"default_headers": "x-a"}, {}, "default_headers takes a mapping"),
+    ("headers that are none", {"default_headers": "x-a"}, {}, "default_headers must be a mapping"),
     ("a redacted header", {"default_headers": {"x-a": "[redacted]"}}, {}, "x-a is redacted"),
     ("the key among the headers", {"default_headers": {"authorization": "Bearer x"}}, {}, "api_key"),
     ("in any case", {"default_headers": {"AUTHORIZATION": "Bearer x"}}, {}, "api_key"),

@@ -1,4 +1,4 @@
-"""Prints how many cells the table of faults has: `python -m tests.faults`. docs/faults.md contains the same table."""
+"""Print the table of faults: `python -m tests.faults`. docs/faults.md contains the same table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps a faulty server takes, one after another: a fault of the table is a tuple of them."""
+"""Define the steps of a faulty server. A fault of the table is a tuple of steps."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def end(exchange: Exchange, _: Dialect) -> None:
 
 
 def stall(exchange: Exchange, _: Dialect) -> None:
-    """Silence, until the client goes."""
+    """Send nothing until the client disconnects."""
     exchange.client_gone(20)
 
 
 def hold(exchange: Exchange, _: Dialect) -> None:
-    """The connection stays open and says nothing more; the client need not wait for it."""
+    """Keep the connection open without sending anything."""
     exchange.client_gone(20)
     exchange.close()
 
 
 def pause(exchange: Exchange, _: Dialect) -> None:
-    """Long enough for what was sent to be read, so that a reset does not overtake it."""
+    """Wait until the client has read what was sent, so that a reset does not discard it."""
     exchange.wait(0.03)
 
 
@@ -67,12 +67,12 @@ opened = head()
 
 
 def raw(data: bytes) -> Step:
-    """Bytes outside of any HTTP framing."""
+    """Send bytes without HTTP framing."""
     return lambda exchange, _: exchange.send(data)
 
 
 def body(data: Bytes, *, step: int = 0, gap: float = 0.0) -> Step:
-    """A piece of the body, in HTTP chunks of `step` bytes with `gap` seconds before each."""
+    """Send a part of the body, in HTTP chunks of `step` bytes with `gap` seconds before each."""
 
     def take(exchange: Exchange, dialect: Dialect) -> None:
         whole = _bytes(data, dialect)
@@ -85,7 +85,7 @@ def body(data: Bytes, *, step: int = 0, gap: float = 0.0) -> Step:
 
 
 def begun(dialect: Dialect) -> bytes:
-    """What has come when a fault strikes in mid-stream."""
+    """Return the events before a fault in mid-stream."""
     return dialect.said(*PIECES[:2])
 
 
@@ -96,12 +96,12 @@ def rest(dialect: Dialect) -> bytes:
 def streamed(
     *pieces: Bytes, step: int = 0, gap: float = 0.0, headers: Mapping[str, str] = EVENT_STREAM
 ) -> tuple[Step, ...]:
-    """A stream with these pieces, which ends cleanly."""
+    """Send a complete stream with these text fragments."""
     return (head(200, headers), *(body(piece, step=step, gap=gap) for piece in pieces), end)
 
 
 def replied(status: int, data: Bytes, headers: Mapping[str, str] = JSON) -> Step:
-    """A whole response of known length."""
+    """Send a whole response with a content-length."""
 
     def take(exchange: Exchange, dialect: Dialect) -> None:
         whole = _bytes(data, dialect)
@@ -127,7 +127,7 @@ def refuses(
 
 
 def error_event(status: int, compatible: str, native: str, message: str) -> Callable[[Dialect], bytes]:
-    """The same in a stream whose HTTP status was 200."""
+    """Send the same error in a stream with HTTP status 200."""
 
     def said(dialect: Dialect) -> bytes:
         code = compatible if dialect.name == "openai" else native

@@ -469,7 +469,7 @@ async def test_thinking_that_is_off_for_a_request_is_one_line(caplog: pytest.Log
                 for way in llama_index.WAYS:
                     await llama_index.call(llama_index.chat(server, model=model), way, response_format=form)
     logged = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "modelstudio_core"]
-    told = [(level, text.split()[2]) for level, text in logged if "think" in text]
+    told = [(level, text.partition("request to ")[2].partition(":")[0]) for level, text in logged if "think" in text]
     assert told == [("INFO", "qwen3.7-max"), ("INFO", "qwen3-32b")]
 
 
