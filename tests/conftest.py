@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -10,12 +11,26 @@ import pytest
 from modelstudio_core.http.client import _log_once
 from tests.ids import LONGEST
 from tests.protocols import PROTOCOLS, spoken
+from tests.rotation import mark_rotated
+
+gc.disable()  # collecting makes only objects that stay
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
     """Shorten the ids of long texts."""
     text = val.decode("ascii", "backslashreplace") if isinstance(val, bytes) else val
     return text[:LONGEST] if isinstance(text, str) and len(text) > LONGEST else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark_rotated(items)
+
+
+def pytest_collection_finish() -> None:
+    """Keep all that is loaded out of later garbage collections: each of them would take 0.1 s to walk it."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -30,12 +30,11 @@ class Refuse(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Refuse())
 import pytest
-
-pytestmark = pytest.mark.slow
 sys.exit(pytest.main({arguments!r}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", APART)
 def test_an_adapter_without_the_others_framework(adapter: str) -> None:
     """Its tests pass, though nothing of the other framework, or of the other adapter, can be imported."""

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.rows import ROWS
 from modelstudio_core import config
 from modelstudio_core.http import pool as connections
@@ -22,6 +24,7 @@ PAGE = "docs/performance.md"
 TEXT_OF_PAGE = (ROOT / PAGE).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_model_goes_to_workers(tmp_path: Path) -> None:
     """Two workers of other processes answer, each with the key of its own environment."""
     [snippet] = snippets(PAGE)

@@ -60,6 +60,15 @@ PURE = """config errors headers redaction catalogue parameters http.retry http.a
     protocols.openai protocols.dashscope protocols.assembler"""
 
 
+def test_the_pure_modules_come_without_http() -> None:
+    """All of them, in one process; the test below says which one does not."""
+    names = ", ".join(f"modelstudio_core.{name}" for name in PURE.split())
+    subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.modules['httpx'] = None; import {names}"], check=True, cwd=CORE.parent
+    )
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PURE.split())
 def test_a_pure_module_comes_without_http(name: str) -> None:
     """Whatever is pure can be imported where there is no httpx."""

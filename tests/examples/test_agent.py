@@ -59,6 +59,7 @@ async def by(way: str, llm: ChatModelStudio) -> list[BaseMessage]:
     return messages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 async def test_with_the_local_model(way: str, a_local_model: MakeModel) -> None:
     """It thinks, calls a tool that really runs, thinks again and answers."""

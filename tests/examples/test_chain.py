@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from examples import chain as example
 from langchain_modelstudio import ChatModelStudio
 from tests.langchain.service import chat
@@ -20,6 +22,7 @@ def test_streamed(a_local_model: MakeModel) -> None:
     assert all(isinstance(piece, str) for piece in pieces)
 
 
+@pytest.mark.slow
 def test_batched(a_local_model: MakeModel) -> None:
     """Each input has its answer, in the order of the inputs; the same input has the same."""
     answers = example.batched(a_local_model(seed=1), ["tea", "silk", "tea"])
@@ -27,6 +30,7 @@ def test_batched(a_local_model: MakeModel) -> None:
     assert answers[0] == answers[2] != answers[1]
 
 
+@pytest.mark.slow
 async def test_async(a_local_model: MakeModel) -> None:
     """The same chain streams and batches in an event loop."""
     chain = example.chain(a_local_model())

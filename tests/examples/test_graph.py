@@ -41,6 +41,7 @@ def added(chunks: list[AIMessageChunk]) -> AIMessageChunk:
     return whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_with_the_local_model(way: str, a_local_model: MakeModel) -> None:
     """Two turns stream, and what is kept of each is what was streamed."""

@@ -36,6 +36,7 @@ def service(exchange: Exchange) -> None:
     Answer(reasoning=["A long thought."], text=[text], usage=usage)(exchange)
 
 
+@pytest.mark.slow
 def test_with_the_local_model(a_local_model: MakeModel) -> None:
     """A conversation that fills half of the small context is summarized, and goes on."""
     _, history = example.talk(a_local_model(capabilities={"max_input": 80}), example.QUESTIONS[:2])

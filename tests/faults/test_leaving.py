@@ -109,6 +109,7 @@ def by_exception(stream: Any) -> None:
 @ADAPTERS
 @SERVERS
 @pytest.mark.parametrize("leave", [by_break, by_close, by_dropping, by_exception])
+@pytest.mark.rotated
 def test_a_stream_that_is_left(
     leave: Callable[[Any], None], serves: Callable[[Dialect], Any], adapter: str, dialect: Dialect
 ) -> None:
@@ -204,6 +205,7 @@ async def aby_timeout(stream: Any) -> None:
 @ADAPTERS
 @SERVERS
 @pytest.mark.parametrize("leave", [aby_break, aby_aclose, aby_exception, aby_cancelling, aby_timeout])
+@pytest.mark.rotated
 async def test_an_async_stream_that_is_left(
     leave: Callable[[Any], Awaitable[None]], serves: Callable[[Dialect], Any], adapter: str, dialect: Dialect
 ) -> None:
@@ -360,7 +362,10 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("code", ENDS.values(), ids=list(ENDS))
+@pytest.mark.parametrize(
+    "code",
+    [pytest.param(code, id=name, marks=() if "half" in name else (pytest.mark.slow,)) for name, code in ENDS.items()],
+)
 def test_nothing_warns_when_the_process_ends(code: str) -> None:
     """However streams are left: no warning, no "Event loop is closed", and the server sees them go."""
     dialect = DIALECTS["openai"]

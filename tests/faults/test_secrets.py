@@ -232,6 +232,7 @@ ECHOES: dict[str, tuple[Any, ...]] = {
     ids=[way.name for way in WAYS],
 )
 @pytest.mark.parametrize("steps", ECHOES.values(), ids=list(ECHOES))
+@pytest.mark.rotated
 async def test_an_error_shows_no_key_that_a_server_repeats(
     steps: tuple[Any, ...], dialect: Dialect, way: Way, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -397,6 +398,7 @@ def test_the_key_is_not_sent_over_plain_http(
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.rotated
 async def test_the_key_does_not_follow_a_redirect(status: int, way: Way) -> None:
     """The server that is redirected to hears nothing."""
     dialect = DIALECTS["openai"]

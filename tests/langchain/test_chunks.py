@@ -88,6 +88,7 @@ STRICT: list[tuple[str, tuple[str, ...], str, dict[str, Any] | None, str]] = [
 @pytest.mark.parametrize(
     ("pieces", "finish", "args", "error"), [case[1:] for case in STRICT], ids=[case[0] for case in STRICT]
 )
+@pytest.mark.rotated
 def test_a_finished_stream_has_only_whole_calls(
     pieces: tuple[str, ...], finish: str, args: dict[str, Any] | None, error: str, way: str, v1: bool
 ) -> None:

@@ -167,6 +167,7 @@ SAID: list[tuple[str, int, str, str, type[Exception]]] = [
 )
 @pytest.mark.parametrize("thinking", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.rotated
 async def test_an_error_of_the_service(
     way: str, thinking: bool, status: int, code: str, message: str, cls: type[Exception]
 ) -> None:

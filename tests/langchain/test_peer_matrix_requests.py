@@ -139,6 +139,7 @@ FORCED: list[tuple[str, dict[str, Any], Any, Any]] = [
     ("settings", "expected", "thinks"), [case[1:] for case in FORCED], ids=[case[0] for case in FORCED]
 )
 @four_ways
+@pytest.mark.rotated
 async def test_L10_C3_no_forced_choice_while_thinking(
     way: str, settings: dict[str, Any], expected: Any, thinks: Any, choice: Any
 ) -> None:

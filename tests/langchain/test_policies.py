@@ -48,6 +48,7 @@ STREAMS: list[tuple[str, dict[str, Any], bool]] = [
 
 @pytest.mark.parametrize(("settings", "streams"), [case[1:] for case in STREAMS], ids=[case[0] for case in STREAMS])
 @pytest.mark.parametrize("way", WHOLE)
+@pytest.mark.rotated
 async def test_invoke_streams_where_the_model_may_think(way: str, settings: dict[str, Any], streams: bool) -> None:
     """A thinking model refuses a call that does not stream, so `invoke` streams on the wire there (L9, C5)."""
     with Loopback(HELLO) as server:
@@ -209,6 +210,7 @@ PARTIALS: list[tuple[str, dict[str, Any], Any]] = [
 
 @pytest.mark.parametrize(("settings", "thinks"), [case[1:] for case in PARTIALS], ids=[case[0] for case in PARTIALS])
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.rotated
 async def test_partial_mode_is_without_thought(way: str, settings: dict[str, Any], thinks: bool | None) -> None:
     """A turn to be continued switches a hybrid's thinking off for the request, unless it was asked for."""
     turns = [HumanMessage("a poem"), AIMessage("Roses ", additional_kwargs={"partial": True})]

@@ -101,6 +101,7 @@ def test_no_parameter_is_forgotten() -> None:
 @both_protocols
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.rotated
 async def test_a_parameter_reaches_the_wire(name: str, which: int) -> None:
     """As a field, bound, and per call a parameter goes out under its own name, falsy ones too (L7, L8)."""
     await reaches_the_wire(name, VALUES[name][which], VALUES[name][1 - which])
@@ -359,6 +360,7 @@ STREAMING: list[tuple[dict[str, Any], dict[str, Any], bool, bool, int]] = [
     ids=[f"{case[0]} {case[1]}" for case in STREAMING],
 )
 @pytest.mark.parametrize("a", ["", "a"], ids=["sync", "async"])
+@pytest.mark.rotated
 async def test_whether_the_wire_streams(
     settings: dict[str, Any], options: dict[str, Any], invoked: bool, streamed: bool, pieces: int, a: str
 ) -> None:

@@ -70,6 +70,7 @@ def types(blocks: Any) -> list[str]:
 @pytest.mark.parametrize("thinking", [True, False], ids=["wire streams under invoke", "wire as asked"])
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
+@pytest.mark.rotated
 async def test_the_answer_is_the_same_in_all_ways(way: str, version: str | None, thinking: bool) -> None:
     """Text, reasoning, calls with their ids, usage and metadata do not depend on how the answer was asked for."""
     with Loopback(FULL) as server:
@@ -138,6 +139,7 @@ CUT: list[tuple[str, tuple[str, ...], str]] = [
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
 @pytest.mark.parametrize(("pieces", "finish"), [case[1:] for case in CUT], ids=[case[0] for case in CUT])
+@pytest.mark.rotated
 async def test_a_cut_call_is_never_a_call(pieces: tuple[str, ...], finish: str, way: str, version: str | None) -> None:
     """Arguments cut by `length`, or that are no JSON object, are an invalid call, raw, in every way (L17)."""
     answer = Answer(calls=[Call("call_1", "get", ['{"a": 1}']), Call("call_2", "put", pieces)], finish=finish)
@@ -430,6 +432,7 @@ LOGPROBS = [
 @both_protocols
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
+@pytest.mark.rotated
 async def test_logprobs_are_joined(way: str, version: str | None) -> None:
     """Log probabilities are in the metadata, all of them, floats and all."""
     with Loopback(Answer(text=["It ", "is"], logprobs=LOGPROBS)) as server:
@@ -452,6 +455,7 @@ KEYED: list[dict[str, Any]] = [
 @both_protocols
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
+@pytest.mark.rotated
 async def test_logprobs_are_never_merged(way: str, version: str | None) -> None:
     """Each token keeps what is said of it, whatever keys a server adds; but for `index`, by which langchain-core would
     make one of two."""

@@ -92,6 +92,7 @@ ASKED = [(way, raw, None) for way in WAYS for raw in (False, True)] + [("invoke"
 @pytest.mark.parametrize(("way", "include_raw", "strict"), ASKED)
 @pytest.mark.parametrize("kind", SCHEMAS)
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.rotated
 async def test_every_schema_by_every_method(
     method: Any, kind: str, include_raw: bool, strict: bool | None, way: str
 ) -> None:
@@ -406,6 +407,7 @@ IDS = [f"{case[1]}: {case[0]}" for case in WRONG]
 
 @pytest.mark.parametrize(("method", "wrong", "schema", "words"), [case[1:] for case in WRONG], ids=IDS)
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.rotated
 async def test_a_wrong_answer_is_an_error(
     method: Any, wrong: Answer, schema: Any, words: tuple[str, ...], way: str
 ) -> None:
@@ -419,6 +421,7 @@ async def test_a_wrong_answer_is_an_error(
 
 @pytest.mark.parametrize(("method", "wrong", "schema", "words"), [case[1:] for case in WRONG], ids=IDS)
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.rotated
 async def test_a_wrong_answer_is_given_beside_the_raw_one(
     method: Any, wrong: Answer, schema: Any, words: tuple[str, ...], way: str
 ) -> None:
@@ -452,6 +455,7 @@ NOT_WHOLE = {
 @pytest.mark.parametrize("finish", ["stop", "tool_calls"])
 @pytest.mark.parametrize("schema", [City, SCHEMA], ids=["pydantic", "dict"])
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+@pytest.mark.rotated
 async def test_json_is_never_repaired(method: Any, schema: Any, finish: str, text: str) -> None:
     """What is no whole JSON object is an error whatever the finish reason says, in every way, never half a city."""
     with Loopback(Answer(text=(text[:5], text[5:]), finish=finish)) as server:

@@ -92,6 +92,7 @@ FORMS: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize("strict", [None, True, False])
 @pytest.mark.parametrize(("form", "name"), [case[1:] for case in FORMS], ids=[case[0] for case in FORMS])
+@pytest.mark.rotated
 async def test_every_form_of_a_tool_is_a_function_on_the_wire(form: Any, name: str, strict: bool | None) -> None:
     """Each form goes out as the service's function, with `strict` in it if it was said (L12), and nowhere else."""
     before = copy.deepcopy(form) if isinstance(form, dict) else form
@@ -250,6 +251,7 @@ FORCED_WITH_ONE: list[tuple[str, dict[str, Any], Any, Any, bool]] = [
     [case[1:] for case in FORCED_WITH_ONE],
     ids=[case[0] for case in FORCED_WITH_ONE],
 )
+@pytest.mark.rotated
 async def test_a_forced_choice_of_one_tool(
     settings: dict[str, Any],
     expected: Any,
@@ -281,6 +283,7 @@ async def test_a_forced_choice_of_one_tool(
     ],
     ids=lambda value: value if isinstance(value, str) else value["model"],
 )
+@pytest.mark.rotated
 async def test_any_of_several_tools(
     settings: dict[str, Any], expected: Any, choice: Choice, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -312,6 +315,7 @@ async def test_one_of_several_tools(settings: dict[str, Any], expected: Any, cho
 
 @pytest.mark.parametrize("model", ["qwen-max", "qwen3.7-max", "qwq-plus", "kimi/kimi-k3", "made-up"])
 @pytest.mark.parametrize(("choice", "expected"), [("auto", "auto"), ("none", "none"), (None, None), (False, None)])
+@pytest.mark.rotated
 async def test_a_free_choice_is_sent_as_it_is(model: str, choice: Choice, expected: Any) -> None:
     """What forces nothing changes nothing: neither the choice nor the thinking."""
     wired, thinking, _ = await chosen(choice, ONE, model=model)

@@ -149,6 +149,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize("way", WAYS + COMPLETIONS)
 @pytest.mark.parametrize(("status", "error", "cls"), REFUSALS, ids=[cls.__name__ for _, _, cls in REFUSALS])
+@pytest.mark.rotated
 async def test_i17_errors_raise(
     way: str, status: int, error: dict[str, str], cls: type[errors.ModelStudioError]
 ) -> None:

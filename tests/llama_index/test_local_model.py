@@ -37,7 +37,8 @@ def llm(local_model_url: str) -> ModelStudio:
     return ModelStudio(model="qwen-plus", base_url=local_model_url, **SHORT)
 
 
-@pytest.mark.parametrize("way", WAYS)
+# one way is the smoke test of `make test`
+@pytest.mark.parametrize("way", [WAYS[0], *(pytest.param(way, marks=pytest.mark.slow) for way in WAYS[1:])])
 async def test_it_thinks_and_answers(way: str, llm: ModelStudio) -> None:
     """Thought and answer come apart, with their tokens, and a stream comes in pieces."""
     async with llm:
@@ -51,6 +52,7 @@ async def test_it_thinks_and_answers(way: str, llm: ModelStudio) -> None:
     assert len(responses) > 5 or way not in STREAMS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", COMPLETIONS)
 async def test_it_completes(way: str, llm: ModelStudio) -> None:
     """Each way of completing a prompt gives the same text."""
@@ -59,6 +61,7 @@ async def test_it_completes(way: str, llm: ModelStudio) -> None:
         assert response.text == llm.complete("Say hello to Ada.").text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 async def test_it_calls_a_tool(way: str, llm: ModelStudio) -> None:
     """A forced call comes whole, with its arguments."""
@@ -78,6 +81,7 @@ class City(BaseModel):
     millions: int
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["qwen3.7-plus", "qwen-plus"])
 async def test_it_gives_an_object(model: str, local_model_url: str) -> None:
     """By json_schema and by a forced call, whole and streamed."""
@@ -89,6 +93,7 @@ async def test_it_gives_an_object(model: str, local_model_url: str) -> None:
         assert isinstance(list(llm.stream_structured_predict(City, prompt, city="Hangzhou"))[-1], City)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["FunctionAgent", "AgentWorkflow"])
 async def test_i10_an_agent_runs_its_tools(kind: str, llm: ModelStudio) -> None:
     """It thinks, calls one of two tools, which runs, and answers; thoughts and text stream."""

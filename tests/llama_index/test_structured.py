@@ -169,6 +169,7 @@ FAILURES: list[tuple[str, Answer, str]] = [
 
 @pytest.mark.parametrize("way", PREDICTIONS)
 @pytest.mark.parametrize(("model", "answer", "said"), FAILURES)
+@pytest.mark.rotated
 async def test_no_object_is_an_error(way: str, model: str, answer: Answer, said: str) -> None:
     """An answer that does not hold the object raises, streamed too, and says why and what to do."""
     with Loopback(answer) as server, pytest.raises(errors.StructuredOutputError, match=f"(?s){said}") as caught:

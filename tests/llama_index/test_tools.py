@@ -249,6 +249,7 @@ async def test_selecting_at_each_step_is_linear(monkeypatch: pytest.MonkeyPatch)
         ({"tool_choice": "none", "tool_required": True}, "none"),
     ],
 )
+@pytest.mark.rotated
 async def test_i11_i13_tool_choice(way: str, options: dict[str, Any], choice: Any) -> None:
     """`tool_required` and every form of `tool_choice` arrive as the service takes them; None is not sent."""
     with Loopback(ONE) as server:

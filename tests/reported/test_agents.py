@@ -81,6 +81,7 @@ def agent(how: str, server: Loopback, tool: FunctionTool) -> Any:
 @pytest.mark.report(3)
 @each_agent
 @pytest.mark.parametrize("arguments", MALFORMED)
+@pytest.mark.rotated
 async def test_the_model_corrects_its_call(arguments: str, how: str) -> None:
     """The call does not run, its answer says why, and the agent goes on to the corrected one."""
     weather = Weather()

@@ -191,6 +191,7 @@ TAKES: dict[str, set[str]] = {
 @every_adapter
 @pytest.mark.parametrize("model", TAKES)
 @pytest.mark.parametrize(("block", "llama_block", "kind"), MEDIA.values(), ids=MEDIA)
+@pytest.mark.rotated
 async def test_media_in_a_result(adapter: str, model: str, block: Any, llama_block: Any, kind: str) -> None:
     """They go out to a model that accepts them, as in a user's turn; to another a text says what was left out."""
     given: Any = in_langchain(block) if adapter == "langchain" else in_llama_index(llama_block)
@@ -295,6 +296,7 @@ ROLES: dict[str, Any] = {
 @pytest.mark.report(5)
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("block", NOT_SAID, ids=lambda block: str(block["type"]))
+@pytest.mark.rotated
 async def test_what_was_not_said_is_left_out_langchain(role: str, block: Any) -> None:
     """The text of the turn is kept, before it and after it."""
     content = [{"type": "text", "text": "a"}, block, {"type": "text", "text": "b", "annotations": []}]

@@ -94,6 +94,7 @@ def check(ids: Sequence[str | None], case: Case) -> None:
 
 @every_way
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.rotated
 async def test_every_call_has_an_id(case: Case, way: Way) -> None:
     """Valid or not, whole or streamed; an id that comes is kept, also one that comes late."""
     with Loopback(case.wire) as server:
@@ -108,6 +109,7 @@ async def test_every_call_has_an_id(case: Case, way: Way) -> None:
 @pytest.mark.parametrize("name", ALL_WAYS)
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in ("no id", "one call of two", "cut off")],
                          ids=lambda case: case.name)  # fmt: skip
+@pytest.mark.rotated
 async def test_langchain_has_one_id_in_every_view(case: Case, name: str, version: str | None) -> None:
     """Calls, fragments and content blocks name the same ids, however LangChain asks."""
     with Loopback(case.wire) as server:

@@ -73,6 +73,7 @@ OBJECTS: dict[str, Any] = {"none": ("", {}), "only spaces": (" \n", {}), "an obj
 @pytest.mark.report(1)
 @every_adapter
 @pytest.mark.parametrize(("raw", "way"), list(zip(RAW.values(), cycle(WAYS))), ids=RAW)
+@pytest.mark.rotated
 async def test_broken_arguments_go_back_as_an_object(adapter: str, raw: str, way: str) -> None:
     """The service gets a JSON object, in which the model sees what it wrote."""
     messages = await wire(adapter, [user(), said("", ("c1", "write", raw)), result("c1", "bad json")], way)
@@ -173,6 +174,7 @@ UNANSWERED: dict[str, tuple[Sequence[Turn], list[Any]]] = {
 @pytest.mark.report(2)
 @every_adapter
 @table(UNANSWERED)
+@pytest.mark.rotated
 async def test_a_call_goes_out_only_with_its_answer(
     adapter: str, turns: Sequence[Turn], expected: list[Any], way: str
 ) -> None:
@@ -252,6 +254,7 @@ EMPTY: dict[str, tuple[Sequence[Turn], list[Any]]] = {
 @pytest.mark.report(6)
 @every_adapter
 @table(EMPTY)
+@pytest.mark.rotated
 async def test_a_turn_without_content_is_left_out(
     adapter: str, turns: Sequence[Turn], expected: list[Any], way: str
 ) -> None:

@@ -345,6 +345,7 @@ def hooked(way: Way, hooks: tuple[Any, Any]) -> dict[str, Any]:
 @every_way
 @every_protocol
 @pytest.mark.parametrize("hooks", READERS.values(), ids=READERS)
+@pytest.mark.rotated
 async def test_a_hook_that_reads_the_body_leaves_the_answer(hooks: Any, dialect: Dialect, way: Way) -> None:
     """Whole and streamed on the wire, twice on one client, at once."""
     client = hooked(way, hooks)
@@ -384,6 +385,7 @@ async def test_a_hook_that_uses_the_body_up_is_an_error_that_says_so(hooks: Any,
     ],
     ids=["read and raise", "read", "raise", "close", "iterate"],
 )
+@pytest.mark.rotated
 async def test_an_error_of_the_service_stays_itself_behind_a_hook(hooks: Any, said: str, way: Way) -> None:
     """Its text is there where the hook has kept it."""
     client = hooked(way, hooks)
@@ -436,6 +438,7 @@ class ReadingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 @every_way
 @every_protocol
 @pytest.mark.parametrize("options", [{"auth": ReadingAuth()}, {"transport": ReadingTransport}], ids=["auth", "cache"])
+@pytest.mark.rotated
 async def test_a_body_that_was_read_before_the_client_returned_it(options: Any, dialect: Dialect, way: Way) -> None:
     options = {name: value() if isinstance(value, type) else value for name, value in options.items()}
     client: dict[str, Any] = (

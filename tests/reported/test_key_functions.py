@@ -82,6 +82,7 @@ SYNC_WAYS = [way for way in WAYS if not way.name.startswith("a")]
 @every_protocol
 @every_way
 @pytest.mark.parametrize("provider", SYNC_PROVIDERS.values(), ids=list(SYNC_PROVIDERS))
+@pytest.mark.rotated
 async def test_a_key_is_asked_for_at_each_request(provider: Callable[[Keys], Any], way: Way, protocol: str) -> None:
     """Each request, also a retry, has the key that the function returns then."""
     keys = Keys()
@@ -99,6 +100,7 @@ async def test_a_key_is_asked_for_at_each_request(provider: Callable[[Keys], Any
 @pytest.mark.parametrize(
     "provider", [*ASYNC_PROVIDERS.values(), lambda keys: AsyncKeys()], ids=[*ASYNC_PROVIDERS, "object"]
 )
+@pytest.mark.rotated
 async def test_an_async_function_is_awaited(provider: Callable[[Keys], Any], way: Way, protocol: str) -> None:
     """In the caller's event loop."""
     with Loopback([throttled, answers]) as server:
@@ -138,6 +140,7 @@ BAD_KEYS: list[tuple[str, Any, str]] = [
 @pytest.mark.report(20)
 @every_way
 @pytest.mark.parametrize(("provider", "says"), [row[1:] for row in BAD_KEYS], ids=[row[0] for row in BAD_KEYS])
+@pytest.mark.rotated
 async def test_a_function_that_gives_no_key(provider: Any, says: str, way: Way) -> None:
     """An error says what it did, and nothing is sent."""
     with Loopback(answers) as server:

@@ -39,6 +39,7 @@ DICTS: dict[str, tuple[dict[str, Any], Any]] = {
 @pytest.mark.parametrize(("turn", "expected", "way"), [(*row, way) for row, way in zip(DICTS.values(), cycle(WAYS))],
                          ids=DICTS)  # fmt: skip
 @pytest.mark.parametrize("id", ["c1", 1])
+@pytest.mark.rotated
 async def test_dicts_in_openai_form(turn: dict[str, Any], expected: Any, way: str, id: Any) -> None:
     """langchain-core itself raises where arguments are not JSON, or none."""
     turn = {**turn, "tool_calls": [{**turn["tool_calls"][0], "id": id}]}

@@ -267,6 +267,7 @@ REFUSED_SECRETS: dict[str, dict[str, Any]] = {
 @pytest.mark.report(20)
 @pytest.mark.parametrize("options", REFUSED_SECRETS.values(), ids=list(REFUSED_SECRETS))
 @every_ask
+@pytest.mark.rotated
 async def test_no_trace_has_a_secret_that_is_refused(
     make: Any, ask: Ask, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -308,6 +309,7 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.report(20)
 @pytest.mark.parametrize("bind", BOUND.values(), ids=list(BOUND))
 @pytest.mark.parametrize("written", WRITTEN.values(), ids=list(WRITTEN))
+@pytest.mark.rotated
 def test_a_binding_shows_no_secret(bind: Callable[[ChatModelStudio], Any], written: Callable[[Any], Any]) -> None:
     """However it is written down; and it still sends the headers."""
     with Loopback(answers) as server:
@@ -450,6 +452,7 @@ FORMATS: dict[str, Ask] = {
 @every_protocol
 @pytest.mark.parametrize("ask", FORMATS.values(), ids=list(FORMATS))
 @pytest.mark.parametrize("schema", [City, CityDict, CityData])
+@pytest.mark.rotated
 async def test_a_class_as_response_format(schema: Any, ask: Ask, protocol: str) -> None:
     """It is sent as the json_schema that it has."""
     with Loopback(answers) as server:
@@ -465,6 +468,7 @@ async def test_a_class_as_response_format(schema: Any, ask: Ask, protocol: str) 
 @every_protocol
 @pytest.mark.parametrize("name", LLAMA_FORMATS)
 @pytest.mark.parametrize("schema", [City, CityDict, CityData])
+@pytest.mark.rotated
 async def test_a_class_as_response_format_in_llama_index(schema: Any, name: str, protocol: str) -> None:
     """A class is sent as its json_schema there as well."""
     with Loopback(answers) as server:

@@ -59,6 +59,7 @@ def refusals_of(answer: Any) -> set[str | None]:
 
 @every_way
 @every_case
+@pytest.mark.rotated
 async def test_a_refusal_is_in_additional_kwargs(wire: Wire, refusal: str | None, text: str, way: Way) -> None:
     """Whole and streamed. It is no part of the text, and the answer is not asked for again."""
     with Loopback(wire) as server:
@@ -71,6 +72,7 @@ async def test_a_refusal_is_in_additional_kwargs(wire: Wire, refusal: str | None
 @both_protocols
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("name", ALL_WAYS)
+@pytest.mark.rotated
 async def test_a_refusal_is_a_content_block(name: str, version: str | None) -> None:
     """LangChain's standard block for it is there however the model is asked.
 
@@ -112,6 +114,7 @@ async def test_a_stream_hands_on_each_piece(way: Way) -> None:
 @both_protocols
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("name", ALL_WAYS)
+@pytest.mark.rotated
 async def test_a_langchain_conversation_goes_on(name: str, version: str | None) -> None:
     """The refusal goes back as what the assistant said, whatever form its message has."""
     with Loopback(REFUSED) as server:
@@ -145,6 +148,7 @@ class Person(BaseModel):
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
 @pytest.mark.parametrize("schema", [Person, Person.model_json_schema()], ids=["class", "dict"])
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.rotated
 async def test_structured_output_raises_it(way: str, schema: Any, method: Any) -> None:
     """It is langchain-core's ModelRefusalError and one of ours, with the refusal and the message."""
     with Loopback(REFUSED) as server:

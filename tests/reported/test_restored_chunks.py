@@ -66,6 +66,7 @@ def summed(chunks: list[Any]) -> Any:
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("restore", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.rotated
 async def test_a_restored_sum_equals_itself(answer: Any, restore: Any, version: str | None) -> None:
     """In both directions, and `in` a list; a part of the stream does so, too."""
     chunks = await chunks_of(answer, "stream", version)

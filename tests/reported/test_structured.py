@@ -130,6 +130,7 @@ NOT_ONE_OBJECT = {
 @pytest.mark.report(9, 10)
 @pytest.mark.parametrize("way", ALL_WAYS)
 @pytest.mark.parametrize("model", [LISTED, ALWAYS])
+@pytest.mark.rotated
 async def test_a_fence_in_every_way(model: str, way: str) -> None:
     """Sync and async, whole and streamed, by either protocol, an object in a fence is the answer."""
     with Loopback(Answer(text=cut(TEXTS["in a fence"]))) as server:
@@ -139,6 +140,7 @@ async def test_a_fence_in_every_way(model: str, way: str) -> None:
 @pytest.mark.report(9)
 @pytest.mark.parametrize("way", SYNC)
 @pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.rotated
 async def test_an_object_by_json_schema(kind: str, way: str) -> None:
     """Both adapters read the object alike, alone, in a fence or with words around it."""
     with Loopback(Answer(text=cut(TEXTS[kind]))) as server:
@@ -161,6 +163,7 @@ async def test_an_object_by_json_mode(schema: Any, kind: str, way: str) -> None:
 @pytest.mark.parametrize("way", SYNC)
 @pytest.mark.parametrize("kind", NOT_ONE_OBJECT)
 @pytest.mark.parametrize("model", [LISTED, ALWAYS])
+@pytest.mark.rotated
 async def test_no_object(model: str, kind: str, way: str) -> None:
     """What is not one whole object of the class is an error; nothing is repaired, and no list gives its first."""
     with Loopback(Answer(text=cut(NOT_ONE_OBJECT[kind]))) as server, pytest.raises(FAILURES):
@@ -171,6 +174,7 @@ async def test_no_object(model: str, kind: str, way: str) -> None:
 @pytest.mark.parametrize("way", [way for way in SYNC if "stream" in way])
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.parametrize("model", [LISTED, ALWAYS])
+@pytest.mark.rotated
 async def test_a_text_streams_its_parts(model: str, kind: str, way: str) -> None:
     """The name shows while it is written, and the last object is the whole one."""
     with Loopback(Answer(text=cut(TEXTS[kind]))) as server:
@@ -187,6 +191,7 @@ async def test_a_text_streams_its_parts(model: str, kind: str, way: str) -> None
 @pytest.mark.report(10)
 @pytest.mark.parametrize("way", SYNC)
 @pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.rotated
 async def test_an_object_in_place_of_a_call(kind: str, way: str) -> None:
     """A model that thinks is asked by "auto"; an object in its text that fits the schema is the answer."""
     with Loopback(Answer(reasoning=["Hm."], text=cut(TEXTS[kind]))) as server:
@@ -234,6 +239,7 @@ CALLS = {
 @pytest.mark.parametrize("way", SYNC)
 @pytest.mark.parametrize("model", [UNLISTED, ALWAYS])
 @pytest.mark.parametrize("kind", CALLS)
+@pytest.mark.rotated
 async def test_only_calls_of_the_function_count(kind: str, model: str, way: str) -> None:
     """The first call of the function holds the object, in parts too."""
     with Loopback(Answer(calls=CALLS[kind])) as server:

@@ -172,6 +172,7 @@ LIMITS: list[tuple[str, dict[str, Any], dict[str, Any], int | None]] = [
 @pytest.mark.parametrize("bound", [False, True], ids=["per call", "bound"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("settings", "options", "limit"), [c[1:] for c in LIMITS], ids=[c[0] for c in LIMITS])
+@pytest.mark.rotated
 async def test_ls_max_tokens(
     settings: dict[str, Any], options: dict[str, Any], limit: int | None, way: str, bound: bool
 ) -> None:

@@ -14,6 +14,7 @@ from tests.snippets import ROOT, snippets
 pytest.importorskip("mypy")
 
 
+@pytest.mark.slow
 @pytest.mark.report(30)
 def test_what_users_write_passes_mypy(tmp_path: Path) -> None:
     """Both names of the model, each field, and each snippet of docs/migrating.md."""

@@ -47,6 +47,7 @@ def unreadable(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @every_way
 @pytest.mark.parametrize("odd", ODD_COUNTS, ids=short)
+@pytest.mark.rotated
 async def test_a_count(odd: Any, way: Way, caplog: pytest.LogCaptureFixture) -> None:
     """The other counts stand. LangChain, which requires each, has 0 in its place."""
     caplog.set_level(logging.DEBUG)
@@ -69,6 +70,7 @@ async def test_every_count(way: Way) -> None:
 
 @every_way
 @pytest.mark.parametrize("odd", [-1, 3.5, "n/a", [30]], ids=short)
+@pytest.mark.rotated
 async def test_a_total(odd: Any, way: Way) -> None:
     """It is the sum of its parts."""
     with Loopback(Wire(usage=counts(way, total_tokens=odd))) as server:
@@ -78,6 +80,7 @@ async def test_a_total(odd: Any, way: Way) -> None:
 
 @every_way
 @pytest.mark.parametrize("odd", [-1, "n/a", 3.5, None], ids=short)
+@pytest.mark.rotated
 async def test_a_detail(odd: Any, way: Way) -> None:
     """The detail alone is missing."""
     details = {"openai": "completion_tokens_details", "dashscope": "output_tokens_details"}[way.protocol]
@@ -90,6 +93,7 @@ async def test_a_detail(odd: Any, way: Way) -> None:
 
 @every_way
 @pytest.mark.parametrize("odd", ["n/a", 7, [1, 2], [{"prompt_tokens": 1}], True, None, {}, []], ids=short)
+@pytest.mark.rotated
 async def test_the_usage_as_a_whole(odd: Any, way: Way, caplog: pytest.LogCaptureFixture) -> None:
     """There is no usage then."""
     caplog.set_level(logging.DEBUG)
@@ -132,6 +136,7 @@ LOGPROBS: list[tuple[str, Any, Any]] = [
 
 @every_way
 @pytest.mark.parametrize(("odd", "left"), [case[1:] for case in LOGPROBS], ids=[case[0] for case in LOGPROBS])
+@pytest.mark.rotated
 async def test_log_probabilities(odd: Any, left: Any, way: Way) -> None:
     """What can be read of them is kept, though nobody asked for them."""
     with Loopback(Wire(choice={"logprobs": odd})) as server:
@@ -156,6 +161,7 @@ TOP: list[tuple[str, dict[str, Any]]] = [
 
 @every_way
 @pytest.mark.parametrize("top", [case[1] for case in TOP], ids=[case[0] for case in TOP])
+@pytest.mark.rotated
 async def test_who_answered(top: dict[str, Any], way: Way) -> None:
     """A field that cannot be read is missing."""
     with Loopback(Wire(top=top)) as server:

@@ -66,6 +66,7 @@ async def test_the_service_s_own_usage(way: Way) -> None:
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("name", ALL_WAYS)
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+@pytest.mark.rotated
 async def test_it_is_the_same_however_langchain_asks(name: str, version: str | None) -> None:
     """Streams, events and graphs add nothing to it."""
     own = OWN[spoken.get()]
@@ -170,6 +171,7 @@ CHOICES: list[tuple[str, list[tuple[Any, str, dict[str, Any]]], tuple[int, int, 
 @pytest.mark.parametrize("cumulative", [False, True], ids=["incremental", "each event repeats the text"])
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
 @pytest.mark.parametrize(("events", "totals", "details"), [c[1:] for c in CHOICES], ids=[c[0] for c in CHOICES])
+@pytest.mark.rotated
 async def test_the_choices_of_a_stream_add_up(
     events: Any, totals: tuple[int, int, int], details: dict[str, int], way: str, cumulative: bool
 ) -> None:
