@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.model_profile import ModelProfile
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableMap
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.tools import BaseTool
@@ -148,6 +148,8 @@ class ToolBinding:
 
 if TYPE_CHECKING:  # newer releases define the types of v3 event streams in this class
     from langchain_core.language_models.chat_models import _ChatModelBinding as _Binding
+
+    from langchain_modelstudio.chat_models import ChatModelStudio
 else:
     _Binding = RunnableBinding[LanguageModelInput, AIMessage]
 
@@ -169,6 +171,14 @@ class ModelStudioBinding(_Binding, ToolBinding):  # type: ignore[no-redef,unused
         settings = self._settings()
         own: ModelProfile | None = getattr(settings, "profile", None)
         return settings_profile(settings, self.kwargs) if own == settings_profile(settings) else own
+
+    def get_num_tokens_from_messages(
+        self, messages: Sequence[BaseMessage], tools: Sequence[Tool] | None = None, **kwargs: Any
+    ) -> int:
+        """Return the number of input tokens of a request with what is bound; see `ChatModelStudio`."""
+        call = {**self.kwargs, **kwargs} | ({} if tools is None else {"tools": tools})
+        model = cast("ChatModelStudio", self._settings())
+        return model.get_num_tokens_from_messages(messages, **call)
 
     def bind(self, **kwargs: Any) -> ModelStudioBinding:
         """Bind more per-call parameters."""

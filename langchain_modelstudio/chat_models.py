@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -14,13 +14,12 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.tools import BaseTool
 from langchain_protocol.protocol import MessagesData
 from pydantic import model_validator
 from typing_extensions import Self
 
 from langchain_modelstudio.arguments import cache_key_arguments, call_arguments
-from langchain_modelstudio.binding import ModelStudioBinding, ToolBinding
+from langchain_modelstudio.binding import ModelStudioBinding, Tool, ToolBinding
 from langchain_modelstudio.content_blocks import PROVIDER
 from langchain_modelstudio.dict_messages import with_parsed_calls
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
@@ -33,9 +32,8 @@ from modelstudio_core import __version__, config
 from modelstudio_core import errors as core_errors
 from modelstudio_core import types as core
 from modelstudio_core.catalogue import ModelInfo
-from modelstudio_core.history import sendable
 from modelstudio_core.settings import ChatSettings
-from modelstudio_core.tokens import count_message_tokens, count_tokens, token_ids
+from modelstudio_core.tokens import count_tokens, token_ids
 from modelstudio_core.tools import chosen_tool
 
 
@@ -313,15 +311,34 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     def get_num_tokens_from_messages(
         self,
         messages: Sequence[BaseMessage],
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+        tools: Sequence[Tool] | None = None,
+        *,
+        tool_choice: dict[str, Any] | str | bool | None = None,
+        response_format: dict[str, Any] | type | None = None,
+        **kwargs: Any,
     ) -> int:
-        """Return the input tokens of a request with these messages and tools, without media."""
+        """Return the number of input tokens of a request, counted with the settings of this object.
+
+        Args:
+            messages: the conversation. Images, video and audio are not counted.
+            tools: tools in any form of `bind_tools`.
+            tool_choice: which of them the answer must call, as in `bind_tools`.
+            response_format: a schema, or the service's `response_format`.
+            **kwargs: any other parameter of a call, such as `enable_thinking`.
+
+        Returns:
+            An int: exact for the text of recorded models with the extra `tokenizer`. Where it may differ from the
+            service's count it is a `modelstudio_core.tokens.TokenEstimate`, whose `reason` says why.
+
+        Raises:
+            ConfigurationError: for a request that the service is documented to reject.
+        """
         if self.custom_get_token_ids:
             return super().get_num_tokens_from_messages(list(messages), tools)
+        given = {"tools": tools, "tool_choice": tool_choice, "response_format": response_format}
+        call = kwargs | {name: value for name, value in given.items() if value is not None}
         with langchain_errors():
-            core_messages = sendable(to_core_messages(messages), self._core_model()).messages
-            wire = openai_tools(tools or (), None)
-        return count_message_tokens(core_messages, self.model, tools=wire, enable_thinking=self._core_thinks())
+            return self._core_tokens(*self._request(list(messages), None, call)) if messages else 0
 
     # ---------------------------------------------------------------- binding
 

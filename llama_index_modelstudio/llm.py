@@ -26,14 +26,13 @@ from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel, Field, model_validator
 from typing_extensions import Self
 
+from llama_index_modelstudio.counting import TokenCounting
 from llama_index_modelstudio.errors import ConfigurationError
 from llama_index_modelstudio.messages import reads_files, to_core_messages
 from llama_index_modelstudio.outputs import Responses, from_core_result, to_completion
 from llama_index_modelstudio.structured import StructuredAnswer, class_format
-from llama_index_modelstudio.tools import ToolCallingLLM
 from llama_index_modelstudio.tracing import ModelStudioStructuredLLM, hide_headers
 from modelstudio_core.catalogue import ModelInfo
-from modelstudio_core.settings import ChatSettings
 from modelstudio_core.types import ChatRequest, Message
 
 _dispatcher = get_dispatcher(__name__)
@@ -47,7 +46,7 @@ _FUNCTION_MODES = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
     "structured_predict", "astructured_predict", "stream_structured_predict", "astream_structured_predict",
     "predict_and_call", "apredict_and_call",
 )  # fmt: skip
-class ModelStudio(ChatSettings, ToolCallingLLM):
+class ModelStudio(TokenCounting):
     """LLMs of Alibaba Cloud Model Studio: Qwen and the other models it serves.
 
     Setup:

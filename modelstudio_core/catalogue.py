@@ -35,6 +35,8 @@ Thinking: TypeAlias = Literal["none", "hybrid-default-on", "hybrid-default-off",
 PreserveThinking: TypeAlias = Literal["default-on", "default-off"]
 ReplayReasoning: TypeAlias = Literal["all", "current"]
 ThinkingSwitch: TypeAlias = Literal["enable_thinking", "thinking"]
+ClosedThought: TypeAlias = Literal["always", "never"]
+ToolsFormat: TypeAlias = Literal["qwen-agent"]
 
 
 UNKNOWN_WINDOW: Final = 32_768
@@ -108,6 +110,11 @@ class ModelInfo:
     """Turns whose reasoning the model reads in the history: "all" or the "current" one."""
     partial_mode: bool | None = None
     """The model can continue an assistant message (Partial mode page; never with thinking)."""
+
+    closed_thought: ClosedThought | None = None
+    """Whether the input ends with an empty thought (recorded token counts); None: not recorded, see `chat_format`."""
+    tools_format: ToolsFormat | None = None
+    """Format of tools in the input (recorded token counts); None: that of Qwen's chat template."""
 
     regions: tuple[str, ...] | None = None
     """Regions known to have it, not all of them; "global" is reached through virginia and frankfurt."""
@@ -216,6 +223,8 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "native_endpoint": get_args(NativeEndpoint),
     "preserve_thinking": get_args(PreserveThinking),
     "replay_reasoning": get_args(ReplayReasoning),
+    "closed_thought": get_args(ClosedThought),
+    "tools_format": get_args(ToolsFormat),
 }
 _LIMITS: Final = frozenset(
     {"context_window", "max_input", "max_input_thinking", "max_output", "max_output_thinking", "max_cot"}

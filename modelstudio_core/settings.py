@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from modelstudio_core.catalogue import ModelInfo, NativeEndpoint, model_info
+from modelstudio_core.chat_format import count_request
 from modelstudio_core.connection_settings import ConnectionSettings
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.history import is_text_only
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request, checked_model
 from modelstudio_core.policies import may_think
 from modelstudio_core.types import ChatRequest, Message
@@ -215,6 +217,11 @@ class ChatSettings(ConnectionSettings):
         model = values.pop("model", None)
         model = self.model if model is None else checked_model(model)
         return chat_request(model, messages, values, of_object=type(self).model_fields), self._core_model(model)
+
+    def _core_tokens(self, request: ChatRequest, model: ModelInfo) -> int:
+        """Return the number of input tokens of a request; a `TokenEstimate` if it may differ from the service's."""
+        endpoint = request.native_endpoint or model.native_endpoint
+        return count_request(request, model, text_only=is_text_only(self.protocol, endpoint))
 
     def _core_thinks(self, call: Mapping[str, Any] | None = None) -> bool:
         """Return True if the model may think, given this object's parameters and those of `call`."""

