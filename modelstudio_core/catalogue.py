@@ -37,6 +37,7 @@ ReplayReasoning: TypeAlias = Literal["all", "current"]
 ThinkingSwitch: TypeAlias = Literal["enable_thinking", "thinking"]
 ClosedThought: TypeAlias = Literal["always", "never"]
 ToolsFormat: TypeAlias = Literal["qwen-agent"]
+RetiredBy: TypeAlias = Literal["vendor", "reseller"]
 
 
 UNKNOWN_WINDOW: Final = 32_768
@@ -119,6 +120,14 @@ class ModelInfo:
     regions: tuple[str, ...] | None = None
     """Regions known to have it, not all of them; "global" is reached through virginia and frankfurt."""
     snapshot_of: str | None = None
+    since: str | None = None
+    """Date of the release, YYYY-MM-DD."""
+    retired_on: str | None = None
+    """Date of the retirement, YYYY-MM-DD; None if no source says that the model is retired."""
+    retired_by: RetiredBy | None = None
+    """Who says that it is retired: the vendor, or a reseller alone."""
+    replaced_by: str | None = None
+    """Current model of the same kind to use instead of a retired one."""
     source: tuple[str, ...] = field(default=(), repr=False)
     """Keys into `_meta.sources` of the catalogue."""
 
@@ -141,6 +150,14 @@ class ModelInfo:
     def supports_json_schema(self) -> bool:
         """Return True if the model is listed for `response_format` json_schema."""
         return self.json_schema is True
+
+    @property
+    def retirement(self) -> str:
+        """Return a sentence on the retirement of the model and its replacement, or "" if it is not retired."""
+        if self.retired_on is None:
+            return ""
+        says = "was retired" if self.retired_by == "vendor" else "is listed by a reseller as retired"
+        return f"{self.id} {says} on {self.retired_on}: use {self.replaced_by} instead"
 
     @property
     def supports_vision(self) -> bool:
@@ -193,11 +210,11 @@ def model_info(model: str, overrides: Mapping[str, Any] | None = None) -> ModelI
 
 
 def similar_model(model: str) -> str | None:
-    """Return the listed id most similar to an unlisted one, or None if the id is listed or none is similar."""
+    """Return the current id most similar to an unlisted one, or None if the id is listed or none is similar."""
     ids = _catalogue().models
     if model in ids:
         return None
-    folded = {listed.lower(): listed for listed in ids}
+    folded = {listed.lower(): listed for listed, facts in ids.items() if "retired_on" not in facts}
     close = get_close_matches(model.lower(), folded, n=1, cutoff=0.85)
     return folded[close[0]] if close else None
 
@@ -216,7 +233,8 @@ _SAFE_FOR_VARIANTS: Final = (
     "native_endpoint",
     "replay_reasoning",
 )
-_NOT_OVERRIDABLE: Final = frozenset({"id", "matched", "snapshot_of", "source"})
+_OF_AN_ID: Final = ("since", "retired_on", "retired_by", "replaced_by")
+_NOT_OVERRIDABLE: Final = frozenset({"id", "matched", "snapshot_of", "source", *_OF_AN_ID})
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "thinking": get_args(Thinking),
     "thinking_switch": get_args(ThinkingSwitch),
@@ -275,7 +293,8 @@ def _facts_of_base(model: str, catalogue: _Catalogue) -> tuple[str | None, dict[
             continue
         facts = dict(catalogue.models[base])
         if _is_current_snapshot(base, rest, catalogue):
-            facts.pop("regions", None)
+            for name in ("regions", *_OF_AN_ID):
+                facts.pop(name, None)
             facts.setdefault("snapshot_of", base)
             return base, facts
         safe = {name: facts[name] for name in _SAFE_FOR_VARIANTS if facts.get(name)}
@@ -294,7 +313,7 @@ def _is_current_snapshot(base: str, rest: str, catalogue: _Catalogue) -> bool:
     listed = {known: date for (of, known), date in catalogue.newest.items() if of == base}
     if not listed:
         return form == "date"  # four digits were the format of 2024, and are again in 2026
-    return set(listed) == {form} and when >= listed[form]
+    return form in listed and when >= listed[form]
 
 
 def _prefixes(model: str) -> Iterable[tuple[str, str]]:

@@ -30,6 +30,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -
     for needed in (
         *(f"{package}/py.typed" for package in PACKAGES),
         "modelstudio_core/catalogue.json",
+        "modelstudio_core/prices.json",
         "modelstudio_core/retrieval.json",
     ):
         assert needed in names

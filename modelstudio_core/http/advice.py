@@ -65,6 +65,8 @@ def advice(
         return f"{general} {_PLAN_PROTOCOL}"
     if request is None:
         return general
+    if isinstance(error, NotFoundError) and model is not None and model.retired_on:
+        return f"{model.retirement}. {general}"
     if isinstance(error, NotFoundError) and (meant := similar_model(request.model)):
         return f"Did you mean {meant}? {general}"
     if native and _WRONG_ENDPOINT in error.message:

@@ -184,6 +184,8 @@ class Client:
         """Plan a chat call, log the decisions, and return its flow."""
         if request.native_endpoint is None:
             request = replace(request, native_endpoint=model.native_endpoint)
+        if model.retired_on:
+            self._log(Notice(model.retirement, logging.WARNING))
         request = self._with_sendable_history(request, model)
         planned = plan(request, model, stream=stream)
         for notice in planned.notices:

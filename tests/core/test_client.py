@@ -1132,7 +1132,7 @@ def test_log_lines_tell_no_secret(way: Way, caplog: pytest.LogCaptureFixture) ->
 TWO = tuple({"type": "function", "function": {"name": name}} for name in "fg")
 DECIDED: list[tuple[str, dict[str, Any], str]] = [
     ("several tools, one demanded", {"tools": TWO, "tool_choice": "any"}, "2 tools"),
-    ("a forced call, always thinks", {"model": "qwq-plus", "tools": TWO[:1], "tool_choice": "any"}, "may think"),
+    ("a forced call, always thinks", {"model": "qwq-32b", "tools": TWO[:1], "tool_choice": "any"}, "may think"),
 ]
 
 
@@ -1166,6 +1166,27 @@ def test_another_decision_is_a_warning_of_its_own(caplog: pytest.LogCaptureFixtu
         for _, given, _ in DECIDED:
             complete(client, replace(REQUEST, **given))
     assert [record.levelname for record in decisions(caplog)] == ["WARNING"] * len(DECIDED)
+
+
+@every_way
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("qwen-turbo", "qwen-turbo was retired on 2026-10-10: use qwen-flash instead"),
+        ("glm-4.5", "glm-4.5 is listed by a reseller as retired on 2026-10-10: use glm-5.2 instead"),
+    ],
+)
+def test_a_retired_model_is_named_once(model: str, words: str, way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked all the same. The warning, and the error where the service no longer has it, name its replacement."""
+    client = Client(CONFIG, FakeTransport(OK, OK, error(404, "model_not_found")))
+    request = replace(REQUEST, model=model, enable_thinking=False)
+    with caplog.at_level(logging.DEBUG, "modelstudio_core"):
+        for _ in range(2):
+            way(client, request)
+        with pytest.raises(NotFoundError, match=f"{words}. The request went to"):
+            way(client, request)
+    retired = [record for record in decisions(caplog) if words in record.getMessage()]
+    assert [record.levelname for record in retired] == ["WARNING", "DEBUG", "DEBUG"]
 
 
 def test_closing_is_the_transports() -> None:

@@ -23,6 +23,7 @@ LINES: list[dict[str, Any]] = RAW["models"]
 IDS = [line["id"] for line in LINES]
 BY_ID = dict(zip(IDS, LINES, strict=True))
 FIELDS = {known.name for known in fields(ModelInfo)}
+DATES = {"since", "retired_on", "retired_by", "replaced_by"}
 
 CLASSES: dict[str, str] = {
     "hybrid-default-on": """
@@ -104,8 +105,14 @@ def test_what_must_stream(model: str, must: tuple[bool, bool]) -> None:
 QWEN38_ALIASES = {"max": "xhigh", "high": "xhigh", "minimal": "low", "none": "off"}
 GLM5_ALIASES = {"low": "high", "medium": "high", "xhigh": "max"}
 EFFORTS: list[tuple[str, str, str | None, dict[str, str], bool | None]] = [
-    *((m, "low medium xhigh", "xhigh", QWEN38_ALIASES, True) for m in ("qwen3.8-max", "qwen3.8-max-0902")),
-    *((m, "low medium xhigh", "xhigh", QWEN38_ALIASES, True) for m in ("qwen3.8-flash", "qwen3.8-27b")),
+    *(
+        (m, "low medium xhigh", "xhigh", QWEN38_ALIASES, True)
+        for m in ("qwen3.8-max", "qwen3.8-max-0902", "qwen3.8-max-2026-09-02")
+    ),
+    *(
+        (m, "low medium xhigh", "xhigh", QWEN38_ALIASES, True)
+        for m in ("qwen3.8-flash", "qwen3.8-27b", "qwen3.8-max-2026-09-02")
+    ),
     ("qwen3.8-2.4t-a95b", "low medium xhigh", "xhigh", QWEN38_ALIASES, True),
     ("qwen3.8-omni-flash", "low medium xhigh", "xhigh", QWEN38_ALIASES, None),
     *((m, "low high max", "max", {}, None) for m in ("glm-5.3", "ZHIPU/GLM-5.3", "kimi-k3")),
@@ -240,8 +247,12 @@ def test_facts_by_model(name: str, model: str, value: object) -> None:
         ("cumulative_stream", True, {"qwen-mt-plus", "qwen-mt-turbo"}),
         ("required_tool_choice", True, {"kimi/kimi-k3"}),
         ("thinking_switch", "thinking", {"MiniMax/MiniMax-M3"}),
-        ("replay_reasoning", "current", {"glm-5.3", "ZHIPU/GLM-5.3"}),
-        ("preserve_thinking", "default-on", {"qwen3.8-max", "qwen3.8-max-0902", "qwen3.8-flash"}),
+        ("replay_reasoning", "current", {"glm-5.3", "ZHIPU/GLM-5.3", "ZHIPU/GLM-5.3-Flash", "ZHIPU/GLM-5.3-FlashX"}),
+        (
+            "preserve_thinking",
+            "default-on",
+            {"qwen3.8-max", "qwen3.8-max-0902", "qwen3.8-max-2026-09-02", "qwen3.8-flash"},
+        ),
     ],
 )
 def test_exceptions_belong_to_these_models_alone(name: str, value: object, having: set[str]) -> None:
@@ -279,12 +290,12 @@ def test_shorthands() -> None:
     ],
 )
 def test_newer_snapshots_have_the_facts_of_their_model(model: str, base: str) -> None:
-    """A snapshot newer than the listed ones differs from its model in name and regions only."""
+    """A snapshot newer than the listed ones differs from its model in name, dates and regions only."""
     info, of = model_info(model), model_info(base)
     assert info.id == model
     assert info.matched == info.snapshot_of == base
     assert info.regions is None
-    same = FIELDS - {"id", "regions", "snapshot_of"}
+    same = FIELDS - {"id", "regions", "snapshot_of", *DATES}
     assert {name: getattr(info, name) for name in same} == {name: getattr(of, name) for name in same}
 
 
@@ -427,7 +438,7 @@ def test_every_capability_can_be_overridden() -> None:
     with pytest.raises(ValueError, match="allowed: ") as caught:
         model_info("qwen-plus", {"": None})
     allowed = str(caught.value).partition("allowed: ")[2].split(", ")
-    assert set(allowed) == FIELDS - {"id", "matched", "snapshot_of", "source"}
+    assert set(allowed) == FIELDS - {"id", "matched", "snapshot_of", "source", *DATES}
 
 
 @pytest.mark.parametrize("name", ["jsonschema", "id", "matched", "source", "snapshot_of", "is_hybrid"])
@@ -513,7 +524,7 @@ assert not slow & set(sys.modules), slow & set(sys.modules)
 
 def test_no_id_twice() -> None:
     """Each id has one line."""
-    assert len(IDS) == len(set(IDS)) == 189
+    assert len(IDS) == len(set(IDS)) == 200
 
 
 def test_one_model_a_line() -> None:
@@ -526,7 +537,7 @@ def test_one_model_a_line() -> None:
 def test_no_unknown_keys() -> None:
     """A misspelt key would be a lost fact."""
     assert set(RAW) == {"_meta", "families", "models"}
-    assert set(RAW["_meta"]) == {"date", "rule", "families", "regions", "disputed", "sources"}
+    assert set(RAW["_meta"]) == {"date", "rule", "families", "regions", "retirement", "disputed", "sources"}
     facts = FIELDS - {"id", "matched"}
     for line in LINES:
         assert set(line) <= facts | {"id", "disputed"}, line["id"]
@@ -554,7 +565,7 @@ def test_every_line_has_a_source_and_every_source_a_meaning() -> None:
 def test_values_have_the_types_of_their_fields() -> None:
     """Each fact of the file would pass as an override of the same name."""
     for line in (*LINES, *RAW["families"]):
-        skip = {"id", "match", "source", "disputed", "snapshot_of"}
+        skip = {"id", "match", "source", "disputed", "snapshot_of", *DATES}
         facts = {name: value for name, value in line.items() if name not in skip}
         model_info("no-such-model", facts)
     assert {line.get("thinking") for line in LINES} == {*get_args(Thinking), None}

@@ -203,7 +203,7 @@ PARTIALS: list[tuple[str, dict[str, Any], Any]] = [
     ("a hybrid, default off", {"model": "qwen-plus"}, False),
     ("default on, asked to think", {"model": "qwen3.7-max", "enable_thinking": True}, True),
     ("default off, asked to think", {"model": "qwen-plus", "enable_thinking": True}, True),
-    ("always thinks", {"model": "qwq-plus"}, None),
+    ("always thinks", {"model": "qwq-32b"}, None),
     ("never thinks", {"model": "qwen-max"}, None),
 ]
 
@@ -241,7 +241,7 @@ async def test_glm_s_own_word_decides_the_replay(clear: bool, model: str) -> Non
 async def test_a_decision_is_a_warning_once(way: str, caplog: pytest.LogCaptureFixture) -> None:
     """What goes against the caller's wish is a warning once for each object, then a debug line."""
     with Loopback(HELLO) as server, caplog.at_level(logging.DEBUG, "modelstudio_core"):
-        for model in (chat(server, model="qwq-plus"), chat(server, model="qwq-plus")):
+        for model in (chat(server, model="qwq-32b"), chat(server, model="qwq-32b")):
             for _ in range(3):
                 await call(model.bind_tools([get_temperature], tool_choice="any"), way)
     told = [record for record in caplog.records if record.getMessage().startswith("Model Studio: ")]

@@ -502,7 +502,7 @@ async def test_a_service_s_error_is_no_parsing_error(include_raw: bool) -> None:
 
 THINKERS: list[dict[str, Any]] = [
     {"model": "qwen-plus", "enable_thinking": True},
-    {"model": "qwq-plus"},
+    {"model": "qwq-32b"},
     {"model": "made-up"},
 ]
 

@@ -231,7 +231,7 @@ FORCED_WITH_ONE: list[tuple[str, dict[str, Any], Any, Any, bool]] = [
     ("hybrid, not thinking by default", {"model": "qwen-plus"}, NAMED, False, False),
     ("thinking asked for", {"model": "qwen-plus", "enable_thinking": True}, "auto", True, True),
     ("thinking asked for with a budget", {"model": "qwen3.7-max", "enable_thinking": True}, "auto", True, True),
-    ("thinking only", {"model": "qwq-plus"}, "auto", None, True),
+    ("thinking only", {"model": "qwq-32b"}, "auto", None, True),
     ("thinking only, which takes required", {"model": "kimi/kimi-k3"}, "required", None, False),
     ("an unknown model may think", {"model": "made-up"}, "auto", None, True),
     ("an unknown model that is told not to", {"model": "made-up", "enable_thinking": False}, NAMED, False, False),

@@ -482,7 +482,7 @@ async def test_thinking_that_is_off_for_a_request_is_one_line(caplog: pytest.Log
         ({"model": "qwen-plus"}, None),
         ({"model": "qwen3.7-max", "enable_thinking": False}, None),
         ({"model": "qwen3.7-max", "enable_thinking": True}, "WARNING"),
-        ({"model": "qwq-plus"}, "WARNING"),
+        ({"model": "qwq-32b"}, "WARNING"),
     ],
     ids=short,
 )
