@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all test-floor test-apart test-rag test-downstream check check-types format record bench soak fuzz clean
+.PHONY: help demo test test-all test-floor test-apart test-rag test-downstream check check-types format catalogue record bench soak fuzz clean
 help:
 	@echo "make demo        run the demo (with a small local model, or Model Studio if DASHSCOPE_API_KEY is set)"
 	@echo "make test        run the tests, except the slow ones (JOBS=2 processes)"
@@ -16,6 +16,7 @@ help:
 	@echo "make check       run ruff, the format check and mypy"
 	@echo "make check-types check user code (tests/typing) with pyright"
 	@echo "make format      format and fix with ruff"
+	@echo "make catalogue   compare the catalogue with the service's list of models (a saved one without DASHSCOPE_API_KEY)"
 	@echo "make record      record the cassettes again"
 	@echo "make bench       run the benchmarks (QUICK=1: two minutes)"
 	@echo "make soak        inject mixed faults into 100 concurrent streams for 10 minutes (SECONDS=600)"
@@ -111,6 +112,9 @@ check-types: $(READY) $(VENV)-types/.ready
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+catalogue: $(READY)
+	@$(BIN)/python -m tests.compare_catalogue
 
 record: $(READY)
 	$(BIN)/python -m tests.record
