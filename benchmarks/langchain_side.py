@@ -80,9 +80,9 @@ def _floor(origin: str, kind: str, protocol: str, over_stream: bool) -> BaseChat
 def _ours(origin: str, kind: str, protocol: str, over_stream: bool) -> BaseChatModel:
     from langchain_modelstudio import ChatModelStudio
 
-    # qwq-plus is streaming-only, so `invoke` streams; qwen-turbo does not think
+    # qwq-32b is streaming-only, so `invoke` streams; qwen-flash does not think
     return ChatModelStudio(
-        model="qwq-plus" if over_stream else "qwen-turbo",
+        model="qwq-32b" if over_stream else "qwen-flash",
         base_url=url(origin, kind, protocol),
         api_key="none",
         protocol=protocol,  # type: ignore[arg-type]
@@ -93,7 +93,7 @@ def _chat_openai(origin: str, kind: str, protocol: str, over_stream: bool) -> Ba
     from langchain_openai import ChatOpenAI
 
     return ChatOpenAI(
-        model="qwen-turbo",
+        model="qwen-flash",
         base_url=url(origin, kind, protocol),
         api_key="none",  # type: ignore[arg-type]
         stream_usage=True,
@@ -105,7 +105,7 @@ def _chat_qwen(origin: str, kind: str, protocol: str, over_stream: bool) -> Base
     from langchain_qwq import ChatQwen
 
     made: BaseChatModel = ChatQwen(
-        model="qwen-turbo",
+        model="qwen-flash",
         api_base=url(origin, kind, protocol),
         api_key="none",
         **({"streaming": True} if over_stream else {}),
@@ -125,7 +125,7 @@ def _chat_tongyi(origin: str, kind: str, protocol: str, over_stream: bool) -> Ba
 
     dashscope.base_http_api_url = url(origin, kind, protocol)  # global, so one per process
     cls = ChatTongyi if kind == "whole" else Streaming
-    return cls(model="qwen-turbo", api_key="none", streaming=over_stream)  # type: ignore[call-arg,arg-type]
+    return cls(model="qwen-flash", api_key="none", streaming=over_stream)  # type: ignore[call-arg,arg-type]
 
 
 Make = Callable[[str, str, str, bool], BaseChatModel]

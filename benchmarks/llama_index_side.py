@@ -98,9 +98,9 @@ def _floor(origin: str, kind: str, protocol: str, over_stream: bool) -> Any:
 def _ours(origin: str, kind: str, protocol: str, over_stream: bool) -> Any:
     from llama_index_modelstudio import ModelStudio
 
-    # qwq-plus is streaming-only, so `chat` streams; qwen-turbo does not think
+    # qwq-32b is streaming-only, so `chat` streams; qwen-flash does not think
     return ModelStudio(
-        model="qwq-plus" if over_stream else "qwen-turbo",
+        model="qwq-32b" if over_stream else "qwen-flash",
         base_url=url(origin, kind, protocol),
         api_key="none",
         protocol=protocol,
@@ -111,7 +111,7 @@ def _openai_like(origin: str, kind: str, protocol: str, over_stream: bool) -> An
     from llama_index.llms.openai_like import OpenAILike
 
     return OpenAILike(
-        model="qwen-turbo",
+        model="qwen-flash",
         api_base=url(origin, kind, protocol),
         api_key="none",
         is_chat_model=True,
@@ -124,7 +124,7 @@ def _dashscope(origin: str, kind: str, protocol: str, over_stream: bool) -> Any:
     from llama_index.llms.dashscope import DashScope
 
     dashscope.base_http_api_url = url(origin, kind, protocol)  # global, so one per process
-    return DashScope(model_name="qwen-turbo", api_key="none")
+    return DashScope(model_name="qwen-flash", api_key="none")
 
 
 Make = Callable[[str, str, str, bool], Any]

@@ -104,7 +104,7 @@ def whole(protocol: str) -> bytes:
     if protocol == OPENAI:
         usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
         value: dict[str, object] = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1770000000}
-        value |= {"model": "qwen-turbo", "choices": [choice], "usage": usage}
+        value |= {"model": "qwen-flash", "choices": [choice], "usage": usage}
     else:
         value = {"output": {"choices": [choice]}, "usage": {"input_tokens": 9, "output_tokens": 2, "total_tokens": 11}}
         value["request_id"] = "3f0c2b7e-7a51-9d6e-8a54-6a0f4e4f0b11"

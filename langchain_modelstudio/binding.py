@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.model_profile import ModelProfile
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableMap
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.tools import BaseTool
@@ -173,7 +173,7 @@ class ModelStudioBinding(_Binding, ToolBinding):  # type: ignore[no-redef,unused
         return settings_profile(settings, self.kwargs) if own == settings_profile(settings) else own
 
     def get_num_tokens_from_messages(
-        self, messages: Sequence[BaseMessage], tools: Sequence[Tool] | None = None, **kwargs: Any
+        self, messages: LanguageModelInput, tools: Sequence[Tool] | None = None, **kwargs: Any
     ) -> int:
         """Return the number of input tokens of a request with what is bound; see `ChatModelStudio`."""
         call = {**self.kwargs, **kwargs} | ({} if tools is None else {"tools": tools})

@@ -310,7 +310,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
 
     def get_num_tokens_from_messages(
         self,
-        messages: Sequence[BaseMessage],
+        messages: LanguageModelInput,
         tools: Sequence[Tool] | None = None,
         *,
         tool_choice: dict[str, Any] | str | bool | None = None,
@@ -319,26 +319,22 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     ) -> int:
         """Return the number of input tokens of a request, counted with the settings of this object.
 
+        It is exact for text to the recorded models, with the extra `tokenizer`. Where it may differ from the service's
+        count, it is a `modelstudio_core.tokens.TokenEstimate`, whose `reason` says why.
+
         Args:
-            messages: the conversation. Images, video and audio are not counted.
-            tools: tools in any form of `bind_tools`.
-            tool_choice: which of them the answer must call, as in `bind_tools`.
+            messages: the conversation, in any form that `invoke` takes. Images, video and audio are not counted.
+            tools, tool_choice: as in `bind_tools`.
             response_format: a schema, or the service's `response_format`.
             **kwargs: any other parameter of a call, such as `enable_thinking`.
-
-        Returns:
-            An int: exact for the text of recorded models with the extra `tokenizer`. Where it may differ from the
-            service's count it is a `modelstudio_core.tokens.TokenEstimate`, whose `reason` says why.
-
-        Raises:
-            ConfigurationError: for a request that the service is documented to reject.
         """
+        read = self._convert_input(messages).to_messages()
         if self.custom_get_token_ids:
-            return super().get_num_tokens_from_messages(list(messages), tools)
+            return super().get_num_tokens_from_messages(read, tools)
         given = {"tools": tools, "tool_choice": tool_choice, "response_format": response_format}
         call = kwargs | {name: value for name, value in given.items() if value is not None}
         with langchain_errors():
-            return self._core_tokens(*self._request(list(messages), None, call)) if messages else 0
+            return self._core_tokens(*self._request(read, None, call)) if read else 0
 
     # ---------------------------------------------------------------- binding
 

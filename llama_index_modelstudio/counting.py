@@ -43,16 +43,14 @@ class TokenCounting(ChatSettings, ToolCallingLLM):
     ) -> int:
         """Return the number of input tokens of a request, counted with the settings of this object.
 
+        It is exact for text to the recorded models, with the extra `tokenizer`. Where it may differ from the service's
+        count, it is a `modelstudio_core.tokens.TokenEstimate`, whose `reason` says why.
+
         Args:
             messages: the conversation. Images, video and audio are not counted.
-            tools: tools, as in `chat_with_tools`.
-            tool_choice: which of them the answer must call, as in `chat_with_tools`.
+            tools, tool_choice: as in `chat_with_tools`.
             response_format: a pydantic class, or the service's `response_format`.
             **kwargs: any other parameter of a call, such as `enable_thinking`.
-
-        Returns:
-            An int: exact for the text of recorded models with the extra `tokenizer`. Where it may differ from the
-            service's count it is a `modelstudio_core.tokens.TokenEstimate`, whose `reason` says why.
 
         Raises:
             ConfigurationError: for a request that the service is documented to reject.

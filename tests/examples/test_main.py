@@ -22,6 +22,7 @@ EXAMPLES = sorted({name for name in NAMES if not name.endswith("__init__")} - PA
 SHOWN = {
     "agent": ["streamed: ", "calls  ", "result It is", "streamed_v3: "],
     "chain": ["> What is a compass good for?", "tea: ", "silk: "],
+    "cost": ["input tokens", "usage  {", "cost   0.000"],
     "demo": [
         "usage_metadata",
         "result It is",
@@ -34,6 +35,7 @@ SHOWN = {
     "rag_agent": ["> Hello! My name is Ada.", "calls  search(", "result ["],
     "llama_index.agent": ["an_agent: ", "calls  ", "result It is", "a_workflow: "],
     "llama_index.chat_engine": ["> My name is Ada.", "> What is my name?"],
+    "llama_index.cost": ["input tokens", "usage  {", "cost   0.000"],
     "llama_index.rag": ["thinking", "[1] lighthouse.txt", "[3] "],
     "summarize": ["Here is a summary of the conversation", "of 380 tokens"],
 }

@@ -927,6 +927,7 @@ def test_tokens_of_a_conversation_are_those_of_the_service() -> None:
     assert turbo.get_num_tokens_from_messages([HumanMessage("hi")]) == 13
     assert llm.get_num_tokens("hi") == len(llm.get_token_ids("hi")) == 1
     assert llm.get_num_tokens_from_messages([]) == 0  # as langchain-core's trim_messages asks
+    assert llm.get_num_tokens_from_messages("hi") == llm.get_num_tokens_from_messages([("user", "hi")]) == 9
 
 
 JSON_MODE = {"type": "json_object"}
