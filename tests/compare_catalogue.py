@@ -80,13 +80,17 @@ def differences(models: list[Mapping[str, Any]], region: str | None) -> Iterator
     ours = [line["id"] for line in json.loads(CATALOGUE.read_text(encoding="utf-8"))["models"]]
     for name in sorted(listed.keys() - set(ours)):
         yield f"{name}: not in the catalogue"
-    for name in [name for name in ours if name in listed]:
+    known = [name for name in ours if name in listed]
+    for name in known:
         info = model_info(name)
         if info.retired_on:
             yield f"{name}: listed, but retired on {info.retired_on} in the catalogue, as the {info.retired_by} says"
         yield from _facts(listed[name], info)
         if region is not None:
             yield from _prices(listed[name], region)
+    unpriced = [name for name in known if region and listed[name].get("prices") and not price_list(name, region)]
+    if unpriced:
+        yield f"prices in the list alone: {', '.join(unpriced)}"
     missing = [name for name in ours if name not in listed and not model_info(name).retired_on]
     if missing:
         yield f"not in the list, which differs by region: {', '.join(missing)}"
@@ -108,8 +112,6 @@ def _prices(model: Mapping[str, Any], region: str) -> Iterator[str]:
     name, tiers = model["model"], model.get("prices") or []
     known = price_list(name, region)
     if known is None:
-        if tiers:
-            yield f"{name}: has prices in the list alone"
         return
     if len(tiers) != len(known.tiers):
         yield f"{name}: {len(known.tiers)} price tiers, {len(tiers)} in the list"

@@ -26,7 +26,7 @@ def test_the_saved_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         "qwen3-max: 3 price tiers, 0 in the list",
         "qwen3.7-plus: input_video is True, False in the list",
         "qwen3.7-plus: 2 price tiers, 1 in the list",
-        "qwen3.6-plus: has prices in the list alone",
+        "prices in the list alone: qwen3.6-plus",
         "qwen3.5-plus: max_output is 65536, 131072 in the list",
         "qwen3.5-plus (0<Token<=256K): price of output cannot be read: 'on request'",
         "qwen-flash: max_input_thinking is None, 995904 in the list",

@@ -9,11 +9,13 @@ from typing import Any
 
 import httpx
 from langchain_core.messages import AIMessage
+from llama_index.core.base.llms.types import ChatMessage
 from typing_extensions import assert_type
 
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.binding import ModelStudioBinding
 from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding
+from modelstudio_core.prices import Cost, estimate_cost
 
 
 def names_of_the_model() -> None:
@@ -65,3 +67,15 @@ def bound(llm: ChatModelStudio, tool: dict[str, Any]) -> None:
     assert_type(settings.bind_tools([tool]), ModelStudioBinding)
     assert_type(settings.bind_tools([tool]).invoke("hello"), AIMessage)
     assert_type(llm.bind_tools([tool]).invoke("hello"), AIMessage)
+
+
+def tokens_and_cost(llm: ChatModelStudio, model: ModelStudio, tool: dict[str, Any]) -> None:
+    assert_type(llm.get_num_tokens_from_messages("hello", [tool], tool_choice="any"), int)
+    assert_type(llm.bind_tools([tool]).get_num_tokens_from_messages([("user", "hello")]), int)
+    assert_type(
+        model.get_num_tokens_from_messages([ChatMessage("hello")], response_format={"type": "json_object"}), int
+    )
+    assert_type(model.tokenizer("hello"), list[int])
+    assert_type(estimate_cost("qwen-plus", llm.invoke("hello").usage_metadata), Cost | None)
+    prices = {"qwen-plus": {"input": 0.4, "output": 1.2}}
+    assert_type(estimate_cost("qwen-plus", model.chat([]).additional_kwargs, prices=prices), Cost | None)
