@@ -19,7 +19,7 @@ from modelstudio_core.limits import (
     check_dimensions,
     check_texts,
     content_batches,
-    fused,
+    fuse_contents,
     split,
     text_batches,
 )
@@ -319,7 +319,7 @@ FUSED = [
 @pytest.mark.parametrize(("model", "contents", "sent", "parameters"), FUSED)
 def test_how_a_model_fuses(model: str, contents: Any, sent: Any, parameters: Any) -> None:
     """By a parameter, by one object, or always."""
-    assert fused(contents, embedding_model(model)) == (sent, parameters)
+    assert fuse_contents(contents, embedding_model(model)) == (sent, parameters)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_how_a_model_fuses(model: str, contents: Any, sent: Any, parameters: Any
 def test_what_a_model_does_not_fuse(model: str, contents: Any, message: str) -> None:
     """Is refused, with the limit."""
     with pytest.raises(ConfigurationError, match=message):
-        fused(contents, embedding_model(model))
+        fuse_contents(contents, embedding_model(model))
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_what_a_model_does_not_fuse(model: str, contents: Any, message: str) -> 
         ([{"text": "a"}, {}], "content 1 is nothing, but"),
         ([{"text": "a"}, {"audio": "https://x/y"}], "content 1 is audio"),
         ([{"multi_images": ["https://x/y"]}], "content 0 is multi_images"),
-        ([{"text": "a", **IMAGE}], "content 0 holds text and image: embed_fused"),
+        ([{"text": "a", **IMAGE}], "content 0 has text and image: .*embed_fused"),
         ([{"text": "word " * 33000}], "content 0 has .* tokens"),
         ([{"image": "data:image/png;base64," + "A" * 15_000_000}], "content 0 is an image of .* takes 10 MB"),
     ],
@@ -450,7 +450,7 @@ def test_the_limits_of_a_model(name: str, rows: int, tokens: int, monkeypatch: p
     model = embedding_model(name)
     assert text_batches(["a"] * (rows + 1), model) == [range(rows), range(rows, rows + 1)]
     check_texts(["word " * (tokens - 1)], model)
-    with pytest.raises(ConfigurationError, match=f"text 1 .* {name} takes {tokens}"):
+    with pytest.raises(ConfigurationError, match=f"text 1 .* {name} accepts {tokens}"):
         check_texts(["a", "word " * (tokens + 1)], model)
 
 

@@ -686,7 +686,7 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(
     64 KiB are what httpcore reads at once, so that it stops right at the end of the body.
     """
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    environment._trust.cache_clear()
+    environment._ssl_context.cache_clear()
 
     def script(exchange: Exchange) -> None:
         if server.connections == 1:
@@ -704,7 +704,7 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(
         assert wire.open(server.url).read() == b"right"
         assert server.connections == 2
         wire.run(getattr(client, "close", lambda: None), getattr(client, "aclose", lambda: None))
-    environment._trust.cache_clear()
+    environment._ssl_context.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -715,7 +715,7 @@ def test_what_is_no_tls_is_a_lost_connection(
     wire: Wire, garbage: bytes, begun: bool, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    environment._trust.cache_clear()
+    environment._ssl_context.cache_clear()
 
     def script(exchange: Exchange) -> None:
         if begun:
@@ -730,7 +730,7 @@ def test_what_is_no_tls_is_a_lost_connection(
         with pytest.raises(APIConnectionError) as caught:
             wire.open(server.url).rest()
         assert caught.value.is_resent is not begun
-    environment._trust.cache_clear()
+    environment._ssl_context.cache_clear()
 
 
 TORN = [b"H", b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r", b"\r\n", b"\0\xff"]
@@ -1498,7 +1498,7 @@ def test_tls_streams_keep_their_connections_and_share_one_context_of_the_process
         return made[-1]
 
     monkeypatch.setattr(httpx, "create_ssl_context", count)
-    environment._trust.cache_clear()
+    environment._ssl_context.cache_clear()
     with Loopback([EVENTS, EVENTS, ends_later], tls=certificate[1]) as server:
         for answer in [make().open(server.url), make().open(server.url)]:
             answer.read()
@@ -1510,7 +1510,7 @@ def test_tls_streams_keep_their_connections_and_share_one_context_of_the_process
                 answer.finish()
         assert server.connections == 2
     assert len(made) == 1
-    environment._trust.cache_clear()
+    environment._ssl_context.cache_clear()
 
 
 def test_a_tls_body_held_open_after_done_is_given_up_soon(
@@ -1552,7 +1552,7 @@ def proxied(
 ) -> Iterator[Callable[[Script], contextlib.AbstractContextManager[tuple[Loopback, str]]]]:
     """Makes a server that is behind a proxy, which passes its requests on or is a tunnel; and tells its URL."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    environment._trust.cache_clear()
+    environment._ssl_context.cache_clear()
 
     @contextlib.contextmanager
     def serve(script: Script) -> Iterator[tuple[Loopback, str]]:
@@ -1566,7 +1566,7 @@ def proxied(
                 yield server, "https://service.invalid/v1"
 
     yield serve
-    environment._trust.cache_clear()
+    environment._ssl_context.cache_clear()
 
 
 @pytest.mark.parametrize("injected", [False, True], ids=["own", "injected"])
