@@ -129,7 +129,7 @@ def test_numbers_of_both_kinds_make_a_vector(protocol: str) -> None:
 def test_vectors_of_two_lengths_are_an_error(protocol: str) -> None:
     """What is compared with each other has one length; the error names both."""
     items = [{"index": 0, "embedding": [1.0, 2.0, 3.0]}, {"index": 1, "embedding": [1.0]}]
-    with pytest.raises(ProtocolError, match="lengths 1, 3"):
+    with pytest.raises(ProtocolError, match="lengths: 1, 3"):
         decode(TWO, protocol, items_as(protocol, items))
 
 
@@ -351,7 +351,7 @@ def test_what_a_model_does_not_fuse(model: str, contents: Any, message: str) -> 
         ([{"multi_images": ["https://x/y"]}], "content 0 is multi_images"),
         ([{"text": "a", **IMAGE}], "content 0 has text and image: .*embed_fused"),
         ([{"text": "word " * 33000}], "content 0 has .* tokens"),
-        ([{"image": "data:image/png;base64," + "A" * 15_000_000}], "content 0 is an image of .* takes 10 MB"),
+        ([{"image": "data:image/png;base64," + "A" * 15_000_000}], "content 0 is an image of .* accepts 10 MB"),
     ],
     ids=lambda value: repr(value)[:60],
 )
