@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -10,7 +11,7 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -360,6 +361,12 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     def with_types(self, **types: Any) -> Runnable[LanguageModelInput, AIMessage]:
         """Bind input and output types. Bound parameters are kept."""
         return self.bind().with_types(**types)
+
+    def _adapted_errors(self) -> AbstractContextManager[None]:
+        return langchain_errors()
+
+    def _system_message(self, text: str) -> SystemMessage:
+        return SystemMessage(text)
 
     def _bound_kwargs(self) -> Mapping[str, Any]:
         return {}

@@ -23,6 +23,7 @@ __all__ = [
     "ConfigurationError",
     "ContentFilterError",
     "ContextLengthError",
+    "FileError",
     "ModelStudioError",
     "NotFoundError",
     "PermissionDeniedError",
@@ -76,6 +77,10 @@ class ContentFilterError(core.ContentFilterError, BadRequestError, lc.ModelRefus
 
     raw_message: BaseMessage | None = None
     """None: the service answered with an error, not with a message."""
+
+
+class FileError(core.FileError, BadRequestError):
+    """The service does not take a file, or cannot read it. `file` is its name or id."""
 
 
 class NotFoundError(core.NotFoundError, APIStatusError, lc.ModelNotFoundError):

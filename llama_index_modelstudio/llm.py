@@ -370,6 +370,9 @@ class ModelStudio(TokenCounting):
                 yield response
         yield responses.last()
 
+    def _system_message(self, text: str) -> ChatMessage:
+        return ChatMessage(role=MessageRole.SYSTEM, content=text)
+
     def _prompt(self, prompt: str, formatted: bool) -> list[ChatMessage]:
         text = prompt if formatted or self.completion_to_prompt is None else self.completion_to_prompt(prompt)
         return [ChatMessage(role=MessageRole.USER, content=text)]

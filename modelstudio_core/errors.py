@@ -10,6 +10,7 @@
     |   +-- BadRequestError             400 and other 4xx: the request is wrong
     |   |   +-- ContextLengthError      the input exceeds the model's limit
     |   |   +-- ContentFilterError      the service's moderation stopped input or output
+    |   |   +-- FileError               the service does not take a file, or cannot read it
     |   +-- NotFoundError               404: no such model, workspace or path
     |   +-- RateLimitError              429: throttled; trying later helps
     |   +-- QuotaError                  unpaid, not bought, or free tier spent; trying later does not help
@@ -201,6 +202,16 @@ class ContentFilterError(BadRequestError):
     """The service's moderation blocked the input or, during a stream, the output."""
 
 
+class FileError(BadRequestError):
+    """The service does not take a file, or cannot read it: too large, of an unknown format, empty, deleted, not parsed.
+
+    Attributes:
+        file: the name of the file, or its id where only that is known; None if the service did not say which it is.
+    """
+
+    file: str | None = None
+
+
 class NotFoundError(APIStatusError):
     """404: no such model, workspace or path."""
 
@@ -270,9 +281,12 @@ _INPUT_TOO_LONG = re.compile(
     r"|context (?:length|window|size|limit) (?:is |was |has been |limit )?exceed"
     r"|longer than (?:[\w']+ ){0,3}(?:context|model) length"
 )
+_NOT_PARSED = "file parsing in progress"
+_FILE_ID = re.compile(r"\[id:\s*([^\]\s]+)")
 _BY_MESSAGE: tuple[tuple[type[APIStatusError], tuple[str, ...]], ...] = (
     (QuotaError, ("free allocated quota exceeded", "free tier of the model has been exhausted")),
     (ContentFilterError, ("may contain inappropriate content",)),
+    (FileError, ("file [id:", _NOT_PARSED, "too many files provided")),
 )
 _BY_STATUS: dict[int, type[APIStatusError]] = {
     401: AuthenticationError,
@@ -301,7 +315,7 @@ def status_error(
     `status` is None for an error event without one; `kind` is the error type of the compatible protocol.
     """
     cls = _error_class(status, f"{code} {kind}".lower(), message.lower())
-    return cls(
+    error = cls(
         message or f"the service answered with HTTP status {status} and no message",
         status_code=status,
         code=code,
@@ -311,6 +325,11 @@ def status_error(
         response=response,
         is_retryable=True if status in (408, 409) and cls is APIStatusError else None,
     )
+    if isinstance(error, FileError):
+        found = _FILE_ID.search(message)
+        error.file = found and found[1]
+        error.is_retryable = _NOT_PARSED in message.lower()
+    return error
 
 
 def _error_class(status: int | None, code: str, message: str) -> type[APIStatusError]:

@@ -6,6 +6,7 @@ This module does not import a framework. The connection fields are in `modelstud
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ from modelstudio_core.catalogue import ModelInfo, NativeEndpoint, model_info
 from modelstudio_core.chat_format import count_request
 from modelstudio_core.connection_settings import ConnectionSettings
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.files import Files
 from modelstudio_core.history import is_text_only
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request, checked_model
 from modelstudio_core.policies import may_think
@@ -162,6 +164,19 @@ class ChatSettings(ConnectionSettings):
         description="Model facts that override the catalogue; keys are fields of "
         "`modelstudio_core.catalogue.ModelInfo`.",
     )
+
+    @property
+    def files(self) -> Files:
+        """Return the service's files: upload, list, retrieve, content, delete, wait."""
+        return Files(self._core_client(), self._adapted_errors, self._system_message)
+
+    def _adapted_errors(self) -> AbstractContextManager[None]:
+        """Return a context that raises core errors as the adapter's own."""
+        return nullcontext()
+
+    def _system_message(self, text: str) -> Any:
+        """Return a system message of the framework."""
+        raise NotImplementedError
 
     def _core_model(self, model: str | None = None) -> ModelInfo:
         """Return the catalogue entry of `model` (default: this object's), overridden by `capabilities`.

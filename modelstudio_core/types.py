@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar
 
+from pydantic import SecretStr
 from typing_extensions import dataclass_transform
 
 from modelstudio_core.catalogue import NativeEndpoint
@@ -364,12 +365,31 @@ class ChatResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """A multipart form: `fields`, then the file, which comes last and is read from its start at each attempt.
+
+    A field that is a SecretStr is redacted wherever the server repeats it.
+    """
+
+    fields: Mapping[str, str | SecretStr]
+    file: BinaryIO = field(repr=False)
+    filename: str
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class WireCall:
-    """One HTTP request without the key. `path` is relative to the base URL, `body` is JSON in UTF-8."""
+    """One HTTP request without the key. `path` is relative to the base URL, `body` is JSON in UTF-8 or a form.
+
+    `to_service`: the key and the caller's default headers are sent too; False for another host, such as the store of
+    temporary uploads.
+    """
 
     path: str
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | Form = b""
+    method: Literal["GET", "POST", "DELETE"] = "POST"
+    to_service: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.config import Config
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
 from modelstudio_core.history import is_text_only, sendable
-from modelstudio_core.http.flow import CODECS, End, Flow, Flows, GetKey, Open, Read, Step, Wait
+from modelstudio_core.http.flow import CODECS, End, Flow, Flows, GetKey, Open, Perform, Read, Step, Wait
 from modelstudio_core.http.keys import aprovided_key, provided_key
 from modelstudio_core.http.response import AsyncResponse, Response
 from modelstudio_core.http.transport import Transport
@@ -79,6 +79,19 @@ class Client:
             pass
         return decoded[0]
 
+    def download(self, url: str, call: WireCall, file: BinaryIO) -> None:
+        """Write the body of a response into `file` as it comes, instead of what is in there.
+
+        Requested again, from its start, where it breaks off. Raises ModelStudioError, and OSError of the file.
+        """
+        for _ in self._run(self._flows.download(url, call, file)):
+            pass
+
+    async def adownload(self, url: str, call: WireCall, file: BinaryIO) -> None:
+        """The async twin of `download`. The file is written in a thread."""
+        async for _ in self._arun(self._flows.download(url, call, file)):
+            pass
+
     def close(self) -> None:
         """Close the connections that no other client uses."""
         self.transport.close()
@@ -104,7 +117,7 @@ class Client:
                     if type(step) is Read and response is not None:
                         result = response.read_trailing(step.progress) if step.trailing else next(response, None)
                     elif type(step) is Open:
-                        response = self.transport.open(step.url, step.headers, step.body, step.timeout)
+                        response = self.transport.open(step.url, step.headers, step.body, step.timeout, step.method)
                         result = response.head
                     else:
                         result = self._perform(step, response)
@@ -138,7 +151,9 @@ class Client:
                             response.aread_trailing(step.progress) if step.trailing else response.__anext__()
                         )
                     elif type(step) is Open:
-                        response = await self.transport.aopen(step.url, step.headers, step.body, step.timeout)
+                        response = await self.transport.aopen(
+                            step.url, step.headers, step.body, step.timeout, step.method
+                        )
                         result = response.head
                     else:
                         result = await self._aperform(step, response)
@@ -163,6 +178,8 @@ class Client:
     def _perform(self, step: Step, response: Response | None) -> Any:
         if isinstance(step, GetKey):
             return provided_key(step.provider)
+        if isinstance(step, Perform):
+            return self.transport.call(step.function)
         if response is not None:
             response.close()
         if isinstance(step, Wait):
@@ -172,6 +189,8 @@ class Client:
     async def _aperform(self, step: Step, response: AsyncResponse | None) -> Any:
         if isinstance(step, GetKey):
             return await aprovided_key(step.provider)
+        if isinstance(step, Perform):
+            return await self.transport.acall(step.function)
         if response is not None:
             await response.aclose()
         if isinstance(step, Wait):

@@ -10,14 +10,21 @@ import logging
 import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, BinaryIO, Literal, TypeAlias, TypeVar
 
 from pydantic import SecretStr
 
 from modelstudio_core import __version__
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.config import Config, KeyProvider
-from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTruncatedError
+from modelstudio_core.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    ModelStudioError,
+    ProtocolError,
+    StreamTruncatedError,
+)
 from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.http.advice import advice
 from modelstudio_core.http.retry import retry_delay
@@ -34,6 +41,7 @@ from modelstudio_core.types import (
     ChatRequest,
     Delta,
     ExtraDelta,
+    Form,
     ResponseDelta,
     ResponseHead,
     UsageDelta,
@@ -51,6 +59,7 @@ _BOM = b"\xef\xbb\xbf"
 _SSE_PREFIXES = (b"data:", b"event:", b"id:", b"retry:", b":")
 _DOCUMENT_PREFIXES = (b"{", b"[", b"<")
 _MAX_PEEK = 4096  # bytes to read at most before the kind of a body is decided
+_WRITE_BYTES = 256 * 1024  # bytes of a download to write at once
 
 
 # ---------------------------------------------------------------- steps
@@ -69,8 +78,9 @@ class Open:
 
     url: str
     headers: SecretHeaders = field(repr=False)  # contain the key, which is never in a local variable of its own
-    body: bytes
+    body: bytes | Form
     timeout: Timeouts | None = None
+    method: str = "POST"
 
 
 @dataclass(slots=True)  # not frozen, because a stream reuses one object for all reads
@@ -86,6 +96,13 @@ class Read:
     deltas: list[Delta]
     trailing: bool = False
     progress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Call a function that may wait for a disk, an async driver in a thread; the result is its result."""
+
+    function: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +123,7 @@ class End:
     error: ModelStudioError | None = None
 
 
-Step: TypeAlias = GetKey | Open | Read | Wait | End
+Step: TypeAlias = GetKey | Open | Read | Perform | Wait | End
 Flow: TypeAlias = Generator[Step, Any, None]
 
 
@@ -160,6 +177,7 @@ class Attempt:
     head: ResponseHead | None = None
     deltas: list[Delta] = field(default_factory=list)
     has_output: bool = False
+    form: Form | None = None
     _yielded: int = 0
 
     def pop_deltas(self) -> list[Delta]:
@@ -175,7 +193,9 @@ class Attempt:
     @property
     def redactor(self) -> Redactor:
         """Return a redactor of the credentials that this attempt sent."""
-        return Redactor(self.headers.credentials() if self.headers is not None else ())
+        credentials = [] if self.headers is None else self.headers.credentials()
+        fields = () if self.form is None else self.form.fields.values()
+        return Redactor([*credentials, *(value for value in fields if isinstance(value, SecretStr))])
 
     @property
     def request_id(self) -> str | None:
@@ -217,6 +237,27 @@ class Flows:
         def send(attempt: Attempt) -> Flow:
             head = yield from self._open(url, call, attempt, CallOptions())
             receive(head, (yield from self._read_whole(b"", url)))
+
+        return self._retried(send)
+
+    def download(self, url: str, call: WireCall, file: BinaryIO) -> Flow:
+        """A call whose response is written into `file`, in pieces. Each attempt begins the file anew."""
+
+        def send(attempt: Attempt) -> Flow:
+            yield from self._open(url, call, attempt, CallOptions())
+            yield Perform(lambda: (file.seek(0), file.truncate()))
+            data: bytes | None = b""
+            while data is not None:
+                pieces, size = [data], len(data)
+                try:
+                    while size < _WRITE_BYTES and (data := (yield Read([]))) is not None:
+                        pieces.append(data)
+                        size += len(data)
+                except APIConnectionError as error:  # nothing was handed on, so it may be requested again
+                    error.is_resent = not isinstance(error, APITimeoutError)
+                    raise
+                yield Perform(partial(file.write, b"".join(pieces)))
+                data = None if data is None else b""
 
         return self._retried(send)
 
@@ -329,12 +370,13 @@ class Flows:
         Compression is not requested, because a few kilobytes of gzip can expand to gigabytes. A compressed response is
         a ProtocolError.
         """
-        key = self._config.api_key
+        key = self._config.api_key if call.to_service else None
         if callable(key):
             key = yield GetKey(key)
         attempt.headers = self._headers(call, options, key)
-        attempt.url = url
-        head: ResponseHead = yield Open(url, attempt.headers, call.body, options.timeout)
+        attempt.url = url.partition("?")[0]
+        attempt.form = call.body if isinstance(call.body, Form) else None
+        head: ResponseHead = yield Open(url, attempt.headers, call.body, options.timeout, call.method)
         attempt.head = head
         coding = head.headers.get("content-encoding", "").strip()
         encoded = coding.lower() not in ("", "identity")
@@ -354,7 +396,7 @@ class Flows:
                 "user-agent": _USER_AGENT,
                 **({} if key is None else {"authorization": f"Bearer {key.get_secret_value()}"}),
                 **call.headers,
-                **self._config.headers,
+                **(self._config.headers if call.to_service else {}),
                 **({} if options.headers is None else options.headers.reveal()),
             }
         )

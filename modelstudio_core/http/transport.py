@@ -1,4 +1,4 @@
-"""Send one POST request, with an injected httpx client or on a pooled connection. Sleep between attempts.
+"""Send one request, with an injected httpx client or on a pooled connection. Sleep between attempts.
 
 A `Transport` has no connections of its own: all transports of the process share the pools in `shared_pools`, so the
 timeout and the key are passed with each request. Sync and async code are twins, with their lines in the same order.
@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from types import NoneType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import httpx
 
@@ -26,11 +26,14 @@ from modelstudio_core.http.errors import (
     UnusableClient,
     convert_error,
 )
+from modelstudio_core.http.forms import ReadInThread, form_arguments
 from modelstudio_core.http.framing import Trace
 from modelstudio_core.http.response import AsyncResponse, Response
 from modelstudio_core.http.timeouts import TimeoutLike, Timeouts, timeouts
+from modelstudio_core.types import Form
 
 _log = logging.getLogger("modelstudio_core")
+T = TypeVar("T")
 
 _IDENTITY = {"accept-encoding": "identity"}  # overrides the default header of an injected client
 # default headers of an httpx client, which httpx.Request does not add
@@ -70,10 +73,18 @@ class Transport:
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._limits, self._client, self._async_client)
 
-    def open(self, url: str, headers: Mapping[str, str], body: bytes, timeout: Timeouts | None = None) -> Response:
-        """POST `body`, and return when the head of the response has been received. Redirects are not followed.
+    def open(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Form,
+        timeout: Timeouts | None = None,
+        method: str = "POST",
+    ) -> Response:
+        """Send a request, and return when the head of the response has been received. Redirects are not followed.
 
-        `timeout` overrides the transport's timeouts for this request.
+        The file of a form is read in chunks while it is sent. `timeout` overrides the transport's timeouts for this
+        request.
 
         Raises:
             ConfigurationError, APIConnectionError, APITimeoutError, ProtocolError: if the request fails.
@@ -83,7 +94,7 @@ class Transport:
         failed: ModelStudioError | None = None
         try:
             extensions = {"timeout": asdict(limits), "trace": trace.on_event}
-            request = _request(self._client, url, headers, body, extensions)
+            request = _request(self._client, method, url, headers, body, extensions)
             if self._client is not None:
                 with _injected("http_client"):
                     response = self._client.send(request, stream=True, follow_redirects=False)
@@ -99,7 +110,12 @@ class Transport:
         return Response(response, url, limits, injected=self._client is not None)
 
     async def aopen(
-        self, url: str, headers: Mapping[str, str], body: bytes, timeout: Timeouts | None = None
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Form,
+        timeout: Timeouts | None = None,
+        method: str = "POST",
     ) -> AsyncResponse:
         """Async version of `open`."""
         limits = timeout or self._limits
@@ -107,7 +123,9 @@ class Transport:
         failed: ModelStudioError | None = None
         try:
             extensions = {"timeout": asdict(limits), "trace": trace.aon_event}
-            request = _request(self._async_client, url, headers, body, extensions)
+            request = _request(self._async_client, method, url, headers, body, extensions)
+            if isinstance(body, Form):
+                request.stream = ReadInThread(request.stream)
             if self._async_client is not None:
                 with _injected("http_async_client"):
                     response = await self._async_client.send(request, stream=True, follow_redirects=False)
@@ -131,6 +149,16 @@ class Transport:
         import anyio
 
         await anyio.sleep(seconds)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function that may wait for a disk."""
+        return function()
+
+    async def acall(self, function: Callable[[], T]) -> T:
+        """Call it in a thread. A task that is cancelled ends when the function does."""
+        from anyio import to_thread
+
+        return await to_thread.run_sync(function)
 
     def close(self) -> None:
         """Close the shared sync connections, unless another transport uses them.
@@ -160,17 +188,19 @@ def _restore(limits: Timeouts, client: httpx.Client | None, async_client: httpx.
 
 def _request(
     client: httpx.Client | httpx.AsyncClient | None,
+    method: str,
     url: str,
     headers: Mapping[str, str],
-    body: bytes,
+    body: bytes | Form,
     extensions: dict[str, Any],
 ) -> httpx.Request:
     """Return the request, with the default headers of an injected `client` if there is one."""
+    content = form_arguments(body) if isinstance(body, Form) else {"content": body or None}
     if client is not None:
         headers = _IDENTITY | _with_lower_names(headers)
-        return client.build_request("POST", url, headers=headers, content=body, extensions=extensions)
+        return client.build_request(method, url, headers=headers, extensions=extensions, **content)
     headers = _HEADERS | _with_lower_names(headers)
-    return httpx.Request("POST", _url(url), headers=headers, content=body, extensions=extensions)
+    return httpx.Request(method, _url(url), headers=headers, extensions=extensions, **content)
 
 
 def _with_lower_names(headers: Mapping[str, str]) -> dict[str, str]:

@@ -105,7 +105,9 @@ class FakeTransport:
         self.log: list[str] = []
         self.sent: list[tuple[str, dict[str, str], dict[str, Any]]] = []
 
-    def open(self, url: str, headers: SecretHeaders, body: bytes, timeout: Timeouts | None = None) -> FakeResponse:
+    def open(
+        self, url: str, headers: SecretHeaders, body: bytes, timeout: Timeouts | None = None, method: str = "POST"
+    ) -> FakeResponse:
         self.log.append("open")
         self.sent.append((url, headers.reveal(), json.loads(body)))
         reply = self.script.pop(0)
@@ -114,7 +116,7 @@ class FakeTransport:
         return FakeResponse(self.log, reply or (STREAMED if self.sent[-1][2].get("stream") else ANSWERED))
 
     async def aopen(
-        self, url: str, headers: SecretHeaders, body: bytes, timeout: Timeouts | None = None
+        self, url: str, headers: SecretHeaders, body: bytes, timeout: Timeouts | None = None, method: str = "POST"
     ) -> FakeResponse:
         await asyncio.sleep(0)
         return self.open(url, headers, body, timeout)
@@ -1211,7 +1213,9 @@ def test_one_client_serves_many_threads() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     class Many(FakeTransport):
-        def open(self, url: str, headers: Any, body: bytes, timeout: Timeouts | None = None) -> FakeResponse:
+        def open(
+            self, url: str, headers: Any, body: bytes, timeout: Timeouts | None = None, *args: Any
+        ) -> FakeResponse:
             text = json.loads(body)["messages"][0]["content"]
             return FakeResponse([], Reply(200, SSE, (*(chunk({"content": c}) for c in text), STOP + DONE)))
 

@@ -24,6 +24,7 @@ from modelstudio_core.errors import (
     ContentFilterError,
     ContextLengthError,
     ErrorResponse,
+    FileError,
     ModelStudioError,
     NotFoundError,
     PermissionDeniedError,
@@ -58,6 +59,7 @@ TREE: list[tuple[type[ModelStudioError], type[Exception], bool]] = [
     (BadRequestError, APIStatusError, False),
     (ContextLengthError, BadRequestError, False),
     (ContentFilterError, BadRequestError, False),
+    (FileError, BadRequestError, False),
     (NotFoundError, APIStatusError, False),
     (RateLimitError, APIStatusError, True),
     (QuotaError, APIStatusError, False),
@@ -186,6 +188,25 @@ def test_the_class_for_what_the_service_says(
     assert (error.status_code, error.code) == (status, code)
     assert error.is_retryable is (cls in (RateLimitError, ServerError))
     assert error.message == message or not message
+
+
+OF_FILES = [  # the vendor's error-code page
+    ("Invalid file [id:file-fe-a].", "file-fe-a", False),
+    ("File [id: file-fe-a] cannot be found.", "file-fe-a", False),
+    ("File [id:file-fe-a] format is not supported.", "file-fe-a", False),
+    ("File [id:file-fe-a] exceeds page limits (15000 pages).", "file-fe-a", False),
+    ("Too many files provided.", None, False),
+    ("File parsing in progress, please try again later.", None, True),
+]
+
+
+@pytest.mark.parametrize(("message", "file", "retryable"), OF_FILES)
+def test_an_error_of_a_file_names_it(message: str, file: str | None, retryable: bool) -> None:
+    """As far as the service does; a file that is still being parsed is worth another attempt."""
+    error = status_error(400, code="invalid_parameter_error", message=message)
+    assert isinstance(error, FileError)
+    assert (error.file, error.is_retryable) == (file, retryable)
+    assert pickle.loads(pickle.dumps(error)).file == file
 
 
 SAYS_LITTLE = {"invalid_request_error", "BadRequest.EmptyInput", "teapot", "new_code"}  # the status has to say it

@@ -44,6 +44,7 @@ NAMESAKES: dict[str, type[Exception]] = {
     "BadRequestError": lc.ModelInvalidRequestError,
     "ContextLengthError": lc.ContextOverflowError,
     "ContentFilterError": lc.ModelRefusalError,
+    "FileError": lc.ModelInvalidRequestError,
     "NotFoundError": lc.ModelNotFoundError,
     "RateLimitError": lc.ModelRateLimitError,
     "QuotaError": lc.ModelPermissionDeniedError,

@@ -1,0 +1,126 @@
+"""Encode and decode requests of the Files API, which both protocols share (vendor's "OpenAI compatible - File" page).
+
+The native file API is not used: it answers the same questions in another shape.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlencode
+
+from modelstudio_core.config import Config, service_url
+from modelstudio_core.errors import ProtocolError
+from modelstudio_core.protocols.codec import as_integer, as_string, excerpt, read_object
+from modelstudio_core.types import Form, ResponseHead, WireCall
+
+_PATH = "/compatible-mode/v1"
+_JSON = {"accept": "application/json"}
+_DONE = frozenset({"processed", "error"})
+
+
+@dataclass(frozen=True, slots=True)
+class FileObject:
+    """A file stored at the service.
+
+    Attributes:
+        id: such as "file-fe-..." (file-extract), "file-batch-..." or "file-batch_output-...".
+        filename: its name.
+        bytes: its size; None if unknown.
+        created_at: seconds since 1970; None if unknown.
+        purpose: "file-extract", "batch", "batch_output", "fine-tune".
+        status: "processed" once it can be used; "error" if it never can; before that "uploaded" or "processing".
+        status_details: what the service says about the status.
+        raw: the object as the service sent it; ignored in comparisons.
+    """
+
+    id: str
+    filename: str = ""
+    bytes: int | None = None
+    created_at: int | None = None
+    purpose: str | None = None
+    status: str | None = None
+    status_details: Any = None
+    raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def is_parsed(self) -> bool:
+        """Return True if the service will do no more with the file: it is parsed, or cannot be."""
+        return self.status in _DONE
+
+
+@dataclass(frozen=True, slots=True)
+class FilePage:
+    """Some of the files in a list; `has_more` if others follow."""
+
+    files: tuple[FileObject, ...]
+    has_more: bool
+
+
+def file_url(config: Config, id: str = "", part: str = "") -> str:
+    """Return the URL of the files, of one file, or of a part of it, whatever the protocol of `config`."""
+    root = config.base_url if config.protocol == "openai" else service_url(config.base_url, _PATH)
+    return "/".join([f"{root}/files", *(quote(piece, safe="") for piece in (id, part) if piece)])
+
+
+def content_type_of(filename: str) -> str:
+    """Return the MIME type that a name's ending stands for."""
+    return mimetypes.guess_type(filename)[0] or "application/octet-stream"
+
+
+def upload_call(file: BinaryIO, filename: str, purpose: str) -> WireCall:
+    """Return the request that stores a file."""
+    return WireCall("/files", _JSON, Form({"purpose": purpose}, file, filename, content_type_of(filename)))
+
+
+def get_call() -> WireCall:
+    """Return a request for a file, a list or a content."""
+    return WireCall("/files", {"accept": "*/*"}, method="GET")
+
+
+def delete_call() -> WireCall:
+    """Return the request that deletes a file."""
+    return WireCall("/files", _JSON, method="DELETE")
+
+
+def with_query(url: str, query: Mapping[str, Any]) -> str:
+    """Return `url` with those parameters that are not None."""
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{url}?{urlencode(given)}" if given else url
+
+
+def read_file(head: ResponseHead, body: bytes) -> FileObject:
+    """Return the file that a response describes. Raises ProtocolError if it has no id."""
+    return _file(read_object(body), body)
+
+
+def read_page(head: ResponseHead, body: bytes) -> FilePage:
+    """Return a page of a list. Raises ProtocolError if it is none."""
+    value = read_object(body)
+    data = value.get("data")
+    if not isinstance(data, list):
+        raise ProtocolError(f"the service sent no list of files: {excerpt(body)}")
+    return FilePage(tuple(_file(item, body) for item in data), value.get("has_more") is True)
+
+
+def read_deleted(head: ResponseHead, body: bytes) -> bool:
+    """Return True if a response says that the file was deleted."""
+    return read_object(body).get("deleted") is not False
+
+
+def _file(value: Any, body: bytes) -> FileObject:
+    id = as_string(value.get("id")) if isinstance(value, Mapping) else None
+    if id is None:
+        raise ProtocolError(f"the service sent a file without an id: {excerpt(body)}")
+    return FileObject(
+        id=id,
+        filename=as_string(value.get("filename")) or "",
+        bytes=as_integer(value.get("bytes")),
+        created_at=as_integer(value.get("created_at")),
+        purpose=as_string(value.get("purpose")),
+        status=as_string(value.get("status")),
+        status_details=value.get("status_details"),
+        raw=dict(value),
+    )

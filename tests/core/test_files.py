@@ -1,0 +1,351 @@
+"""The Files API of both adapters, sync and async, against a service that stores files."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.exceptions import ModelError
+from langchain_core.messages import SystemMessage
+from llama_index.core.llms import ChatMessage, MessageRole
+
+from langchain_modelstudio import ChatModelStudio
+from llama_index_modelstudio import ModelStudio
+from modelstudio_core.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    AuthenticationError,
+    ConfigurationError,
+    FileError,
+    NotFoundError,
+)
+from modelstudio_core.files import FileObject, Files
+from tests.file_service import CREATED, ROOT, FileService, error_body, form_of
+from tests.loopback import Exchange, Loopback, Script, reply, reply_json
+
+KEY = "sk-files-are-mine"
+MAKERS: dict[str, Any] = {"langchain": ChatModelStudio, "llama_index": ModelStudio}
+TWINS = {"wait": "await_parsed"}
+DATA = b"%PDF-1.7 sky\r\n--\r\n" + bytes(range(256)) * 300
+
+
+class Ask:
+    """Calls a method of `llm.files`, or its async twin, and returns what it returns; of a list, all items."""
+
+    def __init__(self, adapter: str, style: str) -> None:
+        self.adapter = adapter
+        self.style = style
+
+    def files(self, server: Loopback, **settings: Any) -> Files:
+        root = "/api/v1" if settings.get("protocol") == "dashscope" else "/compatible-mode/v1"
+        settings = {"model": "qwen-long", "base_url": server.url + root, "api_key": KEY, "timeout": 5} | settings
+        files: Files = MAKERS[self.adapter](**settings).files
+        return files
+
+    def __call__(self, files: Files, name: str, *args: Any, **kwargs: Any) -> Any:
+        if self.style == "sync":
+            found = getattr(files, name)(*args, **kwargs)
+            return [*found] if name == "list" else found
+
+        async def ask() -> Any:
+            found = getattr(files, TWINS.get(name, f"a{name}"))(*args, **kwargs)
+            return [file async for file in found] if name == "list" else await found
+
+        return asyncio.run(ask())
+
+
+# pairwise: the adapters share everything but their errors and messages
+@pytest.fixture(params=[("langchain", "sync"), ("llama_index", "async")], ids="-".join)
+def ask(request: pytest.FixtureRequest) -> Ask:
+    return Ask(*request.param)
+
+
+@pytest.fixture
+def service() -> FileService:
+    return FileService()
+
+
+@pytest.fixture
+def server(service: FileService) -> Iterator[Loopback]:
+    with Loopback(service) as server:
+        yield server
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "Bericht über α.pdf"
+    path.write_bytes(DATA)
+    return path
+
+
+# ---------------------------------------------------------------- upload
+
+GIVEN: dict[str, Callable[[Path], Any]] = {
+    "path": lambda path: path,
+    "text": str,
+    "bytes": lambda path: path.read_bytes(),
+    "memoryview": lambda path: memoryview(path.read_bytes()),
+    "file": lambda path: path.open("rb"),
+    "file read to its end": lambda path: _at_end(path.open("rb")),
+    "BytesIO": lambda path: io.BytesIO(path.read_bytes()),
+    "pipe": lambda path: _pipe(path.read_bytes()),
+}
+
+
+def _at_end(file: Any) -> Any:
+    file.seek(0, os.SEEK_END)
+    return file
+
+
+def _pipe(data: bytes) -> Any:
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(writing, "wb") as file:
+            file.write(data)
+
+    threading.Thread(target=write, daemon=True).start()
+    return os.fdopen(reading, "rb")
+
+
+@pytest.mark.parametrize("how", GIVEN)
+def test_a_file_is_uploaded_whole(how: str, ask: Ask, server: Loopback, service: FileService, path: Path) -> None:
+    """By path, bytes or file object, with its name, its type and its length; a file object stays as it was."""
+    given = GIVEN[how](path)
+    place = given.tell() if how in ("file read to its end", "BytesIO") else None
+    stored = ask(ask.files(server), "upload", given, filename=path.name)
+    assert (stored.id, stored.filename, stored.bytes) == ("file-fe-1", path.name, len(DATA))
+    assert (stored.created_at, stored.purpose, stored.status) == (CREATED, "file-extract", "processed")
+    assert service.contents["file-fe-1"] == DATA
+    [request] = server.requests
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["content-length"] == str(len(request.body))
+    assert b"Content-Type: application/pdf\r\n" in request.body
+    if place is not None:
+        assert given.tell() == place
+    if hasattr(given, "close"):
+        assert not given.closed
+        given.close()
+
+
+def test_the_name_is_that_of_the_file(ask: Ask, server: Loopback, path: Path) -> None:
+    """A path and an open file have one."""
+    files = ask.files(server)
+    assert ask(files, "upload", path).filename == path.name
+    with path.open("rb") as file:
+        assert ask(files, "upload", file, purpose="batch").filename == path.name
+
+
+REFUSED_HERE: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no such path": (lambda path: path / "x", "cannot be read"),
+    "directory": (lambda path: path.parent, "cannot be read"),
+    "nameless bytes": (lambda path: b"data", "filename="),
+    "text file": (lambda path: io.StringIO("text"), '"rb"'),
+    "number": (lambda path: 7, "not int"),
+    "closed file": (lambda path: _closed(path.open("rb")), "closed"),
+}
+
+
+def _closed(file: Any) -> Any:
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize("how", REFUSED_HERE)
+def test_what_is_no_file_is_not_sent(how: str, ask: Ask, server: Loopback, path: Path) -> None:
+    """It is a ConfigurationError that says what is wrong."""
+    make, said = REFUSED_HERE[how]
+    with pytest.raises(ConfigurationError, match=said) as raised:
+        ask(ask.files(server), "upload", make(path))
+    assert isinstance(raised.value, ModelError) == (ask.adapter == "langchain")
+    assert not server.requests
+
+
+def test_an_upload_waits_until_the_file_is_parsed(ask: Ask, path: Path) -> None:
+    """But only for file-extract, unless told otherwise."""
+    with Loopback(FileService(parsing=2)) as server:
+        files = ask.files(server)
+        assert ask(files, "upload", path, wait=False).status == "uploaded"
+        assert ask(files, "upload", path, purpose="batch").status == "uploaded"
+        assert len(server.requests) == 2
+        assert ask(files, "upload", path).status == "processed"
+        assert [request.method for request in server.requests[2:]] == ["POST", "GET", "GET"]
+
+
+def test_a_file_that_is_never_parsed_times_out(ask: Ask, path: Path) -> None:
+    """The error names the file, its state and the setting."""
+    with Loopback(FileService(parsing=1000)) as server:
+        files = ask.files(server)
+        with pytest.raises(
+            APITimeoutError, match=r"'Bericht über α.pdf' \(file-fe-1\).* processing.*timeout="
+        ) as raised:
+            ask(files, "upload", path, timeout=0.6)
+        assert not raised.value.is_resent
+        assert len(server.requests) == 3
+
+
+def test_a_file_that_cannot_be_parsed_is_an_error_with_its_name(ask: Ask) -> None:
+    """The status `error` is final."""
+    file = {"id": "file-fe-9", "filename": "a.xyz", "status": "error", "status_details": "format is not supported"}
+    with Loopback(reply_json(200, file)) as server:
+        with pytest.raises(FileError, match=r"'a.xyz' \(file-fe-9\): format is not supported") as raised:
+            ask(ask.files(server), "wait", "file-fe-9")
+        assert raised.value.file == "a.xyz"
+        assert isinstance(raised.value, ModelError) == (ask.adapter == "langchain")
+
+
+REFUSALS: dict[str, tuple[int, dict[str, Any], type[Exception]]] = {
+    "too large": (400, error_body("Payload Too Large.", "BadRequest.TooLarge"), FileError),
+    "413": (413, error_body("Payload Too Large."), FileError),
+    "wrong purpose": (400, error_body("'purpose' must be 'file-extract'"), FileError),
+    "wrong key": (401, error_body("Incorrect API key provided.", "invalid_api_key"), AuthenticationError),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refused_upload_is_an_error_with_the_name_of_the_file(case: str, ask: Ask, path: Path) -> None:
+    """And with what the service said. Nothing is sent again."""
+    status, body, kind = REFUSALS[case]
+    with Loopback(reply_json(status, body)) as server:
+        with pytest.raises(kind) as raised:
+            ask(ask.files(server), "upload", path)
+        assert len(server.requests) == 1
+    said = str(raised.value)
+    assert body["error"]["message"].rstrip(".") in said
+    assert path.name in said
+    assert KEY not in said
+    assert getattr(raised.value, "file", path.name) == path.name
+
+
+# ---------------------------------------------------------------- retries
+
+
+def _hangs_up(exchange: Exchange) -> None:
+    exchange.close()
+
+
+def _breaks_off(exchange: Exchange) -> None:
+    exchange.send_head(200, {"Content-Length": "1000000"})
+    exchange.send(b"x" * 700_000)
+    exchange.close()
+
+
+def _stalls(exchange: Exchange) -> None:
+    exchange.send_head(200, {"Content-Length": "10"})
+    exchange.send(b"half ")
+    exchange.wait(5)
+
+
+FAULTS: dict[str, Script] = {
+    "hangs up": _hangs_up,
+    "429": reply_json(429, error_body("Too many requests."), {"retry-after": "0"}),
+    "500": reply_json(500, error_body("Oops."), {"retry-after": "0"}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_upload_is_sent_again_from_its_start(
+    fault: str, ask: Ask, server: Loopback, service: FileService, path: Path
+) -> None:
+    """A copy that may be left at the service is harmless."""
+    service.instead = [FAULTS[fault]]
+    assert ask(ask.files(server), "upload", path).id == "file-fe-1"
+    assert [form_of(request)[1][2] for request in server.requests] == [DATA, DATA]
+    assert len(service.stored) == 1
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, "breaks off"])
+def test_a_download_begins_again(fault: str, ask: Ask, server: Loopback, service: FileService, tmp_path: Path) -> None:
+    """Wherever it broke off: the file has nothing twice."""
+    id = service.add("out.jsonl", DATA * 5)
+    service.instead = [{**FAULTS, "breaks off": _breaks_off}[fault]]
+    ask(ask.files(server), "content", id, to=tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_bytes() == DATA * 5
+    assert len(server.requests) == 2
+    service.instead = [{**FAULTS, "breaks off": _breaks_off}[fault]]
+    assert ask(ask.files(server), "content", id) == DATA * 5
+
+
+@pytest.mark.parametrize("broken", [_breaks_off, _stalls], ids=["breaks off", "stalls"])
+def test_a_download_that_fails_leaves_the_old_file(broken: Script, ask: Ask, tmp_path: Path) -> None:
+    """And nothing beside it."""
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(b"old")
+    with Loopback(broken) as server, pytest.raises(APIConnectionError):
+        ask(ask.files(server, max_retries=0, timeout=0.3), "content", "file-batch_output-1", to=path)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("out.jsonl", b"old")]
+
+
+def test_leaving_an_async_download_closes_it(tmp_path: Path) -> None:
+    """The connection is closed, the file removed."""
+    gone: list[bool] = []
+
+    def script(exchange: Exchange) -> None:
+        exchange.send_head(200, {"Content-Length": "10"})
+        exchange.send(b"half ")
+        gone.append(exchange.client_gone(3))
+
+    async def leave() -> None:
+        files = Ask("langchain", "async").files(server)
+        task = asyncio.create_task(files.acontent("file-1", to=tmp_path / "x"))
+        await asyncio.to_thread(server.wait_until, lambda _: bool(server.requests))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Loopback(script) as server:
+        asyncio.run(leave())
+        assert server.wait_until(lambda _: gone == [True], 3)
+    assert not [*tmp_path.iterdir()]
+
+
+# ---------------------------------------------------------------- the rest
+
+
+@pytest.mark.parametrize("protocol", ["openai", "dashscope"])
+def test_files_are_listed_read_and_deleted(protocol: str, ask: Ask, service: FileService, server: Loopback) -> None:
+    """At the same path, whatever the protocol of chats; a list goes on to its last page."""
+    ids = [service.add(f"{number}.jsonl", b"%d" % number, "batch") for number in range(5)]
+    service.add("other.pdf", b"", "file-extract")
+    files = ask.files(server, protocol=protocol)
+    assert [file.id for file in ask(files, "list", purpose="batch", page_size=2)] == ids
+    assert [file.id for file in ask(files, "list", after=ids[3])] == [ids[4], "file-fe-6"]
+    assert ask(files, "retrieve", ids[1]).filename == "1.jsonl"
+    assert ask(files, "content", ids[1]) == b"1"
+    assert ask(files, "delete", ids[1]) is True
+    with pytest.raises(NotFoundError, match="No such File object") as raised:
+        ask(files, "retrieve", ids[1])
+    assert isinstance(raised.value, ModelError) == (ask.adapter == "langchain")
+    assert [request.path for request in server.requests[:3]] == [
+        f"{ROOT}?purpose=batch&limit=2",
+        f"{ROOT}?purpose=batch&after={ids[1]}&limit=2",
+        f"{ROOT}?purpose=batch&after={ids[3]}&limit=2",
+    ]
+
+
+def test_an_error_shows_no_query(ask: Ask) -> None:
+    """The URL of an error is that without the query."""
+    with Loopback(reply(500, b"")) as server, pytest.raises(Exception, match="500") as raised:
+        ask(ask.files(server, max_retries=0), "list", after="file-1")
+    assert raised.value.url == server.url + ROOT  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("adapter", MAKERS)
+def test_a_system_message_names_files(adapter: str) -> None:
+    """In the framework's own class and in their order, up to a hundred."""
+    files: Files = MAKERS[adapter](model="qwen-long", api_key=KEY).files
+    message = files.system_message(["file-fe-b", FileObject("file-fe-a"), "fileid://file-fe-c"])
+    text = "fileid://file-fe-b,fileid://file-fe-a,fileid://file-fe-c"
+    expected = {"langchain": SystemMessage(text), "llama_index": ChatMessage(text, role=MessageRole.SYSTEM)}
+    assert message == expected[adapter]
+    assert files.system_message("file-fe-b").content == "fileid://file-fe-b"
+    assert files.system_message([f"file-{n}" for n in range(100)]).content.count("fileid://") == 100
+    for bad in ([], [f"file-{n}" for n in range(101)], ["a,b"], [""], [None]):
+        with pytest.raises(ConfigurationError):
+            files.system_message(bad)

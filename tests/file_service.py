@@ -1,0 +1,108 @@
+"""A service that stores files on 127.0.0.1, as the vendor's pages describe it. A script for `Loopback`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from email.parser import BytesParser
+from email.policy import HTTP
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.loopback import Exchange, Received, reply, reply_json
+
+CREATED = 1770000000
+ROOT = "/compatible-mode/v1/files"
+
+
+def form_of(request: Received) -> list[tuple[str, str | None, bytes]]:
+    """The parts of a multipart body in order: name, file name, content."""
+    head = f"content-type: {request.headers['content-type']}\r\n\r\n".encode()
+    message = BytesParser(policy=HTTP).parsebytes(head + request.body)
+    return [
+        (
+            part.get_param("name", header="content-disposition"),
+            part.get_filename(),
+            part.get_payload(decode=True),
+        )
+        for part in message.iter_parts()  # type: ignore[attr-defined]
+    ]
+
+
+class FileService:
+    """Stores files in memory.
+
+    Attributes:
+        stored: the files by id, as the service describes them.
+        contents: their contents by id.
+        parsing: how often a file is looked at before it is parsed.
+        refuses: a script that answers instead, for each request, where it returns one.
+    """
+
+    def __init__(self, *, parsing: int = 0, page: int = 2000) -> None:
+        self.stored: dict[str, dict[str, Any]] = {}
+        self.contents: dict[str, bytes] = {}
+        self.parsing = parsing
+        self.page = page
+        self.instead: list[Callable[[Exchange], None] | None] = []
+        self._numbers = itertools.count(1)
+
+    def __call__(self, exchange: Exchange) -> None:
+        if self.instead and (script := self.instead.pop(0)) is not None:
+            script(exchange)
+            return
+        parts = urlsplit(exchange.request.path)
+        assert parts.path.startswith(ROOT), parts.path
+        id, _, what = parts.path.removeprefix(ROOT).strip("/").partition("/")
+        if not id:
+            answer = self._upload(exchange.request) if exchange.request.method == "POST" else self._list(parts.query)
+            reply_json(200, answer)(exchange)
+        elif id not in self.stored:
+            error = {"message": f"No such File object: {id}", "type": "invalid_request_error", "code": None}
+            reply_json(404, {"error": error, "request_id": "r-404"})(exchange)
+        elif what == "content":
+            reply(200, self.contents[id], {"Content-Type": "application/octet-stream"})(exchange)
+        elif exchange.request.method == "DELETE":
+            del self.stored[id]
+            reply_json(200, {"object": "file", "deleted": True, "id": id})(exchange)
+        else:
+            reply_json(200, self._looked_at(self.stored[id]))(exchange)
+
+    def add(self, name: str, content: bytes, purpose: str = "batch_output") -> str:
+        """Store a file; its id."""
+        kind = {"file-extract": "fe"}.get(purpose, purpose)
+        id = f"file-{kind}-{next(self._numbers)}"
+        self.stored[id] = {
+            "id": id, "bytes": len(content), "created_at": CREATED, "filename": name, "object": "file",
+            "purpose": purpose, "status": "processed", "status_details": None,
+        }  # fmt: skip
+        self.contents[id] = content
+        return id
+
+    def _upload(self, request: Received) -> dict[str, Any]:
+        (purpose, _, value), (field, name, content) = form_of(request)
+        assert (purpose, field) == ("purpose", "file")
+        file = self.stored[self.add(name or "", content, value.decode())]
+        if self.parsing:
+            file["status"] = "uploaded"
+        return file
+
+    def _looked_at(self, file: dict[str, Any]) -> dict[str, Any]:
+        if file["status"] in ("uploaded", "processing"):
+            self.parsing -= 1
+            file["status"] = "processing" if self.parsing > 0 else "processed"
+        return file
+
+    def _list(self, query: str) -> dict[str, Any]:
+        asked = {name: values[0] for name, values in parse_qs(query).items()}
+        files = [file for file in self.stored.values() if asked.get("purpose") in (None, file["purpose"])]
+        ids = [file["id"] for file in files]
+        begin = ids.index(asked["after"]) + 1 if "after" in asked else 0
+        end = begin + int(asked.get("limit", self.page))
+        return {"object": "list", "has_more": end < len(files), "data": files[begin:end]}
+
+
+def error_body(message: str, code: str | None = None) -> dict[str, Any]:
+    """An error of the compatible protocol."""
+    return json.loads(json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": code}}))  # type: ignore[no-any-return]
