@@ -86,6 +86,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         native_endpoint: native protocol: "text-generation" or "multimodal-generation".
         extra_body: additional request parameters, sent unchanged.
         include_response_headers: return the HTTP response headers, without cookies and credentials.
+        upload: local media to upload to the temporary store: "auto" (above 7 MiB), "always" or "never".
         capabilities: model facts that override the catalogue.
 
     Key init args, connection:
@@ -128,6 +129,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         llm = ChatModelStudio(model="qwen3-vl-plus")
         image = {"type": "image", "url": "https://example.com/sky.jpg"}
         llm.invoke([HumanMessage([{"type": "text", "text": "Describe this image."}, image])])
+        video = {"type": "video", "path": "birds.mp4"}  # of any size; uploaded where it is too large for a request
 
     Thinking:
         message = ChatModelStudio(model="qwen-plus", enable_thinking=True).invoke("Why is the sky blue?")

@@ -8,6 +8,7 @@ names it. In tool results, which the caller does not control, it is replaced wit
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,12 +24,15 @@ from langchain_core.messages import (
 from langchain_modelstudio.functions import with_tool_messages
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.history import base64_size, has_content, replacement
+from modelstudio_core.http.local_files import local_file
 from modelstudio_core.media import URL_SCHEMES, audio_format, check_url, data_uri
 from modelstudio_core.tools import arguments_text
 from modelstudio_core.types import (
+    Address,
     AudioPart,
     FunctionCall,
     ImagePart,
+    LocalFile,
     Message,
     Part,
     Role,
@@ -84,7 +88,11 @@ def _to_core_message(message: BaseMessage) -> list[Message]:
 def _message(role: Role, content: str | list[str | dict[Any, Any]], name: str | None) -> list[Message]:
     """Return a message without the omitted blocks, or an empty list if it has no other blocks."""
     sendable = _sendable_blocks(content)
-    return [] if content and not sendable else [Message(role, to_core_content(sendable), name or None)]
+    return (
+        []
+        if content and not sendable
+        else [Message(role, to_core_content(sendable, local=role == "user"), name or None)]
+    )
 
 
 def _assistant(message: AIMessage) -> Message:
@@ -202,17 +210,21 @@ def _split_tool_results(content: str | list[Any]) -> tuple[list[Message], str | 
     return results, [block for block in content if block not in found] if found else content
 
 
-def to_core_content(content: str | Sequence[str | Mapping[str, Any]]) -> str | tuple[Part, ...]:
-    """Return a string, or the parts for blocks in the format of LangChain v0 or v1, OpenAI or Anthropic."""
+def to_core_content(content: str | Sequence[str | Mapping[str, Any]], *, local: bool = False) -> str | tuple[Part, ...]:
+    """Return a string, or the parts for blocks in the format of LangChain v0 or v1, OpenAI or Anthropic.
+
+    `local`: whether blocks may name local files, by `path` or `file://` URL. Only those of user messages may: a tool's
+    result must not read a file.
+    """
     if isinstance(content, str):
         return content
     if not isinstance(content, list | tuple):
         raise ConfigurationError(f"content is {content!r:.80}: use a string or a list of blocks")
-    parts = tuple(TextPart(block) if isinstance(block, str) else to_core_part(block) for block in content)
+    parts = tuple(TextPart(block) if isinstance(block, str) else to_core_part(block, local=local) for block in content)
     return parts or ""
 
 
-def to_core_part(block: Mapping[str, Any]) -> Part:
+def to_core_part(block: Mapping[str, Any], *, local: bool = False) -> Part:
     """Return a content block as a part.
 
     Options such as min_pixels, fps and `cache_control` are read from the block or its `extras`.
@@ -229,12 +241,12 @@ def to_core_part(block: Mapping[str, Any]) -> Part:
             '{"type": "text", "text": ...} or {"type": "image", "url": ...}'
         )
     try:
-        return _part(kind, block)
+        return _part(kind, block, local)
     except ConfigurationError as error:
         raise ConfigurationError(f"content block of type {kind!r}: {error.message}") from None
 
 
-def _part(kind: Any, block: Mapping[str, Any]) -> Part:
+def _part(kind: Any, block: Mapping[str, Any], local: bool) -> Part:
     mark = _optional_field(block, "cache_control", Mapping)
     if kind in ("text", "text-plain"):
         return TextPart(_text(kind, block), mark)
@@ -244,16 +256,16 @@ def _part(kind: Any, block: Mapping[str, Any]) -> Part:
     if kind in ("image", "image_url"):
         inner = block.get("image_url")
         detail = _optional_field(inner, "detail", str) if isinstance(inner, Mapping) else None
-        return ImagePart(_address(block, "image", "image/png"), detail, **pixels, cache_control=mark)
+        return ImagePart(_address(block, "image", "image/png", local), detail, **pixels, cache_control=mark)
     if kind in ("video", "video_url"):
         more = {name: _optional_field(block, name, int) for name in ("total_pixels", "max_frames")}
         fps = _optional_field(block, "fps", int | float)
-        return VideoPart(_video(block), fps, **pixels, **more, cache_control=mark)
+        return VideoPart(_video(block, local), fps, **pixels, **more, cache_control=mark)
     if kind in ("audio", "input_audio"):
-        return _audio_part(block, mark)
+        return _audio_part(block, mark, local)
     raise ConfigurationError(
         "not supported by the chat service, which accepts text, images, video and audio. Send the text of a document "
-        "as a text block, or upload the file and use a document model"
+        "as a text block, or store the file with llm.files.upload and use a document model, such as qwen-long"
     )
 
 
@@ -275,39 +287,63 @@ def _text(kind: str, block: Mapping[str, Any]) -> str:
     return ""
 
 
-def _video(block: Mapping[str, Any]) -> str | tuple[str, ...]:
+def _video(block: Mapping[str, Any], local: bool) -> Address | tuple[Address, ...]:
     frames = block.get("video")
     if not isinstance(frames, list | tuple):
-        return _address(block, "video", "video/mp4")
+        return _address(block, "video", "video/mp4", local)
     if not frames:
         raise ConfigurationError("video has no frames: pass image URLs, or the url or base64 of a video")
-    return tuple(map(check_url, frames))
+    return tuple(_url(frame, "image", local) for frame in frames)
 
 
-def _audio_part(block: Mapping[str, Any], mark: Any) -> AudioPart:
+def _audio_part(block: Mapping[str, Any], mark: Any, local: bool) -> AudioPart:
     inner = block.get("input_audio")
     inner = inner if isinstance(inner, Mapping) else {}
-    address = _address(block if not inner else {"data": inner.get("data")}, "audio", "audio/wav")
-    format = audio_format(inner.get("format") or _optional_field(block, "format", str) or block.get("mime_type"))
+    address = _address(block if not inner else {"data": inner.get("data")}, "audio", "audio/wav", local)
+    given = inner.get("format") or _optional_field(block, "format", str) or block.get("mime_type")
+    format = audio_format(given or (address.mime_type if isinstance(address, LocalFile) else None))
     return AudioPart(address, format, mark)
 
 
-def _address(block: Mapping[str, Any], kind: str, mime: str) -> str:
-    """Return the URL or data URI of a media block in any of the formats."""
+def _address(block: Mapping[str, Any], kind: str, mime: str, local: bool) -> Address:
+    """Return the URL, data URI or local file of a media block in any of the formats."""
     inner = block.get(f"{kind}_url", block.get("source"))
     if isinstance(inner, str):
-        return check_url(inner)
+        return _url(inner, kind, local)
     holder = inner if isinstance(inner, Mapping) else block
+    named = holder.get("mime_type") or holder.get("media_type")
     if url := holder.get("url"):
-        return check_url(url)
+        return _url(url, kind, local, named)
+    if local and (path := holder.get("path")):
+        return _file(path, kind, named)
+    if local and isinstance(content := holder.get("bytes"), bytes | bytearray | memoryview) and content:
+        return LocalFile(bytes(content), named or mime, f"bytes of the {kind}")
     data = holder.get("base64") or holder.get("data") or block.get(kind)
     if isinstance(data, str) and data.startswith(URL_SCHEMES):
         return check_url(data)
     if data:
-        return data_uri(holder.get("mime_type") or holder.get("media_type") or mime, data)
+        return data_uri(named or mime, data)
     if holder.get("file_id") or holder.get("id"):
         raise ConfigurationError(f"the chat service does not accept {kind} by id or file_id: pass url or base64")
     raise ConfigurationError(f"neither url nor base64 is set, only {', '.join(map(str, block))}")
+
+
+def _url(url: Any, kind: str, local: bool, mime_type: Any = None) -> Address:
+    """Return a URL that the service accepts, or the local file of a `file://` URL."""
+    if local and isinstance(url, str) and url.startswith("file:"):
+        return _file(url, kind, mime_type)
+    return check_url(url)
+
+
+def _file(path: Any, kind: str, mime_type: Any) -> LocalFile:
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError(f"path={path!r:.80} is not a path")
+    if mime_type is not None and not isinstance(mime_type, str):
+        raise ConfigurationError(f'mime_type={mime_type!r:.80} is not a MIME type, such as "{kind}/..."')
+    try:
+        return local_file(path, kind, mime_type)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"the file {error.message}") from None
 
 
 def _optional_field(block: Mapping[str, Any], name: str, kind: Any) -> Any:

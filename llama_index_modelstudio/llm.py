@@ -91,6 +91,7 @@ class ModelStudio(TokenCounting):
         native_endpoint, incremental_output: native protocol: endpoint, and whether stream events are incremental.
         extra_body: additional request parameters, sent unchanged.
         include_response_headers: return the HTTP response headers, without cookies and credentials.
+        upload: local media to upload to the temporary store: "auto" (above 7 MiB), "always" or "never".
         capabilities: model facts that override the catalogue.
         context_window: maximum number of tokens of input and output together; default: from the catalogue.
         is_function_calling_model: whether the model supports tools; default: from the catalogue, True if unknown.
@@ -136,6 +137,7 @@ class ModelStudio(TokenCounting):
         llm = ModelStudio(model="qwen3-vl-plus")
         image = ImageBlock(url="https://example.com/sky.jpg")
         llm.chat([ChatMessage(blocks=[TextBlock(text="Describe this image."), image])])
+        video = VideoBlock(path="birds.mp4")  # of any size; uploaded where it is too large for a request
 
     Thinking:
         response = ModelStudio(model="qwen-plus", enable_thinking=True).chat(messages)

@@ -29,9 +29,11 @@ from llama_index.core.utils import resolve_binary
 
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.history import base64_size, has_content, replacement
+from modelstudio_core.http.local_files import local_file, path_of
 from modelstudio_core.media import audio_format, check_url, data_uri
 from modelstudio_core.tools import arguments_text
 from modelstudio_core.types import (
+    Address,
     AudioPart,
     FunctionCall,
     ImagePart,
@@ -206,34 +208,38 @@ def _to_core_part(block: ContentBlock) -> Part:
         return TextPart(block.text)
     try:
         if isinstance(block, ImageBlock):
-            return ImagePart(_address(block, block.image_mimetype or "image/png"), block.detail)
+            return ImagePart(_address(block, "image", block.image_mimetype or "image/png"), block.detail)
         if isinstance(block, VideoBlock):
-            return VideoPart(_address(block, block.video_mimetype or "video/mp4"), fps=block.fps)
+            return VideoPart(_address(block, "video", block.video_mimetype or "video/mp4"), fps=block.fps)
         if isinstance(block, AudioBlock):
             format = audio_format(block.format)
-            return AudioPart(_address(block, f"audio/{format or 'wav'}"), format)
+            return AudioPart(_address(block, "audio", f"audio/{format or 'wav'}"), format)
     except ConfigurationError as error:
         raise ConfigurationError(f"{type(block).__name__} {error.message}") from None
     raise ConfigurationError(
         f"{type(block).__name__} is not supported by the chat service, which accepts text, images, video and audio. "
-        "Send the text of a document as a TextBlock, or upload the file and use a document model"
+        "Send the text of a document as a TextBlock, or store the file with llm.files.upload and use a document model, "
+        "such as qwen-long"
     )
 
 
-def _address(block: ImageBlock | VideoBlock | AudioBlock, mime_type: str) -> str:
-    """Return the URL of a block, or its data or file as a data URI."""
+def _address(block: ImageBlock | VideoBlock | AudioBlock, kind: str, mime_type: str) -> Address:
+    """Return the URL of a block, its data as a data URI, or its file, which is read when the request is sent."""
     data = _data(block)
     if block.url is not None and data is None:
         return check_url(str(block.url))
     if data is None and block.path is None:
         raise ConfigurationError("has no data, path or url")
+    path = block.path if data is None else path_of(data)
+    if path is not None:
+        return local_file(path, kind, mime_type)
     try:
         if isinstance(data, IOBase):  # LlamaIndex's resolve_* functions do not rewind buffers
             data.seek(0)
             data = data.read()
         if not isinstance(data, bytes | None):
             raise ConfigurationError(f"has data of type {type(data).__name__}, not bytes: open files in binary mode")
-        inline = resolve_binary(data, block.path, as_base64=True).read().decode("ascii")
+        inline = resolve_binary(data, as_base64=True).read().decode("ascii")
     except (OSError, ValueError) as error:  # ValueError: the buffer is closed
         raise ConfigurationError(f"cannot be read: {error}") from error
     if not inline:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from modelstudio_core.catalogue import ModelInfo, NativeEndpoint
 from modelstudio_core.protocols.accumulate import parse_arguments
 from modelstudio_core.protocols.codec import without_surrogates
-from modelstudio_core.types import AudioPart, FunctionCall, ImagePart, Message, Part, TextPart, VideoPart
+from modelstudio_core.types import AudioPart, FunctionCall, ImagePart, LocalFile, Message, Part, TextPart, VideoPart
 
 INVALID_ARGUMENTS = "invalid_arguments"
 """Key of the object that wraps replayed arguments that are not a JSON object."""
@@ -206,5 +206,8 @@ def _sendable_part(part: Part, model: ModelInfo, text_only: bool) -> Part:
 def _media_replacement(part: Part) -> TextPart:
     kind = type(part).__name__.removesuffix("Part").lower()
     address = part.source if isinstance(part, VideoPart) else getattr(part, "url", "")
+    if isinstance(address, LocalFile):
+        text = replacement(kind, mime_type=address.mime_type, name=address.name)
+        return replace(text, cache_control=part.cache_control)
     text = replacement(kind, address if isinstance(address, str) else "")  # video frames have no single address
     return replace(text, cache_control=part.cache_control)

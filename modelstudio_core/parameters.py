@@ -60,7 +60,7 @@ PLAIN_PARAMETERS = (
 _OF_ONE_PROTOCOL = frozenset({"modalities", "audio", "vl_enable_image_hw_output", "search_options"})
 # not sent: these control how this package builds and sends the request
 LOCAL_PARAMETERS = ("streaming", "reasoning_replay", "native_endpoint", "extra_body")
-CALL_OPTIONS = ("extra_headers", "timeout", "include_response_headers")
+CALL_OPTIONS = ("extra_headers", "timeout", "include_response_headers", "upload")
 # names in other integrations
 _OTHER_NAMES = {
     "dashscope_api_key": "api_key",
@@ -139,6 +139,7 @@ def call_options(given: Mapping[str, Any]) -> CallOptions:
         headers=SecretHeaders(checked_headers(headers, "extra_headers")) if headers is not None else None,
         timeout=timeouts(given["timeout"]) if "timeout" in given else None,
         response_headers=bool(given.get("include_response_headers")),
+        upload=given.get("upload", "auto"),
     )
 
 

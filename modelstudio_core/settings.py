@@ -20,7 +20,7 @@ from modelstudio_core.files import Files
 from modelstudio_core.history import is_text_only
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request, checked_model
 from modelstudio_core.policies import may_think
-from modelstudio_core.types import ChatRequest, Message
+from modelstudio_core.types import ChatRequest, Message, UploadMode
 
 _PARAMETERS = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "native_endpoint", "reasoning_replay")
 
@@ -28,7 +28,7 @@ _PARAMETERS = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "native_endp
 class ChatSettings(ConnectionSettings):
     """Settings of a chat model.
 
-    Every field from `native_endpoint` to `include_response_headers` may also be passed per call, as may `timeout` and
+    Every field from `native_endpoint` to `upload` may also be passed per call, as may `timeout` and
     `extra_headers`, which are added to `default_headers`. None means that the parameter is not sent and the service's
     default applies. Defaults and ranges differ by model; see the vendor's "OpenAI compatible - Chat" and "Deep
     thinking" pages.
@@ -159,6 +159,12 @@ class ChatSettings(ConnectionSettings):
         "`response_metadata` (LangChain; on the last chunk of a stream) or in `additional_kwargs` of the response "
         "(LlamaIndex).",
     )
+    upload: UploadMode = Field(
+        default="auto",
+        description="Local images, videos and audio files: 'auto' uploads those above 7 MiB to the service's temporary "
+        "store and sends smaller ones inside the request, 'always' uploads all, 'never' none. Uploads live 48 hours, "
+        "for one model of one account.",
+    )
     capabilities: dict[str, Any] | None = Field(
         default=None,
         description="Model facts that override the catalogue; keys are fields of "
@@ -210,7 +216,10 @@ class ChatSettings(ConnectionSettings):
             ConfigurationError: if a parameter is unknown, or its value is not valid for the field of that name.
         """
         call = {name: _checked(name, value) for name, value in call.items()}
-        values = self._core_parameters() | {"include_response_headers": self.include_response_headers}
+        values = self._core_parameters() | {
+            "include_response_headers": self.include_response_headers,
+            "upload": self.upload,
+        }
         given = {**call, **(call.get("extra_body") or {})}
         if given.get("reasoning_effort") == "none":  # overrides enable_thinking of the object
             values.pop("enable_thinking", None)
@@ -243,7 +252,7 @@ class ChatSettings(ConnectionSettings):
         return may_think(*self._core_request((Message("user", ""),), None, call or {}))
 
 
-_FIELDS_OF_A_CALL = ChatSettings.model_fields.keys() & {*_PARAMETERS, "streaming", "include_response_headers"}
+_FIELDS_OF_A_CALL = ChatSettings.model_fields.keys() & {*_PARAMETERS, "streaming", "include_response_headers", "upload"}
 
 
 @lru_cache

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelstudio_core.headers import SecretHeaders
     from modelstudio_core.http.timeouts import Timeouts
 
+UploadMode = Literal["auto", "always", "never"]
 Role = Literal["system", "user", "assistant", "tool"]
 ReasoningReplay = Literal["auto", "always", "never"]
 JsonObject = dict[str, Any]
@@ -40,10 +41,26 @@ class TextPart:
 
 
 @dataclass(frozen=True, slots=True)
-class ImagePart:
-    """An image as https URL, `oss://` URL or data URI, with the vendor's `min_pixels` and `max_pixels`."""
+class LocalFile:
+    """A media file of this machine: its path, or its bytes.
 
-    url: str
+    It is read when the request is sent, and goes inside the request or is uploaded; see `CallOptions.upload`.
+    """
+
+    source: str | bytes = field(repr=False)
+    mime_type: str
+    name: str
+
+
+Address: TypeAlias = str | LocalFile
+"""An https URL, `oss://` URL or data URI, or a local file, for which one is put when the request is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """An image as https URL, `oss://` URL, data URI or local file, with the vendor's `min_pixels` and `max_pixels`."""
+
+    url: Address
     detail: str | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None
@@ -52,9 +69,9 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True)
 class VideoPart:
-    """A video: one URL or data URI, or a tuple of frame images. `fps` is in frames per second."""
+    """A video: one URL, data URI or local file, or a tuple of frame images. `fps` is in frames per second."""
 
-    source: str | tuple[str, ...]
+    source: Address | tuple[Address, ...]
     fps: float | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None
@@ -65,9 +82,9 @@ class VideoPart:
 
 @dataclass(frozen=True, slots=True)
 class AudioPart:
-    """Audio as URL or data URI (the service rejects bare base64). `format` is such as "wav" or "mp3"."""
+    """Audio as URL, data URI or local file (the service rejects bare base64). `format` is such as "wav" or "mp3"."""
 
-    url: str
+    url: Address
     format: str | None = None
     cache_control: Mapping[str, Any] | None = None
 
@@ -105,12 +122,14 @@ class Message:
 class CallOptions:
     """Transport options of one call: additional headers and timeouts that override the model object's.
 
-    `response_headers`: return the response headers as the `ExtraDelta` "headers".
+    `response_headers`: return the response headers as the `ExtraDelta` "headers". `upload`: which local media are
+    uploaded: those that are too large for the request ("auto"), all, or none.
     """
 
     headers: SecretHeaders | None = None
     timeout: Timeouts | None = None
     response_headers: bool = False
+    upload: UploadMode = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,3 +106,70 @@ class FileService:
 def error_body(message: str, code: str | None = None) -> dict[str, Any]:
     """An error of the compatible protocol."""
     return json.loads(json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": code}}))  # type: ignore[no-any-return]
+
+
+POLICY, SIGNATURE, ACCESS_KEY = "eyJleHBpcmF0aW9uIjoi-policy", "c2lnbmF0dXJl-signature", "LTAI-access-key-id"
+FOLDER = "dashscope-instant/0a1b/2026-11-29/2c3d"
+
+
+class UploadService:
+    """Hands out policies for temporary uploads, keeps what is posted with them, and leaves chats to `chat`.
+
+    Attributes:
+        stored: the contents by their `oss://` address.
+        policies: the models that policies were asked for.
+        instead_of_policy, instead_of_store: scripts that answer the next such requests; None lets one through.
+    """
+
+    def __init__(self, chat: Callable[[Exchange], None], *, most: int = 100) -> None:
+        self.chat = chat
+        self.most = most
+        self.stored: dict[str, bytes] = {}
+        self.forms: list[dict[str, str]] = []
+        self.policies: list[str] = []
+        self.instead_of_policy: list[Callable[[Exchange], None] | None] = []
+        self.instead_of_store: list[Callable[[Exchange], None] | None] = []
+
+    def __call__(self, exchange: Exchange) -> None:
+        parts = urlsplit(exchange.request.path)
+        if parts.path == "/api/v1/uploads":
+            assert exchange.request.method == "GET"
+            asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            assert asked.pop("action") == "getPolicy"
+            self.policies.append(asked.pop("model"))
+            script = self.instead_of_policy.pop(0) if self.instead_of_policy else None
+            (script or reply_json(200, self.policy(exchange)))(exchange)
+        elif parts.path == "/oss":
+            script = self.instead_of_store.pop(0) if self.instead_of_store else None
+            (script or self._store)(exchange)
+        else:
+            self.chat(exchange)
+
+    def policy(self, exchange: Exchange) -> dict[str, Any]:
+        """The answer to getPolicy."""
+        data = {
+            "policy": POLICY, "signature": SIGNATURE, "upload_dir": FOLDER, "expire_in_seconds": 300,
+            "upload_host": f"http://{exchange.request.headers['host']}/oss", "max_file_size_mb": self.most,
+            "capacity_limit_mb": 999999999, "oss_access_key_id": ACCESS_KEY, "x_oss_object_acl": "private",
+            "x_oss_forbid_overwrite": "true",
+        }  # fmt: skip
+        return {"request_id": "r-1", "data": data}
+
+    def _store(self, exchange: Exchange) -> None:
+        *fields, (field, _, content) = form_of(exchange.request)
+        assert field == "file"
+        form = {name: value.decode() for name, _, value in fields}
+        address = f"oss://{form['key']}"
+        assert address not in self.stored
+        self.forms.append(form)
+        self.stored[address] = content
+        reply(200, b"")(exchange)
+
+
+def oss_error(status: int, code: str, message: str) -> Callable[[Exchange], None]:
+    """An error of the object store, which repeats what was sent."""
+    body = f"""<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>{code}</Code><Message>{message}</Message><RequestId>5C3D9175B6FC201293AD</RequestId>
+<OSSAccessKeyId>{ACCESS_KEY}</OSSAccessKeyId><SignatureProvided>{SIGNATURE}</SignatureProvided>
+<StringToSign>{POLICY}</StringToSign></Error>"""
+    return reply(status, body.encode(), {"Content-Type": "application/xml"})

@@ -16,9 +16,10 @@ from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.config import Config
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
 from modelstudio_core.history import is_text_only, sendable
-from modelstudio_core.http.flow import CODECS, End, Flow, Flows, GetKey, Open, Perform, Read, Step, Wait
+from modelstudio_core.http.flow import CODECS, Flows
 from modelstudio_core.http.keys import aprovided_key, provided_key
 from modelstudio_core.http.response import AsyncResponse, Response
+from modelstudio_core.http.steps import End, Flow, GetKey, Open, Perform, Read, Step, Wait
 from modelstudio_core.http.transport import Transport
 from modelstudio_core.policies import Notice, plan
 from modelstudio_core.protocols.accumulate import fold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import secrets
@@ -18,6 +19,9 @@ from modelstudio_core.errors import ConfigurationError
 
 Upload: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 """A path, the bytes of a file, or a binary file object, which is sent from its start, whatever was read of it."""
+
+
+_PIECE = 1024 * 1024  # bytes that are hashed at once
 
 
 @dataclass(slots=True)
@@ -50,12 +54,44 @@ class Source:
         except (OSError, ValueError) as error:  # a ValueError where a file is closed, or a path holds a null
             raise ConfigurationError(f"the file cannot be read: {error}") from None
 
+    def size(self) -> int:
+        """Return the number of bytes. Raises ConfigurationError if there is none."""
+        with _reading(self.name):
+            size = self.file.seek(0, os.SEEK_END)
+        if not size:
+            raise ConfigurationError(f"the file {self.name!r} is empty")
+        return size
+
+    def digest(self) -> bytes:
+        """Return a hash of the content."""
+        found = hashlib.sha256()
+        with _reading(self.name):
+            self.file.seek(0)
+            while piece := self.file.read(_PIECE):
+                found.update(piece)
+        return found.digest()
+
+    def read(self) -> bytes:
+        """Return the content."""
+        with _reading(self.name):
+            self.file.seek(0)
+            return self.file.read()
+
     def close(self) -> None:
         """Close the file, or leave the caller's at the place where it was."""
         if self._place is None:
             self.file.close()
         else:
             self.file.seek(self._place)
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Raise a failure of the disk as a ConfigurationError that names the file."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the file {name!r} cannot be read: {error}") from None
 
 
 def _opened(upload: Any, filename: str | None) -> Source:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
-from typing import Any, BinaryIO, Literal, TypeAlias, TypeVar
+from typing import Any, BinaryIO, Literal
 
 from pydantic import SecretStr
 
 from modelstudio_core import __version__
 from modelstudio_core.catalogue import ModelInfo
-from modelstudio_core.config import Config, KeyProvider
+from modelstudio_core.config import Config
 from modelstudio_core.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -28,14 +28,14 @@ from modelstudio_core.errors import (
 from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.http.advice import advice
 from modelstudio_core.http.retry import retry_delay
-from modelstudio_core.http.timeouts import Timeouts
+from modelstudio_core.http.steps import Attempt, End, Flow, GetKey, Open, Perform, Read, Step, Wait
+from modelstudio_core.http.temporary import TemporaryUploads, has_local_media
 from modelstudio_core.policies import Plan, asks_for_stream, plan
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.codec import Codec, excerpt
 from modelstudio_core.protocols.dashscope import DashScopeCodec
-from modelstudio_core.protocols.errors import request_id_of, safe_headers
+from modelstudio_core.protocols.errors import safe_headers
 from modelstudio_core.protocols.openai import OpenAICodec
-from modelstudio_core.redaction import Redactor
 from modelstudio_core.types import (
     CallOptions,
     ChatRequest,
@@ -44,87 +44,19 @@ from modelstudio_core.types import (
     Form,
     ResponseDelta,
     ResponseHead,
-    UsageDelta,
     WireCall,
 )
 
 logger = logging.getLogger("modelstudio_core")
-T = TypeVar("T")
 
 CODECS: dict[str, Codec] = {"openai": OpenAICodec(), "dashscope": DashScopeCodec()}
 _MAX_ERROR_BYTES = 1024 * 1024
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
-_METADATA = (ResponseDelta, UsageDelta, ExtraDelta)  # an answer that has only these is empty
 _BOM = b"\xef\xbb\xbf"
 _SSE_PREFIXES = (b"data:", b"event:", b"id:", b"retry:", b":")
 _DOCUMENT_PREFIXES = (b"{", b"[", b"<")
 _MAX_PEEK = 4096  # bytes to read at most before the kind of a body is decided
 _WRITE_BYTES = 256 * 1024  # bytes of a download to write at once
-
-
-# ---------------------------------------------------------------- steps
-
-
-@dataclass(frozen=True, slots=True)
-class GetKey:
-    """Call the caller's key function. The result is a SecretStr."""
-
-    provider: KeyProvider
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Send the request, with its own timeouts if given. The result is the ResponseHead."""
-
-    url: str
-    headers: SecretHeaders = field(repr=False)  # contain the key, which is never in a local variable of its own
-    body: bytes | Form
-    timeout: Timeouts | None = None
-    method: str = "POST"
-
-
-@dataclass(slots=True)  # not frozen, because a stream reuses one object for all reads
-class Read:
-    """Yield `deltas`, then read. The result is the next bytes, or None at the end of the body.
-
-    Attributes:
-        deltas: deltas decoded since the last read.
-        trailing: read with a short timeout, because the answer is complete or an error.
-        progress: the last read returned more than a heartbeat, so the short timeout starts again.
-    """
-
-    deltas: list[Delta]
-    trailing: bool = False
-    progress: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Perform:
-    """Call a function that may wait for a disk, an async driver in a thread; the result is its result."""
-
-    function: Callable[[], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Close the response, and sleep before the next attempt. No result."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Yield `deltas`, then raise `error` if there is one, else finish the response. The last step.
-
-    The driver raises the error, because the flow's stack frames contain data of the service, which may echo the key.
-    """
-
-    deltas: list[Delta]
-    error: ModelStudioError | None = None
-
-
-Step: TypeAlias = GetKey | Open | Read | Perform | Wait | End
-Flow: TypeAlias = Generator[Step, Any, None]
 
 
 # ---------------------------------------------------------------- one attempt
@@ -164,48 +96,6 @@ def _strip_bom(data: bytes) -> bytes:
     return b"" if _BOM.startswith(stripped) else stripped.removeprefix(_BOM).lstrip()
 
 
-@dataclass(slots=True)
-class Attempt:
-    """State of one attempt: what was sent and received so far.
-
-    Attributes:
-        has_output: part of an answer was received, so the request is not retried.
-    """
-
-    url: str | None = None
-    headers: SecretHeaders | None = None
-    head: ResponseHead | None = None
-    deltas: list[Delta] = field(default_factory=list)
-    has_output: bool = False
-    form: Form | None = None
-    _yielded: int = 0
-
-    def pop_deltas(self) -> list[Delta]:
-        """Return the new deltas to yield. Metadata is held back until part of an answer was received."""
-        new = self.deltas[self._yielded :]
-        if not self.has_output:
-            self.has_output = not all(isinstance(delta, _METADATA) for delta in new)
-            if not self.has_output:
-                return []
-        self._yielded = len(self.deltas)
-        return new
-
-    @property
-    def redactor(self) -> Redactor:
-        """Return a redactor of the credentials that this attempt sent."""
-        credentials = [] if self.headers is None else self.headers.credentials()
-        fields = () if self.form is None else self.form.fields.values()
-        return Redactor([*credentials, *(value for value in fields if isinstance(value, SecretStr))])
-
-    @property
-    def request_id(self) -> str | None:
-        """Return the request id from the body or the headers."""
-        for delta in self.deltas[:1]:
-            if isinstance(delta, ResponseDelta) and delta.request_id:
-                return delta.request_id
-        return None if self.head is None else request_id_of(self.head, {})
-
-
 # ---------------------------------------------------------------- calls
 
 
@@ -215,6 +105,7 @@ class Flows:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._codec = CODECS[config.protocol]
+        self._uploads = TemporaryUploads(config, self)
 
     def chat(self, request: ChatRequest, model: ModelInfo, planned: Plan) -> Flow:
         """Return the flow of a chat call. If the service rejects it because it must stream, it is sent as a stream."""
@@ -229,16 +120,33 @@ class Flows:
             planned = plan(request, model, stream=True)
             return True
 
-        return self._retried(send, request, model, stream_instead)
+        if not has_local_media(request):
+            return self.retried(send, request, model, stream_instead)
+
+        def send_with_media() -> Flow:
+            nonlocal planned, request
+            try:
+                planned = replace(planned, request=(yield from self._uploads.sent(planned.request)))
+            except ModelStudioError as error:
+                yield End([], error.without_frames())
+                return
+            request = replace(request, messages=planned.request.messages)
+            yield from self.retried(send, request, model, stream_instead)
+
+        return send_with_media()
 
     def request(self, url: str, call: WireCall, receive: Callable[[ResponseHead, bytes], None]) -> Flow:
         """Return the flow of a call that is not a chat. `receive` is passed the response, and may raise an error."""
 
         def send(attempt: Attempt) -> Flow:
-            head = yield from self._open(url, call, attempt, CallOptions())
-            receive(head, (yield from self._read_whole(b"", url)))
+            receive(*(yield from self.exchange(url, call, attempt)))
 
-        return self._retried(send)
+        return self.retried(send)
+
+    def exchange(self, url: str, call: WireCall, attempt: Attempt) -> Generator[Step, Any, tuple[ResponseHead, bytes]]:
+        """Send a request that is not a chat once, and return its response. Raises ModelStudioError."""
+        head = yield from self._open(url, call, attempt, CallOptions())
+        return head, (yield from self._read_whole(b"", url))
 
     def download(self, url: str, call: WireCall, file: BinaryIO) -> Flow:
         """A call whose response is written into `file`, in pieces. Each attempt begins the file anew."""
@@ -259,9 +167,9 @@ class Flows:
                 yield Perform(partial(file.write, b"".join(pieces)))
                 data = None if data is None else b""
 
-        return self._retried(send)
+        return self.retried(send)
 
-    def _retried(
+    def retried(
         self,
         send: Callable[[Attempt], Flow],
         request: ChatRequest | None = None,

@@ -1,15 +1,19 @@
-"""Read local images as data URIs. Only files that the caller names are read."""
+"""Read local images as data URIs, and find local media for chats. Only files that the caller names are read."""
 
 from __future__ import annotations
 
 import mimetypes
 import os
+import stat
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.media import URL_SCHEMES, data_uri
+from modelstudio_core.types import LocalFile
 
 Image: TypeAlias = "str | bytes | os.PathLike[str] | Any"
 """An http(s) or `oss://` URL, a data URI, a path, the bytes of an image, or a binary file object."""
@@ -17,6 +21,7 @@ Image: TypeAlias = "str | bytes | os.PathLike[str] | Any"
 Contents: TypeAlias = "Sequence[str | Mapping[str, Any]] | Mapping[str, Any]"
 """One or several of: a text, {"text": ...}, {"image": an `Image`} or {"video": URL}."""
 
+_START = 16  # bytes that tell a format
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -46,6 +51,45 @@ def image_address(image: Image, name: str = "image") -> str:
     else:
         data = _bytes_of(image, name)
     return data_uri(_mime_type(data, path, name), b64encode(data).decode())
+
+
+def local_file(path: str | os.PathLike[str], kind: str, mime_type: str | None = None) -> LocalFile:
+    """Return a media file, which is read when the request is sent.
+
+    Args:
+        path: its path, or a `file://` URL.
+        kind: "image", "video" or "audio".
+        mime_type: its MIME type. Default: by its first bytes, or its name.
+
+    Raises:
+        ConfigurationError: if it cannot be read, is empty, or is of another kind.
+    """
+    place = os.fspath(path)
+    if place.startswith("file:"):
+        place = url2pathname(urlsplit(place).path)
+    try:
+        if not stat.S_ISREG(os.stat(place).st_mode):
+            raise ConfigurationError(f"cannot be read: {place!r:.200} is no regular file")
+        with open(place, "rb") as file:
+            start = file.read(_START)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"cannot be read: {error}") from None
+    if not start:
+        raise ConfigurationError("is empty")
+    known = mime_type or _signed_type(start) or mimetypes.guess_type(place)[0]
+    if known is None or (mime_type is None and not known.startswith(f"{kind}/")):
+        raise ConfigurationError(f"is no {kind} of a known format: {place!r:.200}; give mime_type")
+    return LocalFile(place, known, os.path.basename(place))
+
+
+def path_of(file: Any) -> str | None:
+    """Return the path of an open file on disk, which may be large; None for a buffer, or a file that has none."""
+    name = getattr(file, "name", None)
+    try:
+        same = isinstance(name, str) and os.path.samestat(os.fstat(file.fileno()), os.stat(name))
+    except (OSError, ValueError, AttributeError):
+        return None
+    return name if same else None
 
 
 def read_contents(contents: Contents) -> list[dict[str, Any]]:
@@ -102,12 +146,17 @@ def _whole_file(file: Any) -> Any:
 
 
 def _mime_type(data: bytes, path: str | None, name: str) -> str:
-    for signature, mime_type in _SIGNATURES:
-        if data.startswith(signature):
-            return mime_type
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
+    if (signed := _signed_type(data)) is not None:
+        return signed
     guessed = mimetypes.guess_type(path)[0] if path else None
     if guessed and guessed.startswith("image/"):
         return guessed
     raise ConfigurationError(f"{name} has an unknown image format; it begins with {data[:12]!r}")
+
+
+def _signed_type(data: bytes) -> str | None:
+    """Return the MIME type of an image that its first bytes tell."""
+    for signature, mime_type in _SIGNATURES:
+        if data.startswith(signature):
+            return mime_type
+    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None

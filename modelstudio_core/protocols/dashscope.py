@@ -26,6 +26,7 @@ from modelstudio_core.protocols.requests import (
     reject_parameters,
     request_headers,
     set_fields,
+    url_of,
     wire_message,
 )
 from modelstudio_core.protocols.usage import read_count, read_details, total_of
@@ -301,12 +302,12 @@ def _part(part: Part) -> dict[str, Any]:
         case TextPart():
             wire: dict[str, Any] = {"text": part.text}
         case ImagePart():
-            wire = {"image": part.url} | set_fields(part, "min_pixels", "max_pixels")
+            wire = {"image": url_of(part.url)} | set_fields(part, "min_pixels", "max_pixels")
         case VideoPart():
-            source = part.source if isinstance(part.source, str) else list(part.source)
+            source = [*map(url_of, part.source)] if isinstance(part.source, tuple) else url_of(part.source)
             wire = {"video": source} | set_fields(part, "fps", "min_pixels", "max_pixels", "total_pixels", "max_frames")
         case AudioPart():
-            wire = {"audio": part.url}
+            wire = {"audio": url_of(part.url)}
     if part.cache_control is not None:
         wire["cache_control"] = dict(part.cache_control)
     return wire

@@ -7,6 +7,7 @@ resulting error quotes what the body contains.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
@@ -28,6 +29,8 @@ _CODES = ("code", "Code", "error_code")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_NESTING = 4  # maximum nesting of errors to unwrap
 _SUCCESS = re.compile(r"\s*(?:0*[0-3]?\d{1,2}(?:\s+ok)?|success|succeeded|successful|ok)\s*", re.ASCII | re.IGNORECASE)
+_XML_NAMES = {"Code": "code", "Message": "message", "RequestId": "request_id"}
+_XML_FIELD = re.compile(r"<(Code|Message|RequestId)>([^<]*)</")
 
 
 def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
@@ -37,6 +40,8 @@ def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
     objects = [found for data in (body, *(event.data for event in events)) if (found := _object_in(data))]
     if (value := next(filter(_has_code_or_message, objects), None)) is not None:
         return error_of_object(value, head.status, head, response)
+    if xml := _xml_error(response.text):
+        return error_of_object(xml, head.status, head, response)
     for event in events:
         if event.name == "error" and event.data.strip():
             return error_of_event(event._replace(status=head.status), head, response)
@@ -57,6 +62,14 @@ def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
         body=response.text,
         response=response,
     )
+
+
+def _xml_error(text: str) -> dict[str, str]:
+    """Return the error in the XML of an object store (OSS, "Error responses"), or an empty dict if it is none."""
+    if not text.lstrip("\ufeff \r\n").startswith(("<?xml", "<Error>")):
+        return {}
+    found = {name: html.unescape(value) for name, value in _XML_FIELD.findall(text)}
+    return {_XML_NAMES[name]: value for name, value in found.items()} if "Message" in found else {}
 
 
 def error_of_object(

@@ -22,6 +22,7 @@ from modelstudio_core.protocols.requests import (
     reject_parameters,
     request_headers,
     set_fields,
+    url_of,
     wire_message,
 )
 from modelstudio_core.protocols.usage import read_count, read_details, total_of
@@ -203,16 +204,16 @@ def _part(part: Part) -> dict[str, Any]:
         case TextPart():
             wire: dict[str, Any] = {"type": "text", "text": part.text}
         case ImagePart():
-            image = {"url": part.url} | ({"detail": part.detail} if part.detail else {})
+            image = {"url": url_of(part.url)} | ({"detail": part.detail} if part.detail else {})
             wire = {"type": "image_url", "image_url": image} | set_fields(part, "min_pixels", "max_pixels")
         case VideoPart():
-            if isinstance(part.source, str):
-                wire = {"type": "video_url", "video_url": {"url": part.source}}
+            if not isinstance(part.source, tuple):
+                wire = {"type": "video_url", "video_url": {"url": url_of(part.source)}}
             else:
-                wire = {"type": "video", "video": list(part.source)}
+                wire = {"type": "video", "video": [*map(url_of, part.source)]}
             wire |= set_fields(part, "fps", "min_pixels", "max_pixels", "total_pixels", "max_frames")
         case AudioPart():
-            audio = {"data": part.url} | ({"format": part.format} if part.format else {})
+            audio = {"data": url_of(part.url)} | ({"format": part.format} if part.format else {})
             wire = {"type": "input_audio", "input_audio": audio}
     if part.cache_control is not None:
         wire["cache_control"] = dict(part.cache_control)

@@ -8,7 +8,17 @@ from typing import Any
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.parameters import POLICY_PARAMETERS
 from modelstudio_core.tools import inline_response_format, inline_tool
-from modelstudio_core.types import AudioPart, ChatRequest, FunctionCall, ImagePart, Message, Part, TextPart, VideoPart
+from modelstudio_core.types import (
+    Address,
+    AudioPart,
+    ChatRequest,
+    FunctionCall,
+    ImagePart,
+    Message,
+    Part,
+    TextPart,
+    VideoPart,
+)
 
 _NAMELESS = "unknown"  # the service requires a name, even for replayed calls that had none
 
@@ -25,10 +35,17 @@ def request_headers(request: ChatRequest, stream: bool) -> dict[str, str]:
 def _uses_oss(part: Part) -> bool:
     match part:
         case ImagePart(url=url) | AudioPart(url=url):
-            return url.startswith("oss://")
+            return url_of(url).startswith("oss://")
         case VideoPart(source=source):
-            return any(url.startswith("oss://") for url in ((source,) if isinstance(source, str) else source))
+            return any(url_of(url).startswith("oss://") for url in (source if isinstance(source, tuple) else (source,)))
     return False
+
+
+def url_of(address: Address) -> str:
+    """Return the URL of an image, video or audio. Raises ConfigurationError for a file that was not read."""
+    if isinstance(address, str):
+        return address
+    raise ConfigurationError(f"the local file {address.name!r} cannot be sent here: give its URL, or base64")
 
 
 def policy_parameters(request: ChatRequest) -> dict[str, Any]:

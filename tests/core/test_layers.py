@@ -18,7 +18,7 @@ FOREIGN = ("langchain", "langgraph", "llama_index", "openai", "dashscope", "requ
 WITH_HTTP = {
     f"http/{name}.py" for name in ("transport", "response", "errors", "pool", "forms", "framing", "environment")
 }
-WITH_CLOCK = {"http/disk.py"}
+WITH_CLOCK = {"http/disk.py", "http/temporary.py"}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -60,7 +60,7 @@ def test_no_framework_comes_with_the_core() -> None:
 
 PURE = """config errors headers redaction catalogue parameters http.retry http.advice http.keys policies types tools
     media partial_json retrieval limits tokens http.timeouts protocols.accumulate protocols.sse
-    protocols.rerank protocols.embeddings protocols.codec protocols.files protocols.decoding protocols.errors
+    protocols.rerank protocols.embeddings protocols.codec protocols.files protocols.uploads protocols.decoding protocols.errors
     protocols.logprobs protocols.openai protocols.dashscope protocols.assembler"""
 
 

@@ -1,0 +1,240 @@
+"""Send local media: small files inside the request, large ones by a temporary upload, once for each file and model.
+
+Written once for sync and async, as steps of a flow (see `flow`). A file is read in pieces, and its content is never
+held in memory unless it goes inside the request.
+"""
+
+from __future__ import annotations
+
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from modelstudio_core.config import Config
+from modelstudio_core.errors import (
+    BadRequestError,
+    ConfigurationError,
+    FileError,
+    ModelStudioError,
+    NotFoundError,
+    PermissionDeniedError,
+)
+from modelstudio_core.http.disk import Source
+from modelstudio_core.http.steps import Attempt, End, Flow, Perform, Step, Wait
+from modelstudio_core.media import data_uri
+from modelstudio_core.protocols.uploads import UploadPolicy, policy_call, read_policy, store_call
+from modelstudio_core.types import (
+    Address,
+    AudioPart,
+    ChatRequest,
+    ImagePart,
+    LocalFile,
+    Part,
+    ResponseHead,
+    UploadMode,
+    VideoPart,
+    WireCall,
+)
+
+INLINE_BYTES = 7 * 1024 * 1024
+"""Largest file that goes inside a request. Base64 may have 10 MB (vendor's error-code page); it is a third longer."""
+LIFETIME = 46 * 3600.0
+"""Seconds for which an upload is used again. The service keeps it for 48 hours."""
+_POLL = 0.05  # seconds between looks at an upload of the same file that another call has begun
+_INLINE_CHARACTERS = INLINE_BYTES * 4 // 3
+
+T = TypeVar("T")
+Steps: TypeAlias = Generator[Step, Any, T]
+
+
+class _Requests(Protocol):
+    def exchange(self, url: str, call: WireCall, arrived: Attempt) -> Steps[tuple[ResponseHead, bytes]]: ...
+
+    def retried(self, attempt: Callable[[Attempt], Flow]) -> Flow: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    address: str
+    until: float  # of the clock on the wall, which goes on while a machine sleeps
+
+
+class TemporaryUploads:
+    """The temporary uploads of one configuration. Thread-safe. The account's keys and models never share one.
+
+    Args:
+        config: where policies come from.
+        requests: what sends requests, with retries.
+    """
+
+    def __init__(self, config: Config, requests: _Requests) -> None:
+        self._config = config
+        self._requests = requests
+        self._stored: dict[tuple[bytes, str], _Stored] = {}
+        self._busy: dict[tuple[bytes, str], object] = {}
+
+    def sent(self, request: ChatRequest) -> Steps[ChatRequest]:
+        """Return the request with an address for each local file. Raises ModelStudioError that names the file."""
+        messages = []
+        for message in request.messages:
+            if not isinstance(message.content, str):
+                parts: list[Part] = []
+                for part in message.content:
+                    parts.append((yield from self._part(part, request)))
+                message = replace(message, content=tuple(parts))
+            messages.append(message)
+        return replace(request, messages=tuple(messages))
+
+    def _part(self, part: Part, request: ChatRequest) -> Steps[Part]:
+        if isinstance(part, ImagePart | AudioPart):
+            return replace(part, url=(yield from self._address(part.url, request)))
+        if not isinstance(part, VideoPart):
+            return part
+        if not isinstance(part.source, tuple):
+            return replace(part, source=(yield from self._address(part.source, request)))
+        frames: list[Address] = []
+        for frame in part.source:
+            frames.append((yield from self._address(frame, request)))
+        return replace(part, source=tuple(frames))
+
+    def _address(self, address: Address, request: ChatRequest) -> Steps[str]:
+        mode = request.options.upload
+        if isinstance(address, str) and not _is_uploaded(address, mode):
+            return address
+        source: Source = yield Perform(partial(_opened, address))
+        try:
+            mime_type = address.mime_type if isinstance(address, LocalFile) else _mime_type(address)
+            size: int = yield Perform(source.size)
+            if mode == "never" or (mode == "auto" and size <= INLINE_BYTES):
+                inline: str = yield Perform(partial(_inline, source, mime_type))
+                return inline
+            return (yield from self._uploaded(source, size, mime_type, request.model))
+        finally:
+            source.close()
+
+    def _uploaded(self, source: Source, size: int, mime_type: str, model: str) -> Steps[str]:
+        """Return the address of an upload of the same content for the same model, a new one if there is none."""
+        key = ((yield Perform(source.digest)), model)
+        mine = object()
+        while True:
+            known = self._stored.get(key)
+            if known is not None and known.until > time.time():
+                return known.address
+            if self._busy.setdefault(key, mine) is mine:  # atomic
+                break
+            yield Wait(_POLL)
+        try:
+            address = yield from self._upload(source, size, mime_type, model)
+            now = time.time()
+            for old in [each for each, stored in list(self._stored.items()) if stored.until <= now]:
+                self._stored.pop(old, None)
+            self._stored[key] = _Stored(address, now + LIFETIME)
+        finally:
+            del self._busy[key]
+        return address
+
+    def _upload(self, source: Source, size: int, mime_type: str, model: str) -> Steps[str]:
+        """Upload a file. Each attempt has a policy and a name of its own, so that it depends on no earlier one."""
+        found: list[str] = []
+
+        def attempt(arrived: Attempt) -> Flow:
+            url, call = policy_call(self._config, model)
+            policy = read_policy(*(yield from self._requests.exchange(url, call, arrived)))
+            _check_size(policy, size)
+            call, address = store_call(policy, source.file, source.name, mime_type)
+            try:
+                yield from self._requests.exchange(policy.host, call, arrived)
+            except (PermissionDeniedError, NotFoundError, BadRequestError) as error:
+                raise _refused(error) from None
+            found.append(address)
+
+        error = yield from _inner(self._requests.retried(attempt))
+        if error is not None:
+            raise _named(error, source.name)
+        return found[-1]
+
+
+def has_local_media(request: ChatRequest) -> bool:
+    """Return True if a request has media that `TemporaryUploads.sent` changes."""
+    for message in request.messages:
+        if isinstance(message.content, str):
+            continue
+        for part in message.content:
+            if isinstance(part, ImagePart | AudioPart):
+                addresses: tuple[Address, ...] = (part.url,)
+            elif isinstance(part, VideoPart):
+                addresses = part.source if isinstance(part.source, tuple) else (part.source,)
+            else:
+                continue
+            for address in addresses:
+                if isinstance(address, LocalFile) or _is_uploaded(address, request.options.upload):
+                    return True
+    return False
+
+
+def _is_uploaded(address: str, mode: UploadMode) -> bool:
+    """Return True if an address is a data URI that is uploaded."""
+    if mode == "never" or not address.startswith("data:"):
+        return False
+    return (mode == "always" or len(address) > _INLINE_CHARACTERS) and ";base64," in address[:200]
+
+
+def _inner(flow: Flow) -> Steps[ModelStudioError | None]:
+    """Run a flow inside another one. Return its error, if it has one."""
+    try:
+        step = flow.send(None)
+        while not isinstance(step, End):
+            try:
+                result = yield step
+            except ModelStudioError as error:
+                step = flow.throw(error)
+            else:
+                step = flow.send(result)
+    finally:
+        flow.close()
+    return step.error
+
+
+def _opened(address: Address) -> Source:
+    if isinstance(address, LocalFile):
+        return Source.open(address.source, address.name)
+    try:
+        return Source(BytesIO(b64decode(address.partition(",")[2])), "inline data")
+    except ValueError as error:
+        raise ConfigurationError(f"a data URI cannot be uploaded: {error}") from None
+
+
+def _mime_type(data: str) -> str:
+    return data.removeprefix("data:").partition(";")[0] or "application/octet-stream"
+
+
+def _inline(source: Source, mime_type: str) -> str:
+    return data_uri(mime_type, b64encode(source.read()).decode("ascii"))
+
+
+def _check_size(policy: UploadPolicy, size: int) -> None:
+    if policy.max_bytes is not None and size > policy.max_bytes:
+        raise FileError(
+            f"the file has {size:,} bytes, and a temporary upload may have {policy.max_bytes:,}: give a smaller file, "
+            "or a URL"
+        )
+
+
+def _refused(error: ModelStudioError) -> FileError:
+    """Return what the store refused as an error of the file. An expired policy is worth another attempt."""
+    refused = error.recast(FileError)
+    refused.is_retryable = "expired" in error.message.lower()
+    return refused
+
+
+def _named(error: ModelStudioError, name: str) -> ModelStudioError:
+    if isinstance(error, FileError):
+        error.file = name
+    said = f'It happened in the temporary upload of {name!r}; upload="never" sends files inside the request.'
+    error.message = f"{error.message} {said}"
+    error.args = (error.message,)
+    return error

@@ -1,0 +1,92 @@
+"""Encode and decode temporary uploads (vendor's "Upload a local file to get a temporary URL" page).
+
+The service hands out a policy for one model, with which a form is posted to an object store (OSS). The file is then
+`oss://...`, for 48 hours and for that model. The store gets no API key.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+from urllib.parse import urlencode
+from uuid import uuid4
+
+from pydantic import SecretStr
+from pydantic_core import from_json
+
+from modelstudio_core.config import Config, is_loopback, service_url
+from modelstudio_core.errors import ProtocolError
+from modelstudio_core.protocols.codec import as_integer
+from modelstudio_core.protocols.errors import error_of_object
+from modelstudio_core.types import Form, ResponseHead, WireCall
+
+PATH = "/api/v1/uploads"
+_NEEDED = ("policy", "signature", "upload_dir", "upload_host", "oss_access_key_id")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPolicy:
+    """What a temporary upload needs. `max_bytes`: the largest file; None if unknown."""
+
+    host: str
+    folder: str
+    fields: Mapping[str, str | SecretStr] = field(repr=False)
+    max_bytes: int | None
+
+
+def policy_call(config: Config, model: str) -> tuple[str, WireCall]:
+    """Return the request for a policy, and its URL. Uploads are bound to `model`, by its exact id."""
+    query = urlencode({"action": "getPolicy", "model": model})
+    call = WireCall(PATH, {"accept": "application/json"}, method="GET")
+    return f"{service_url(config.base_url, PATH)}?{query}", call
+
+
+def read_policy(head: ResponseHead, body: bytes) -> UploadPolicy:
+    """Return the policy in a response. No error quotes the response, which lets its reader upload.
+
+    Raises APIStatusError for an error in it, ProtocolError for what is no policy.
+    """
+    try:
+        value = from_json(body)
+    except ValueError:
+        raise ProtocolError("the service sent no upload policy: the answer is not JSON") from None
+    data = value.get("data") if isinstance(value, dict) else None
+    if not isinstance(data, dict):
+        if isinstance(value, dict) and value.get("code"):
+            raise error_of_object(value, None, head)
+        raise ProtocolError("the service sent no upload policy: the answer has no data")
+    if missing := [name for name in _NEEDED if not isinstance(data.get(name), str) or not data[name]]:
+        raise ProtocolError(f"the upload policy of the service has no {', '.join(missing)}")
+    host = str(data["upload_host"])
+    if not host.startswith("https://") and not is_loopback(host):
+        raise ProtocolError("the upload policy of the service names a store without https, which is not used")
+    limit = as_integer(data.get("max_file_size_mb"))
+    return UploadPolicy(host, data["upload_dir"].strip("/"), _fields(data), limit and limit * 1024 * 1024)
+
+
+def _fields(data: Mapping[str, Any]) -> dict[str, str | SecretStr]:
+    fields: dict[str, str | SecretStr] = {
+        "OSSAccessKeyId": SecretStr(data["oss_access_key_id"]),
+        "Signature": SecretStr(data["signature"]),
+        "policy": SecretStr(data["policy"]),
+    }
+    for name in ("x_oss_object_acl", "x_oss_forbid_overwrite"):
+        if data.get(name) is not None:
+            value = data[name]
+            fields[name.replace("_", "-")] = str(value).lower() if isinstance(value, bool) else str(value)
+    return fields
+
+
+def store_call(policy: UploadPolicy, file: BinaryIO, name: str, mime_type: str) -> tuple[WireCall, str]:
+    """Return the request that stores a file, and its `oss://` address.
+
+    The file gets a name of its own, because a name cannot be used twice in one policy. Of the caller's name only the
+    ending is sent.
+    """
+    ending = "." + name.rpartition(".")[2] if "." in name else mimetypes.guess_extension(mime_type) or ""
+    stored = f"{uuid4().hex}{ending.lower()}"
+    key = f"{policy.folder}/{stored}"
+    fields = {**policy.fields, "key": key, "success_action_status": "200", "x-oss-content-type": mime_type}
+    return WireCall("", {}, Form(fields, file, stored, mime_type), to_service=False), f"oss://{key}"
