@@ -250,7 +250,7 @@ NOT_SENT: dict[str, tuple[dict[str, Any], str]] = {
     "no such file": ({"type": "image", "path": "gone.png"}, "cannot be read.*gone.png"),
     "directory": ({"type": "image", "path": "."}, "no regular file"),
     "another kind": ({"type": "image", "path": __file__}, "is no image of a known format"),
-    "a number": ({"type": "image", "path": 7}, "path=7 is no path"),
+    "a number": ({"type": "image", "path": 7}, "path=7 is not a path"),
     "null": ({"type": "video", "path": "a\0b"}, "cannot be read"),
 }
 
@@ -259,7 +259,7 @@ NOT_SENT: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_is_no_media_file_is_refused(case: str, server: Loopback) -> None:
     """Before anything is sent, by an error that names it."""
     block, said = NOT_SENT[case]
-    with pytest.raises(ConfigurationError, match=rf"messages\[0\] \(human\): a block of type .*{said}"):
+    with pytest.raises(ConfigurationError, match=rf"messages\[0\] \(human\): content block of type .*{said}"):
         ask(model("langchain", server), "invoke", HumanMessage([block]))
     assert not server.requests
 

@@ -529,7 +529,7 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
         (
             f"a local path, {form}: {path}",
             user(block(path)),
-            ("messages[0] (human)", repr(path), "read the file", "base64"),
+            ("messages[0] (human)", *(("cannot be read", path[7:]) if "://" in path else (repr(path), "base64"))),
         )
         for path in ("/home/me/it.png", "it.png", "C:\\it.png", "file:///home/me/it.png", "~/it.png")
         for form, block in (
