@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, cast
 
 from local_model.dialect import thought_request, to_llama, with_thought
+from local_model.files import STORE, FileStore
 from local_model.options import Options
 from local_model.refusals import refusal
 from local_model.relay import Address, Answer, ClientLeft, Parts, exchange
@@ -35,6 +36,7 @@ class Front(ThreadingHTTPServer):
     def __init__(self, options: Options) -> None:
         self.options = options
         self.backends: Mapping[Backend, Address] = {}
+        self.files = FileStore()
         super().__init__(("127.0.0.1", options.port), _Handler, bind_and_activate=False)
         self.server_bind()
 
@@ -62,6 +64,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve(b"")
 
+    def do_DELETE(self) -> None:
+        self._serve(b"")
+
     def do_POST(self) -> None:
         length = self.headers.get("content-length", "")
         if not length.isdecimal():
@@ -77,18 +82,25 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.removeprefix(_ROOT)
         endpoint = path.partition("?")[0]
         backend: Backend = "embeddings" if endpoint == _EMBEDDINGS else "chat"
-        asked = _json(body)
-        refused = refusal(front.options, self.headers.get("authorization"), asked)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        asked = _json(body) if not headers.get("content-type", "").startswith("multipart/") else None
+        # the store of temporary uploads takes a policy instead of a key
+        refused = None if endpoint == STORE else refusal(front.options, headers.get("authorization"), asked)
         try:
             if refused is not None:
                 self._send(*refused)
                 return
+            if (reply := front.files.reply(self.command, path, headers, body)) is not None:
+                self._send(reply.status, reply.content)
+                return
             if self._retrieval(endpoint, asked):
                 return
             if endpoint == _CHAT and isinstance(asked, dict):
-                body = self._rewritten(asked, front.options)
+                body = self._rewritten(front.files.resolved(asked, headers), front.options)
             with closing(self._exchange(backend, self.command, path, body)) as parts:
                 self._pass_on(parts)
+        except InvalidRequest as error:  # a file of a chat
+            self._send(400, failure(endpoint, str(error)))
         except (ClientLeft, ConnectionError):
             self.close_connection = True
 
@@ -136,10 +148,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not answer.complete:
             self.close_connection = True  # a truncated response must be visible as truncated
 
-    def _send(self, status: int, content: dict[str, Any]) -> None:
-        body = _bytes(content)
+    def _send(self, status: int, content: dict[str, Any] | bytes) -> None:
+        body = content if isinstance(content, bytes) else _bytes(content)
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        kind = "application/octet-stream" if isinstance(content, bytes) else "application/json"
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -30,6 +30,7 @@ SHOWN = {
         "LlamaIndex: the tool call",
         "[1] lighthouse.txt",
     ],
+    "files": ["lighthouse.txt: ", "processed, file-fe-", "What is zeros.mp4? (8388620 bytes)"],
     "graph": ["ai: ", "thought: "],
     "rag": ["thinking", "[1] lighthouse.txt", "[3] "],
     "rag_agent": ["> Hello! My name is Ada.", "calls  search(", "result ["],
