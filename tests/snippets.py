@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.loopback import Exchange, Loopback, Received, reply_json, sse
+from tests.file_service import ROOT as FILES
+from tests.file_service import FileService, UploadService
+from tests.loopback import Exchange, Loopback, Received, Script, reply_json, sse
 from tests.retrieval import service
 
 ROOT = Path(__file__).parent.parent
@@ -26,11 +28,17 @@ def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch, script: Any = 
 
     It finds the address and a key in the environment.
     """
-    with Loopback(script or answer) as server:
+    with Loopback(script or with_files()) as server:
         monkeypatch.setenv("DASHSCOPE_BASE_URL", server.url)
         monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-for-the-snippets")
         exec(compile(snippet, page, "exec"), {"__name__": "snippet"})
         return server.requests
+
+
+def with_files() -> Script:
+    """A script that serves the Files API and temporary uploads, and answers all else by `answer`."""
+    files, uploads = FileService(), UploadService(answer)
+    return lambda exchange: (files if exchange.request.path.startswith(FILES) else uploads)(exchange)
 
 
 def answer(exchange: Exchange) -> None:

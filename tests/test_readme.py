@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.snippets import CITY, TEXT, run, snippets
@@ -20,8 +22,13 @@ def test_there_are_snippets() -> None:
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211")
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
-def test_a_snippet_runs(snippet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_snippet_runs(
+    snippet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """A snippet runs to its end, calls the service, and prints what it says it prints."""
+    monkeypatch.chdir(tmp_path)
+    Path("birds.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
+    Path("report.pdf").write_bytes(b"%PDF-1.7")
     assert run(snippet, PAGE, monkeypatch)
     printed = capsys.readouterr().out
     assert TEXT in printed or CITY in printed

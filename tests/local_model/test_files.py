@@ -80,6 +80,7 @@ def test_other_paths_and_requests_are_left_alone() -> None:
 
 # ---------------------------------------------------------------- the server
 
+
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["openai", "dashscope"])
 def test_files_by_the_adapters(protocol: str, local_model_url: str, tmp_path: Path) -> None:
