@@ -118,7 +118,9 @@ class Client:
                     if type(step) is Read and response is not None:
                         result = response.read_trailing(step.progress) if step.trailing else next(response, None)
                     elif type(step) is Open:
-                        response = self.transport.open(step.url, step.headers, step.body, step.timeout, step.method)
+                        response = self.transport.open(
+                            step.url, step.headers, step.body, step.timeout, step.method, step.to_service
+                        )
                         result = response.head
                     else:
                         result = self._perform(step, response)
@@ -153,7 +155,7 @@ class Client:
                         )
                     elif type(step) is Open:
                         response = await self.transport.aopen(
-                            step.url, step.headers, step.body, step.timeout, step.method
+                            step.url, step.headers, step.body, step.timeout, step.method, step.to_service
                         )
                         result = response.head
                     else:

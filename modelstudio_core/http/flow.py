@@ -284,7 +284,7 @@ class Flows:
         attempt.headers = self._headers(call, options, key)
         attempt.url = url.partition("?")[0]
         attempt.form = call.body if isinstance(call.body, Form) else None
-        head: ResponseHead = yield Open(url, attempt.headers, call.body, options.timeout, call.method)
+        head: ResponseHead = yield Open(url, attempt.headers, call.body, options.timeout, call.method, call.to_service)
         attempt.head = head
         coding = head.headers.get("content-encoding", "").strip()
         encoded = coding.lower() not in ("", "identity")

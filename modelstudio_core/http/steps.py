@@ -35,6 +35,7 @@ class Open:
     body: bytes | Form
     timeout: Timeouts | None = None
     method: str = "POST"
+    to_service: bool = True
 
 
 @dataclass(slots=True)  # not frozen, because a stream reuses one object for all reads

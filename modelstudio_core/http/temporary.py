@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from modelstudio_core.config import Config
 from modelstudio_core.errors import (
@@ -49,6 +50,7 @@ _INLINE_CHARACTERS = INLINE_BYTES * 4 // 3
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Step, Any, T]
+_Upload: TypeAlias = "Callable[[Source, int, str], Steps[str]]"
 
 
 class _Requests(Protocol):
@@ -79,44 +81,9 @@ class TemporaryUploads:
 
     def sent(self, request: ChatRequest) -> Steps[ChatRequest]:
         """Return the request with an address for each local file. Raises ModelStudioError that names the file."""
-        messages = []
-        for message in request.messages:
-            if not isinstance(message.content, str):
-                parts: list[Part] = []
-                for part in message.content:
-                    parts.append((yield from self._part(part, request)))
-                message = replace(message, content=tuple(parts))
-            messages.append(message)
-        return replace(request, messages=tuple(messages))
+        return (yield from _sent(request, request.options.upload, partial(self._uploaded, request.model)))
 
-    def _part(self, part: Part, request: ChatRequest) -> Steps[Part]:
-        if isinstance(part, ImagePart | AudioPart):
-            return replace(part, url=(yield from self._address(part.url, request)))
-        if not isinstance(part, VideoPart):
-            return part
-        if not isinstance(part.source, tuple):
-            return replace(part, source=(yield from self._address(part.source, request)))
-        frames: list[Address] = []
-        for frame in part.source:
-            frames.append((yield from self._address(frame, request)))
-        return replace(part, source=tuple(frames))
-
-    def _address(self, address: Address, request: ChatRequest) -> Steps[str]:
-        mode = request.options.upload
-        if isinstance(address, str) and not _is_uploaded(address, mode):
-            return address
-        source: Source = yield Perform(partial(_opened, address))
-        try:
-            mime_type = address.mime_type if isinstance(address, LocalFile) else _mime_type(address)
-            size: int = yield Perform(source.size)
-            if mode == "never" or (mode == "auto" and size <= INLINE_BYTES):
-                inline: str = yield Perform(partial(_inline, source, mime_type))
-                return inline
-            return (yield from self._uploaded(source, size, mime_type, request.model))
-        finally:
-            source.close()
-
-    def _uploaded(self, source: Source, size: int, mime_type: str, model: str) -> Steps[str]:
+    def _uploaded(self, model: str, source: Source, size: int, mime_type: str) -> Steps[str]:
         """Return the address of an upload of the same content for the same model, a new one if there is none."""
         key = ((yield Perform(source.digest)), model)
         mine = object()
@@ -156,6 +123,67 @@ class TemporaryUploads:
         if error is not None:
             raise _named(error, source.name)
         return found[-1]
+
+
+def inlined(request: ChatRequest) -> ChatRequest:
+    """Return the request with the content of its local files, for what is not sent by a flow. Reads the files.
+
+    Raises:
+        ConfigurationError: if a file cannot be read.
+    """
+
+    def upload(source: Source, size: int, mime_type: str) -> Steps[str]:
+        raise AssertionError("nothing is uploaded")
+
+    with closing(_sent(request, "never", upload)) as steps:
+        try:
+            step = steps.send(None)
+            while isinstance(step, Perform):
+                step = steps.send(step.function())
+        except StopIteration as end:
+            return cast(ChatRequest, end.value)
+    raise AssertionError(f"an unknown step: {step}")
+
+
+def _sent(request: ChatRequest, mode: UploadMode, upload: _Upload) -> Steps[ChatRequest]:
+    """Return the request with an address for each local file."""
+    messages = []
+    for message in request.messages:
+        if not isinstance(message.content, str):
+            parts: list[Part] = []
+            for part in message.content:
+                parts.append((yield from _part(part, mode, upload)))
+            message = replace(message, content=tuple(parts))
+        messages.append(message)
+    return replace(request, messages=tuple(messages))
+
+
+def _part(part: Part, mode: UploadMode, upload: _Upload) -> Steps[Part]:
+    if isinstance(part, ImagePart | AudioPart):
+        return replace(part, url=(yield from _address(part.url, mode, upload)))
+    if not isinstance(part, VideoPart):
+        return part
+    if not isinstance(part.source, tuple):
+        return replace(part, source=(yield from _address(part.source, mode, upload)))
+    frames: list[Address] = []
+    for frame in part.source:
+        frames.append((yield from _address(frame, mode, upload)))
+    return replace(part, source=tuple(frames))
+
+
+def _address(address: Address, mode: UploadMode, upload: _Upload) -> Steps[str]:
+    if isinstance(address, str) and not _is_uploaded(address, mode):
+        return address
+    source: Source = yield Perform(partial(_opened, address))
+    try:
+        mime_type = address.mime_type if isinstance(address, LocalFile) else _mime_type(address)
+        size: int = yield Perform(source.size)
+        if mode == "never" or (mode == "auto" and size <= INLINE_BYTES):
+            inline: str = yield Perform(partial(_inline, source, mime_type))
+            return inline
+        return (yield from upload(source, size, mime_type))
+    finally:
+        source.close()
 
 
 def has_local_media(request: ChatRequest) -> bool:

@@ -80,11 +80,12 @@ class Transport:
         body: bytes | Form,
         timeout: Timeouts | None = None,
         method: str = "POST",
+        to_service: bool = True,
     ) -> Response:
         """Send a request, and return when the head of the response has been received. Redirects are not followed.
 
         The file of a form is read in chunks while it is sent. `timeout` overrides the transport's timeouts for this
-        request.
+        request. Without `to_service`, an injected client sends neither its default headers and cookies nor its auth.
 
         Raises:
             ConfigurationError, APIConnectionError, APITimeoutError, ProtocolError: if the request fails.
@@ -94,10 +95,10 @@ class Transport:
         failed: ModelStudioError | None = None
         try:
             extensions = {"timeout": asdict(limits), "trace": trace.on_event}
-            request = _request(self._client, method, url, headers, body, extensions)
+            request = _request(self._client if to_service else None, method, url, headers, body, extensions)
             if self._client is not None:
                 with _injected("http_client"):
-                    response = self._client.send(request, stream=True, follow_redirects=False)
+                    response = self._client.send(request, **_sending(to_service))
             else:
                 response = shared_pools.sync_pool(self).handle_request(request)
         except httpx.HTTPStatusError as error:  # a response hook called raise_for_status()
@@ -116,6 +117,7 @@ class Transport:
         body: bytes | Form,
         timeout: Timeouts | None = None,
         method: str = "POST",
+        to_service: bool = True,
     ) -> AsyncResponse:
         """Async version of `open`."""
         limits = timeout or self._limits
@@ -123,12 +125,12 @@ class Transport:
         failed: ModelStudioError | None = None
         try:
             extensions = {"timeout": asdict(limits), "trace": trace.aon_event}
-            request = _request(self._async_client, method, url, headers, body, extensions)
+            request = _request(self._async_client if to_service else None, method, url, headers, body, extensions)
             if isinstance(body, Form):
                 request.stream = ReadInThread(request.stream)
             if self._async_client is not None:
                 with _injected("http_async_client"):
-                    response = await self._async_client.send(request, stream=True, follow_redirects=False)
+                    response = await self._async_client.send(request, **_sending(to_service))
             else:
                 response = await (await shared_pools.async_pool(self)).handle_async_request(request)
         except httpx.HTTPStatusError as error:
@@ -180,6 +182,11 @@ def _injected(name: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise UnusableClient(f"{name}= is closed, or belongs to another event loop: {error}") from None
+
+
+def _sending(to_service: bool) -> dict[str, Any]:
+    """Return the arguments with which an injected client sends a request."""
+    return {"stream": True, "follow_redirects": False} | ({} if to_service else {"auth": None})
 
 
 def _restore(limits: Timeouts, client: httpx.Client | None, async_client: httpx.AsyncClient | None) -> Transport:

@@ -106,7 +106,7 @@ class FakeTransport:
         self.sent: list[tuple[str, dict[str, str], dict[str, Any]]] = []
 
     def open(
-        self, url: str, headers: SecretHeaders, body: bytes, timeout: Timeouts | None = None, method: str = "POST"
+        self, url: str, headers: SecretHeaders, body: bytes, timeout: Timeouts | None = None, *options: Any
     ) -> FakeResponse:
         self.log.append("open")
         self.sent.append((url, headers.reveal(), json.loads(body)))
@@ -116,7 +116,7 @@ class FakeTransport:
         return FakeResponse(self.log, reply or (STREAMED if self.sent[-1][2].get("stream") else ANSWERED))
 
     async def aopen(
-        self, url: str, headers: SecretHeaders, body: bytes, timeout: Timeouts | None = None, method: str = "POST"
+        self, url: str, headers: SecretHeaders, body: bytes, timeout: Timeouts | None = None, *options: Any
     ) -> FakeResponse:
         await asyncio.sleep(0)
         return self.open(url, headers, body, timeout)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from langchain_core.exceptions import ModelError
-from langchain_core.messages import SystemMessage
+from langchain_core.messages import HumanMessage, SystemMessage
 from llama_index.core.llms import ChatMessage, MessageRole
 
 from langchain_modelstudio import ChatModelStudio
@@ -21,6 +21,7 @@ from modelstudio_core.errors import (
     APIConnectionError,
     APITimeoutError,
     AuthenticationError,
+    BadRequestError,
     ConfigurationError,
     FileError,
     NotFoundError,
@@ -336,9 +337,22 @@ def test_an_error_shows_no_query(ask: Ask) -> None:
     assert raised.value.url == server.url + ROOT  # type: ignore[attr-defined]
 
 
+def sent_texts(llm: Any, messages: list[Any]) -> dict[str, list[str]]:
+    """The texts of the messages as they are sent in each protocol."""
+    found = {}
+    for protocol in ("openai", "dashscope"):
+        with Loopback(reply_json(400, error_body("no"))) as server:
+            at = llm.model_copy(update={"base_url": server.url, "protocol": protocol})
+            with pytest.raises(BadRequestError):
+                (at.invoke if isinstance(llm, ChatModelStudio) else at.chat)(messages)
+            body = server.requests[0].json()
+            found[protocol] = [message["content"] for message in body.get("messages") or body["input"]["messages"]]
+    return found
+
+
 @pytest.mark.parametrize("adapter", MAKERS)
 def test_a_system_message_names_files(adapter: str) -> None:
-    """In the framework's own class and in their order, up to a hundred."""
+    """In the framework's own class and in their order, up to a hundred; it is sent as it is, one message of several."""
     files: Files = MAKERS[adapter](model="qwen-long", api_key=KEY).files
     message = files.system_message(["file-fe-b", FileObject("file-fe-a"), "fileid://file-fe-c"])
     text = "fileid://file-fe-b,fileid://file-fe-a,fileid://file-fe-c"
@@ -346,6 +360,11 @@ def test_a_system_message_names_files(adapter: str) -> None:
     assert message == expected[adapter]
     assert files.system_message("file-fe-b").content == "fileid://file-fe-b"
     assert files.system_message([f"file-{n}" for n in range(100)]).content.count("fileid://") == 100
+    later = [message, "?", files.system_message("file-fe-z"), "??"]
+    said = {"langchain": HumanMessage, "llama_index": ChatMessage}[adapter]
+    llm = MAKERS[adapter](model="qwen-long", api_key=KEY)
+    for protocol, texts in sent_texts(llm, [said(item) if isinstance(item, str) else item for item in later]).items():
+        assert texts == [text, "?", "fileid://file-fe-z", "??"], protocol
     for bad in ([], [f"file-{n}" for n in range(101)], ["a,b"], [""], [None]):
         with pytest.raises(ConfigurationError):
             files.system_message(bad)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from llama_index.core.llms import AudioBlock, ChatMessage, ImageBlock, TextBlock, VideoBlock
@@ -28,6 +29,9 @@ from modelstudio_core.errors import (
     ProtocolError,
 )
 from modelstudio_core.http import temporary
+from modelstudio_core.http.local_files import local_file
+from modelstudio_core.protocols.openai import OpenAICodec
+from modelstudio_core.types import ChatRequest, ImagePart, Message, TextPart, VideoPart
 from tests.core.test_files import MAKERS
 from tests.faults.test_secrets import written_errors
 from tests.file_service import ACCESS_KEY, FOLDER, POLICY, SIGNATURE, UploadService, oss_error
@@ -281,6 +285,50 @@ def test_a_file_that_vanishes_is_an_error_with_its_name(
     with pytest.raises(ConfigurationError, match=r"cannot be read.*a\.png"):
         ask(model(adapter, server, protocol), way, message(adapter, path))
     assert not server.requests
+
+
+@pytest.mark.parametrize("style", ["sync", "async"])
+def test_an_injected_client_tells_the_store_nothing(
+    style: str, server: Loopback, service: UploadService, tmp_path: Path
+) -> None:
+    """Its headers, cookies and auth are for the service, or a gateway before it."""
+    path = tmp_path / "a.png"
+    path.write_bytes(LARGE)
+    own: dict[str, Any] = {"headers": {"x-gateway": "open-sesame"}, "cookies": {"a": "b"}, "auth": ("me", "pass")}
+    said, headers = [message("langchain", path)], {"x-team": "birds"}
+
+    async def asked() -> str:
+        async with httpx.AsyncClient(**own) as client:
+            llm = model("langchain", server, http_async_client=client, default_headers=headers)
+            return str((await llm.ainvoke(said)).text)
+
+    if style == "async":
+        assert asyncio.run(asked()) == "Hello"
+    else:
+        with httpx.Client(**own) as client:
+            llm = model("langchain", server, http_client=client, default_headers=headers)
+            assert llm.invoke(said).text == "Hello"
+    policy, store, chat = server.requests
+    for request in (policy, chat):
+        assert {"x-gateway", "cookie", "authorization", "x-team"} <= request.headers.keys()
+    assert not {"x-gateway", "cookie", "authorization", "x-team"} & store.headers.keys()
+    assert [*service.stored.values()] == [LARGE]
+
+
+def test_files_inside_a_request_that_is_sent_otherwise(tmp_path: Path) -> None:
+    """Such as a line of a batch job, which takes no upload."""
+    path = tmp_path / "a.png"
+    path.write_bytes(LARGE)
+    parts = (TextPart("?"), ImagePart(local_file(path, "image")), VideoPart(("https://x", local_file(path, "image"))))
+    request = ChatRequest("m", (Message("user", parts), Message("assistant", "!")))
+    with pytest.raises(ConfigurationError, match=r"'a\.png' cannot be sent here"):
+        OpenAICodec().encode(request, stream=False)
+    _, image, video = temporary.inlined(request).messages[0].content
+    assert image == ImagePart(inline(LARGE))
+    assert video == VideoPart(("https://x", inline(LARGE)))
+    path.unlink()
+    with pytest.raises(ConfigurationError, match=r"a\.png"):
+        temporary.inlined(request)
 
 
 # ---------------------------------------------------------------- uploads are used again
