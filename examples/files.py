@@ -12,7 +12,7 @@ from pathlib import Path
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from examples.place import a_place, console
-from examples.terminal import asked, title
+from examples.terminal import print_question, title
 from langchain_modelstudio import ChatModelStudio
 
 DOCUMENT = Path(__file__).with_name("data") / "texts" / "lighthouse.txt"
@@ -42,14 +42,14 @@ def main() -> None:
     """Ask about a document, then about a large video."""
     with a_place() as place, tempfile.TemporaryDirectory() as folder:
         title("A document, stored with the Files API")
-        asked(QUESTION)
+        print_question(QUESTION)
         with ChatModelStudio(**{**place, "model": "qwen-long"}) as llm:
             console.print(about_a_document(llm, DOCUMENT), markup=False)
         title("A video, uploaded to the temporary store")
         path = Path(os.environ.get("VIDEO") or Path(folder) / "zeros.mp4")
         if not path.exists():  # without a video of yours: a file that only its header makes one
             path.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(VIDEO_BYTES))
-        asked(f"What is {path.name}? ({path.stat().st_size} bytes)")
+        print_question(f"What is {path.name}? ({path.stat().st_size} bytes)")
         with ChatModelStudio(**{**place, "model": "qwen3-vl-plus"}) as llm:
             console.print(about_a_video(llm, path), markup=False)
 

@@ -245,7 +245,7 @@ def test_only_a_user_may_name_a_file(server: Loopback, tmp_path: Path) -> None:
     call = AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "1"}])
     ask(llm, "invoke", HumanMessage("?"), call, ToolMessage([block], tool_call_id="1"))
     assert addresses(chats(server)[0]) == []
-    with pytest.raises(ConfigurationError, match="no http"):
+    with pytest.raises(ConfigurationError, match="not an http"):
         ask(llm, "invoke", SystemMessage([block]), HumanMessage("?"))
     assert len(server.requests) == 1
 
