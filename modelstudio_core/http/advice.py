@@ -8,6 +8,7 @@ from modelstudio_core.errors import (
     AuthenticationError,
     BadRequestError,
     ContextLengthError,
+    FileError,
     ModelStudioError,
     NotFoundError,
     PermissionDeniedError,
@@ -63,6 +64,8 @@ def advice(
         return _key_advice(config, where, headers)
     if isinstance(error, NotFoundError) and native and config.is_plan_host:
         return f"{general} {_PLAN_PROTOCOL}"
+    if isinstance(error, FileError) and error.is_retryable:
+        return "llm.files.wait(id) waits until the service has parsed a file."
     if request is None:
         return general
     if isinstance(error, NotFoundError) and model is not None and model.retired_on:

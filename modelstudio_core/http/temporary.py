@@ -54,9 +54,9 @@ _Upload: TypeAlias = "Callable[[Source, int, str], Steps[str]]"
 
 
 class _Requests(Protocol):
-    def exchange(self, url: str, call: WireCall, arrived: Attempt) -> Steps[tuple[ResponseHead, bytes]]: ...
+    def exchange(self, url: str, call: WireCall, attempt: Attempt) -> Steps[tuple[ResponseHead, bytes]]: ...
 
-    def retried(self, attempt: Callable[[Attempt], Flow]) -> Flow: ...
+    def retried(self, send: Callable[[Attempt], Flow]) -> Flow: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,39 +87,40 @@ class TemporaryUploads:
         """Return the address of an upload of the same content for the same model, a new one if there is none."""
         key = ((yield Perform(source.digest)), model)
         mine = object()
-        while True:
-            known = self._stored.get(key)
-            if known is not None and known.until > time.time():
-                return known.address
-            if self._busy.setdefault(key, mine) is mine:  # atomic
-                break
+        while self._busy.setdefault(key, mine) is not mine:  # atomic
             yield Wait(_POLL)
         try:
-            address = yield from self._upload(source, size, mime_type, model)
-            now = time.time()
-            for old in [each for each, stored in list(self._stored.items()) if stored.until <= now]:
-                self._stored.pop(old, None)
-            self._stored[key] = _Stored(address, now + LIFETIME)
+            known = self._stored.get(key)
+            if known is None or known.until <= time.time():
+                known = _Stored((yield from self._upload(source, size, mime_type, model)), time.time() + LIFETIME)
+                self._forget_expired()
+                self._stored[key] = known
+            return known.address
         finally:
             del self._busy[key]
-        return address
+
+    def _forget_expired(self) -> None:
+        now = time.time()
+        for key, stored in list(self._stored.items()):
+            if stored.until <= now:
+                self._stored.pop(key, None)
 
     def _upload(self, source: Source, size: int, mime_type: str, model: str) -> Steps[str]:
         """Upload a file. Each attempt has a policy and a name of its own, so that it depends on no earlier one."""
         found: list[str] = []
 
-        def attempt(arrived: Attempt) -> Flow:
+        def send(attempt: Attempt) -> Flow:
             url, call = policy_call(self._config, model)
-            policy = read_policy(*(yield from self._requests.exchange(url, call, arrived)))
+            policy = read_policy(*(yield from self._requests.exchange(url, call, attempt)))
             _check_size(policy, size)
             call, address = store_call(policy, source.file, source.name, mime_type)
             try:
-                yield from self._requests.exchange(policy.host, call, arrived)
+                yield from self._requests.exchange(policy.host, call, attempt)
             except (PermissionDeniedError, NotFoundError, BadRequestError) as error:
                 raise _refused(error) from None
             found.append(address)
 
-        error = yield from _inner(self._requests.retried(attempt))
+        error = yield from _inner(self._requests.retried(send))
         if error is not None:
             raise _named(error, source.name)
         return found[-1]

@@ -179,6 +179,16 @@ def test_an_upload_waits_until_the_file_is_parsed(ask: Ask, path: Path) -> None:
         assert [request.method for request in server.requests[2:]] == ["POST", "GET", "GET"]
 
 
+def test_a_chat_about_a_file_that_is_not_parsed_is_repeated() -> None:
+    """And the error says how to wait for it."""
+    refused = reply_json(400, error_body("File parsing in progress, please try again later."))
+    with Loopback(refused) as server:
+        llm = ChatModelStudio(model="qwen-long", base_url=server.url, max_retries=1)
+        with pytest.raises(FileError, match=r"in progress.*llm\.files\.wait"):
+            llm.invoke([llm.files.system_message("file-fe-a"), HumanMessage("?")])
+        assert len(server.requests) == 2
+
+
 def test_a_file_that_is_never_parsed_times_out(ask: Ask, path: Path) -> None:
     """The error names the file, its state and the setting."""
     with Loopback(FileService(parsing=1000)) as server:

@@ -5,7 +5,7 @@ A line with `type: ignore` must be an error: mypy reports an ignore that is not 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 from langchain_core.messages import AIMessage
@@ -15,6 +15,7 @@ from typing_extensions import assert_type
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.binding import ModelStudioBinding
 from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding
+from modelstudio_core.files import FileObject
 from modelstudio_core.prices import Cost, estimate_cost
 
 
@@ -79,3 +80,14 @@ def tokens_and_cost(llm: ChatModelStudio, model: ModelStudio, tool: dict[str, An
     assert_type(estimate_cost("qwen-plus", llm.invoke("hello").usage_metadata), Cost | None)
     prices = {"qwen-plus": {"input": 0.4, "output": 1.2}}
     assert_type(estimate_cost("qwen-plus", model.chat([]).additional_kwargs, prices=prices), Cost | None)
+
+
+async def files(llm: ChatModelStudio, model: ModelStudio, opened: BinaryIO) -> None:
+    assert_type(llm.files.upload("a.pdf"), FileObject)
+    assert_type(await model.files.aupload(opened, purpose="batch", filename="a.jsonl"), FileObject)
+    assert_type([file.id for file in llm.files.list(purpose="batch")], list[str])
+    assert_type([file.id async for file in model.files.alist()], list[str])
+    assert_type(llm.files.content("file-1"), bytes)
+    ChatModelStudio(model="qwen-plus", upload="never")
+    ChatModelStudio(model="qwen-plus", upload="sometimes")  # type: ignore[arg-type]
+    llm.files.upload(5)  # type: ignore[arg-type]
