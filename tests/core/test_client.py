@@ -1185,7 +1185,7 @@ def test_a_retired_model_is_named_once(model: str, words: str, way: Way, caplog:
     with caplog.at_level(logging.DEBUG, "modelstudio_core"):
         for _ in range(2):
             way(client, request)
-        with pytest.raises(NotFoundError, match=f"{words}. The request went to"):
+        with pytest.raises(NotFoundError, match=f"{words}. The request was sent to"):
             way(client, request)
     retired = [record for record in decisions(caplog) if words in record.getMessage()]
     assert [record.levelname for record in retired] == ["WARNING", "DEBUG", "DEBUG"]

@@ -471,7 +471,7 @@ def test_a_wrong_override_name_is_named(name: str) -> None:
 )
 def test_a_wrong_override_value_is_refused(name: str, value: object, takes: str) -> None:
     """A value that the field cannot hold raises, naming the field and what it takes."""
-    with pytest.raises(ValueError, match=rf"'{name}' takes .*{re.escape(takes)}"):
+    with pytest.raises(ValueError, match=rf"'{name}' must be .*{re.escape(takes)}"):
         model_info("qwen-plus", {name: value})
 
 
