@@ -52,8 +52,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         temperature: sampling temperature, 0 <= temperature < 2.
         top_p: nucleus sampling threshold, 0 < top_p <= 1.
         top_k: number of most likely tokens to sample from.
-        presence_penalty: penalty on tokens that already appear in the text, -2 to 2.
-        repetition_penalty: penalty on repeated tokens, above 0; 1 means none.
+        presence_penalty, repetition_penalty: -2 to 2, and above 0, where 1 means none.
         max_tokens: maximum number of output tokens, excluding reasoning on most models.
         max_completion_tokens: maximum number of output tokens including reasoning (newer models).
         n: number of completions, 1 to 4.
@@ -63,8 +62,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         response_format: {"type": "text"}, {"type": "json_object"} or {"type": "json_schema", ...}.
 
     Key init args, thinking:
-        enable_thinking: enable thinking.
-        thinking_budget: maximum number of thinking tokens.
+        enable_thinking, thinking_budget: enable thinking, and limit the number of thinking tokens.
         reasoning_effort: such as "low", "medium" or "high"; "none" disables thinking.
         preserve_thinking: pass the reasoning of earlier turns to the model.
         reasoning_replay: which reasoning in the history to send back: "auto" (default), "always" or "never".
@@ -76,14 +74,12 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         enable_search, search_options: enable web search by the service, and set its options.
         enable_code_interpreter: enable the service's code interpreter.
         modalities, audio: Omni: such as ["text", "audio"] and {"voice": "Cherry", "format": "wav"}.
-        vl_high_resolution_images: raise the limit on pixels per image.
-        vl_enable_image_hw_output: native protocol: return the size of images after scaling.
+        vl_high_resolution_images, vl_enable_image_hw_output: use more pixels per image; return the scaled size.
         translation_options, ocr_options, skill: options of Qwen-MT, Qwen-OCR and Qwen-Doc.
 
     Key init args, requests:
         streaming: whether `invoke` streams on the wire; default: if the model may think or only supports streaming.
-        incremental_output: native protocol: whether stream events hold only new text on the wire (default True).
-        native_endpoint: native protocol: "text-generation" or "multimodal-generation".
+        native_endpoint, incremental_output: native protocol: endpoint, and whether stream events are incremental.
         extra_body: additional request parameters, sent unchanged.
         include_response_headers: return the HTTP response headers, without cookies and credentials.
         upload: local media to upload to the temporary store: "auto" (above 7 MiB), "always" or "never".

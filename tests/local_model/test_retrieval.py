@@ -81,7 +81,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("other dimensions", EMBED, {"input": {"texts": ["a"]}, "parameters": {"dimension": 64}}, "384 dimensions"),
     ("sparse", EMBED, {"input": {"texts": ["a"]}, "parameters": {"output_type": "sparse"}}, "'sparse'"),
     ("parameters", EMBED, {"input": {"texts": ["a"]}, "parameters": 1}, "parameters is not a JSON object"),
-    ("no query", COMPATIBLE_RERANK, {"documents": ["a"]}, "query has None"),
+    ("no query", COMPATIBLE_RERANK, {"documents": ["a"]}, "query contains None"),
     ("no documents", RERANK, {"input": {"query": "a", "documents": []}}, "documents is not a list"),
     ("an image", RERANK, {"input": {"query": "a", "documents": [{"image": "x"}]}}, "supports text only"),
     ("top_n", COMPATIBLE_RERANK, {"query": "a", "documents": ["b"], "top_n": 0}, "top_n is 0"),
