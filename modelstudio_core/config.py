@@ -93,6 +93,13 @@ class Config:
     timeout: Any = DEFAULT_TIMEOUT
     max_retries: int = DEFAULT_MAX_RETRIES
     max_event_bytes: int = MAX_EVENT_BYTES
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Return True if calls wait for their turn (see `http.limiter`)."""
+        return self.requests_per_minute is not None or self.tokens_per_minute is not None
 
     @property
     def where(self) -> str:
@@ -121,6 +128,8 @@ def resolve(
     default_headers: Mapping[str, str] | None = None,
     allow_insecure: bool = False,
     max_event_bytes: int | None = None,
+    requests_per_minute: float | None = None,
+    tokens_per_minute: float | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Config:
     """Resolve settings from arguments, then the environment, then defaults.
@@ -158,6 +167,8 @@ def resolve(
         timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
         max_retries=_retries(max_retries),
         max_event_bytes=max_event_bytes or MAX_EVENT_BYTES,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
     )
 
 

@@ -96,6 +96,25 @@ class ConnectionSettings(BaseModel):
         description="Maximum number of retries of a call that fails before its first token (default 2; 0 disables "
         "retries).",
     )
+    requests_per_minute: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Maximum number of requests per minute, retries included. They are sent evenly, one every "
+        "60 / requests_per_minute seconds, because the service limits each second too. One line for all calls of the "
+        "process with the same host, key and model whose objects have a limit: threads, event loops, sync and async. "
+        "Each call takes its time by its own object's figure. After a 429, all of them pause for its Retry-After (a "
+        "minute at most). Default: no limit.",
+    )
+    tokens_per_minute: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Maximum number of input and output tokens per minute, in the same line as `requests_per_minute`. "
+        "A call is let go once those before it are paid for. It is counted with an estimate of its input (texts, no "
+        "media) and its output (the average so far, or `max_tokens` if that is less), and corrected by the usage that "
+        "the service reports. Default: no limit.",
+    )
     default_headers: Mapping[str, str] | None = Field(
         default=None, exclude=True, repr=False, description="HTTP headers to add to every request."
     )
@@ -167,7 +186,10 @@ class ConnectionSettings(BaseModel):
         return without_key(state, type(self).model_fields)
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        super().__setstate__(with_key(state, self.configuration_error))
+        state = with_key(state, self.configuration_error)
+        super().__setstate__(state)
+        # LlamaIndex's constructs the object anew, with all fields set, so its next pickle would differ
+        object.__setattr__(self, "__pydantic_fields_set__", state["__pydantic_fields_set__"])
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         shared = (self.http_client, self.http_async_client, self.api_key)  # objects owned by the caller

@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.config import Config
@@ -18,6 +18,7 @@ from modelstudio_core.errors import ConfigurationError, ModelStudioError
 from modelstudio_core.history import is_text_only, sendable
 from modelstudio_core.http.flow import CODECS, Flows
 from modelstudio_core.http.keys import aprovided_key, provided_key
+from modelstudio_core.http.limiter import Demand
 from modelstudio_core.http.response import AsyncResponse, Response
 from modelstudio_core.http.steps import End, Flow, GetKey, Open, Perform, Read, Step, Wait
 from modelstudio_core.http.transport import Transport
@@ -61,24 +62,27 @@ class Client:
         """Async version of `stream`."""
         return self._arun(self._chat(request, model, stream=True))
 
-    def request(self, url: str, call: WireCall, decode: Callable[[ResponseHead, bytes], T]) -> T:
+    def request(
+        self, url: str, call: WireCall, decode: Callable[[ResponseHead, bytes], T], demand: Demand | None = None
+    ) -> T:
         """Send a request that is not a chat, and return its response decoded with `decode`.
 
-        Authentication, retries and logging are the same as for chat requests. Raises ModelStudioError.
+        Authentication, retries and logging are the same as for chat requests. With `demand`, it waits for the limits,
+        to which the `tokens` of the decoded response count. Raises ModelStudioError.
         """
-        decoded: list[T] = []
-        flow = self._flows.request(url, call, lambda head, body: decoded.append(decode(head, body)))
-        for _ in self._run(flow):
+        decoded = _Decoded(decode)
+        for _ in self._run(self._flows.request(url, call, decoded, demand)):
             pass  # yields no deltas
-        return decoded[0]
+        return decoded.responses[0]
 
-    async def arequest(self, url: str, call: WireCall, decode: Callable[[ResponseHead, bytes], T]) -> T:
+    async def arequest(
+        self, url: str, call: WireCall, decode: Callable[[ResponseHead, bytes], T], demand: Demand | None = None
+    ) -> T:
         """Async version of `request`."""
-        decoded: list[T] = []
-        flow = self._flows.request(url, call, lambda head, body: decoded.append(decode(head, body)))
-        async for _ in self._arun(flow):
+        decoded = _Decoded(decode)
+        async for _ in self._arun(self._flows.request(url, call, decoded, demand)):
             pass
-        return decoded[0]
+        return decoded.responses[0]
 
     def download(self, url: str, call: WireCall, file: BinaryIO) -> None:
         """Write the body of a response into `file` as it comes, instead of what is in there.
@@ -235,6 +239,18 @@ class Client:
             self._warned.add(notice.text)
         elif logger.isEnabledFor(logging.INFO):
             _log_once(notice.text)
+
+
+class _Decoded(Generic[T]):
+    """Keeps the decoded response, and returns its tokens."""
+
+    def __init__(self, decode: Callable[[ResponseHead, bytes], T]) -> None:
+        self._decode = decode
+        self.responses: list[T] = []
+
+    def __call__(self, head: ResponseHead, body: bytes) -> int | None:
+        self.responses.append(self._decode(head, body))
+        return getattr(self.responses[0], "tokens", None)
 
 
 @lru_cache(maxsize=256)

@@ -27,6 +27,7 @@ from modelstudio_core.errors import (
 )
 from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.http.advice import advice
+from modelstudio_core.http.limiter import Demand, Place, chat_demand, place_in_line
 from modelstudio_core.http.retry import retry_delay
 from modelstudio_core.http.steps import Attempt, End, Flow, GetKey, Open, Perform, Read, Step, Wait
 from modelstudio_core.http.temporary import TemporaryUploads, has_local_media
@@ -44,6 +45,8 @@ from modelstudio_core.types import (
     Form,
     ResponseDelta,
     ResponseHead,
+    Usage,
+    UsageDelta,
     WireCall,
 )
 
@@ -120,8 +123,9 @@ class Flows:
             planned = plan(request, model, stream=True)
             return True
 
+        demand = chat_demand(self._config, planned.request)
         if not has_local_media(request):
-            return self.retried(send, request, model, stream_instead)
+            return self.retried(send, request, model, stream_instead, demand=demand)
 
         def send_with_media() -> Flow:
             nonlocal planned, request
@@ -131,17 +135,27 @@ class Flows:
                 yield End([], error.without_frames())
                 return
             request = replace(request, messages=planned.request.messages)
-            yield from self.retried(send, request, model, stream_instead)
+            yield from self.retried(send, request, model, stream_instead, demand=demand)
 
         return send_with_media()
 
-    def request(self, url: str, call: WireCall, receive: Callable[[ResponseHead, bytes], None]) -> Flow:
-        """Return the flow of a call that is not a chat. `receive` is passed the response, and may raise an error."""
+    def request(
+        self,
+        url: str,
+        call: WireCall,
+        receive: Callable[[ResponseHead, bytes], int | None],
+        demand: Demand | None = None,
+    ) -> Flow:
+        """Return the flow of a call that is not a chat, which without `demand` waits for no limit.
+
+        `receive` is passed the response, and returns its tokens or raises an error.
+        """
 
         def send(attempt: Attempt) -> Flow:
-            receive(*(yield from self.exchange(url, call, attempt)))
+            tokens = receive(*(yield from self.exchange(url, call, attempt)))
+            attempt.deltas.append(UsageDelta(Usage(tokens, None, tokens)))
 
-        return self.retried(send)
+        return self.retried(send, demand=demand)
 
     def exchange(self, url: str, call: WireCall, attempt: Attempt) -> Generator[Step, Any, tuple[ResponseHead, bytes]]:
         """Send a request that is not a chat once, and return its response. Raises ModelStudioError."""
@@ -175,10 +189,13 @@ class Flows:
         request: ChatRequest | None = None,
         model: ModelInfo | None = None,
         retry_now: Callable[[ModelStudioError], bool] = lambda failure: False,
+        *,
+        demand: Demand | None = None,
     ) -> Flow:
         """Repeat an attempt until it succeeds or is not retryable. Retry without delay if `retry_now` returns True."""
-        retries = 0
+        retries, place = 0, None
         while True:
+            place = yield from self._wait_for_turn(demand, again=place is not None)
             attempt = Attempt()
             try:
                 yield from send(attempt)
@@ -186,11 +203,15 @@ class Flows:
                 self._add_context(error, attempt, request, model)
                 failure = error.without_frames()
             else:
+                if place is not None:
+                    place.settle(attempt.deltas)
                 if logger.isEnabledFor(logging.DEBUG):
                     request_id = attempt.redactor(attempt.request_id)
                     logger.debug("response from %s, request id %s", self._config.where, request_id)
                 yield End(attempt.pop_deltas())
                 return
+            if place is not None:
+                place.settle(attempt.deltas, failure)
             remaining = attempt.pop_deltas()
             delay: float | None = None
             if not attempt.has_output and retry_now(failure):
@@ -211,6 +232,19 @@ class Flows:
                 yield End(remaining, failure)
                 return
             yield Wait(delay)
+
+    def _wait_for_turn(self, demand: Demand | None, *, again: bool) -> Generator[Step, Any, Place | None]:
+        """Wait until the limits allow a request. Return its place, or None if there are no limits."""
+        if demand is None or not self._config.is_limited:
+            return None
+        place = place_in_line(self._config, demand, again=again)
+        try:
+            while seconds := place.wait():
+                yield Wait(seconds)
+        except BaseException:  # the caller left
+            place.give_back()
+            raise
+        return place
 
     def _chat_attempt(self, planned: Plan, attempt: Attempt) -> Flow:
         request = planned.request

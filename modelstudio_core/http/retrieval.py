@@ -14,6 +14,7 @@ from modelstudio_core.config import Config, service_url
 from modelstudio_core.errors import ModelStudioError
 from modelstudio_core.http.client import Client
 from modelstudio_core.http.concurrent import arun_all, run_all
+from modelstudio_core.http.limiter import Demand, retrieval_demand
 from modelstudio_core.limits import rerank_rounds
 from modelstudio_core.protocols import embeddings, rerank
 from modelstudio_core.protocols.embeddings import (
@@ -169,22 +170,25 @@ async def _arank(client: Client, request: RerankRequest, endpoint: RerankEndpoin
 
 def _embedding_call(
     config: Config, request: AnyEmbeddingRequest
-) -> tuple[str, WireCall, Callable[[ResponseHead, bytes], Embeddings]]:
+) -> tuple[str, WireCall, Callable[[ResponseHead, bytes], Embeddings], Demand]:
     if isinstance(request, EmbeddingRequest):
         call = embeddings.encode_texts(request, config.protocol)
         url = config.base_url + call.path
-        return url, call, lambda head, body: embeddings.decode_texts(request, config.protocol, head, body)
+        demand = retrieval_demand(config, request.model, request.texts)
+        return url, call, lambda head, body: embeddings.decode_texts(request, config.protocol, head, body), demand
     call = embeddings.encode_contents(request)
     url = service_url(config.base_url, _NATIVE_ROOT + call.path)
-    return url, call, lambda head, body: embeddings.decode_contents(request, head, body)
+    demand = retrieval_demand(config, request.model, request.contents)
+    return url, call, lambda head, body: embeddings.decode_contents(request, head, body), demand
 
 
 def _rerank_call(
     config: Config, request: RerankRequest, endpoint: RerankEndpoint
-) -> tuple[str, WireCall, Callable[[ResponseHead, bytes], Ranking]]:
+) -> tuple[str, WireCall, Callable[[ResponseHead, bytes], Ranking], Demand]:
     call = rerank.encode(request, endpoint)
     url = service_url(config.base_url, call.path)
-    return url, call, lambda head, body: rerank.decode(request, endpoint, head, body)
+    demand = retrieval_demand(config, request.model, [request.query, *request.documents])
+    return url, call, lambda head, body: rerank.decode(request, endpoint, head, body), demand
 
 
 @contextmanager

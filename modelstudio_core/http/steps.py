@@ -62,7 +62,7 @@ class Perform:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Close the response, and sleep before the next attempt. No result."""
+    """Close the response, if there is one, and sleep. No result."""
 
     seconds: float
 

@@ -18,7 +18,7 @@ FOREIGN = ("langchain", "langgraph", "llama_index", "openai", "dashscope", "requ
 WITH_HTTP = {
     f"http/{name}.py" for name in ("transport", "response", "errors", "pool", "forms", "framing", "environment")
 }
-WITH_CLOCK = {"http/disk.py", "http/temporary.py"}
+WITH_CLOCK = {"http/disk.py", "http/limiter.py", "http/temporary.py"}
 
 
 def imports_of(path: Path) -> set[str]:
