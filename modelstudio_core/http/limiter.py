@@ -35,7 +35,7 @@ _USUAL_OUTPUT = 500  # tokens of an answer, until one has come
 _ANSWERS = 20  # over which the mean of output tokens is taken then
 
 Costs: TypeAlias = tuple[float, float, float]
-"""Seconds that a call takes of the requests' line, of the tokens' line, and as one of those ahead of another."""
+"""Seconds that a call takes of the requests' line and of the tokens' line, and that others need not look for it."""
 _NOTHING: Costs = (0.0, 0.0, 0.0)
 
 
@@ -107,10 +107,8 @@ class Place:
         self._demand = demand
         self._rates = rates
         self._reserved = 0.0
-        self.came = monotonic()
-        self.before = _NOTHING
-        self.costs = _NOTHING
-        self.may_go = False
+        self.before = self.costs = _NOTHING  # `before` is the sum of the costs of those ahead
+        self.has_left = False
         self.price(limit.usual_output)
 
     def price(self, usual_output: float) -> None:
@@ -124,7 +122,7 @@ class Place:
         return self._limit.look(self)
 
     def give_back(self) -> None:
-        """Leave the line, or return what was taken for a request that was not sent."""
+        """Leave the line, without sending the request."""
         self._limit.leave(self)
 
     def settle(self, deltas: Sequence[Delta], failure: ModelStudioError | None = None) -> None:
@@ -141,132 +139,116 @@ class Place:
             self._limit.pause(FIRST_DELAY if failure.retry_after is None else failure.retry_after)
 
 
-class _Line:
-    """Places in their order, and the sums of their costs.
+class Limit:
+    """The limit of one host, key and model. Thread-safe.
 
-    Attributes:
-        places: those that wait.
-        is_stale: the sums have to be counted anew, since a place left the line, or its costs have changed.
+    It is a timetable: the time of a place is the sum of the costs before it, counted from `_start`. What delays all
+    calls (a late one, a pause, more tokens than were estimated) moves the start.
     """
 
     def __init__(self) -> None:
-        self.places: OrderedDict[Place, None] = OrderedDict()
-        self.is_stale = False
-        self._end = _NOTHING  # of all there were, by which `Place.before` counts
-        self._gone = _NOTHING  # of those that were let go
-
-    def append(self, place: Place) -> None:
-        place.before = self._end
-        self._end = _sum(self._end, place.costs)
-        self.places[place] = None
-
-    def remove_first(self) -> None:
-        place, _ = self.places.popitem(last=False)
-        self._gone = _sum(self._gone, place.costs)
-
-    def ahead(self, place: Place | None = None) -> Costs:
-        """Return the costs of the places ahead of `place`, or of all."""
-        end = self._end if place is None else place.before
-        return end[0] - self._gone[0], end[1] - self._gone[1], end[2] - self._gone[2]
-
-    def count(self, usual_output: float) -> None:
-        """Price and count all places anew, which takes a us each."""
-        self._gone = self._end = _NOTHING
-        for place in self.places:
-            place.price(usual_output)
-            place.before = self._end
-            self._end = _sum(self._end, place.costs)
-        self.is_stale = False
-
-
-class Limit:
-    """The limit of one host, key and model. Thread-safe."""
-
-    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._again = _Line()  # of requests that are sent again, ahead of the other line
-        self._line = _Line()
-        self._free = (0.0, 0.0)  # when the requests and the tokens that were let go are paid for
-        self._paused_until = 0.0
+        self._line: OrderedDict[Place, None] = OrderedDict()
+        self._again: OrderedDict[Place, None] = OrderedDict()  # requests that are sent again, ahead of the line
+        self._start = self._end = _NOTHING  # `_end` is the sum of all costs
+        self._is_stale = False  # costs have changed, or places have left
         self._answers = 0
         self.usual_output: float = _USUAL_OUTPUT
-        self._priced_at: float = _USUAL_OUTPUT  # the usual output by which the lines are counted
+        self._priced_at: float = _USUAL_OUTPUT  # the usual output by which the line is counted
 
     @property
     def is_idle(self) -> bool:
         """Return True if nothing would be lost with this limit."""
-        waiting = self._again.places or self._line.places
-        return not waiting and max(*self._free, self._paused_until) < monotonic() - LONGEST_PAUSE
+        return not self._line and not self._again and self._time(self._end) < monotonic() - LONGEST_PAUSE
 
     def enter(self, place: Place, *, again: bool) -> None:
-        """Put a place at the end of its line."""
+        """Put a place at the end of the line, or at the end of those that are sent again."""
         with self._lock:
-            (self._again if again else self._line).append(place)
+            if not self._line and not self._again:
+                self._not_before(monotonic(), self._end)
+            if again:
+                place.before = _difference(self._first(self._line), place.costs)
+                self._start = _sum(self._start, place.costs)
+                for other in self._again:
+                    other.before = _difference(other.before, place.costs)
+                self._again[place] = None
+            else:
+                place.before = self._end
+                self._end = _sum(self._end, place.costs)
+                self._line[place] = None
 
     def look(self, place: Place) -> float:
-        """Return the seconds until `place` should look again; 0.0: it may go."""
+        """Let `place` go and return 0.0 if its time has come, else the seconds until it should look again.
+
+        Nothing is lost where calls look a little late. Where they look very late, since their event loop is busy, the
+        rest is not made up for, which would be a burst.
+        """
         with self._lock:
+            if self._is_stale:
+                self._count()
             now = monotonic()
-            first = self._let_go(now)
-            if place.may_go:
-                return 0.0
-            for line in (self._again, self._line):
-                if line.is_stale:
-                    line.count(self.usual_output)
-            if place in self._again.places:
-                ahead = self._again.ahead(place)
-            else:
-                ahead = _sum(self._again.ahead(), self._line.ahead(place))
-            when = max(first, self._free[0] + ahead[0], self._free[1] + ahead[1])
-            return min(when - now, max(_LONGEST_SLEEP, ahead[2]))
+            time = max(self._time(place.before), now - _LATENESS)
+            if time > now:
+                ahead = place.before[2] - self._first(self._again or self._line)[2]
+                return min(time - now, max(_LONGEST_SLEEP, ahead))
+            self._not_before(time, place.before)
+            (self._again if place in self._again else self._line).pop(place)
+            counted = place.costs
+            place.price(self.usual_output)
+            self._start = _sum(self._start, _difference(place.costs, counted))
+            return 0.0
 
     def leave(self, place: Place) -> None:
-        """Remove a place from its line, or return the costs of one that may go."""
+        """Remove a place. Those behind it move up."""
         with self._lock:
-            if place.may_go:
-                self._free = (self._free[0] - place.costs[0], self._free[1] - place.costs[1])
-            else:
-                line = self._again if place in self._again.places else self._line
-                del line.places[place]
-                line.is_stale = True
+            place.has_left = self._is_stale = True
 
     def correct(self, seconds: float, output_tokens: int | None) -> None:
-        """Add `seconds` to what the tokens' line has to pay, and count the output of an answer."""
+        """Delay the tokens' line by `seconds`, and count the output of an answer."""
         with self._lock:
-            self._free = (self._free[0], self._free[1] + seconds)
+            self._start = _sum(self._start, (0.0, seconds, 0.0))
             if output_tokens is not None:
                 self._answers = min(self._answers + 1, _ANSWERS)
                 self.usual_output += (output_tokens - self.usual_output) / self._answers
-                if abs(self.usual_output - self._priced_at) > 0.1 * self._priced_at:
-                    self._priced_at = self.usual_output
-                    self._again.is_stale = self._line.is_stale = True
+                self._is_stale |= abs(self.usual_output - self._priced_at) > 0.1 * self._priced_at
 
     def pause(self, seconds: float) -> None:
         """Let no call go for so many seconds, a minute at most."""
         with self._lock:
-            self._paused_until = max(self._paused_until, monotonic() + min(seconds, LONGEST_PAUSE))
+            self._not_before(monotonic() + min(seconds, LONGEST_PAUSE), self._first(self._again or self._line))
 
-    def _let_go(self, now: float) -> float:
-        """Let go all whose time has come. Return when the next one may go; in the past if there is none.
+    def _first(self, line: OrderedDict[Place, None]) -> Costs:
+        return next(iter(line)).before if line else self._end
 
-        The scheduled time counts, not the one of the look, so nothing is lost where calls look a little late. Where
-        they look very late, since their event loop is busy, the rest is not made up for: it would be a burst.
-        """
-        when = 0.0
-        while waiting := self._again.places or self._line.places:
-            place = next(iter(waiting))
-            when = max(place.came, self._paused_until, now - _LATENESS, *self._free)
-            if when > now:
-                break
-            (self._again if self._again.places else self._line).remove_first()
-            place.price(self.usual_output)
-            place.may_go = True
-            self._free = (max(self._free[0], when) + place.costs[0], max(self._free[1], when) + place.costs[1])
-        return when
+    def _time(self, before: Costs) -> float:
+        return max(self._start[0] + before[0], self._start[1] + before[1])
+
+    def _not_before(self, time: float, before: Costs) -> None:
+        """Delay the lines so that what has these costs before it comes at `time` or later."""
+        requests, tokens, looks = self._start
+        self._start = (max(requests, time - before[0]), max(tokens, time - before[1]), looks)
+
+    def _count(self) -> None:
+        """Price and count all places anew, which takes a us each."""
+        end = self._first(self._again or self._line)
+        for line in (self._again, self._line):
+            for place in list(line):
+                if place.has_left:
+                    del line[place]
+                    continue
+                place.price(self.usual_output)
+                place.before = end
+                end = _sum(end, place.costs)
+        self._end = end
+        self._priced_at, self._is_stale = self.usual_output, False
 
 
 def _sum(a: Costs, b: Costs) -> Costs:
     return a[0] + b[0], a[1] + b[1], a[2] + b[2]
+
+
+def _difference(a: Costs, b: Costs) -> Costs:
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
 
 
 # ---------------------------------------------------------------- shared by the process
