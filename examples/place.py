@@ -1,4 +1,4 @@
-"""Choose the model of the examples: Model Studio if a key is set, else a small local model."""
+"""Choose the model of the examples: Model Studio if a key or an address is set, else a small local model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def a_place() -> Iterator[dict[str, Any]]:
     The environment variable MODEL (default qwen-plus) selects the model.
     """
     name = os.environ.get("MODEL", "qwen-plus")
-    if os.environ.get(config.API_KEY, "").strip():
+    if any(os.environ.get(given, "").strip() for given in (config.API_KEY, config.BASE_URL)):
         console.print(f"Talking to [bold]Model Studio[/]: {name} at {config.resolve().where}.")
         yield {"model": name}
         return

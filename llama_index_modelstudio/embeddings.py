@@ -13,12 +13,18 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from llama_index_modelstudio.embedding_run import EmbeddingRun
+from llama_index_modelstudio.tracing import hide_headers
 from modelstudio_core.http.retrieval import aembed_all, embed_all
 from modelstudio_core.protocols.embeddings import SparseVector, TextType, Vector
 from modelstudio_core.retrieval import embedding_model
 from modelstudio_core.retrieval_settings import EmbeddingSettings
 
 
+# LlamaIndex wraps them so that they cannot be pickled; these are plain functions
+@hide_headers(
+    "get_query_embedding", "aget_query_embedding", "get_text_embedding", "aget_text_embedding",
+    "get_text_embedding_batch", "aget_text_embedding_batch",
+)  # fmt: skip
 class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
     """Text embeddings of Alibaba Cloud Model Studio.
 

@@ -104,6 +104,7 @@ class ModelStudio(TokenCounting):
         protocol: "openai" (default), or "dashscope" for the native protocol.
         timeout: read timeout in seconds without data (default 300), or an httpx.Timeout.
         max_retries: maximum number of retries before the first token (default 2).
+        requests_per_minute, tokens_per_minute: limits that all calls of the process share; default: none.
         default_headers: HTTP headers to add to every request.
         allow_insecure: allow sending the key over plain HTTP to another machine.
         max_event_bytes: maximum size in bytes of one stream event or a whole response (default 32 MiB).

@@ -30,15 +30,17 @@ def without_key(state: dict[Any, Any], fields: Container[str]) -> dict[Any, Any]
     """Return a pydantic state without the key, unless a function provides it.
 
     Attributes that are not fields are omitted, and the names of fields that were set are sorted, so that equal objects
-    have equal pickles before and after use.
+    have equal pickles before and after use, and after pickling.
     """
     values = {name: value for name, value in state["__dict__"].items() if name in fields}
+    # those of `values`: a pickle tells equal names from identical ones
+    fields_set = sorted(name for name in values if name in state["__pydantic_fields_set__"])
     if isinstance(values.get("api_key"), SecretStr):
         values["api_key"] = SecretStr(PICKLED_KEY)
     return {
         **state,
         "__dict__": values,
-        "__pydantic_fields_set__": sorted(state["__pydantic_fields_set__"]),
+        "__pydantic_fields_set__": fields_set,
         "__pydantic_private__": dict.fromkeys(state.get("__pydantic_private__") or (), None) or None,
     }
 

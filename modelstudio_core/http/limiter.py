@@ -29,7 +29,7 @@ from modelstudio_core.types import ChatRequest, Delta, TextPart, UsageDelta
 
 LONGEST_PAUSE = 60.0  # seconds that a Retry-After counts, the period of the service's limits
 _LONGEST_SLEEP = 1.0  # seconds until a waiting call looks again, or 5 ms for each call ahead of it, if more
-_LATENESS = 0.25  # seconds that a look may be late without a loss
+_LATENESS = 0.5  # seconds that a look may be late without a loss
 _LOOK = 0.005  # so there are at most some hundred looks a second
 _USUAL_OUTPUT = 500  # tokens of an answer, until one has come
 _ANSWERS = 20  # over which the mean of output tokens is taken then

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 FOLDER = Path(examples.__path__[0])
 NAMES = {".".join(path.relative_to(FOLDER).with_suffix("").parts) for path in FOLDER.glob("**/*.py")}
 PARTS = {"model", "place", "terminal", "llama_index.model", "llama_index.demo"}  # of the examples
-ELSEWHERE = {"evaluation"}  # run by test_rag, which reads its figures
+ELSEWHERE = {"evaluation", "dask_workers"}  # run by test_rag, which reads its figures, and by `make test-dask`
 EXAMPLES = sorted({name for name in NAMES if not name.endswith("__init__")} - PARTS - ELSEWHERE)
 SHOWN = {
     "agent": ["streamed: ", "calls  ", "result It is", "streamed_v3: "],

@@ -346,8 +346,9 @@ def test_a_pickle_of_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @every_adapter
-def test_two_pickles_of_one_model_are_equal(adapter: str) -> None:
+def test_two_pickles_of_one_model_are_equal(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask tells objects apart by their pickles."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
     with Loopback(healthy(DIALECTS["openai"])) as server:
         llm = model(adapter, server, DIALECTS["openai"], api_key=KEY, temperature=0.5, default_headers={"x-a": "b"})
         before = pickle.dumps(llm)
@@ -356,6 +357,9 @@ def test_two_pickles_of_one_model_are_equal(adapter: str) -> None:
         if adapter == "langchain":  # LlamaIndex's callback manager remembers its last trace
             assert pickle.dumps(llm) == before
         assert pickle.dumps(llm) == pickle.dumps(llm)
+        loaded = pickle.loads(pickle.dumps(llm))
+        assert pickle.dumps(loaded) == pickle.dumps(llm)
+        assert loaded.model_fields_set == llm.model_fields_set
 
 
 def key_of_this_module() -> str:
