@@ -7,6 +7,7 @@ import pickle
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ class Timed:
     @property
     def gaps(self) -> Iterator[float]:
         """Seconds between two requests."""
-        return (later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False))
+        return (later - earlier for earlier, later in pairwise(self.times))
 
 
 def test_all_ways_share_a_limit() -> None:

@@ -143,7 +143,7 @@ class Limit:
     """The limit of one host, key and model. Thread-safe.
 
     It is a timetable: the time of a place is the sum of the costs before it, counted from `_start`. What delays all
-    calls (a late one, a pause, more tokens than were estimated) moves the start.
+    calls (a late one, more tokens than were estimated) moves the start.
     """
 
     def __init__(self) -> None:
@@ -151,6 +151,7 @@ class Limit:
         self._line: OrderedDict[Place, None] = OrderedDict()
         self._again: OrderedDict[Place, None] = OrderedDict()  # requests that are sent again, ahead of the line
         self._start = self._end = _NOTHING  # `_end` is the sum of all costs
+        self._paused_until = 0.0
         self._is_stale = False  # costs have changed, or places have left
         self._answers = 0
         self.usual_output: float = _USUAL_OUTPUT
@@ -159,7 +160,11 @@ class Limit:
     @property
     def is_idle(self) -> bool:
         """Return True if nothing would be lost with this limit."""
-        return not self._line and not self._again and self._time(self._end) < monotonic() - LONGEST_PAUSE
+        return (
+            not self._line
+            and not self._again
+            and (max(self._time(self._end), self._paused_until) < monotonic() - LONGEST_PAUSE)
+        )
 
     def enter(self, place: Place, *, again: bool) -> None:
         """Put a place at the end of the line, or at the end of those that are sent again."""
@@ -187,12 +192,15 @@ class Limit:
             if self._is_stale:
                 self._count()
             now = monotonic()
-            time = max(self._time(place.before), now - _LATENESS)
+            time = max(self._time(place.before), now - _LATENESS, self._paused_until)
             if time > now:
                 ahead = place.before[2] - self._first(self._again or self._line)[2]
                 return min(time - now, max(_LONGEST_SLEEP, ahead))
+            line = self._again if place in self._again else self._line
+            line.pop(place, None)
+            while line and self._time(self._first(line)) < now - LONGEST_PAUSE:
+                line.popitem(last=False)  # it has not looked for a minute, so its event loop is blocked or gone
             self._not_before(time, place.before)
-            (self._again if place in self._again else self._line).pop(place)
             counted = place.costs
             place.price(self.usual_output)
             self._start = _sum(self._start, _difference(place.costs, counted))
@@ -201,7 +209,7 @@ class Limit:
     def leave(self, place: Place) -> None:
         """Remove a place. Those behind it move up."""
         with self._lock:
-            place.has_left = self._is_stale = True
+            place.has_left = self._is_stale = True  # counted at the next look, as many may leave at once
 
     def correct(self, seconds: float, output_tokens: int | None) -> None:
         """Delay the tokens' line by `seconds`, and count the output of an answer."""
@@ -215,7 +223,7 @@ class Limit:
     def pause(self, seconds: float) -> None:
         """Let no call go for so many seconds, a minute at most."""
         with self._lock:
-            self._not_before(monotonic() + min(seconds, LONGEST_PAUSE), self._first(self._again or self._line))
+            self._paused_until = max(self._paused_until, monotonic() + min(seconds, LONGEST_PAUSE))
 
     def _first(self, line: OrderedDict[Place, None]) -> Costs:
         return next(iter(line)).before if line else self._end

@@ -7,8 +7,9 @@ import heapq
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -55,25 +56,19 @@ def enter(config: Config = CONFIG, tokens: int = 0, *, again: bool = False, mode
     return place_in_line(config, Demand(model, tokens), again=again)
 
 
-def leave_line(
-    clock: Clock, places: Sequence[Place], then: Callable[[int, float], None] = lambda place, now: None
-) -> list[tuple[int, float]]:
-    """Let each place sleep and look until it may go. Return their numbers in that order, with the seconds passed.
-
-    `then` is called with each that goes.
-    """
+def leave_line(clock: Clock, places: Sequence[Place], seconds: float = 1e9) -> list[tuple[int, float]]:
+    """Let each place sleep and look until it may go. Return their numbers in that order, with the seconds passed."""
     began = clock.now
     looks = [(clock.now, number) for number in range(len(places))]
     gone = []
-    while looks:
+    while looks and looks[0][0] <= began + seconds:
         clock.now, number = heapq.heappop(looks)
-        seconds = places[number].wait()
-        assert seconds >= 0
-        if seconds:
-            heapq.heappush(looks, (clock.now + seconds, number))
+        wait = places[number].wait()
+        assert wait >= 0
+        if wait:
+            heapq.heappush(looks, (clock.now + wait, number))
         else:
             gone.append((number, round(clock.now - began, 6)))
-            then(number, clock.now)
     return gone
 
 
@@ -113,6 +108,20 @@ def test_a_call_that_never_looks_again_holds_up_none(clock: Clock) -> None:
     assert places[0].wait() == 0
     assert times(leave_line(clock, places[2:])) == [2, 3]
     assert times(leave_line(clock, [enter()])) == [1]
+    clock.now += 100
+    last = enter()
+    assert times(leave_line(clock, [last])) == [0]
+    last.settle([], busy(9))
+    assert times(leave_line(clock, [enter()])) == [9]
+
+
+def test_calls_of_a_blocked_event_loop(clock: Clock) -> None:
+    """When it runs again, its calls go evenly, and delay the others by no more than it was blocked."""
+    places = [enter() for _ in range(20)]
+    blocked, others = places[:10], places[10:]
+    assert times(leave_line(clock, others[:5])) == [10, 11, 12, 13, 14]
+    gone = times(leave_line(clock, [*blocked, *others[5:]]))
+    assert gone == pytest.approx([*range(10), *range(15, 20)], abs=1)
 
 
 def test_a_long_line_takes_few_looks(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,24 +299,27 @@ class Steps:
 @given(steps=Steps.any)
 @settings(max_examples=60, deadline=None)
 def test_whatever_happens_to_a_line(steps: list[tuple[str, Any]]) -> None:
-    """Nobody waits forever, the order is kept, and no two requests are sent within a second where all look in time."""
+    """Requests are a second apart, and nobody waits longer than those ahead take, where all look in time."""
     with pytest.MonkeyPatch.context() as patch:
         clock = Clock()
         patch.setattr(limiter, "monotonic", clock)
         patch.setattr(limiter, "_limits", {})
-        places, sent = [], []
-        for kind, value in steps:
+        places: list[Place] = []
+        sent: list[float] = []
+        for kind, value in [*steps, ("sleep", 100.0)]:
             if kind == "enter":
                 places.append(enter(again=value))
             elif kind == "leave" and value < len(places):
                 places.pop(value).give_back()
             elif kind == "sleep":
-                sent += leave_line(clock, places[: int(value)])
-                del places[: int(value)]
-        began = clock.now
-        gone = times(leave_line(clock, places))
-        assert clock.now - began <= len(places)
-        assert all(later - earlier > 0.999999 for earlier, later in zip(sorted(gone), sorted(gone)[1:], strict=False))
+                began, waiting = clock.now, len(places)
+                gone = leave_line(clock, places, seconds=value)
+                places = [place for number, place in enumerate(places) if number not in dict(gone)]
+                sent += [began + passed for _, passed in gone]
+                clock.now = began + value
+                assert len(gone) >= min(waiting, int(value))
+    assert not places
+    assert all(later - earlier > 0.9999 for earlier, later in pairwise(sent))
 
 
 # ---------------------------------------------------------------- estimates
