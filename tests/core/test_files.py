@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -281,6 +283,39 @@ def test_a_download_begins_again(fault: str, ask: Ask, server: Loopback, service
     assert len(server.requests) == 2
     service.instead = [{**FAULTS, "breaks off": _breaks_off}[fault]]
     assert ask(ask.files(server), "content", id) == DATA * 5
+
+
+def test_an_upload_that_is_not_answered_times_out(ask: Ask, path: Path) -> None:
+    """Once: it may have been stored, and a second wait would be as long."""
+    with Loopback(lambda exchange: exchange.wait(5)) as server:
+        with pytest.raises(APITimeoutError, match=r"sent no data for 0\.3 s.*Bericht") as raised:
+            ask(ask.files(server, timeout=0.3), "upload", path)
+        assert not raised.value.is_resent
+        assert len(server.requests) == 1
+
+
+@pytest.mark.slow
+def test_a_process_killed_in_a_download_leaves_the_old_file(tmp_path: Path) -> None:
+    """What it had is beside the file, under another name."""
+    path, begun = tmp_path / "out.jsonl", threading.Event()
+    path.write_bytes(b"old")
+
+    def script(exchange: Exchange) -> None:
+        exchange.send_head(200, {"Content-Length": "1000000"})
+        exchange.send(b"x" * 700_000)
+        begun.set()
+        exchange.client_gone(10)
+
+    code = "import sys; from langchain_modelstudio import ChatModelStudio as C; C(model='m', base_url=sys.argv[1])"
+    with Loopback(script) as server:
+        child = subprocess.Popen([sys.executable, "-c", f"{code}.files.content('a', to=sys.argv[2])", server.url, path])
+        assert begun.wait(60)
+        assert server.wait_until(lambda _: any(file.stat().st_size > 3 for file in tmp_path.iterdir()), 10)
+        child.kill()
+        child.wait()
+    assert path.read_bytes() == b"old"
+    [part] = [file for file in tmp_path.iterdir() if file != path]
+    assert part.name.endswith(".part")
 
 
 @pytest.mark.parametrize("broken", [_breaks_off, _stalls], ids=["breaks off", "stalls"])

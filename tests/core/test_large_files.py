@@ -15,7 +15,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 SIZE = 200 * 1024 * 1024
-ROOM = 24 * 1024 * 1024
+ROOM = 12 * 1024 * 1024
 """What a process may grow by. A file, or its base64, would be 200 MB or 267 MB."""
 
 CHILD = """
@@ -114,6 +114,6 @@ def test_a_large_file_is_never_held_in_memory(server: Server, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     grown = json.loads(done.stdout)
     assert len(grown) == 6
-    assert sum(grown.values()) < ROOM, grown
+    assert max(grown.values()) < ROOM, grown
     assert out.stat().st_size == SIZE
     assert [size > SIZE for size in server.received] == [False, True] * 4
