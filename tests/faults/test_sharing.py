@@ -197,7 +197,7 @@ def test_a_fork_in_the_middle_of_an_answer(adapter: str, protocol: str) -> None:
             try:
                 ok = "".join(texts) and False
             except ConfigurationError as error:
-                ok = "begun in another process" in str(error) and ask(llm, 3) == answer(3)
+                ok = "started in another process" in str(error) and ask(llm, 3) == answer(3)
             del texts
             llm.close()
             sys.exit(0 if ok else 7)
