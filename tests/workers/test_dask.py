@@ -22,6 +22,7 @@ import llama_index_modelstudio as llama_index
 from benchmarks import limited
 from examples import dask_workers
 from langchain_modelstudio import ChatModelStudio
+from modelstudio_core import config
 from modelstudio_core.errors import AuthenticationError
 from tests.loopback import Exchange, Loopback, reply_json
 
@@ -130,7 +131,7 @@ def test_a_worker_without_a_key_says_so(client: Client, key: str) -> None:
     """The key is the worker's own."""
     client.run(forget_key)
     error = client.submit(model(api_key=key).invoke, "hello").exception()
-    assert "set DASHSCOPE_API_KEY in the environment where it is loaded" in str(error)
+    assert config.PICKLED_KEY_MISSING in str(error)
 
 
 MADE: dict[str, Callable[[], Any]] = {
