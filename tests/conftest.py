@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from modelstudio_core.http.client import _log_once
-from tests.ids import LONGEST
+from tests.ids import LONGEST_VALUE
 from tests.protocols import PROTOCOLS, spoken
 from tests.rotation import mark_rotated
 
@@ -17,9 +17,11 @@ gc.disable()  # collecting makes only objects that stay
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
-    """Shorten the ids of long texts."""
-    text = val.decode("ascii", "backslashreplace") if isinstance(val, bytes) else val
-    return text[:LONGEST] if isinstance(text, str) and len(text) > LONGEST else None
+    """Cut the ids of texts that are long, escaped as they will be; leave all others to pytest."""
+    text = val.decode("latin-1") if isinstance(val, bytes) else val
+    if not isinstance(text, str) or len(text.encode("unicode_escape")) <= LONGEST_VALUE:
+        return None
+    return "".join(character if " " <= character <= "~" else "." for character in text[:LONGEST_VALUE])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-LONGEST = 36
+LONGEST = 32
+LONGEST_VALUE = 25
+"""Characters of each text in the id of a test that has several."""
 
 
 def short(value: object) -> str:
-    """Return a value as an id of at most 36 characters."""
+    """Return a value as an id of at most 32 characters."""
     return str(value)[:LONGEST]

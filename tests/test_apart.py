@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 APART = {
-    "langchain": (("llama_index", "llama_index_modelstudio"), ("test_messages.py", "test_tools.py", "test_calls.py")),
+    "langchain": (("llama_index", "llama_index_modelstudio"), ("messages", "test_tools.py", "test_calls.py")),
     "llama_index": (
         ("langchain", "langchain_core", "langgraph", "langsmith", "langchain_modelstudio"),
         ("test_answers.py", "test_tools.py", "test_history.py", "test_structured.py", "test_settings.py"),

@@ -105,7 +105,7 @@ NAMES: list[tuple[str, list[Any], Any]] = [
         WEATHER,
     ),
     (
-        "the same id with another name, after the arguments began: the first name",
+        "another name of a known id after the arguments began",
         [piece("get_weather", "{", index=0, id="call_1"), piece("f", "}", index=0, id="call_1")],
         WEATHER,
     ),

@@ -14,8 +14,9 @@ import pytest
 
 from modelstudio_core.http.transport import Transport
 from tests.faults.dialects import REQUEST_ID, TEXT, Dialect
+from tests.faults.fault import Fault
 from tests.faults.steps import KEY, good
-from tests.faults.table import DEADLINE, TABLE, Fault, cells
+from tests.faults.table import DEADLINE, TABLE, cells
 from tests.faults.ways import Heard, Way
 from tests.ids import short
 from tests.loopback import Exchange, Loopback

@@ -1,29 +1,11 @@
-"""The table says what the vendor's pages say, and says nothing where they are silent."""
+"""The catalogue says what the pages of the vendor say, and nothing where they are silent."""
 
 from __future__ import annotations
 
-import copy
-import json
-import pickle
-import re
-import subprocess
-import sys
-from dataclasses import FrozenInstanceError, fields
-from importlib.resources import files
-from typing import Any, get_args
-
 import pytest
 
-from modelstudio_core import catalogue as models
-from modelstudio_core.catalogue import ModelInfo, ReasoningEffort, Thinking, model_info
-
-TEXT = files("modelstudio_core").joinpath("catalogue.json").read_text(encoding="utf-8")
-RAW: dict[str, Any] = json.loads(TEXT)
-LINES: list[dict[str, Any]] = RAW["models"]
-IDS = [line["id"] for line in LINES]
-BY_ID = dict(zip(IDS, LINES, strict=True))
-FIELDS = {known.name for known in fields(ModelInfo)}
-DATES = {"since", "retired_on", "retired_by", "replaced_by"}
+from modelstudio_core.catalogue import ModelInfo, model_info
+from tests.core.catalogue.models import DATES, FIELDS, IDS
 
 CLASSES: dict[str, str] = {
     "hybrid-default-on": """
@@ -54,14 +36,7 @@ CLASSES: dict[str, str] = {
 }
 EXPECTED_CLASS = [(model, thinking) for thinking, listed in CLASSES.items() for model in listed.split()]
 
-
-@pytest.fixture(autouse=True)
-def empty_caches() -> None:
-    models._look_up.cache_clear()
-    models._catalogue.cache_clear()
-
-
-# ------------------------------------------------------------------ what the pages say
+# ---------------------------------------------------------------- what the pages say
 
 
 @pytest.mark.parametrize(("model", "thinking"), EXPECTED_CLASS)
@@ -270,7 +245,7 @@ def test_shorthands() -> None:
     assert ModelInfo("m", input_image=False, input_video=True).supports_vision
 
 
-# ------------------------------------------------------------------ ids that are not listed
+# ---------------------------------------------------------------- ids that are not listed
 
 
 @pytest.mark.parametrize(
@@ -394,217 +369,3 @@ def test_third_party_hosting_has_rules_of_its_own(hosted: str, plain: str) -> No
     assert model_info(hosted).matched == hosted
     assert model_info(hosted) != model_info(plain)
     assert model_info(f"elsewhere/{plain}") == ModelInfo(f"elsewhere/{plain}")
-
-
-# ------------------------------------------------------------------ overrides
-
-
-@pytest.mark.parametrize(
-    ("name", "given", "held"),
-    [
-        ("thinking", "only", "only"),
-        ("thinking", None, None),
-        ("thinking_switch", "thinking", "thinking"),
-        ("streaming_only", True, True),
-        ("cumulative_stream", True, True),
-        ("required_tool_choice", True, True),
-        ("json_schema", True, True),
-        ("tools", None, None),
-        ("max_input", 8192, 8192),
-        ("native_endpoint", "multimodal-generation", "multimodal-generation"),
-        ("preserve_thinking", "default-on", "default-on"),
-        ("replay_reasoning", "all", "all"),
-        ("regions", ["tokyo"], ("tokyo",)),
-        (
-            "reasoning_effort",
-            {"values": ["low"], "aliases": {"none": "off"}},
-            ReasoningEffort(values=("low",), aliases=(("none", "off"),)),
-        ),
-        ("reasoning_effort", ReasoningEffort(values=("low",)), ReasoningEffort(values=("low",))),
-    ],
-)
-@pytest.mark.parametrize("model", ["qwen-plus", "no-such-model"])
-def test_overrides_beat_the_table(model: str, name: str, given: object, held: object) -> None:
-    """An override replaces its one fact, on a listed and on an unknown model, and does not stick."""
-    before = model_info(model)
-    info = model_info(model, {name: given})
-    assert getattr(info, name) == held
-    assert all(getattr(info, other) == getattr(before, other) for other in FIELDS - {name})
-    assert model_info(model) is before
-
-
-def test_every_capability_can_be_overridden() -> None:
-    """All that the policies ask is open to the caller; what identifies the line is not."""
-    with pytest.raises(ValueError, match="allowed: ") as caught:
-        model_info("qwen-plus", {"": None})
-    allowed = str(caught.value).partition("allowed: ")[2].split(", ")
-    assert set(allowed) == FIELDS - {"id", "matched", "snapshot_of", "source", *DATES}
-
-
-@pytest.mark.parametrize("name", ["jsonschema", "id", "matched", "source", "snapshot_of", "is_hybrid"])
-def test_a_wrong_override_name_is_named(name: str) -> None:
-    """A name that is no capability raises, with itself and the right ones in the message."""
-    with pytest.raises(ValueError, match=rf"'{name}'.*json_schema.*max_cot"):
-        model_info("qwen-plus", {"tools": True, name: None})
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "takes"),
-    [
-        ("thinking", "on", "hybrid-default-on"),
-        ("thinking", True, "hybrid-default-on"),
-        ("thinking_switch", None, "not None"),
-        ("cumulative_stream", None, "not None"),
-        ("native_endpoint", "chat", "multimodal-generation"),
-        ("tools", "yes", "True or False"),
-        ("streaming_only", 1, "True or False"),
-        ("max_input", 0, "positive"),
-        ("max_input", True, "positive"),
-        ("max_input", "8192", "positive"),
-        ("regions", "tokyo", "tuple or list"),
-        ("regions", [1], "tuple or list"),
-        ("reasoning_effort", "low", "'values'"),
-        ("reasoning_effort", {"default": "low"}, "'values'"),
-        ("reasoning_effort", {"values": ["low"], "budget": 1}, "'values'"),
-        ("reasoning_effort", {"values": ["low"], "aliases": 1}, "'values'"),
-    ],
-)
-def test_a_wrong_override_value_is_refused(name: str, value: object, takes: str) -> None:
-    """A value that the field cannot hold raises, naming the field and what it takes."""
-    with pytest.raises(ValueError, match=rf"'{name}' must be .*{re.escape(takes)}"):
-        model_info("qwen-plus", {name: value})
-
-
-# ------------------------------------------------------------------ the values
-
-
-@pytest.mark.parametrize("model", ["qwen3.8-max", "qwen-plus-2026-01-01", "no-such-model"])
-def test_values_survive_and_cannot_change(model: str) -> None:
-    """A value is shared between callers, so it is frozen to the ground; it can be copied and pickled."""
-    info = model_info(model)
-    assert pickle.loads(pickle.dumps(info)) == copy.deepcopy(info) == info
-    hash(info)
-    with pytest.raises(FrozenInstanceError):
-        info.tools = False  # type: ignore[misc]
-
-
-def test_the_file_is_read_once_and_lookups_are_kept() -> None:
-    """The second lookup of an id costs a dictionary access; the memory for ids is bounded."""
-    assert model_info("qwen-plus") is model_info("qwen-plus")
-    for number in range(1000):
-        model_info(f"made-up-{number}")
-    assert models._catalogue.cache_info().misses == 1
-    assert models._look_up.cache_info().currsize < 1000
-
-
-def test_lookups_leave_the_table_as_it_was() -> None:
-    """Looking up snapshots, variants and families does not write into the shared data."""
-    before = copy.deepcopy(models._catalogue())
-    for model in (*IDS, "qwen-plus-2026-01-01", "glm-5.3-x", "kimi/x", "qwen3-max-x-thinking"):
-        model_info(model, {"regions": ["tokyo"]})
-    assert models._catalogue() == before
-
-
-def test_import_reads_nothing() -> None:
-    """The import of the module alone reads no catalogue and brings nothing that is slow to import."""
-    code = """
-import importlib.util, sys
-spec = importlib.util.spec_from_file_location("models", sys.argv[1])
-module = sys.modules["models"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-assert module._catalogue.cache_info().currsize == 0
-slow = {"json", "importlib.resources", "httpx", "pydantic", "langchain_core", "llama_index"}
-assert not slow & set(sys.modules), slow & set(sys.modules)
-"""
-    subprocess.run([sys.executable, "-I", "-S", "-c", code, models.__file__], check=True)
-
-
-# ------------------------------------------------------------------ the file
-
-
-def test_no_id_twice() -> None:
-    """Each id has one line."""
-    assert len(IDS) == len(set(IDS)) == 200
-
-
-def test_one_model_a_line() -> None:
-    """A changed fact is a changed line in a diff: each model and each family stands on a line of its own."""
-    lines = [line.rstrip(",") for line in TEXT.splitlines()]
-    assert [json.loads(line) for line in lines if line.startswith('{"id"')] == LINES
-    assert [json.loads(line) for line in lines if line.startswith('{"match"')] == RAW["families"]
-
-
-def test_no_unknown_keys() -> None:
-    """A misspelt key would be a lost fact."""
-    assert set(RAW) == {"_meta", "families", "models"}
-    assert set(RAW["_meta"]) == {"date", "rule", "families", "regions", "retirement", "disputed", "sources"}
-    facts = FIELDS - {"id", "matched"}
-    for line in LINES:
-        assert set(line) <= facts | {"id", "disputed"}, line["id"]
-        assert set(line.get("disputed", ())) <= facts, line["id"]
-    for family in RAW["families"]:
-        assert set(family) <= facts | {"match"}, family["match"]
-    effort = {known.name for known in fields(ReasoningEffort)}
-    assert all(set(line.get("reasoning_effort", {})) <= effort for line in LINES)
-
-
-def test_absent_is_the_only_way_to_say_unknown() -> None:
-    """No nulls, so that a line is as long as what is known."""
-    assert not [line["id"] for line in LINES if None in line.values()]
-
-
-def test_every_line_has_a_source_and_every_source_a_meaning() -> None:
-    """No fact without a page, and no page that nothing was read from."""
-    used = {key for line in (*LINES, *RAW["families"]) for key in line["source"]}
-    assert all(line["source"] for line in (*LINES, *RAW["families"]))
-    assert used == set(RAW["_meta"]["sources"])
-    assert all(len(line["source"]) == len(set(line["source"])) for line in LINES)
-    assert all(set(BY_ID[model]["source"]) <= set(model_info(model).source) for model in IDS)
-
-
-def test_values_have_the_types_of_their_fields() -> None:
-    """Each fact of the file would pass as an override of the same name."""
-    for line in (*LINES, *RAW["families"]):
-        skip = {"id", "match", "source", "disputed", "snapshot_of", *DATES}
-        facts = {name: value for name, value in line.items() if name not in skip}
-        model_info("no-such-model", facts)
-    assert {line.get("thinking") for line in LINES} == {*get_args(Thinking), None}
-
-
-def test_regions_are_known_by_the_names_of_the_configuration() -> None:
-    """The regions are those of the `region` argument, and the worldwide scope."""
-    known = {"singapore", "virginia", "beijing", "hongkong", "frankfurt", "tokyo", "global"}
-    assert {region for line in LINES for region in line.get("regions", ())} == known
-
-
-def test_snapshots_name_a_listed_model() -> None:
-    """`snapshot_of` leads to a line, which is not itself a snapshot."""
-    for line in LINES:
-        if "snapshot_of" in line:
-            base = BY_ID[line["snapshot_of"]]
-            assert line["id"].startswith(base["id"] + "-")
-            assert "snapshot_of" not in base
-
-
-@pytest.mark.parametrize("model", IDS)
-def test_lines_do_not_contradict_themselves(model: str) -> None:
-    """Facts about one model go together."""
-    info = model_info(model)
-    if info.streaming_only:
-        assert info.thinking_requires_stream is True
-    if info.thinking == "none":
-        assert not info.max_cot
-        assert info.preserve_thinking is None
-        assert info.reasoning_effort is None
-    if info.thinking == "only":
-        assert info.partial_mode is None  # Partial mode page: never while thinking
-    if info.context_window is not None:
-        limits = (info.max_input, info.max_input_thinking, info.max_output, info.max_output_thinking)
-        assert all(limit is None or limit <= info.context_window for limit in limits)
-    if info.preserve_thinking == "default-on":
-        assert info.replay_reasoning == "all"
-    if info.reasoning_effort is not None:
-        values = {*info.reasoning_effort.values, "off"}
-        assert info.reasoning_effort.default in {*values, None}
-        assert {meaning for _, meaning in info.reasoning_effort.aliases} <= values
-        assert not {name for name, _ in info.reasoning_effort.aliases} & values

@@ -1,40 +1,19 @@
-"""The native protocol, read: what comes out is what the service said, on either endpoint, whole or as a stream.
-
-Answers are one table, as for the compatible protocol: each is read as a stream (whole, and torn into bytes and into
-sevens) and, where the service can say it whole too, as one body; all must tell the same. The bytes are composed here;
-what they show was seen in traffic of Model Studio, or is documented in the vendor's DashScope API reference.
-"""
+"""Answers of the native protocol, streamed and whole."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from modelstudio_core.errors import (
-    APIStatusError,
-    AuthenticationError,
-    BadRequestError,
-    ContentFilterError,
-    ModelStudioError,
-    ProtocolError,
-    RateLimitError,
-    ServerError,
-    StreamTruncatedError,
-)
 from modelstudio_core.protocols.accumulate import fold
-from modelstudio_core.protocols.dashscope import DashScopeCodec, read_usage
-from modelstudio_core.protocols.decoding import EventStreamDecoder
+from modelstudio_core.protocols.dashscope import read_usage
 from modelstudio_core.types import (
-    ChatRequest,
     Delta,
     ExtraDelta,
     FinishDelta,
     LogprobsDelta,
-    Message,
     ReasoningDelta,
     ResponseDelta,
     ResponseHead,
@@ -43,87 +22,41 @@ from modelstudio_core.types import (
     Usage,
     UsageDelta,
 )
+from tests.core.dashscope_codec.extra_answers import EXTRAS
+from tests.core.dashscope_codec.tool_answers import TOOLS
+from tests.core.dashscope_codec.wire import (
+    ANSWERED,
+    CALL_END,
+    CODEC,
+    END,
+    HEAD,
+    LETTERS,
+    LIMIT,
+    NULL,
+    OMITTED,
+    PAIR,
+    REQUEST,
+    STOP,
+    USAGE,
+    USED,
+    WHOLE_CALL,
+    A,
+    Answer,
+    B,
+    F,
+    G,
+    body_of,
+    calls,
+    chunk,
+    decoder,
+    frame,
+    two,
+    value,
+)
 from tests.core.decoding import GENERATED, check_form, read
 from tests.ids import short
 
-CODEC = DashScopeCodec()
-HEAD = ResponseHead(200, {"content-type": "text/event-stream;charset=UTF-8", "x-request-id": "req-of-head"})
-USER = Message("user", "hello")
-REQUEST = ChatRequest("qwen-plus", (USER,))
-LIMIT = 64 * 1024
-ANSWERED = ResponseDelta(None, "req-1", "qwen-plus")
-OMITTED = object()
-NULL = "null"
-
-
-def frame(data: Any, number: int = 1, name: str = "result", status: int = 200) -> bytes:
-    """One event as the service frames it: no space after a colon, the status in a comment."""
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
-    return f"id:{number}\nevent:{name}\n:HTTP_STATUS/{status}\ndata:{text}\n\n".encode()
-
-
-def given(items: dict[str, Any]) -> dict[str, Any]:
-    return {name: item for name, item in items.items() if item is not OMITTED}
-
-
-def value(output: Any, usage: Any = OMITTED) -> dict[str, Any]:
-    """The object of one event, or of a whole answer."""
-    return given({"output": output, "usage": usage, "request_id": "req-1"})
-
-
-def chunk(content: Any = "", finish: Any = NULL, *, usage: Any = OMITTED, index: Any = OMITTED, **said: Any) -> Any:
-    """An event with one choice. What stands beside the choices or the message is told by its name."""
-    beside = {name: said.pop(name) for name in ("search_info", "tool_info", "model_name") if name in said}
-    around = {name: said.pop(name) for name in ("logprobs",) if name in said}
-    message = given({"content": content, "role": "assistant", **said})
-    choice = given({"message": message, "index": index, "finish_reason": finish, **around})
-    return value({"choices": [choice], **beside}, usage)
-
-
-def body_of(events: Sequence[Any]) -> bytes:
-    return b"".join(frame(event, number + 1) for number, event in enumerate(events))
-
-
-def decoder(n: int | None = None, **request: Any) -> EventStreamDecoder:
-    return CODEC.stream(ChatRequest("qwen-plus", (USER,), n=n, **request), HEAD, max_event_bytes=LIMIT)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer as a stream, as the deltas it must give (after `ANSWERED`), and whole where it can be said whole."""
-
-    name: str
-    events: list[Any] | bytes
-    deltas: list[Delta]
-    whole: Any = None
-    n: int | None = None
-    cumulative: bool = False
-
-    @property
-    def stream(self) -> bytes:
-        return self.events if isinstance(self.events, bytes) else body_of(self.events)
-
-    @property
-    def request(self) -> ChatRequest:
-        parameters = {"incremental_output": False} if self.cumulative else {}
-        return ChatRequest("qwen-plus", (USER,), n=self.n, parameters=parameters)
-
-
-def calls(*fragments: Any) -> dict[str, Any]:
-    """`tool_calls` of a message: each fragment is (index, id, function)."""
-    keys = ("index", "id", "function")
-    named = [dict(zip(keys, fragment, strict=True)) | {"type": "function"} for fragment in fragments]
-    return {"tool_calls": [given(fragment) for fragment in named]}
-
-
-USAGE = {"total_tokens": 33, "output_tokens": 20, "input_tokens": 13}
-USED = UsageDelta(Usage(13, 20, 33))
-END, CALL_END = FinishDelta("stop"), FinishDelta("tool_calls")
 IDENTIFIED = [ToolCallDelta(index, GENERATED) for index in (0, 1)]
-A, B = TextDelta("A"), TextDelta("B")
-LETTERS: list[Delta] = [A, B, END]
-STOP = chunk("", "stop")
-
 DOCUMENTED_THINKING = b"""\
 id:1
 event:result
@@ -161,7 +94,6 @@ SEVEN_WHOLE = chunk(
 )
 LOGPROB = {"token": "A", "logprob": -0.1, "bytes": [65], "top_logprobs": []}
 TWO_PROBS = {"content": [LOGPROB, LOGPROB | {"token": "B"}]}
-
 TEXTS = [
     Answer("thinking, text endpoint", DOCUMENTED_THINKING, SEVEN, SEVEN_WHOLE),
     Answer("with the space after the colon", DOCUMENTED_THINKING.replace(b"data:", b"data: "), SEVEN),
@@ -302,86 +234,7 @@ TEXTS = [
         [ReasoningDelta("plan"), ExtraDelta("deep_research", {"research": {"id": 1}}), *LETTERS, USED],
     ),
 ]
-
-F, G = "get_weather", "get_time"
-FIRST = chunk("", **calls((0, "call_1", {"name": F, "arguments": '{"q": '})))
-ONE_CALL: list[Delta] = [
-    ToolCallDelta(0, "call_1", F, '{"q": '),
-    ToolCallDelta(0, arguments='"x"'),
-    ToolCallDelta(0, arguments="}"),
-    CALL_END,
-]
-WHOLE_CALL = {"name": F, "arguments": '{"q": "x"}'}
-ONE_WHOLE = chunk("", "tool_calls", **calls((0, "call_1", WHOLE_CALL)))
-MORE = chunk("", **calls((0, "", {"arguments": '"x"'})))
 PAIR_WHOLE = chunk([], "tool_calls", **calls((0, "call_1", WHOLE_CALL), (1, "call_2", {"name": G, "arguments": "{}"})))
-PAIR: list[Delta] = [
-    ToolCallDelta(0, "call_1", F, '{"q": '),
-    ToolCallDelta(0, arguments='"x"}'),
-    ToolCallDelta(1, "call_2", G),
-    ToolCallDelta(1, arguments="{}"),
-    CALL_END,
-]
-
-TOOLS = [
-    Answer(
-        "the finish event carries a fragment",
-        [FIRST, MORE, chunk("", "tool_calls", **calls((0, "", {"arguments": "}"})))],
-        ONE_CALL,
-        ONE_WHOLE,
-    ),
-    Answer(
-        "function {} on the finish event",
-        [FIRST, MORE, chunk("", **calls((0, "", {"arguments": "}"}))), chunk("", "tool_calls", **calls((0, "", {})))],
-        ONE_CALL,
-        ONE_WHOLE,
-    ),
-    Answer(
-        "one event closes call 0 and opens call 1",
-        [
-            chunk([], reasoning_content="hm"),
-            chunk([], **calls((0, "call_1", {"name": F, "arguments": '{"q": '}))),
-            chunk([], **calls((0, "", {"arguments": '"x"}'}))),
-            chunk([], **calls((0, "", {"arguments": ""}), (1, "call_2", {"name": G, "arguments": ""}))),
-            chunk([], "tool_calls", **calls((1, "", {"arguments": "{}"}))),
-        ],
-        [ReasoningDelta("hm"), *PAIR],
-        chunk(
-            [],
-            "tool_calls",
-            reasoning_content="hm",
-            **calls((0, "call_1", WHOLE_CALL), (1, "call_2", {"name": G, "arguments": "{}"})),
-        ),
-    ),
-    Answer(
-        "no indices: a fragment without an id goes on with the last call",
-        [
-            chunk("", **calls((OMITTED, "call_1", {"name": F, "arguments": '{"q": '}))),
-            chunk("", **calls((OMITTED, "", {"arguments": '"x"}'}))),
-            chunk("", **calls((OMITTED, "call_2", {"name": G}))),
-            chunk("", "tool_calls", **calls((OMITTED, "", {"arguments": "{}"}))),
-        ],
-        PAIR,
-        chunk(
-            "",
-            "tool_calls",
-            **calls((OMITTED, "call_1", WHOLE_CALL), (OMITTED, "call_2", {"name": G, "arguments": "{}"})),
-        ),
-    ),
-    Answer(
-        "a forced call ends with `stop`",
-        [FIRST, MORE, chunk("", "stop", **calls((0, "", {"arguments": "}"})))],
-        [*ONE_CALL[:-1], END],
-        chunk(OMITTED, "stop", **calls((0, "call_1", WHOLE_CALL))),
-    ),
-    Answer(
-        "text, then a call",
-        [chunk("A"), FIRST, MORE, chunk("", "tool_calls", **calls((0, "", {"arguments": "}"})))],
-        [A, *ONE_CALL],
-        chunk("A", "tool_calls", **calls((0, "call_1", WHOLE_CALL))),
-    ),
-]
-
 EVERY_DETAIL = {
     "input_tokens": 100,
     "output_tokens": 50,
@@ -451,83 +304,6 @@ USAGES = [
         counted(input_tokens=9, output_tokens=1, total_tokens=10),
     ),
 ]
-
-ROWS = [{"site_name": "Example", "index": 1, "title": "Weather", "url": "https://example.com/w", "icon": ""}]
-NO_ROWS = {"extra_tool_info": [], "search_results": []}
-SOURCES = ExtraDelta("search_info", {"search_results": ROWS})
-CODE = [{"type": "code_interpreter", "code_interpreter": {"code": "123**21"}}]
-WORDS = {"words_info": [{"text": "DAY", "location": [0, 0, 9, 0, 9, 9, 0, 9]}]}
-SEARCHED = {"search": {"count": 1, "strategy": "standard"}}
-
-EXTRAS = [
-    Answer(
-        "sources on the first event, empty lists from then on",
-        [
-            chunk("", usage={}, search_info={"search_results": ROWS}),
-            chunk("A", search_info=NO_ROWS),
-            chunk("B", search_info=NO_ROWS),
-            chunk("", "stop", search_info=NO_ROWS, usage=USAGE | {"plugins": SEARCHED}),
-        ],
-        [SOURCES, *LETTERS, ExtraDelta("plugins", SEARCHED), USED],
-        chunk(
-            "AB",
-            "stop",
-            search_info={"search_results": ROWS, "extra_tool_info": []},
-            usage=USAGE | {"plugins": SEARCHED},
-        ),
-    ),
-    Answer(
-        "sources repeated: said once",
-        [chunk("A", search_info={"search_results": ROWS}), chunk("B", "stop", search_info={"search_results": ROWS})],
-        [SOURCES, *LETTERS],
-    ),
-    Answer(
-        "what comes later is added, more sources replace",
-        [
-            chunk("A", search_info={"search_results": ROWS}),
-            chunk("B", search_info={"search_results": [], "extra_tool_info": [{"tool": "t"}]}),
-            chunk("", "stop", search_info={"search_results": [*ROWS, *ROWS]}),
-        ],
-        [
-            SOURCES,
-            A,
-            ExtraDelta("search_info", {"search_results": ROWS, "extra_tool_info": [{"tool": "t"}]}),
-            B,
-            ExtraDelta("search_info", {"search_results": [*ROWS, *ROWS], "extra_tool_info": [{"tool": "t"}]}),
-            END,
-        ],
-    ),
-    Answer(
-        "no sources",
-        [chunk("A", search_info=NO_ROWS), chunk("B", "stop", search_info=None)],
-        LETTERS,
-        chunk("AB", "stop", search_info={}),
-    ),
-    Answer(
-        "the code that ran, on every event after it: said once",
-        [chunk("", tool_info=[]), chunk("A", tool_info=CODE), chunk("B", "stop", tool_info=CODE)],
-        [ExtraDelta("tool_info", CODE), *LETTERS],
-        chunk("AB", "stop", tool_info=CODE),
-    ),
-    Answer(
-        "what was read on an image, beside its text",
-        [chunk([{"text": "A"}]), chunk([{"ocr_result": WORDS, "text": "B"}], "stop")],
-        [A, B, ExtraDelta("ocr_result", WORDS), END],
-        chunk([{"ocr_result": WORDS, "text": "AB"}], "stop"),
-    ),
-    Answer(
-        "the sizes of images, in a part of their own",
-        [chunk([{"text": "A"}]), chunk([{"text": "B"}, {"image_hw": [[28, 56]]}], "stop")],
-        [A, B, ExtraDelta("image_hw", [[28, 56]]), END],
-        chunk([{"text": "AB"}, {"image_hw": [[28, 56]]}], "stop"),
-    ),
-]
-
-
-def two(*pieces: tuple[int, str, str]) -> list[Any]:
-    return [chunk(text, finish, index=index) for index, text, finish in pieces]
-
-
 CHOICES = [
     Answer(
         "n=2, an event a choice",
@@ -564,7 +340,6 @@ CHOICES = [
     ),
     Answer("a choice that was not asked for", two((0, "A", NULL), (1, "C", NULL), (0, "B", "stop")), LETTERS),
 ]
-
 CUMULATIVE = [
     Answer(
         "text, by position: it repeats itself",
@@ -655,7 +430,6 @@ CUMULATIVE = [
         cumulative=True,
     ),
 ]
-
 ENDINGS = [
     Answer("the last event that no blank line ends", body_of([chunk("A"), chunk("B", "stop")]).rstrip(b"\n"), LETTERS),
     Answer(
@@ -664,7 +438,6 @@ ENDINGS = [
         [*LETTERS, USED],
     ),
 ]
-
 ANSWERS = [*TEXTS, *TOOLS, *USAGES, *EXTRAS, *CHOICES, *CUMULATIVE, *ENDINGS]
 assert len({answer.name for answer in ANSWERS}) == len(ANSWERS)
 
@@ -768,241 +541,3 @@ def test_a_count_that_cannot_be_read(name: str, holder: str | None, wrong: Any) 
     assert reader.failure is None
     assert TextDelta("A") in deltas
     assert deltas[-1] == UsageDelta(read_usage(without))
-
-
-# ================================================================ failures
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A stream that fails: the deltas that come out before, then what the error shows."""
-
-    name: str
-    stream: bytes
-    error: type[ModelStudioError]
-    deltas: list[Delta]
-    says: str = ""
-    status: int | None = None
-    code: str | None = None
-    request_id: str | None = None
-
-
-BEGUN = frame(chunk("A"))
-SAID: list[Delta] = [A]
-
-
-def failed(code: str, message: str, status: int = 400, name: str = "error") -> bytes:
-    return frame({"code": code, "message": message, "request_id": "req-9"}, 2, name, status)
-
-
-ROLE = "Role must be user or assistant and Content length must be greater than 0"
-FAILURES = [
-    Failure(
-        "first event, HTTP 200: a parameter",
-        failed("InvalidParameter", ROLE),
-        BadRequestError,
-        [],
-        ROLE,
-        400,
-        "InvalidParameter",
-        "req-9",
-    ),
-    Failure(
-        "in the middle: moderation",
-        BEGUN + failed("DataInspectionFailed", "inappropriate content"),
-        ContentFilterError,
-        SAID,
-        "inappropriate",
-        400,
-        "DataInspectionFailed",
-        "req-9",
-    ),
-    Failure(
-        "throttled",
-        BEGUN + failed("Throttling.RateQuota", "slow down", 429),
-        RateLimitError,
-        SAID,
-        "slow",
-        429,
-        "Throttling.RateQuota",
-        "req-9",
-    ),
-    Failure(
-        "the service itself",
-        BEGUN + failed("InternalError", "", 500),
-        ServerError,
-        SAID,
-        "500",
-        500,
-        "InternalError",
-        "req-9",
-    ),
-    Failure(
-        "a code that only the status explains",
-        failed("Whatever", "no key", 401),
-        AuthenticationError,
-        [],
-        "no key",
-        401,
-        "Whatever",
-        "req-9",
-    ),
-    Failure(
-        "an error in an event of results",
-        BEGUN + failed("InternalError", "x", 200, "result"),
-        ServerError,
-        SAID,
-        "x",
-        200,
-        "InternalError",
-        "req-9",
-    ),
-    Failure(
-        "the status in a field of its own",
-        BEGUN + b'id:2\nevent:error\nstatus:429\ndata:{"code":"Odd","message":"m","request_id":"req-9"}\n\n',
-        RateLimitError,
-        SAID,
-        "m",
-        429,
-        "Odd",
-        "req-9",
-    ),
-    Failure(
-        "no status",
-        BEGUN + b'event:error\ndata:{"code":"Throttling","message":"m","request_id":"req-9"}\n\n',
-        RateLimitError,
-        SAID,
-        "m",
-        None,
-        "Throttling",
-        "req-9",
-    ),
-    Failure(
-        "a compatible error",
-        BEGUN + frame({"error": {"message": "m", "code": "internal_error"}}),
-        ServerError,
-        SAID,
-        "m",
-        200,
-        "internal_error",
-        "req-of-head",
-    ),
-    Failure(
-        "what was used up to then is told",
-        frame(chunk("A", usage=USAGE)) + failed("InternalError", "m", 500),
-        ServerError,
-        [A, USED],
-        "m",
-        500,
-        "InternalError",
-        "req-9",
-    ),
-    Failure("not JSON", BEGUN + b"data:<html>\n\n", ProtocolError, SAID, "not JSON"),
-    Failure(
-        "neither output nor usage nor error", BEGUN + frame({"request_id": "r"}), StreamTruncatedError, SAID, "neither"
-    ),
-    Failure("output that is no object", BEGUN + frame(value("A")), ProtocolError, SAID, "output"),
-    Failure("choices that are no list", BEGUN + frame(value({"choices": {}})), ProtocolError, SAID, "choices"),
-    Failure("a choice that is no object", BEGUN + frame(value({"choices": ["A"]})), ProtocolError, SAID, "choice"),
-    Failure(
-        "a message that is no object",
-        BEGUN + frame(value({"choices": [{"message": "A"}]})),
-        ProtocolError,
-        SAID,
-        "message",
-    ),
-    Failure("an index that is no number", BEGUN + frame(chunk("B", index="x")), ProtocolError, SAID, "index"),
-    Failure("content that is no text", BEGUN + frame(chunk({"text": "B"})), ProtocolError, SAID, "content"),
-    Failure("a part that is no object", BEGUN + frame(chunk([1])), ProtocolError, SAID, "content"),
-    Failure("nothing at all", b"", StreamTruncatedError, [], "finish reason"),
-    Failure("no finish, then the end", BEGUN, StreamTruncatedError, SAID, "finish reason"),
-    Failure("no finish, but usage", frame(chunk("A", usage=USAGE)), StreamTruncatedError, [A, USED], "finish reason"),
-    Failure("the end inside an event", BEGUN + frame(STOP)[:-20], StreamTruncatedError, SAID, "finish reason"),
-    Failure(
-        "the end inside a character",
-        BEGUN + 'data:{"output":{"text":"好'.encode()[:-1],
-        StreamTruncatedError,
-        SAID,
-        "finish reason",
-    ),
-    Failure("a call that was cut off", body_of([FIRST, MORE]), StreamTruncatedError, ONE_CALL[:2], "finish reason"),
-    Failure(
-        "deep research without its answer",
-        frame(value({"message": {"phase": "WebResearch", "content": "x", "status": "finished"}})),
-        StreamTruncatedError,
-        [ReasoningDelta("x")],
-        "finish reason",
-    ),
-]
-
-
-@pytest.mark.parametrize("size", [None, 1, 7], ids=["whole", "by 1", "by 7"])
-@pytest.mark.parametrize("case", FAILURES, ids=lambda case: case.name)
-def test_a_failing_stream_hands_on_what_came_before(case: Failure, size: int | None) -> None:
-    """Deltas first, also those of the same read; then the typed error, whose status is the event's; then no more."""
-    reader = decoder()
-    deltas = read(reader, case.stream, size)
-    check_form(deltas)
-    assert [d for d in deltas if not isinstance(d, ResponseDelta)] == case.deltas
-    error = reader.failure
-    assert type(error) is case.error
-    assert (error.status_code, error.code, error.request_id) == (case.status, case.code, case.request_id)
-    assert case.says in error.message
-    assert reader.feed(frame(chunk("more", "stop"))) == []
-    assert reader.finish() == []
-    assert reader.failure is error
-
-
-WHOLE_FAILURES: list[tuple[str, bytes, type[ModelStudioError], str | None]] = [
-    ("an error with HTTP 200", b'{"code":"Throttling","message":"m","request_id":"r"}', RateLimitError, "Throttling"),
-    ("a bare string", b'{"error":"no such model"}', APIStatusError, None),
-    ("HTML", b"<html></html>", ProtocolError, None),
-    ("a list", b"[]", ProtocolError, None),
-    ("no answer", b'{"request_id":"r"}', ProtocolError, None),
-    ("no choices", json.dumps(value({"choices": []}, USAGE)).encode(), StreamTruncatedError, None),
-    ('finish "null"', json.dumps(chunk("A")).encode(), StreamTruncatedError, None),
-    ("no finish", json.dumps(chunk("A", None)).encode(), StreamTruncatedError, None),
-]
-
-
-@pytest.mark.parametrize(("body", "cls", "code"), [c[1:] for c in WHOLE_FAILURES], ids=[c[0] for c in WHOLE_FAILURES])
-def test_a_whole_answer_that_fails(body: bytes, cls: type[ModelStudioError], code: str | None) -> None:
-    """A body that is an error, no answer, or half an answer raises the typed error."""
-    with pytest.raises(ModelStudioError) as caught:
-        CODEC.decode(REQUEST, HEAD, body)
-    assert (type(caught.value), caught.value.code) == (cls, code)
-
-
-def test_a_cut_whole_answer_carries_what_had_arrived() -> None:
-    """The service cuts an answer that takes longer than 300 s and says no error: what is there is in `partial`."""
-    cut = chunk("A", None, usage=USAGE, search_info={"search_results": ROWS})
-    with pytest.raises(StreamTruncatedError) as caught:
-        CODEC.decode(REQUEST, HEAD, json.dumps(cut).encode())
-    partial = caught.value.partial
-    assert partial is not None
-    assert partial == fold([ANSWERED, SOURCES, TextDelta("A"), USED])
-    assert partial.extras == {"search_info": {"search_results": ROWS}}
-
-
-def test_one_of_two_choices_cut() -> None:
-    """With n=2 an answer is whole only if both choices finished."""
-    reader = decoder(2)
-    read(reader, body_of(two((0, "A", NULL), (1, "C", NULL), (0, "B", "stop"))))
-    assert type(reader.failure) is StreamTruncatedError
-
-
-def test_an_event_over_the_limit_is_a_protocol_error() -> None:
-    """What came before it is handed on; the error names the limit."""
-    reader = decoder()
-    assert read(reader, BEGUN + b"data:" + b"x" * (LIMIT + 1)) == [ANSWERED, A]
-    assert type(reader.failure) is ProtocolError
-    assert str(LIMIT) in reader.failure.message
-
-
-def test_an_error_response() -> None:
-    """The body of an HTTP error, plain or framed as an event, is the typed error."""
-    said = {"code": "InvalidApiKey", "message": "Invalid API-key provided.", "request_id": "req-9"}
-    for body in (json.dumps(said).encode(), frame(said, name="error", status=401)):
-        error = CODEC.error(ResponseHead(401, {"content-type": "application/json"}), body)
-        assert type(error) is AuthenticationError
-        assert (error.status_code, error.code, error.request_id) == (401, "InvalidApiKey", "req-9")
