@@ -115,6 +115,15 @@ WHOLE_EVENTS: list[tuple[str, list[Any], list[Delta]]] = [
         [ReasoningDelta("hm"), TextDelta("A"), FinishDelta("stop")],
     ),
     (
+        "the whole message after its deltas, which adds nothing",
+        [
+            text("A")[0],
+            ID | {"choices": [{"index": 0, "message": {"content": "A", "reasoning_content": "hm"}}]},
+            STOP,
+        ],
+        [TextDelta("A"), FinishDelta("stop")],
+    ),
+    (
         "tool calls, without indices of their own",
         [
             ID
