@@ -82,7 +82,7 @@ async def test_cell(
             assert waits == list(fault.waits)
         assert len(waits) == fault.requests - 1
         left = 1 if fault.pooled else 0
-        assert server.wait_until(lambda it: it.open_connections == left), server.open_connections
+        assert server.wait_until(lambda it: it.open_connections == left, DEADLINE), server.open_connections
         opened = server.connections
         again = await way(model.model_copy(update={"timeout": 10}))
         assert (again.text, again.error) == (TEXT, None)

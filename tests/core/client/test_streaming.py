@@ -178,6 +178,15 @@ def test_an_error_carries_what_had_arrived(
         assert error.partial.response.id == "chatcmpl-7"
 
 
+@every_way
+def test_usage_is_kept_when_the_connection_is_lost(way: Way) -> None:
+    """The last usage is in `error.partial`, though no end of the stream has written it."""
+    _, error = run(way, FakeTransport(Reply(200, SSE, (A, USED, LOST))))
+    assert error.partial is not None
+    assert error.partial.usage is not None
+    assert (error.partial.usage.input_tokens, error.partial.usage.output_tokens) == (1, 2)
+
+
 def test_deltas_before_an_error_are_handed_on_first() -> None:
     """A consumer of the stream sees the text that came in the read of the error, then the error."""
     client = Client(CONFIG, FakeTransport(Reply(200, SSE, (A + B + LIMITED_EVENT,))))
