@@ -10,7 +10,7 @@ qwen-turbo, qwen-plus and qwen-max (2024 to 2026) decide:
 - The tags of thoughts, calls and results are one token each, wherever they stand.
 - JSON mode adds 2 tokens and a forced tool choice 3 (recorded for "required").
 
-Images, video, audio and what the service's own search adds are not counted.
+Images, video, audio and what the service's own tools add are not counted.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import groupby
 
+from modelstudio_core.built_in_tools import built_in_name
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.history import sendable
 from modelstudio_core.policies import may_think, plan
@@ -59,6 +60,7 @@ def count_request(request: ChatRequest, model: ModelInfo, *, text_only: bool = F
     messages = sendable(request.messages, model, text_only=text_only).messages
     if not messages:
         return 0
+    request = replace(request, tools=tuple(tool for tool in request.tools if built_in_name(tool) is None))
     sent = plan(replace(request, messages=messages), model, stream=True).request
     extra = _JSON_MODE if (sent.response_format or {}).get("type") in ("json_object", "json_schema") else 0
     if request.tools and request.tool_choice not in (None, "auto", "none"):

@@ -21,7 +21,7 @@ from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.headers import checked_headers
 from modelstudio_core.protocols.sse import MAX_EVENT_BYTES
 
-Protocol = Literal["openai", "dashscope"]
+Protocol = Literal["openai", "dashscope", "responses"]
 KeyProvider: TypeAlias = Callable[[], Any]
 """A sync or async function that returns the API key of one request as a str or SecretStr."""
 
@@ -38,8 +38,10 @@ PICKLED_KEY_MISSING = (
 DEFAULT_REGION = "singapore"
 DEFAULT_TIMEOUT = 300.0
 DEFAULT_MAX_RETRIES = 2
-_PATHS: dict[str, str] = {"openai": "/compatible-mode/v1", "dashscope": "/api/v1"}
-_CODING_PLAN_PATHS = _PATHS | {"openai": "/v1"}
+_PATHS: dict[str, str] = {
+    "openai": "/compatible-mode/v1", "dashscope": "/api/v1", "responses": "/compatible-mode/v1"
+}  # fmt: skip
+_CODING_PLAN_PATHS = _PATHS | {"openai": "/v1", "responses": "/v1"}
 _VENDOR_HOST = re.compile(r"(?:(?:[a-z0-9-]+\.)?dashscope(?:-[a-z0-9-]+)?|[a-z0-9_.-]+\.maas)\.aliyuncs\.com")
 _CODING_PLAN_HOST = re.compile(r"coding(?:-[a-z0-9-]+)?\.dashscope\.aliyuncs\.com")
 _TOKEN_PLAN_HOST = re.compile(r"token-plan\.[a-z0-9-]+\.maas\.aliyuncs\.com")

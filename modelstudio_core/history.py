@@ -30,7 +30,9 @@ class History:
     replaced: tuple[str, ...] = ()
 
 
-def sendable(messages: Sequence[Message], model: ModelInfo, *, text_only: bool = False) -> History:
+def sendable(
+    messages: Sequence[Message], model: ModelInfo, *, text_only: bool = False, continues: bool = False
+) -> History:
     """Return the conversation in a form that the service accepts.
 
     Empty system and assistant messages are dropped, as are tool calls without a result directly after them, and tool
@@ -42,6 +44,7 @@ def sendable(messages: Sequence[Message], model: ModelInfo, *, text_only: bool =
         messages: the conversation, oldest first.
         model: capabilities of the model.
         text_only: whether the endpoint accepts only text; see `is_text_only`.
+        continues: whether the service has the turns before these messages, and with them the calls.
     """
     kept: list[Message] = []
     omitted: list[str] = []
@@ -52,13 +55,15 @@ def sendable(messages: Sequence[Message], model: ModelInfo, *, text_only: bool =
         calls, answers, unanswered = _match_calls(turn.tool_calls if turn else (), results, f"call_{len(kept)}")
         omitted += [f"the call of {call.name} ({call.id}), which has no result" for call in unanswered]
         if turn is not None and calls != turn.tool_calls:
-            turn = replace(turn, tool_calls=calls)
+            # the service has the turn with all its calls, so it must not be continued from there
+            id = turn.response_id if len(calls) == len(turn.tool_calls) else None
+            turn = replace(turn, tool_calls=calls, response_id=id)
         if turn is not None and not _is_empty(turn):
             kept.append(turn)
         for place, result in enumerate(results):
             # a result without an id is kept if all calls have ids, so that encoding raises a clear error
             without_id = not result.tool_call_id and all_have_ids
-            if place in answers or without_id or only_results:
+            if place in answers or without_id or only_results or (turn is None and continues):
                 kept.append(_with_replacements(answers.get(place, result), model, text_only, replaced))
             else:
                 omitted.append(f"the result for {result.tool_call_id}, which matches no open call before it")
@@ -73,8 +78,11 @@ def has_content(content: str | tuple[Part, ...]) -> bool:
 
 
 def is_text_only(protocol: str, endpoint: NativeEndpoint | None) -> bool:
-    """Return True if requests go to the native text endpoint, which is the default one."""
-    return protocol == "dashscope" and endpoint != "multimodal-generation"
+    """Return True if a tool's result can only be text.
+
+    This is so at the native text endpoint, which is the default one, and with the Responses protocol.
+    """
+    return protocol == "responses" or (protocol == "dashscope" and endpoint != "multimodal-generation")
 
 
 def accepts_in_results(model: ModelInfo, part: type[Part], *, text_only: bool) -> bool:

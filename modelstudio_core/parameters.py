@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from modelstudio_core.built_in_tools import hidden_tools
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.headers import SecretHeaders, checked_headers, hidden_headers
 from modelstudio_core.http.timeouts import timeouts
@@ -26,6 +27,10 @@ POLICY_PARAMETERS = (
     "preserve_thinking",
     "reasoning_effort",
     "n",
+)
+# of the Responses protocol only
+RESPONSES_PARAMETERS = frozenset(
+    {"store", "conversation", "previous_response_id", "use_previous_response_id", "session_cache"}
 )
 # sent unchanged, as `ChatRequest.parameters`
 PLAIN_PARAMETERS = (
@@ -55,6 +60,7 @@ PLAIN_PARAMETERS = (
     "ocr_options",
     "skill",
     "incremental_output",
+    *sorted(RESPONSES_PARAMETERS),
 )
 # parameters that a codec rejects for one protocol (for search_options: some keys); in `extra_body` they are sent anyway
 _OF_ONE_PROTOCOL = frozenset({"modalities", "audio", "vl_enable_image_hw_output", "search_options"})
@@ -120,7 +126,7 @@ def chat_request(
 
 
 def hidden_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call for tracing, with the values of `extra_headers` hidden.
+    """Return the arguments of a call for tracing, with the values of `extra_headers` and of tools' headers hidden.
 
     Raises:
         ConfigurationError: for secret settings, which are not per-call arguments and would appear in the trace.
@@ -128,8 +134,9 @@ def hidden_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in _SECRET_SETTINGS:
         if given.get(name) is not None:
             raise ConfigurationError(_unknown(name, ("api_key",)))
+    tools = {name: hidden_tools(given[name]) for name in ("tools", "built_in_tools") if given.get(name)}
     headers = given.get("extra_headers")
-    return dict(given) if headers is None else {**given, "extra_headers": hidden_headers(headers)}
+    return {**given, **tools, **({} if headers is None else {"extra_headers": hidden_headers(headers)})}
 
 
 def call_options(given: Mapping[str, Any]) -> CallOptions:

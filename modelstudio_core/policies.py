@@ -17,6 +17,7 @@ from typing import Any
 
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
+from modelstudio_core.tools import tool_name
 from modelstudio_core.types import AudioPart, ChatRequest, ImagePart, Message, TextPart, VideoPart
 
 JSON_INSTRUCTION = "Answer with a JSON object."
@@ -214,7 +215,7 @@ def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[Notice]) 
                 )
             )
             return replace(request, tool_choice="auto")
-        choice = {"type": "function", "function": {"name": _name(request.tools[0])}}
+        choice = {"type": "function", "function": {"name": tool_name(request.tools[0])}}
     if _can_disable_thinking(request, model):
         return replace(_without_thinking(request, model, notices), tool_choice=choice)
     if may_think(request, model):
@@ -227,10 +228,6 @@ def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[Notice]) 
         )
         choice = "auto"
     return replace(request, tool_choice=choice)
-
-
-def _name(tool: Mapping[str, Any]) -> Any:
-    return (tool.get("function") or {}).get("name")
 
 
 def _can_disable_thinking(request: ChatRequest, model: ModelInfo) -> bool:

@@ -14,18 +14,18 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from modelstudio_core.catalogue import ModelInfo, NativeEndpoint, model_info
 from modelstudio_core.chat_format import count_request
-from modelstudio_core.connection_settings import ConnectionSettings
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.files import Files
 from modelstudio_core.history import is_text_only
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request, checked_model
 from modelstudio_core.policies import may_think
+from modelstudio_core.responses_settings import ResponsesSettings
 from modelstudio_core.types import ChatRequest, Message, UploadMode
 
 _PARAMETERS = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "native_endpoint", "reasoning_replay")
 
 
-class ChatSettings(ConnectionSettings):
+class ChatSettings(ResponsesSettings):
     """Settings of a chat model.
 
     Every field from `native_endpoint` to `upload` may also be passed per call, as may `timeout` and
@@ -191,7 +191,8 @@ class ChatSettings(ConnectionSettings):
             ConfigurationError: if `capabilities` is invalid.
         """
         try:
-            return model_info(model or self.model, self.capabilities)
+            unlike = {"json_schema": False} if self.protocol == "responses" else {}  # not enforced there
+            return model_info(model or self.model, {**unlike, **(self.capabilities or {})})
         except ValueError as error:
             raise ConfigurationError(f"capabilities: {error}") from None
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from modelstudio_core.built_in_tools import built_in_name, hidden_tools
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.json_schema import inline_references
 from modelstudio_core.types import InvalidToolCall
@@ -29,11 +30,13 @@ def tool_list(tools: Any) -> list[Any]:
     return list(tools)
 
 
-def checked_tool(tool: Mapping[str, Any], strict: bool | None = None) -> dict[str, Any]:
+def checked_tool(tool: Mapping[str, Any], strict: bool | None = None, *, built_in: bool = False) -> dict[str, Any]:
     """Return an OpenAI tool, with `strict` added to its function if that is set and the tool has none.
 
-    Raises ConfigurationError if the tool is not a function with a name.
+    Raises ConfigurationError if the tool is not a function with a name, nor, if `built_in`, a tool of the service.
     """
+    if built_in and built_in_name(tool):
+        return dict(hidden_tools([tool])[0])
     function = tool.get("function")
     if tool.get("type") != "function" or not isinstance(function, Mapping) or not function.get("name"):
         raise not_a_function(tool)
@@ -45,8 +48,8 @@ def checked_tool(tool: Mapping[str, Any], strict: bool | None = None) -> dict[st
 def not_a_function(tool: object) -> ConfigurationError:
     """Return the error for a tool that the service does not support."""
     return ConfigurationError(
-        f"the tool {str(tool)[:120]} is not a function: the chat service accepts tools of type 'function' with a name. "
-        "For web search by the service, use enable_search=True"
+        f"the tool {str(hidden_tools([tool])[0])[:120]} is not a function: the chat service accepts tools of type "
+        "'function' with a name. For web search by the service, use enable_search=True, or protocol='responses'"
     )
 
 
@@ -78,8 +81,8 @@ def chosen_tool(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | dict[s
 
 
 def tool_name(tool: Mapping[str, Any]) -> str:
-    """Return the name of an OpenAI tool that `checked_tool` made."""
-    return str(tool["function"]["name"])
+    """Return the name of a tool that `checked_tool` made: of a built-in one, its type."""
+    return built_in_name(tool) or str(tool["function"]["name"])
 
 
 def chosen_name(choice: Any) -> Any:

@@ -107,6 +107,7 @@ class Message:
 
     `reasoning_content` is the assistant's reasoning; `modelstudio_core.policies` decides whether it is sent.
     `partial` asks the service to continue this message, which must be the last (partial mode).
+    `response_id` is the id of the response that an assistant message was, if the service stores it.
     """
 
     role: Role
@@ -116,6 +117,7 @@ class Message:
     tool_call_id: str | None = None
     reasoning_content: str | None = None
     partial: bool = False
+    response_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +288,9 @@ class ExtraDelta:
     """Service-specific data, unchanged and never empty. Emitted again if it changes; the last value applies.
 
     `name` is "search_info" (`search_results`: the sources of a web search), "tool_info" (code interpreter runs),
-    "plugins" (billed searches), "ocr_result", "image_hw", "deep_research" or, if requested, response "headers".
+    "plugins" (billed searches), "ocr_result", "image_hw", "deep_research" or, if requested, response "headers". With
+    the Responses protocol also "server_tools" (each built-in tool that ran: id, name, args, status "in_progress",
+    "success" or "error", and then output), "response_id" (of a stored response) and "other_items" (unknown ones).
     """
 
     name: str
@@ -402,6 +406,7 @@ class WireCall:
 
     `to_service`: the key and the caller's default headers are sent too; False for another host, such as the store of
     temporary uploads.
+    `secrets` are credentials in the body, which are redacted in errors.
     """
 
     path: str
@@ -409,6 +414,7 @@ class WireCall:
     body: bytes | Form = b""
     method: Literal["GET", "POST", "DELETE"] = "POST"
     to_service: bool = True
+    secrets: tuple[SecretStr, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

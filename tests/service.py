@@ -13,6 +13,8 @@ from typing import Any
 
 from tests.loopback import Exchange, Loopback, reply_json, sse
 from tests.native import answer_natively, as_compatible, is_native
+from tests.responses import answer_responses, speaks_responses
+from tests.responses import as_compatible as responses_as_compatible
 
 USAGE = {
     "prompt_tokens": 20,
@@ -43,7 +45,8 @@ class Answer:
 
     `reasoning`, `text` and `logprobs` (one for each text) are in the pieces that a stream has. `others` are further
     choices, for n > 1. `failure` ends a stream in its middle with an error event, whose `status` only the native
-    protocol can tell; `cut` with nothing at all. `extras` are what only the native protocol has (`search_info`).
+    protocol can tell; `cut` with nothing at all. `extras` are what only the native protocol has (`search_info`), and
+    `items` what only the Responses protocol has: the tools that the service ran.
     """
 
     reasoning: Sequence[str] = ()
@@ -59,6 +62,7 @@ class Answer:
     status: int | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
     cut: bool = False
+    items: Sequence[Mapping[str, Any]] = ()
 
     @property
     def finish_reason(self) -> str:
@@ -67,6 +71,9 @@ class Answer:
     def __call__(self, exchange: Exchange) -> None:
         if is_native(exchange.request):
             answer_natively(self, exchange, REQUEST_ID)
+            return
+        if speaks_responses(exchange.request):
+            answer_responses(self, exchange, REQUEST_ID)
             return
         headers = {"x-request-id": REQUEST_ID}
         if exchange.request.json().get("stream"):
@@ -144,4 +151,6 @@ def sent(server: Loopback, at: int = -1) -> dict[str, Any]:
     """Return the body of a request, by default the last one. Native requests are converted to the compatible format."""
     request = server.requests[at]
     body: dict[str, Any] = request.json()
+    if speaks_responses(request):
+        return responses_as_compatible(request)
     return as_compatible(request) if is_native(request) else body

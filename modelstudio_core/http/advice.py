@@ -36,6 +36,7 @@ _PLAN_KEYS = (
     "Keys of the coding plan and the token plan (sk-sp-...) work only on the hosts of their plan, and these hosts "
     "accept no other keys: set a matching base_url= or api_key="
 )
+_NOT_CAPABLE = "Agent capabilities are not enabled"  # recorded probes
 _WRONG_ENDPOINT = "url error, please check url"  # vendor's error-code page
 
 
@@ -62,7 +63,7 @@ def advice(
     general = _ADVICE.get(type(error), "").format(where=where)
     if isinstance(error, AuthenticationError):
         return _key_advice(config, where, headers)
-    if isinstance(error, NotFoundError) and native and config.is_plan_host:
+    if isinstance(error, NotFoundError) and config.protocol != "openai" and config.is_plan_host:
         return f"{general} {_PLAN_PROTOCOL}"
     if isinstance(error, FileError) and error.is_retryable:
         return "llm.files.wait(id) waits until the service has parsed a file."
@@ -76,6 +77,8 @@ def advice(
         asked = endpoint_of(request)
         other = MULTIMODAL if asked == TEXT else TEXT
         return f'{request.model} was requested at {asked}: native_endpoint="{other}" selects the other endpoint.'
+    if config.protocol == "responses" and _NOT_CAPABLE in error.message:
+        return f'{request.model} is not served with the Responses protocol: use protocol="openai" or "dashscope".'
     if model is not None and type(error) is BadRequestError:
         return unlisted_input(request, model)
     return general

@@ -24,6 +24,7 @@ from modelstudio_core.http.steps import End, Flow, GetKey, Open, Perform, Read, 
 from modelstudio_core.http.transport import Transport
 from modelstudio_core.policies import Notice, plan
 from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.protocols.responses_requests import silent_cut
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseHead, WireCall
 
 logger = logging.getLogger("modelstudio_core")
@@ -213,6 +214,8 @@ class Client:
         if model.retired_on:
             self._log(Notice(model.retirement, logging.WARNING))
         request = self._with_sendable_history(request, model)
+        if self.config.protocol == "responses" and (cut := silent_cut(request, model)) is not None:
+            self._log(cut)
         planned = plan(request, model, stream=stream)
         for notice in planned.notices:
             self._log(notice)
@@ -221,7 +224,8 @@ class Client:
     def _with_sendable_history(self, request: ChatRequest, model: ModelInfo) -> ChatRequest:
         """Return the request with a history that the service accepts. Log what was omitted or replaced."""
         text_only = is_text_only(self.config.protocol, request.native_endpoint)
-        history = sendable(request.messages, model, text_only=text_only)
+        continues = bool(request.parameters.keys() & {"previous_response_id", "conversation"})
+        history = sendable(request.messages, model, text_only=text_only, continues=continues)
         if not history.messages:
             raise ConfigurationError("no message to send: all messages are empty or tool calls without a result")
         for omission in history.omitted:

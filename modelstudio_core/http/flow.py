@@ -37,6 +37,8 @@ from modelstudio_core.protocols.codec import Codec, excerpt
 from modelstudio_core.protocols.dashscope import DashScopeCodec
 from modelstudio_core.protocols.errors import safe_headers
 from modelstudio_core.protocols.openai import OpenAICodec
+from modelstudio_core.protocols.responses import ResponsesCodec, is_lost_response
+from modelstudio_core.protocols.responses_requests import without_previous_response
 from modelstudio_core.types import (
     CallOptions,
     ChatRequest,
@@ -52,7 +54,7 @@ from modelstudio_core.types import (
 
 logger = logging.getLogger("modelstudio_core")
 
-CODECS: dict[str, Codec] = {"openai": OpenAICodec(), "dashscope": DashScopeCodec()}
+CODECS: dict[str, Codec] = {"openai": OpenAICodec(), "dashscope": DashScopeCodec(), "responses": ResponsesCodec()}
 _MAX_ERROR_BYTES = 1024 * 1024
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
 _BOM = b"\xef\xbb\xbf"
@@ -111,13 +113,22 @@ class Flows:
         self._uploads = TemporaryUploads(config, self)
 
     def chat(self, request: ChatRequest, model: ModelInfo, planned: Plan) -> Flow:
-        """Return the flow of a chat call. If the service rejects it because it must stream, it is sent as a stream."""
+        """Return the flow of a chat call.
+
+        If the service rejects it because it must stream, it is sent as a stream, and if it has lost the previous
+        response, with the whole history.
+        """
 
         def send(attempt: Attempt) -> Flow:
             return self._chat_attempt(planned, attempt)
 
-        def stream_instead(failure: ModelStudioError) -> bool:
+        def mend(failure: ModelStudioError) -> bool:
             nonlocal planned
+            whole = without_previous_response(planned.request) if is_lost_response(failure) else None
+            if whole is not None:
+                logger.info("Model Studio: the previous response is lost (%s): the whole history is sent", failure.code)
+                planned = replace(planned, request=whole)
+                return True
             if planned.stream or not asks_for_stream(failure):
                 return False
             planned = plan(request, model, stream=True)
@@ -125,7 +136,7 @@ class Flows:
 
         demand = chat_demand(self._config, planned.request)
         if not has_local_media(request):
-            return self.retried(send, request, model, stream_instead, demand=demand)
+            return self.retried(send, request, model, mend, demand=demand)
 
         def send_with_media() -> Flow:
             nonlocal planned, request
@@ -135,7 +146,7 @@ class Flows:
                 yield End([], error.without_frames())
                 return
             request = replace(request, messages=planned.request.messages)
-            yield from self.retried(send, request, model, stream_instead, demand=demand)
+            yield from self.retried(send, request, model, mend, demand=demand)
 
         return send_with_media()
 
@@ -316,7 +327,7 @@ class Flows:
         if callable(key):
             key = yield GetKey(key)
         attempt.headers = self._headers(call, options, key)
-        attempt.url = url.partition("?")[0]
+        attempt.url, attempt.secrets = url.partition("?")[0], call.secrets
         attempt.form = call.body if isinstance(call.body, Form) else None
         head: ResponseHead = yield Open(url, attempt.headers, call.body, options.timeout, call.method, call.to_service)
         attempt.head = head

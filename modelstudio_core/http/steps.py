@@ -96,6 +96,7 @@ class Attempt:
     deltas: list[Delta] = field(default_factory=list)
     has_output: bool = False
     form: Form | None = None
+    secrets: tuple[SecretStr, ...] = ()
     _yielded: int = 0
 
     def pop_deltas(self) -> list[Delta]:
@@ -113,7 +114,7 @@ class Attempt:
         """Return a redactor of the credentials that this attempt sent."""
         credentials = [] if self.headers is None else self.headers.credentials()
         fields = () if self.form is None else self.form.fields.values()
-        return Redactor([*credentials, *(value for value in fields if isinstance(value, SecretStr))])
+        return Redactor([*credentials, *self.secrets, *(value for value in fields if isinstance(value, SecretStr))])
 
     @property
     def request_id(self) -> str | None:

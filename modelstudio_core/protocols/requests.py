@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.parameters import POLICY_PARAMETERS
+from modelstudio_core.parameters import POLICY_PARAMETERS, RESPONSES_PARAMETERS
 from modelstudio_core.tools import inline_response_format, inline_tool
 from modelstudio_core.types import (
     Address,
@@ -50,6 +50,7 @@ def url_of(address: Address) -> str:
 
 def policy_parameters(request: ChatRequest) -> dict[str, Any]:
     """Return the policy parameters that are set, with `$ref`s in their schemas inlined."""
+    reject_parameters(request.parameters, RESPONSES_PARAMETERS, "responses")
     values = {name: getattr(request, name) for name in POLICY_PARAMETERS}
     set_ones = {name: value for name, value in values.items() if value is not None and value != ()}
     if request.tools:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
-_NATIVE = re.compile(rb"(?:id:[^\n]*\n)?event:result\n:HTTP_STATUS/200\ndata:(?! )([^\n]*)")
+_NATIVE = re.compile(rb"(?:id:[^\n]*\n)?event:(result|response\.[a-z._]+)\n:HTTP_STATUS/200\ndata:(?! )([^\n]*)")
 _ERROR = 400  # lowest HTTP error status
 _MAX_UNKNOWN_LINE = 64 * 1024  # bytes kept of a line that is not a field
 _FIELDS = (b"data", b"event", b"id", b"retry", b"status")
@@ -173,7 +173,7 @@ def _fast_event(block: bytes) -> ServerSentEvent | None:
     if block.startswith(b"data: "):
         return _new_event(ServerSentEvent, (block[6:], "", None)) if b"\n" not in block else None
     native = _NATIVE.fullmatch(block)
-    return _new_event(ServerSentEvent, (native[1], "result", 200)) if native is not None else None
+    return _new_event(ServerSentEvent, (native[2], native[1].decode(), 200)) if native is not None else None
 
 
 _new_event = tuple.__new__  # three times as fast as the constructor

@@ -61,7 +61,8 @@ def test_no_framework_comes_with_the_core() -> None:
 PURE = """config errors headers redaction catalogue parameters http.retry http.advice http.keys policies types tools
     media partial_json retrieval limits tokens http.timeouts protocols.accumulate protocols.sse
     protocols.rerank protocols.embeddings protocols.codec protocols.files protocols.uploads protocols.decoding
-    protocols.errors protocols.logprobs protocols.openai protocols.dashscope protocols.assembler"""
+    protocols.errors protocols.logprobs protocols.openai protocols.dashscope protocols.assembler
+    protocols.responses protocols.responses_requests built_in_tools"""
 
 
 def test_the_pure_modules_come_without_http() -> None:

@@ -22,7 +22,8 @@ DOCUMENTED = """
     top_logprobs n tools tool_choice parallel_tool_calls tool_stream response_format enable_thinking thinking_budget
     preserve_thinking reasoning_effort clear_thinking thinking enable_search search_options enable_code_interpreter
     modalities audio vl_high_resolution_images translation_options ocr_options skill vl_enable_image_hw_output
-    incremental_output streaming reasoning_replay native_endpoint extra_body"""
+    incremental_output streaming reasoning_replay native_endpoint extra_body
+    store conversation previous_response_id use_previous_response_id session_cache"""
 TOOLS = ({"type": "function", "function": {"name": "f"}},)
 
 

@@ -35,6 +35,8 @@ def names_of_the_model() -> None:
 def settings_that_are_right(client: httpx.Client, aclient: httpx.AsyncClient) -> None:
     ChatModelStudio(model="qwen-plus", api_key="sk-1", region="beijing", temperature=0.5, max_tokens=10)
     ChatModelStudio(model="qwen-plus", http_client=client, http_async_client=aclient)
+    ChatModelStudio(model="qwen-plus", protocol="responses", store=False, use_previous_response_id=True)
+    ModelStudio(model="qwen-plus", protocol="responses", built_in_tools=[{"type": "web_search"}])
     ModelStudio(model="qwen-plus", timeout=5)
     ModelStudio(model="qwen-plus", timeout=httpx.Timeout(5))
     ModelStudio(model="qwen-plus", timeout={"connect": 1.0, "read": None})
@@ -56,6 +58,8 @@ def settings_that_are_wrong(client: httpx.Client) -> None:
     ModelStudio(model="qwen-plus", stop=5)  # type: ignore[arg-type]
     ModelStudio(model="qwen-plus", skill=5)  # type: ignore[arg-type]
     ModelStudio(model="qwen-plus", temprature=0.5)  # type: ignore[call-arg]
+    ChatModelStudio(model="qwen-plus", protocol="response")  # type: ignore[arg-type]
+    ModelStudioEmbedding(protocol="responses")  # type: ignore[arg-type]
     ModelStudioEmbedding(model=5)  # type: ignore[arg-type]
     ModelStudioEmbedding(modle="text-embedding-v4")  # type: ignore[call-arg]
 

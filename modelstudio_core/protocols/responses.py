@@ -1,0 +1,310 @@
+"""The Responses protocol of Model Studio: `POST {base}/responses`.
+
+Sources: the vendor's Responses API reference and guide (state of October 2026), and third parties' recorded probes of
+the service, which found what the reference does not say. Differences from the compatible protocol:
+- an answer is a list of items (reasoning, messages, calls), each of which a stream sends as events with its id. Their
+  `output_index` is wrong in the vendor's own samples, so it is not read;
+- a stream has no `[DONE]`: `response.completed`, `response.incomplete` or `response.failed` is its last event;
+- with HTTP status 200, a stream may consist of `response.created` and `response.failed`;
+- the arguments of a function call may come in deltas, or only with the finished item;
+- the service runs built-in tools itself. What they did is in the extras "server_tools" and "search_info".
+
+Requests are written in `modelstudio_core.protocols.responses_requests`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from modelstudio_core.errors import APIStatusError, ModelStudioError, ProtocolError
+from modelstudio_core.protocols.assembler import DeltaWriter
+from modelstudio_core.protocols.codec import as_string, read_json
+from modelstudio_core.protocols.decoding import EventStreamDecoder, NotAnAnswer, decode_whole
+from modelstudio_core.protocols.errors import error_of_object, error_of_response, request_id_of
+from modelstudio_core.protocols.responses_requests import encode
+from modelstudio_core.protocols.usage import read_count, read_details, total_of
+from modelstudio_core.types import ChatRequest, Delta, ResponseHead, Usage, WireCall
+
+_TEXT_DELTA = "response.output_text.delta"
+_OUTPUT_DELTAS: dict[str, Callable[[DeltaWriter, int, Any], None]] = {
+    _TEXT_DELTA: DeltaWriter.text,
+    "response.refusal.delta": DeltaWriter.refusal,
+    "response.reasoning_text.delta": DeltaWriter.reasoning,
+    "response.reasoning_summary_text.delta": DeltaWriter.reasoning,  # OpenAI's name
+}
+_ARGUMENTS_DELTA = "response.function_call_arguments.delta"
+_LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_FAILED = ("failed", "incomplete", "cancelled")
+# of an item of a tool that ran: what it was asked, what it gave, and neither
+_ASKED, _GAVE = ("code", "goal", "urls", "queries", "server_label"), ("output", "outputs", "results")
+_STATUS_IN_MESSAGE = re.compile(r"(?:\w+: )?<(\d{3})>")  # "server_error: <429> ...", from recorded probes
+# an event names no HTTP status, but its code may be the status in words, or OpenAI's name for it
+_STATUS_BY_CODE = {status.phrase.lower(): status.value for status in HTTPStatus if status >= 400}
+_STATUS_BY_CODE |= {"server_error": 500, "rate_limit_exceeded": 429}
+
+
+class ResponsesCodec:
+    """Codec of the Responses protocol; see `modelstudio_core.protocols.codec.Codec`."""
+
+    def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
+        """Return the HTTP request. Raises ConfigurationError for what this protocol lacks or silently ignores."""
+        return encode(request, stream=stream)
+
+    def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
+        """Return the deltas of a whole response."""
+        return decode_whole(DeltaWriter(1, read_usage), body, head, _Reader(request))
+
+    def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> EventStreamDecoder:
+        """Return a decoder for one streamed response."""
+        return EventStreamDecoder(DeltaWriter(1, read_usage), head, max_event_bytes, _Reader(request))
+
+    def error(self, head: ResponseHead, body: bytes) -> ModelStudioError:
+        """Return the typed error for a response whose status is not 2xx."""
+        return error_of_response(head, body)
+
+
+class _Item:
+    """What is known of an output item: the kind of its deltas, if any, and the place of a function call."""
+
+    __slots__ = ("call", "streamed")
+
+    def __init__(self) -> None:
+        self.call: int | None = None
+        self.streamed: str | None = None
+
+
+class _Reader:
+    """Read the events of one stream, or one whole response."""
+
+    __slots__ = ("_calls", "_items", "_others", "_sources", "_stored", "_text_item", "_tools")
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._stored = request.parameters.get("store") is not False  # else the id is of no use
+        self._items: dict[str, _Item] = {}
+        self._text_item: Any = None  # id of the message that streams, for most events
+        self._calls = 0
+        self._tools: dict[str, dict[str, Any]] = {}
+        self._sources: list[dict[str, Any]] = []
+        self._others: list[Any] = []
+
+    def __call__(self, writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead) -> None:
+        kind = value.get("type")
+        if kind == _TEXT_DELTA and value.get("item_id") == self._text_item is not None:  # the most frequent case
+            writer.text(0, value.get("delta"))
+        elif kind is None:
+            self._whole(writer, value, head)
+        elif not isinstance(kind, str) or not kind.startswith("response."):
+            raise NotAnAnswer(f"the service sent an event that is not part of an answer: {value!r:.200}")
+        else:
+            self._event(writer, kind, value, head)
+
+    def _event(self, writer: DeltaWriter, kind: str, value: Mapping[str, Any], head: ResponseHead) -> None:
+        writer.begin(0)
+        if isinstance(response := value.get("response"), dict):
+            self._response(writer, response, head, last=kind in _LAST)
+        elif kind in _OUTPUT_DELTAS:
+            item = self._item(value.get("item_id"), value)
+            item.streamed = item.streamed or kind
+            if kind == item.streamed:  # a summary of reasoning that was sent whole is left out
+                _OUTPUT_DELTAS[kind](writer, 0, value.get("delta"))
+            if kind == _TEXT_DELTA:
+                self._text_item = value.get("item_id")
+        elif kind == _ARGUMENTS_DELTA:
+            item = self._item(value.get("item_id"), value)
+            item.streamed = kind
+            self._call(writer, item, {"arguments": value.get("delta")})
+        elif kind in ("response.output_item.added", "response.output_item.done"):
+            self._output_item(writer, value.get("item"), value, done=kind.endswith("done"))
+        elif kind == "response.output_text.annotation.added":
+            self._cite(writer, [value.get("annotation")])
+
+    def _item(self, id: Any, value: Mapping[str, Any]) -> _Item:
+        key = as_string(id) or f"#{value.get('output_index')}"
+        return self._items.setdefault(key, _Item())
+
+    # ---------------------------------------------------------------- a response
+
+    def _whole(self, writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead) -> None:
+        if "output" not in value and "usage" not in value:
+            raise NotAnAnswer(f"the service sent an object with neither output nor usage nor error: {value!r:.200}")
+        writer.begin(0)
+        self._response(writer, value, head, last=True)
+
+    def _response(self, writer: DeltaWriter, response: Mapping[str, Any], head: ResponseHead, *, last: bool) -> None:
+        """Read a response object: in a stream, the first one has its id, the last one its end."""
+        id = response.get("id")
+        if not writer.has_response:
+            request_id = request_id_of(head, response)
+            writer.response(id, request_id, response.get("model"), response.get("created_at"), None)
+        if not last:
+            return
+        output = response.get("output")
+        if not isinstance(output, list | None):
+            raise ProtocolError(f"output is not a list but {output!r:.100}")
+        if not self._items:  # a whole response, or a stream that had no item events
+            for position, item in enumerate(output or ()):
+                self._output_item(writer, item, {"output_index": position}, done=True)
+        if usage := response.get("usage"):
+            writer.usage(usage)
+        status = response.get("status")
+        if status == "failed":
+            raise _failure(response, head)
+        if self._stored and as_string(id):
+            writer.extra("response_id", as_string(id))
+        if status == "completed":
+            writer.finish(0, "tool_calls" if self._calls else "stop")
+        elif status == "incomplete":
+            reason = read_details(response, "incomplete_details").get("reason")
+            writer.finish(0, reason if reason == "content_filter" else "length")
+
+    # ---------------------------------------------------------------- items
+
+    def _output_item(self, writer: DeltaWriter, value: Any, event: Mapping[str, Any], *, done: bool) -> None:
+        if not isinstance(value, dict):
+            raise ProtocolError(f"an output item is not an object but {value!r:.100}")
+        kind, item = as_string(value.get("type")) or "", self._item(value.get("id"), event)
+        if kind == "function_call":
+            arguments = value.get("arguments") if done and not item.streamed else None
+            said = {"id": value.get("call_id"), "name": value.get("name"), "arguments": arguments}
+            self._call(writer, item, said)
+        elif kind == "message":
+            if done:
+                self._message(writer, value, item)
+        elif kind == "reasoning":
+            if done and not item.streamed:
+                writer.reasoning(0, value.get("content") or value.get("summary"))
+        elif kind.endswith("_call"):
+            self._ran(writer, kind.removesuffix("_call"), value, done=done)
+        elif done:
+            self._others.append(value)
+            writer.extra("other_items", [*self._others])
+
+    def _call(self, writer: DeltaWriter, item: _Item, said: Mapping[str, Any]) -> None:
+        if item.call is None:
+            item.call, self._calls = self._calls, self._calls + 1
+        function = {"name": said.get("name"), "arguments": said.get("arguments")}
+        writer.tool_calls(0, [{"index": item.call, "id": said.get("id"), "function": function}])
+
+    def _message(self, writer: DeltaWriter, value: Mapping[str, Any], item: _Item) -> None:
+        content = value.get("content") or ()
+        if not item.streamed and content:
+            writer.text(0, content)
+        for part in content if isinstance(content, list) else ():
+            if isinstance(part, dict) and part.get("annotations"):
+                self._cite(writer, part["annotations"])
+
+    def _ran(self, writer: DeltaWriter, name: str, value: Mapping[str, Any], *, done: bool) -> None:
+        """Read the item of a tool that the service runs: first when it begins, then with its output."""
+        id = as_string(value.get("id")) or f"{name}_{len(self._tools)}"
+        tool: dict[str, Any] = {"id": id, "name": name, "args": _asked(value), "status": "in_progress"}
+        if done:
+            failed = value.get("status") in _FAILED or bool(value.get("error"))
+            tool |= {"status": "error" if failed else "success", "output": _gave(value)}
+            self._cite(writer, _sources(value))
+        self._tools[id] = tool
+        writer.extra("server_tools", [*self._tools.values()])
+
+    def _cite(self, writer: DeltaWriter, sources: Any) -> None:
+        """Add sources, each once, in the form in which the native protocol returns them."""
+        for source in sources if isinstance(sources, list) else ():
+            if isinstance(source, dict):
+                named = {name: item for name, item in source.items() if name != "type" and item not in (None, "")}
+                if named and named not in self._sources:
+                    self._sources.append(named)
+        if self._sources:
+            writer.extra("search_info", {"search_results": [*self._sources]})
+
+
+def _asked(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a tool that the service runs was asked."""
+    action = {k: v for k, v in read_details(item, "action").items() if k not in ("type", "sources")}
+    said = {name: item[name] for name in _ASKED if item.get(name)}
+    if isinstance(arguments := _parsed(item.get("arguments")), dict):
+        said |= arguments
+    elif arguments:
+        said["arguments"] = arguments
+    return action | said | ({"name": item["name"]} if item.get("server_label") and item.get("name") else {})
+
+
+def _gave(item: Mapping[str, Any]) -> Any:
+    """Return the output of a tool that the service ran, or its error; None where the item has neither."""
+    if error := item.get("error"):
+        return error
+    if sources := read_details(item, "action").get("sources"):
+        return sources
+    return next((_parsed(item[name]) for name in _GAVE if item.get(name)), None)
+
+
+def _parsed(value: Any) -> Any:
+    """Return the value of a JSON text, and any other value as it is."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        try:
+            return read_json(value.encode("utf-8", "surrogatepass"))
+        except ProtocolError:
+            pass
+    return value
+
+
+def _sources(item: Mapping[str, Any]) -> list[Any]:
+    """Return the sources that a search found: pages by URL, or files by name with the text found."""
+    found = item.get("results") if item.get("type") == "file_search_call" else None
+    files = [
+        {"title": result.get("filename"), "cited_text": result.get("text"), "file_id": result.get("file_id"),
+         "score": result.get("score")}
+        for result in (found if isinstance(found, list) else ()) if isinstance(result, dict)
+    ]  # fmt: skip
+    pages = read_details(item, "action").get("sources")
+    return files + (pages if isinstance(pages, list) else [])
+
+
+# ---------------------------------------------------------------- errors and usage
+
+
+def _failure(response: Mapping[str, Any], head: ResponseHead) -> APIStatusError:
+    """Return the typed error of a failed response. Its status is in its message or its code, if anywhere."""
+    error = read_details(response, "error")
+    code, message = str(error.get("code") or ""), str(error.get("message") or "")
+    named = _STATUS_IN_MESSAGE.match(message)
+    status = int(named[1]) if named else _STATUS_BY_CODE.get(code.lower())
+    said = {"error": dict(error) or {"message": "the response failed, and does not say why"}}
+    return error_of_object({**said, "request_id": request_id_of(head, response)}, status, head)
+
+
+def is_lost_response(error: ModelStudioError) -> bool:
+    """Return True if the service does not know the previous response of a request, such as after its seven days.
+
+    No source has the wording, so any refusal of this kind that mentions a response counts.
+    """
+    refused = isinstance(error, APIStatusError) and error.status_code in (400, 404, None)
+    return refused and not error.is_retryable and "response" in f"{error.code} {error.message}".lower()
+
+
+def read_usage(usage: Mapping[str, Any]) -> Usage:
+    """Return the counts of a `usage` object. `x_details` has what only the service counts; `raw` has the tool runs."""
+    given, taken = read_details(usage, "input_tokens_details"), read_details(usage, "output_tokens_details")
+    details = usage.get("x_details")
+    more = details[0] if isinstance(details, list) and details and isinstance(details[0], dict) else {}
+    cached = read_details(more, "input_tokens_details")
+    input_tokens, output_tokens = read_count(usage, "input_tokens"), read_count(usage, "output_tokens")
+
+    def either(name: str, *holders: Mapping[str, Any]) -> int | None:
+        return next((found for holder in holders if (found := read_count(holder, name)) is not None), None)
+
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=total_of(usage, input_tokens, output_tokens),
+        reasoning_tokens=read_count(taken, "reasoning_tokens"),
+        cached_tokens=either("cached_tokens", given, cached),
+        cache_creation_tokens=either("cache_creation_input_tokens", given, cached),
+        input_text_tokens=read_count(given, "text_tokens"),
+        input_image_tokens=either("image_tokens", given, more),
+        input_video_tokens=read_count(given, "video_tokens"),
+        input_audio_tokens=read_count(given, "audio_tokens"),
+        output_text_tokens=read_count(taken, "text_tokens"),
+        output_audio_tokens=read_count(taken, "audio_tokens"),
+        raw=usage,
+    )

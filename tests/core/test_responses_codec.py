@@ -1,0 +1,330 @@
+"""Reading the Responses protocol: the documented events, what the service sends against its reference, and usage."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from modelstudio_core.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ContentFilterError,
+    ContextLengthError,
+    ModelStudioError,
+    NotFoundError,
+    ProtocolError,
+    RateLimitError,
+    ServerError,
+    StreamTruncatedError,
+)
+from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.protocols.responses import ResponsesCodec, is_lost_response
+from modelstudio_core.types import ChatRequest, ChatResult, Delta, Message, ResponseHead
+from tests.core.decoding import GENERATED, check_form, read
+from tests.fuzz.reading import pieces, read_stream, read_whole
+from tests.responses import RESPONSE_ID, frames, response
+
+Json = dict[str, Any]
+HEAD = ResponseHead(200, {"x-request-id": "r-1"})
+REQUEST = ChatRequest("qwen-plus", (Message("user", "hi"),))
+CREATED = {"type": "response.created", "response": response(status="queued")}
+COMPLETED = {"type": "response.completed", "response": response()}
+FAILED_429 = {"code": "server_error", "message": "server_error: <429> Requests rate limit exceeded"}
+
+
+def item(kind: str, event: str = "done", **more: Any) -> Json:
+    return {"type": f"response.output_item.{event}", "output_index": 0, "item": {"type": kind, "id": "i1", **more}}
+
+
+def delta(kind: str, text: str, id: str = "i1") -> Json:
+    return {"type": f"response.{kind}.delta", "item_id": id, "delta": text, "content_index": 0}
+
+
+def said(text: str, **more: Any) -> Json:
+    return item("message", content=[{"type": "output_text", "text": text, **more}])
+
+
+def call(**more: Any) -> Json:
+    return item("function_call", **{"call_id": "c1", "name": "f", "arguments": '{"a": 1}', **more})
+
+
+def summary(*texts: str) -> Json:
+    return item("reasoning", summary=[{"type": "summary_text", "text": text} for text in texts])
+
+
+@dataclass(frozen=True)
+class Row:
+    """Events between `created` and `completed`, and what they mean."""
+
+    name: str
+    events: list[Json]
+    text: str = ""
+    reasoning: str = ""
+    calls: list[tuple[str | None, str, Json]] = field(default_factory=list)
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    finish: str | None = None
+    last: Json = field(default_factory=lambda: COMPLETED)
+
+
+ARGUMENTS = "function_call_arguments"
+SEARCHED = {"id": "ws_1", "name": "web_search", "args": {"query": "sky"}, "status": "success"}
+SEARCH = {"type": "search", "query": "sky", "sources": [{"type": "url", "url": "https://a.example"}]}
+CITED = {"type": "url_citation", "url": "https://b.example", "title": "B", "start_index": 0, "end_index": 2}
+WEATHER = ("c1", "f", {"a": 1})
+ROWS = [
+    Row("text in deltas", [delta("output_text", "It "), delta("output_text", "is"), said("It is")], "It is"),
+    Row("text only when the item is done", [item("message", "added", content=[]), said("It is")], "It is"),
+    Row("two messages", [delta("output_text", "A"), said("A"), delta("output_text", "B", "i2")], "AB"),
+    Row("reasoning in deltas", [delta("reasoning_text", "Hm"), summary("Hm")], reasoning="Hm"),
+    Row("reasoning under OpenAI's name", [delta("reasoning_summary_text", "Hm"), summary("Hm")], reasoning="Hm"),
+    Row("reasoning and its summary", [delta("reasoning_text", "Hm"), delta("reasoning_summary_text", "H")],
+        reasoning="Hm"),
+    Row("reasoning only when the item is done", [summary("H", "m")], reasoning="Hm"),
+    Row("a reasoning item with the id of a message, as the service has it",
+        [delta("reasoning_text", "Hm", "msg_1"), delta("output_text", "It", "msg_2")], "It", "Hm"),
+    Row("a call whose arguments come when it is done", [call()], calls=[WEATHER], finish="tool_calls"),
+    Row("a call in deltas", [item("function_call", "added", call_id="c1", name="f", arguments=""),
+                             delta(ARGUMENTS, '{"a"'), delta(ARGUMENTS, ": 1}"), call()],
+        calls=[WEATHER], finish="tool_calls"),
+    Row("a call in deltas before it is added", [delta(ARGUMENTS, '{"a": 1}'), call()],
+        calls=[WEATHER], finish="tool_calls"),
+    Row("a call without an id", [call(call_id="")], calls=[(GENERATED, "f", {"a": 1})], finish="tool_calls"),
+    Row("two calls, mixed", [delta(ARGUMENTS, '{"a"'), delta(ARGUMENTS, "{", "i2"), delta(ARGUMENTS, ": 1}"),
+                             delta(ARGUMENTS, "}", "i2"), call(), call(id="i2", call_id="c2", name="g")],
+        calls=[WEATHER, ("c2", "g", {})], finish="tool_calls"),
+    Row("cut off by the limit of tokens", [delta("output_text", "It")], "It", finish="length",
+        last={"type": "response.incomplete",
+              "response": response(status="incomplete", incomplete_details={"reason": "max_output_tokens"})}),
+    Row("a web search", [item("web_search_call", "added", id="ws_1"),
+                         {"type": "response.web_search_call.searching", "item_id": "ws_1"},
+                         item("web_search_call", id="ws_1", action=SEARCH, status="completed"), said("It")], "It",
+        extras={"server_tools": [SEARCHED | {"output": SEARCH["sources"]}],
+                "search_info": {"search_results": [{"url": "https://a.example"}]}}),
+    Row("code", [item("code_interpreter_call", code="1+1", container_id="x", outputs=[{"type": "logs", "logs": "2"}])],
+        extras={"server_tools": [{"id": "i1", "name": "code_interpreter", "args": {"code": "1+1"},
+                                  "status": "success", "output": [{"type": "logs", "logs": "2"}]}]}),
+    Row("an image search, whose output is JSON in a text",
+        [item("image_search_call", name="image_search", arguments='{"q": "cat"}', output='[{"url": "https://c"}]')],
+        extras={"server_tools": [{"id": "i1", "name": "image_search", "args": {"q": "cat"}, "status": "success",
+                                  "output": [{"url": "https://c"}]}]}),
+    Row("a failed MCP call", [item("mcp_call", server_label="docs", name="find", arguments="{}", error="no such page")],
+        extras={"server_tools": [{"id": "i1", "name": "mcp", "args": {"server_label": "docs", "name": "find"},
+                                  "status": "error", "output": "no such page"}]}),
+    Row("a search of files", [item("file_search_call", queries=["sky"],
+                                   results=[{"file_id": "f1", "filename": "sky.txt", "score": 0.5, "text": "blue"}])],
+        extras={"server_tools": [{"id": "i1", "name": "file_search", "args": {"queries": ["sky"]}, "status": "success",
+                                  "output": [{"file_id": "f1", "filename": "sky.txt", "score": 0.5, "text": "blue"}]}],
+                "search_info": {"search_results": [{"title": "sky.txt", "cited_text": "blue", "file_id": "f1",
+                                                    "score": 0.5}]}}),
+    Row("an annotation", [delta("output_text", "It"), said("It", annotations=[CITED])], "It",
+        extras={"search_info": {"search_results": [{k: v for k, v in CITED.items() if k != "type"}]}}),
+    Row("an unknown event", [{"type": "response.new_thing.delta", "delta": "x"}, said("It")], "It"),
+    Row("an unknown item, which is kept", [item("video", url="https://v"), said("It")], "It",
+        extras={"other_items": [{"type": "video", "id": "i1", "url": "https://v"}]}),
+    Row("an unknown tool of the service", [item("new_tool_call", output="x")],
+        extras={"server_tools": [{"id": "i1", "name": "new_tool", "args": {}, "status": "success", "output": "x"}]}),
+    Row("items in the last event only", [], "It",
+        last={"type": "response.completed", "response": response(output=[said("It")["item"]])}),
+]  # fmt: skip
+
+
+def result_of(deltas: list[Delta]) -> ChatResult:
+    check_form(deltas)
+    return fold(deltas)
+
+
+def streamed(*events: Json, size: int | None = None) -> tuple[ChatResult, ModelStudioError | None]:
+    decoder = ResponsesCodec().stream(REQUEST, HEAD, max_event_bytes=1_000_000)
+    return result_of(read(decoder, frames(events), size)), decoder.failure
+
+
+def whole(body: Any) -> ChatResult:
+    return result_of(ResponsesCodec().decode(REQUEST, HEAD, json.dumps(body).encode()))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_documented_events(row: Row) -> None:
+    """The events of an answer make one result, however they are cut."""
+    for size in (None, 1, 17):
+        result, failure = streamed(CREATED, *row.events, row.last, size=size)
+        [choice] = result.choices
+        assert failure is None
+        assert (choice.text, choice.reasoning) == (row.text, row.reasoning)
+        assert [(c.id, c.name, c.args) for c in choice.tool_calls] == row.calls
+        assert choice.finish_reason == (row.finish or "stop")
+        assert result.extras == {"response_id": RESPONSE_ID, **row.extras}
+        assert (result.response.id, result.response.request_id) == (RESPONSE_ID, "r-1")
+
+
+WHOLE = [row for row in ROWS if "in deltas" not in row.name and row.events[-1:] and "item" in row.events[-1]]
+
+
+@pytest.mark.parametrize("row", WHOLE, ids=[row.name for row in WHOLE])
+def test_a_whole_response_is_read_like_its_stream(row: Row) -> None:
+    """The finished items of a stream, in a whole response, make the same answer, tools and sources."""
+    items = [event["item"] for event in row.events if event["type"] == "response.output_item.done"]
+    result = whole(response(output=items))
+    expected, _ = streamed(CREATED, *[event for event in row.events if "item" in event], COMPLETED)
+    assert (result.choices, result.extras) == (expected.choices, expected.extras)
+    assert result.choices[0].finish_reason == (row.finish or "stop")
+
+
+def test_a_tool_is_reported_when_it_begins_and_when_it_ends() -> None:
+    """The first report has no output yet, so that a program can show that a search is running."""
+    decoder = ResponsesCodec().stream(REQUEST, HEAD, max_event_bytes=10_000)
+    began = decoder.feed(frames([CREATED, item("web_search_call", "added", id="ws_1")]))[-1]
+    ended = decoder.feed(frames([item("web_search_call", id="ws_1", action=SEARCH)]))[-1]
+    assert began.value == [{"id": "ws_1", "name": "web_search", "args": {}, "status": "in_progress"}]  # type: ignore
+    assert ended.value == [SEARCHED | {"output": SEARCH["sources"]}]  # type: ignore
+
+
+USED = {
+    "input_tokens": 20, "output_tokens": 9, "total_tokens": 29, "input_tokens_details": {"cached_tokens": 8},
+    "output_tokens_details": {"reasoning_tokens": 5}, "x_tools": {"web_search": {"count": 1}},
+    "x_details": [{"x_billing_type": "response_api", "image_tokens": 3,
+                   "input_tokens_details": {"cache_creation_input_tokens": 4}}],
+}  # fmt: skip
+
+
+def test_usage() -> None:
+    """The counts are read from the usage and the details of the service; the runs of tools stay in the raw object."""
+    usage = whole(response(output=[said("It")["item"]], usage=USED)).usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (20, 9, 29)
+    assert (usage.cached_tokens, usage.cache_creation_tokens, usage.reasoning_tokens) == (8, 4, 5)
+    assert usage.input_image_tokens == 3
+    assert usage.raw["x_tools"] == {"web_search": {"count": 1}}
+
+
+def test_a_response_that_is_not_stored_cannot_be_continued() -> None:
+    """With `store=False` its id is of no use, so it is not offered."""
+    request = ChatRequest("qwen-plus", (Message("user", "hi"),), parameters={"store": False})
+    deltas = ResponsesCodec().decode(request, HEAD, json.dumps(response()).encode())
+    assert fold(deltas).extras == {}
+
+
+ERRORS: list[tuple[str, Json, type[ModelStudioError], int | None]] = [
+    ("the status in the message", FAILED_429, RateLimitError, 429),
+    ("a phrase as code", {"code": "Not Found", "message": "The model x does not exist."}, NotFoundError, 404),
+    ("a code of the service", {"code": "InvalidApiKey", "message": "Incorrect API key."}, AuthenticationError, None),
+    ("OpenAI's code", {"code": "server_error", "message": "An internal error."}, ServerError, 500),
+    ("too long", {"code": "InvalidParameter", "message": "Range of input length should be [1, 9]"},
+     ContextLengthError, None),
+    ("moderation", {"code": "data_inspection_failed", "message": "may contain inappropriate content"},
+     ContentFilterError, None),
+    ("the vendor's prefix", {"code": "x", "message": "<400> InternalError.Algo.InvalidParameter: no"},
+     BadRequestError, 400),
+    ("nothing", {}, APIStatusError, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "cls", "status"), [row[1:] for row in ERRORS], ids=[row[0] for row in ERRORS])
+def test_a_failed_response(error: Json, cls: type[ModelStudioError], status: int | None) -> None:
+    """It is the typed error, streamed under status 200 or whole, after what had come."""
+    failed = response(status="failed", error=error, usage=USED)
+    result, failure = streamed(CREATED, delta("output_text", "It"), {"type": "response.failed", "response": failed})
+    assert (type(failure), failure and failure.status_code) == (cls, status)
+    assert failure is not None
+    assert failure.request_id == "r-1"
+    assert (result.text, result.usage and result.usage.total_tokens) == ("It", 29)
+    with pytest.raises(APIStatusError) as caught:
+        whole(failed)
+    assert isinstance(caught.value, APIStatusError)
+
+
+@pytest.mark.parametrize(
+    ("events", "cls"),
+    [
+        ([CREATED, delta("output_text", "It")], StreamTruncatedError),
+        ([CREATED, {"type": "response.cancelled", "response": response(status="cancelled")}], StreamTruncatedError),
+        ([CREATED, {"type": "error", "code": "Throttling", "message": "Too many."}], RateLimitError),
+        ([CREATED, {"type": "response.output_item.done", "item": "x"}], ProtocolError),
+        ([CREATED, delta("output_text", ["x"])], ProtocolError),  # type: ignore[arg-type]
+        ([{"type": "response.completed", "response": response(output="x")}], ProtocolError),
+    ],
+    ids=["no last event", "cancelled", "an error event", "no item", "no text", "no output"],
+)
+def test_a_stream_that_is_no_answer(events: list[Json], cls: type[ModelStudioError]) -> None:
+    """A stream without its last event is truncated, and one of another shape is an error."""
+    assert type(streamed(*events)[1]) is cls
+
+
+@pytest.mark.parametrize(
+    ("body", "cls"),
+    [
+        ({"code": "Not Found", "message": "no such path", "request_id": "r-2"}, APIStatusError),
+        ({"x": 1}, ProtocolError),
+        (response(status="in_progress"), StreamTruncatedError),
+    ],
+    ids=["a flat error", "no response", "not finished"],
+)
+def test_a_whole_body_that_is_no_answer(body: Json, cls: type[ModelStudioError]) -> None:
+    with pytest.raises(cls):
+        whole(body)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "lost"),
+    [
+        (404, "Not Found", "Response resp_1 not found", True),
+        (400, "InvalidParameter", "previous_response_id is invalid or expired", True),
+        (None, "InvalidParameter", "The previous response does not exist", True),
+        (404, "ModelNotFound", "The model x does not exist.", False),
+        (400, "InvalidParameter", "Range of top_p should be (0.0, 1.0]", False),
+        (500, "InternalError", "no response from upstream", False),
+    ],
+)
+def test_which_errors_mean_a_lost_response(status: int | None, code: str, message: str, lost: bool) -> None:
+    """Only a refusal that mentions the response."""
+    body = json.dumps({"code": code, "message": message}).encode()
+    if status is None:
+        failed = response(status="failed", error={"code": code, "message": message})
+        error = streamed(CREATED, {"type": "response.failed", "response": failed})[1]
+    else:
+        error = ResponsesCodec().error(ResponseHead(status, {}), body)
+    assert error is not None
+    assert is_lost_response(error) is lost
+
+
+# ---------------------------------------------------------------- hostile events
+
+FULL = [CREATED, *[event for row in ROWS for event in row.events], {"type": "response.completed", "response": response(
+    output=[said("It")["item"], call()["item"]], usage=USED, incomplete_details={"reason": "max_output_tokens"}
+)}]  # fmt: skip
+ODD: st.SearchStrategy[Any] = st.recursive(
+    st.sampled_from([None, True, -1, 0, 1e308, 10**30, "", "x", "{", "[[", "failed", "incomplete", "\ud83d", {}, []]),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.sampled_from(["id", "text"]), inner)),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_whatever_comes_is_a_result_or_an_error_of_this_package(data: st.DataObject) -> None:
+    """With any values put in place of others; the same however torn, and a whole response likewise."""
+    events = copy.deepcopy(data.draw(st.lists(st.sampled_from(FULL), min_size=1, max_size=5)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        *way, last = data.draw(st.sampled_from(list(paths(events))))
+        holder: Any = events
+        for name in way:
+            holder = holder[name]
+        holder[last] = data.draw(ODD)
+    sent = b"".join(b"data:" + json.dumps(event).encode() + b"\n\n" for event in events)
+    assert read_stream("responses", pieces(sent, [7] * len(sent))) == read_stream("responses", [sent])
+    read_whole("responses", json.dumps(events[-1]).encode())
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something can be put in place of something else."""
+    items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in items:
+        yield (*at, name)
+        yield from paths(each, (*at, name))

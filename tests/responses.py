@@ -1,0 +1,178 @@
+"""Answers of `tests.service` in the Responses protocol, for a request that came by its path.
+
+In the shapes of the vendor's reference and of recorded probes: no space after `data:`, the status in a comment, no
+`[DONE]`, `output_index` wrong in places as in the vendor's samples, and ids of reasoning items that begin with `msg_`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tests.loopback import Exchange, Received, reply_json
+
+if TYPE_CHECKING:
+    from tests.service import Answer
+
+Json = dict[str, Any]
+RESPONSE_ID = "resp_6c0ffee1"
+
+
+def speaks_responses(request: Received) -> bool:
+    """Whether a request speaks the Responses protocol."""
+    return request.path.endswith("/responses")
+
+
+def as_compatible(request: Received) -> Json:
+    """What a request says, in the words of the compatible protocol. What has none there is left out."""
+    body = request.json()
+    said = {name: value for name, value in body.items() if name not in ("input", "instructions", "reasoning", "stream")}
+    said["messages"] = []
+    if "max_output_tokens" in said:
+        said["max_tokens"] = said.pop("max_output_tokens")
+    if "tools" in said:
+        said["tools"] = [
+            {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
+            for tool in said["tools"]
+        ]
+    choice = said.get("tool_choice")
+    if isinstance(choice, dict):
+        said["tool_choice"] = {"type": "function", "function": {"name": choice["tools"][0]["name"]}}
+    if body.get("stream"):
+        said |= {"stream": True, "stream_options": {"include_usage": True}}
+    return said
+
+
+def answer_responses(answer: Answer, exchange: Exchange, request_id: str) -> None:
+    """Answer as `answer` says, streamed or whole, as the request has it."""
+    request = exchange.request
+    if not request.json().get("stream"):
+        reply_json(200, response_of(answer), {"x-request-id": request_id})(exchange)
+        return
+    exchange.send_head(200, {"Content-Type": "text/event-stream;charset=UTF-8", "x-request-id": request_id})
+    exchange.send_chunk(frames(events_of(answer)))
+    exchange.end()
+
+
+def frames(events: Iterable[Mapping[str, Any]], first: int = 1) -> bytes:
+    """Events as the service frames them."""
+    return b"".join(framed(number, event) for number, event in enumerate(events, first))
+
+
+def framed(number: int, event: Mapping[str, Any]) -> bytes:
+    """One event, its status in a comment."""
+    text = json.dumps(event, ensure_ascii=False)
+    return f"id:{number}\nevent:{event['type']}\n:HTTP_STATUS/200\ndata:{text}\n\n".encode()
+
+
+def usage_of(usage: Mapping[str, Any] | None) -> Json | None:
+    """A compatible usage under the names of this protocol; what only the service counts is in `x_details`."""
+    if usage is None:
+        return None
+    given, taken = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    own = ("cached_tokens", "cache_creation_input_tokens")
+    names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "total_tokens": "total_tokens"}
+    return {
+        **{names[name]: usage[name] for name in names if name in usage},
+        "input_tokens_details": {name: count for name, count in given.items() if name != own[1]},
+        "output_tokens_details": dict(taken),
+        "x_details": [
+            {
+                "x_billing_type": "response_api",
+                "input_tokens_details": {name: count for name, count in given.items() if name in own},
+            }
+        ],
+    }
+
+
+def response(model: str = "qwen-plus", status: str = "completed", **more: Any) -> Json:
+    """A response object."""
+    return {
+        "id": RESPONSE_ID,
+        "object": "response",
+        "created_at": 1770000000,
+        "model": model,
+        "status": status,
+        "error": None,
+        "output": [],
+        "usage": None,
+        **more,
+    }
+
+
+def ends(answer: Answer) -> Json:
+    """The response object that ends an answer."""
+    if answer.finish == "length":
+        more: Json = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    else:
+        more = {"status": "completed"}
+    ran = {item["type"].removesuffix("_call"): {"count": 1} for item in answer.items}
+    usage = usage_of(answer.usage)
+    return response(answer.model, usage=usage and usage | ({"x_tools": ran} if ran else {}), **more)
+
+
+def items_of(answer: Answer) -> list[Json]:
+    """The output items of an answer."""
+    items: list[Json] = []
+    if answer.reasoning:
+        said = {"type": "summary_text", "text": "".join(answer.reasoning)}
+        items.append({"id": "msg_r", "type": "reasoning", "summary": [said]})
+    items += answer.items
+    if answer.text:
+        said = {"type": "output_text", "text": "".join(answer.text), "annotations": []}
+        items.append({"id": "msg_t", "type": "message", "role": "assistant", "status": "completed", "content": [said]})
+    for number, made in enumerate(answer.calls):
+        function = {"call_id": made.id, "name": made.name, "arguments": made.arguments}
+        items.append({"id": f"fc_{number}", "type": "function_call", "status": "completed", **function})
+    return items
+
+
+def response_of(answer: Answer) -> Json:
+    """A whole response."""
+    return ends(answer) | {"output": items_of(answer)}
+
+
+def events_of(answer: Answer) -> list[Json]:
+    """The events of a stream. The arguments of calls come in deltas, as no source rules out."""
+    began = response(answer.model, "queued")
+    events: list[Json] = [
+        {"type": "response.created", "response": began},
+        {"type": "response.in_progress", "response": {**began, "status": "in_progress"}},
+    ]
+    for index, item in enumerate(items_of(answer)):
+        events += _events_of_item(answer, item, index)
+    if answer.failure is not None:
+        said = answer.failure.get("error", answer.failure)
+        failed = response(answer.model, "failed", error={"code": said.get("code"), "message": said.get("message")})
+        events.append({"type": "response.failed", "response": failed})
+    elif not answer.cut:
+        whole = response_of(answer)
+        events.append({"type": f"response.{whole['status']}", "response": whole})
+    return [{**event, "sequence_number": number} for number, event in enumerate(events)]
+
+
+def _events_of_item(answer: Answer, item: Json, index: int) -> list[Json]:
+    kind, here = item["type"], {"item_id": item["id"], "output_index": index}
+    empty = {"summary": [], "content": [], "arguments": ""}
+    added = {**item, "status": "in_progress", **{name: empty[name] for name in empty if name in item}}
+    if kind.endswith("_call") and kind != "function_call":
+        added = {"id": item["id"], "type": kind, "status": "in_progress"}
+    middle: list[Json] = []
+    if kind == "reasoning":
+        middle = [{"type": "response.reasoning_text.delta", **here, "delta": text} for text in answer.reasoning]
+        middle.append({"type": "response.reasoning_text.done", **here, "text": "".join(answer.reasoning)})
+    elif kind == "message":
+        middle = [{"type": "response.content_part.added", **here, "content_index": 0, "part": {"type": "output_text"}}]
+        middle += [{"type": "response.output_text.delta", **here, "delta": text} for text in answer.text]
+        middle.append({"type": "response.output_text.done", **here, "text": "".join(answer.text)})
+    elif kind == "function_call":
+        pieces = answer.calls[int(item["id"].removeprefix("fc_"))].pieces
+        middle = [{"type": "response.function_call_arguments.delta", **here, "delta": piece} for piece in pieces]
+    elif kind in ("web_search_call", "code_interpreter_call", "file_search_call", "mcp_call"):
+        middle = [{"type": f"response.{kind}.in_progress", **here}, {"type": f"response.{kind}.completed", **here}]
+    return [
+        {"type": "response.output_item.added", "output_index": 0, "item": added},  # wrong, as in the vendor's samples
+        *middle,
+        {"type": "response.output_item.done", "output_index": index, "item": item},
+    ]
