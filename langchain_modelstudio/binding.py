@@ -57,7 +57,8 @@ class ToolBinding:
         """Bind tools, replacing bound tools. Other bound parameters are kept.
 
         Args:
-            tools: pydantic classes, TypedDicts, functions, `BaseTool`s, JSON schemas or OpenAI tools.
+            tools: pydantic classes, TypedDicts, functions, `BaseTool`s, JSON schemas or OpenAI tools. With the
+                Responses protocol also built-in tools, such as {"type": "web_search"}.
             tool_choice: "auto", "none", a tool's name, "any"/"required"/True for any tool, False to send no choice, or
                 the service's own dict. Default: the bound choice, unless it names a replaced tool. A choice that the
                 model does not support, for instance with thinking, is sent as "auto" with a warning.
@@ -71,7 +72,7 @@ class ToolBinding:
         """
         bound: dict[str, Any] = {}
         with langchain_errors():
-            bound["tools"] = wire = openai_tools(tools, strict)
+            bound["tools"] = wire = openai_tools(tools, strict, self._settings().protocol)
             choice = chosen_tool(self._bound_choice(wire) if tool_choice is None else tool_choice, wire)
         if choice is not None or "tool_choice" in self._bound_kwargs():
             bound["tool_choice"] = choice

@@ -85,12 +85,16 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         upload: local media to upload to the temporary store: "auto" (above 7 MiB), "always" or "never".
         capabilities: model facts that override the catalogue.
 
+    Key init args, Responses protocol:
+        previous_response_id, use_previous_response_id: continue a response, given or the last one in the history.
+        store, conversation, session_cache: keep the response (default True), add to a conversation, cache the input.
+
     Key init args, connection:
         api_key: API key, or a sync or async function that returns it; default: DASHSCOPE_API_KEY.
         base_url: URL to use instead of a region's host; default: DASHSCOPE_BASE_URL.
         region: such as "singapore" (default), "beijing" or "frankfurt"; default: DASHSCOPE_REGION.
         workspace: workspace id, required in Frankfurt and Tokyo; default: DASHSCOPE_WORKSPACE.
-        protocol: "openai" (default), or "dashscope" for the native protocol.
+        protocol: "openai" (default), "dashscope" for the native protocol, or "responses".
         timeout: read timeout in seconds without data (default 300), or an httpx.Timeout.
         max_retries: maximum number of retries before the first token (default 2).
         requests_per_minute, tokens_per_minute: limits that all calls of the process share; default: none.
@@ -381,7 +385,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         # arguments that start with ls_ are for LangSmith traces
         call = {name: value for name, value in call_arguments(kwargs).items() if not name.startswith("ls_")}
         if call.get("tools"):  # in any form that bind_tools accepts
-            call["tools"] = openai_tools(call["tools"], None)
+            call["tools"] = openai_tools(call["tools"], None, self.protocol)
             call["tool_choice"] = chosen_tool(call.get("tool_choice"), call["tools"])
         return self._core_request(to_core_messages(messages), stop, call)
 

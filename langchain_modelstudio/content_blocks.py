@@ -12,7 +12,11 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.block_translators import register_translator
 from langchain_core.messages.content import ContentBlock
 
+from langchain_modelstudio import server_tools
+from langchain_modelstudio.server_tools import server_tool_blocks
+
 PROVIDER = "modelstudio"
+_CITED = ("url", "title", "cited_text", "start_index", "end_index")
 _WAV = "UklGR"  # base64 of "RIFF", the start of a WAV file
 
 
@@ -24,6 +28,7 @@ def register_blocks() -> None:
 def content_blocks(message: AIMessage) -> list[ContentBlock]:
     """Return the blocks of a message with string content: reasoning, text, audio, calls, invalid calls, refusal.
 
+    What built-in tools did is between reasoning and text.
     Raises NotImplementedError if content is a list, so that langchain-core handles the message.
     """
     if not isinstance(message.content, str):
@@ -31,6 +36,7 @@ def content_blocks(message: AIMessage) -> list[ContentBlock]:
     blocks: list[Any] = []
     if isinstance(reasoning := message.additional_kwargs.get("reasoning_content"), str):
         blocks.append({"type": "reasoning", "reasoning": reasoning})
+    blocks += server_tool_blocks(message.response_metadata.get(server_tools.NAME))
     if message.content:
         blocks.append(text_block(message.content, citations(message.response_metadata)))
     if isinstance(audio := message.additional_kwargs.get("audio"), Mapping):
@@ -62,7 +68,7 @@ def citations(extras: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _citation(result: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: value for name, value in result.items() if value not in (None, "")}
-    cited: dict[str, Any] = {name: fields.pop(name) for name in ("url", "title") if name in fields}
+    cited: dict[str, Any] = {name: fields.pop(name) for name in _CITED if name in fields}
     return {"type": "citation", **cited, **({"extras": fields} if fields else {})}
 
 

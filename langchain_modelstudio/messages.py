@@ -26,6 +26,7 @@ from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.history import base64_size, has_content, replacement
 from modelstudio_core.http.local_files import local_file
 from modelstudio_core.media import URL_SCHEMES, audio_format, check_url, data_uri
+from modelstudio_core.protocols.codec import as_string
 from modelstudio_core.tools import arguments_text
 from modelstudio_core.types import (
     Address,
@@ -122,6 +123,7 @@ def _assistant(message: AIMessage) -> Message:
         tool_calls=tuple(calls),
         reasoning_content=reasoning or None,
         partial=bool(message.additional_kwargs.get("partial")),
+        response_id=as_string(message.response_metadata.get("response_id")),
     )
 
 

@@ -15,8 +15,10 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 from langchain_core.outputs import ChatResult as LangChainResult
 from langchain_core.utils.utils import LC_ID_PREFIX
 
+from langchain_modelstudio import server_tools
 from langchain_modelstudio.chunks import ModelStudioMessageChunk, generation_chunk, message_chunk, text_chunk
 from langchain_modelstudio.content_blocks import PROVIDER, audio_piece, citations, text_block
+from langchain_modelstudio.server_tools import ServerTools
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.usage import openai_usage
 from modelstudio_core.tools import log_invalid_calls
@@ -202,6 +204,7 @@ class Chunks:
         self.extras: dict[str, Any] = {}
         self.has_text = False  # there is a text block
         self._calls: list[Delta] = []  # tool call fragments and the finish reason
+        self._tools = ServerTools()
 
     def convert(self, delta: Delta) -> ChatGenerationChunk | None:
         """Return the chunk of a delta, or None if its data belongs to the last chunk."""
@@ -221,7 +224,23 @@ class Chunks:
             self.usage = delta.usage
         elif isinstance(delta, ExtraDelta):
             self.extras[delta.name] = delta.value
+            if delta.name == server_tools.NAME:
+                return self._ran(delta.value)
         return None
+
+    def _ran(self, tools: Any) -> ChatGenerationChunk | None:
+        """Return a chunk that shows what built-in tools did: v1 blocks, or the tools that ended as metadata."""
+        metadata: dict[str, Any] = {"model_provider": PROVIDER}
+        if self.v1:
+            blocks: Any = self._tools.fragments(tools)
+            metadata["output_version"] = "v1"
+        else:
+            blocks, ended = "", [tool for tool in tools if server_tools.ended(tool)]
+            metadata[server_tools.NAME] = [tool for _, tool, _ in self._tools.changed(ended)]
+            self.extras[server_tools.NAME] = [tool for tool in tools if tool not in ended]  # what is left to show
+        if not blocks and not metadata.get(server_tools.NAME):
+            return None
+        return generation_chunk(message=message_chunk(content=blocks, response_metadata=metadata), text="")
 
     def last(self) -> ChatGenerationChunk:
         """Return the last chunk of the stream, and log invalid calls."""

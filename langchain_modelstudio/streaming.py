@@ -12,8 +12,10 @@ from typing import Any, cast
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_protocol.protocol import MessagesData
 
+from langchain_modelstudio import server_tools
 from langchain_modelstudio.content_blocks import PROVIDER, audio_piece, citations, text_block, with_mime_type
 from langchain_modelstudio.outputs import from_core_choice
+from langchain_modelstudio.server_tools import ServerTools
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.types import (
     AudioDelta,
@@ -45,6 +47,8 @@ class EventWriter:
         self._calls: dict[int, int] = {}  # call index -> block index
         self._citations: list[dict[str, Any]] = []  # search sources not yet attached to a finished text
         self._audio: int | None = None  # block index of the audio, which overlaps other blocks
+        self._tools = ServerTools()
+        self._tool_blocks: dict[str, int] = {}  # id of a built-in tool -> block index
         self._refusal: int | None = None  # block index of the refusal, for which there is no delta event
 
     def convert(self, delta: Delta) -> list[MessagesData]:
@@ -68,7 +72,7 @@ class EventWriter:
             return self._start_refusal()
         if isinstance(delta, ExtraDelta):
             self._citations = citations({delta.name: delta.value}) or self._citations
-            return []
+            return self._ran(delta.value) if delta.name == server_tools.NAME else []
         return [self._start(delta)] if isinstance(delta, ResponseDelta) else []
 
     def end(self) -> list[MessagesData]:
@@ -148,6 +152,22 @@ class EventWriter:
         events = self._close()
         self._refusal = self._next_block()
         return [*events, _event("content-block-start", index=self._refusal, content={"type": "refusal", "refusal": ""})]
+
+    def _ran(self, tools: Any) -> list[MessagesData]:
+        """Return the events of built-in tools that began or ended."""
+        events = self._close()
+        for _, tool, new in self._tools.changed(tools):
+            if new:
+                self._tool_blocks[tool["id"]] = self._next_block()
+                began = {"type": "server_tool_call_chunk", "id": tool["id"], "name": tool["name"], "args": ""}
+                events.append(_event("content-block-start", index=self._tool_blocks[tool["id"]], content=began))
+            if server_tools.ended(tool):
+                index, result = self._next_block(), server_tools.result_block(tool)
+                call = server_tools.call_block(tool)
+                events.append(_event("content-block-finish", index=self._tool_blocks[tool["id"]], content=call))
+                events.append(_event("content-block-start", index=index, content=result))
+                events.append(_event("content-block-finish", index=index, content=result))
+        return events
 
     def _next_block(self) -> int:
         self._blocks += 1

@@ -14,6 +14,7 @@ from pydantic.errors import PydanticUserError
 from typing_extensions import is_typeddict
 
 from langchain_modelstudio.errors import ConfigurationError
+from modelstudio_core.built_in_tools import built_in_name
 from modelstudio_core.json_schema import has_definitions, inline_references, root_of
 from modelstudio_core.tools import checked_tool, json_schema_format, not_a_function, tool_list
 
@@ -21,13 +22,19 @@ from modelstudio_core.tools import checked_tool, json_schema_format, not_a_funct
 _CONVERSION_ERRORS = (ValueError, TypeError, LookupError, NameError, AttributeError)
 
 
-def openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
-    """Return tools as OpenAI tools.
+def openai_tools(tools: Any, strict: bool | None, protocol: str = "openai") -> list[dict[str, Any]]:
+    """Return tools as OpenAI tools, and the built-in tools of a `protocol` that has them as they are.
 
     Raises:
         ConfigurationError: something in `tools` is not a function, or `tools` is not a list.
     """
-    return [checked_tool(_openai_tool(tool, strict), strict) for tool in tool_list(tools)]
+    built_in = protocol == "responses"
+    return [
+        checked_tool(
+            tool if built_in and built_in_name(tool) else _openai_tool(tool, strict), strict, built_in=built_in
+        )
+        for tool in tool_list(tools)
+    ]
 
 
 def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel, Field, model_validator
 from typing_extensions import Self
 
+from llama_index_modelstudio.built_in_tools import with_built_in_tools
 from llama_index_modelstudio.counting import TokenCounting
 from llama_index_modelstudio.errors import ConfigurationError
 from llama_index_modelstudio.messages import reads_files, to_core_messages
@@ -96,12 +97,17 @@ class ModelStudio(TokenCounting):
         context_window: maximum number of tokens of input and output together; default: from the catalogue.
         is_function_calling_model: whether the model supports tools; default: from the catalogue, True if unknown.
 
+    Key init args, Responses protocol:
+        built_in_tools: tools that the service runs, such as [{"type": "web_search"}].
+        previous_response_id, use_previous_response_id: continue a response, given or the last one in the history.
+        store, conversation, session_cache: keep the response (default True), add to a conversation, cache the input.
+
     Key init args, connection:
         api_key: API key, or a sync or async function that returns it; default: DASHSCOPE_API_KEY.
         base_url: URL to use instead of a region's host; default: DASHSCOPE_BASE_URL.
         region: such as "singapore" (default), "beijing" or "frankfurt"; default: DASHSCOPE_REGION.
         workspace: workspace id, required in Frankfurt and Tokyo; default: DASHSCOPE_WORKSPACE.
-        protocol: "openai" (default), or "dashscope" for the native protocol.
+        protocol: "openai" (default), "dashscope" for the native protocol, or "responses".
         timeout: read timeout in seconds without data (default 300), or an httpx.Timeout.
         max_retries: maximum number of retries before the first token (default 2).
         requests_per_minute, tokens_per_minute: limits that all calls of the process share; default: none.
@@ -340,7 +346,11 @@ class ModelStudio(TokenCounting):
 
     # ---------------------------------------------------------------- requests
 
+    def _ignores_parallel_calls(self) -> bool:
+        return self.protocol == "responses"
+
     def _request(self, messages: tuple[Message, ...], kwargs: Mapping[str, Any]) -> tuple[ChatRequest, ModelInfo]:
+        kwargs = with_built_in_tools(kwargs, self.built_in_tools, self.protocol)
         schema = kwargs.get("response_format")
         if isinstance(schema, type):
             kwargs = {**kwargs, "response_format": class_format(schema)}

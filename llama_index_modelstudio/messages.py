@@ -31,6 +31,7 @@ from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.history import base64_size, has_content, replacement
 from modelstudio_core.http.local_files import local_file, path_of
 from modelstudio_core.media import audio_format, check_url, data_uri
+from modelstudio_core.protocols.codec import as_string
 from modelstudio_core.tools import arguments_text
 from modelstudio_core.types import (
     Address,
@@ -116,6 +117,7 @@ def _assistant(message: ChatMessage, name: str | None) -> Message:
         tool_calls=tuple(calls),
         reasoning_content=reasoning or None,
         partial=bool(extra.get("partial")),
+        response_id=as_string(extra.get("response_id")),
     )
 
 

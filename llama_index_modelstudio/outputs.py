@@ -23,6 +23,7 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
+from llama_index_modelstudio.built_in_tools import KEPT, citation_blocks
 from llama_index_modelstudio.chat_objects import chat_response, text_block, thinking_block
 from modelstudio_core.partial_json import PartialObject
 from modelstudio_core.protocols.accumulate import fold
@@ -107,8 +108,11 @@ def from_core_result(result: ChatResult) -> ChatResponse:
         extra["refusal"] = choice.refusal
     if choice.invalid_tool_calls:
         extra["invalid_tool_calls"] = [_invalid(call) for call in choice.invalid_tool_calls]
+    message = from_core_choice(choice, result.usage)
+    message.blocks += citation_blocks(result.extras)
+    message.additional_kwargs |= {name: result.extras[name] for name in KEPT if name in result.extras}
     return ChatResponse(
-        message=from_core_choice(choice, result.usage),
+        message=message,
         raw=raw if result.usage is None else raw | {"usage": usage_in_raw(result.usage)},
         delta=None,
         logprobs=_logprobs(choice),

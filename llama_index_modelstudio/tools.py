@@ -23,8 +23,10 @@ from llama_index.core.chat_engine.types import AgentChatResponse
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import BaseTool, ToolMetadata
+from pydantic import Field, field_validator
 
 from llama_index_modelstudio.errors import ModelStudioError, NoToolCallError, RefusalError
+from modelstudio_core.built_in_tools import hidden_tools
 from modelstudio_core.partial_json import read_partial
 from modelstudio_core.tools import checked_tool, chosen_tool, function_of, tool_list
 
@@ -33,6 +35,17 @@ _REPORT_INVALID = "report_invalid_tool_calls"
 
 class ToolCallingLLM(FunctionCallingLLM):
     """Implement the tool methods of `FunctionCallingLLM`."""
+
+    built_in_tools: list[dict[str, Any]] | None = Field(
+        default=None,
+        description="Responses protocol: tools that the service runs, such as [{'type': 'web_search'}]. Per call, they "
+        "replace these.",
+    )
+
+    @field_validator("built_in_tools", mode="after")
+    @classmethod
+    def _hide_headers_of_tools(cls, tools: Any) -> Any:
+        return hidden_tools(tools)
 
     def _prepare_chat_with_tools(
         self,
@@ -66,9 +79,13 @@ class ToolCallingLLM(FunctionCallingLLM):
             "messages": messages,
             "tools": wire,
             "tool_choice": chosen_tool(choice, wire),
-            "parallel_tool_calls": allow_parallel_tool_calls,
+            **({} if self._ignores_parallel_calls() else {"parallel_tool_calls": allow_parallel_tool_calls}),
             **kwargs,
         }
+
+    def _ignores_parallel_calls(self) -> bool:
+        """Return True if the protocol has no `parallel_tool_calls`, which LlamaIndex always passes."""
+        return False
 
     def _validate_chat_with_tools_response(
         self,

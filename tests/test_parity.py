@@ -1,7 +1,7 @@
-"""The same conversations by both protocols, through the core and both adapters: the results are equal.
+"""The same conversations by all protocols, through the core and both adapters: the results are equal.
 
 Each row is asked for four times (sync and async, whole and streamed) in each protocol, of a service that answers the
-same in the words of either. What only one protocol says (an answer's own id, its time) is left out of the comparison.
+same in the words of each. What only one protocol says (an answer's own id, its time) is left out of the comparison.
 """
 
 from __future__ import annotations
@@ -48,15 +48,25 @@ from tests.langchain.service import call as call_langchain
 from tests.llama_index.service import call as call_llama_index
 from tests.loopback import Exchange, Loopback, reply_json
 from tests.native import is_native
+from tests.responses import speaks_responses
 from tests.service import REQUEST_ID, USAGE, Answer, Call, sent
 
-PROTOCOLS = ("openai", "dashscope")
+CHAT = ("openai", "dashscope")
+PROTOCOLS = (*CHAT, "responses")
 CORE, LANGCHAIN, LLAMA_INDEX = "core", "LangChain", "LlamaIndex"
 WAYS = ("whole", "awhole", "stream", "astream")
 _LANGCHAIN_WAYS = dict(zip(WAYS, ("invoke", "ainvoke", "stream", "astream"), strict=True))
 _LLAMA_INDEX_WAYS = dict(zip(WAYS, ("chat", "achat", "stream_chat", "astream_chat"), strict=True))
 # what only one protocol says, or that is the framework's own
-_UNLIKE = ("id", "created", "system_fingerprint", "usage")  # the counts themselves are compared as usage_metadata
+_UNLIKE = (
+    "id",
+    "created",
+    "system_fingerprint",
+    "usage",
+    "response_id",
+)  # the counts themselves are compared as usage_metadata
+
+_IGNORED = ("parallel_tool_calls",)  # by the service, with the Responses protocol
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,8 @@ class Refusal:
     def __call__(self, exchange: Exchange) -> None:
         said = {"code": self.code, "message": self.message}
         native = {**said, "request_id": REQUEST_ID}
-        body = native if is_native(exchange.request) else {"error": said, "request_id": REQUEST_ID}
+        is_flat = is_native(exchange.request) or speaks_responses(exchange.request)
+        body = native if is_flat else {"error": said, "request_id": REQUEST_ID}
         reply_json(self.status, body)(exchange)
 
 
@@ -83,6 +94,7 @@ class Conversation:
     model: str = "qwen-plus"
     through: tuple[str, ...] = (CORE, LANGCHAIN, LLAMA_INDEX)
     ways: tuple[str, ...] = WAYS
+    protocols: tuple[str, ...] = PROTOCOLS
 
 
 USER = Message("user", "hello")
@@ -117,9 +129,12 @@ CONVERSATIONS = [
     Conversation("an empty answer", Answer(usage=USAGE)),
     Conversation("usage that never came", Answer(text=["It"])),
     Conversation("parameters", Answer(text=["It"], usage=USAGE),
-                 parameters={"temperature": 0.5, "seed": 7, "stop": ["x"], "max_tokens": 5, "top_k": 3}),
+                 parameters={"temperature": 0.5, "seed": 7, "stop": ["x"], "max_tokens": 5, "top_k": 3},
+                 protocols=CHAT),
+    Conversation("parameters of every protocol", Answer(text=["It"], usage=USAGE),
+                 parameters={"temperature": 0.5, "top_p": 0.9, "max_tokens": 50}),
     Conversation("thinking", Answer(reasoning=["Let", " me"], text=["It ", "is"], usage=USAGE),
-                 parameters={"enable_thinking": True, "thinking_budget": 50}),
+                 parameters={"enable_thinking": True, "thinking_budget": 50}, protocols=CHAT),
     Conversation("thinking and no text", Answer(reasoning=["Let"], usage=USAGE, finish="length"),
                  parameters={"enable_thinking": True}),
     Conversation("thinking, text and a call",
@@ -127,10 +142,15 @@ CONVERSATIONS = [
                  parameters={"enable_thinking": True, "tools": TOOLS}),
     Conversation("a call", Answer(calls=[WEATHER], usage=USAGE), parameters={"tools": TOOLS}),
     Conversation("parallel calls", Answer(calls=[WEATHER, TIME], usage=USAGE),
-                 parameters={"tools": TOOLS, "parallel_tool_calls": True}),
+                 parameters={"tools": TOOLS, "parallel_tool_calls": True}, protocols=CHAT),
+    Conversation("several calls", Answer(calls=[WEATHER, TIME], usage=USAGE),
+                 parameters={"tools": TOOLS, "parallel_tool_calls": False}),
     Conversation("a call without arguments", Answer(calls=[Call("call_1", "get_time", [""])], usage=USAGE),
                  parameters={"tools": TOOLS}),
     Conversation("a forced call, which ends with `stop`", Answer(calls=[WEATHER], finish="stop", usage=USAGE),
+                 parameters={"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "get_weather"}}},
+                 protocols=CHAT),
+    Conversation("a forced call", Answer(calls=[WEATHER], usage=USAGE),
                  parameters={"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "get_weather"}}}),
     Conversation("a tool's result goes back", Answer(text=["sunny"], usage=USAGE), LOOP, {"tools": TOOLS}),
     Conversation("a text cut by length", Answer(text=["It"], finish="length", usage=USAGE),
@@ -141,31 +161,32 @@ CONVERSATIONS = [
     Conversation("arguments that are no JSON", Answer(calls=[Call("call_1", "get_time", ["{oops}"])], usage=USAGE),
                  parameters={"tools": TOOLS}),
     Conversation("JSON", Answer(text=['{"a"', ": 1}"], usage=USAGE), (Message("user", "json please"),),
-                 {"response_format": {"type": "json_object"}}),
-    Conversation("JSON by a schema", Answer(text=['{"a": 1}'], usage=USAGE), parameters={"response_format": SCHEMA}),
+                 {"response_format": {"type": "json_object"}}, protocols=CHAT),
+    Conversation("JSON by a schema", Answer(text=['{"a": 1}'], usage=USAGE), parameters={"response_format": SCHEMA},
+                 protocols=CHAT),
     Conversation("log probabilities", Answer(text=["It ", "is"], logprobs=LOGPROBS, usage=USAGE),
-                 parameters={"logprobs": True}),
+                 parameters={"logprobs": True}, protocols=CHAT),
     Conversation("two answers", Answer(text=["heads"], others=["tails"], usage=USAGE), parameters={"n": 2},
-                 through=(CORE, LANGCHAIN), ways=("whole", "awhole")),
+                 through=(CORE, LANGCHAIN), ways=("whole", "awhole"), protocols=CHAT),
     Conversation("a beginning to go on from", Answer(text=["42"], usage=USAGE),
-                 (USER, Message("assistant", "It is ", partial=True))),
+                 (USER, Message("assistant", "It is ", partial=True)), protocols=CHAT),
     Conversation("an image", SEEN, (Message("user", (TextPart("?"), ImagePart(IMAGE))),), model="qwen-vl-max"),
     Conversation("two images, inline", SEEN,
                  (Message("user", (ImagePart("data:image/png;base64,AAAA"), ImagePart(IMAGE))),), model="qwen-vl-max"),
     Conversation("pixel bounds and a mark of the cache", SEEN,
                  (Message("user", (ImagePart(IMAGE, None, 4, 8), TextPart("?", {"type": "ephemeral"}))),),
-                 model="qwen-vl-max", through=(CORE, LANGCHAIN)),
+                 model="qwen-vl-max", through=(CORE, LANGCHAIN), protocols=CHAT),
     Conversation("a video", SEEN, (Message("user", (VideoPart("https://example.com/a.mp4", 2), TextPart("?"))),),
                  model="qwen-vl-max"),
     Conversation("frames", SEEN, (Message("user", (VideoPart((IMAGE,) * 4, 2), TextPart("?"))),), model="qwen-vl-max",
-                 through=(CORE, LANGCHAIN)),
+                 through=(CORE, LANGCHAIN), protocols=CHAT),
     Conversation("audio", SEEN, (Message("user", (AudioPart("https://example.com/a.wav", "wav"), TextPart("?"))),),
                  model="qwen-vl-max"),
     Conversation("a conversation about an image goes on", SEEN,
                  (Message("user", (TextPart("?"), ImagePart(IMAGE))), Message("assistant", "a cat"), USER),
                  model="qwen-vl-max"),
     Conversation("a mark of the cache in text", Answer(text=["It"], usage=USAGE),
-                 (Message("user", (TextPart("long", {"type": "ephemeral"}), TextPart("?"))),)),
+                 (Message("user", (TextPart("long", {"type": "ephemeral"}), TextPart("?"))),), protocols=CHAT),
     Conversation("a wrong parameter", Refusal(400, "InvalidParameter", "Range of top_p should be (0.0, 1.0]")),
     Conversation("too long an input", Refusal(400, "InvalidParameter", "Range of input length should be [1, 9]")),
     Conversation("a wrong key", Refusal(401, "InvalidApiKey", "Incorrect API key provided.")),
@@ -185,18 +206,19 @@ CELLS = [(row, through) for row in CONVERSATIONS for through in row.through]
 
 
 @pytest.mark.parametrize(("row", "through"), CELLS, ids=[f"{row.name}-{through}" for row, through in CELLS])
-async def test_both_protocols_give_the_same(row: Conversation, through: str) -> None:
+async def test_all_protocols_give_the_same(row: Conversation, through: str) -> None:
     """Answers, usage, calls, metadata and errors do not depend on the protocol, nor, in the core, on how they were
     asked for; and they say what the service said."""
     ask = {CORE: by_core, LANGCHAIN: by_langchain, LLAMA_INDEX: by_llama_index}[through]
     told, asked = [], []
-    for protocol in PROTOCOLS:
+    for protocol in row.protocols:
         with Loopback(row.answer) as server:
             told.append([await outcome(ask, server, protocol, row, way) for way in row.ways])
             assert all(("/services/aigc/" in r.path) == (protocol == "dashscope") for r in server.requests)
-            asked.append([without_messages(sent(server, at)) for at in range(len(server.requests))])
-    assert told[0] == told[1]
-    assert asked[0] == asked[1]
+            unlike = _IGNORED if "responses" in row.protocols else ()
+            asked.append([compared(sent(server, at), unlike) for at in range(len(server.requests))])
+    assert all(each == told[0] for each in told)
+    assert all(each == asked[0] for each in asked)
     if through == CORE:
         assert all(each == told[0][0] for each in told[0])
     for each in told[0]:
@@ -214,9 +236,9 @@ def said_by(answer: Any) -> list[str]:
     return ["".join(answer.text), "".join(answer.reasoning), *answer.others, *calls, *whole, REQUEST_ID]
 
 
-def without_messages(body: dict[str, Any]) -> dict[str, Any]:
+def compared(body: dict[str, Any], unlike: tuple[str, ...]) -> dict[str, Any]:
     """What was asked for, but for the messages, whose parts have a form of each protocol's own."""
-    return {name: value for name, value in body.items() if name != "messages"}
+    return {name: value for name, value in body.items() if name not in ("messages", *unlike)}
 
 
 async def outcome(ask: Any, server: Loopback, protocol: Any, row: Conversation, way: str) -> Any:
@@ -254,7 +276,8 @@ async def by_core(server: Loopback, protocol: Any, row: Conversation, way: str) 
         client.close()
         await client.aclose()
     answered = result.response
-    return replace(result, response=ResponseDelta(None, answered.request_id, answered.model))
+    extras = {name: value for name, value in result.extras.items() if name not in _UNLIKE}
+    return replace(result, response=ResponseDelta(None, answered.request_id, answered.model), extras=extras)
 
 
 # ---------------------------------------------------------------- through LangChain
@@ -320,7 +343,9 @@ async def by_llama_index(server: Loopback, protocol: Any, row: Conversation, way
     messages = [llama_index_message(message) for message in row.messages]
     response = await call_llama_index(llm, _LLAMA_INDEX_WAYS[way], messages, **row.parameters)
     raw = {name: value for name, value in response.raw.items() if name not in _UNLIKE}
-    return response.message, response.additional_kwargs, response.logprobs, raw
+    more = {name: value for name, value in response.additional_kwargs.items() if name not in _UNLIKE}
+    response.message.additional_kwargs.pop("response_id", None)
+    return response.message, more, response.logprobs, raw
 
 
 def llama_index_message(message: Message) -> ChatMessage:
