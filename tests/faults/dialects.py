@@ -1,4 +1,4 @@
-"""The two protocols as bytes: what a server sends for an answer, for a piece of one, and for an error.
+"""The protocols as bytes: what a server sends for an answer, for a piece of one, and for an error.
 
 Shapes are those of recorded traffic: the compatible protocol ends with `[DONE]`, the native one with the end of the
 body; the native one names a status in a comment of each event, and says the string "null" for no finish reason.
@@ -10,6 +10,8 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from tests.responses import response
 
 REQUEST_ID = "7d5c0ffe-e000-9000-8000-00000000fa17"
 PIECES = ("The sky ", "is blue", " ", "because 光 scatters.")
@@ -116,4 +118,41 @@ class Native(Dialect):
         return self.event(written(self.chunk(finish="stop"))) if finish else b""
 
 
+class Responses(Dialect):
+    """The Responses protocol, whose errors in a stream are an event under status 200. It has cells of its own."""
+
+    name = "responses"
+    done = b""
+
+    def chunk(self, text: str = "", *, finish: str | None = None, index: int = 0, usage: bool = False) -> Any:
+        if finish or usage:
+            return {"type": "response.completed", "response": self.whole("")}
+        return {"type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0, "delta": text}
+
+    def whole(self, text: str, *, finish: str | None = "stop") -> Any:
+        content = [{"type": "output_text", "text": text, "annotations": []}]
+        output = [{"id": "msg_1", "type": "message", "role": "assistant", "content": content}]
+        usage = {"input_tokens": 5, "output_tokens": 7, "total_tokens": 12}
+        return response(status="completed" if finish else "in_progress", output=output, usage=usage)
+
+    def error(self, code: str, message: str, *, request_id: str | None = None) -> Any:
+        said: Mapping[str, Any] = {"code": code, "message": message}
+        return said if request_id is None else {**said, "request_id": request_id}
+
+    def event(self, data: bytes, *, status: int = 200) -> bytes:
+        if status >= 400:
+            failed = response(status="failed", error=json.loads(data))
+            data = written({"type": "response.failed", "response": failed})
+        return b"id:1\nevent:response.any\n:HTTP_STATUS/200\ndata:%b\n\n" % data
+
+    def said(self, *texts: str) -> bytes:
+        began = {"type": "response.created", "response": response(status="queued")}
+        return self.event(written(began)) + super().said(*texts)
+
+    def last(self, *, finish: bool = True, usage: bool = True) -> bytes:
+        whole = self.whole("") | ({} if usage else {"usage": None})
+        return self.event(written({"type": "response.completed", "response": whole})) if finish else b""
+
+
+RESPONSES = Responses()
 DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (Compatible(), Native())}

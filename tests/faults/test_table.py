@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from modelstudio_core.http.transport import Transport
-from tests.faults.dialects import REQUEST_ID, TEXT, Dialect
+from tests.faults.dialects import REQUEST_ID, RESPONSES, TEXT, Dialect
 from tests.faults.fault import Fault
 from tests.faults.steps import KEY, good
 from tests.faults.table import DEADLINE, TABLE, cells
-from tests.faults.ways import Heard, Way
+from tests.faults.ways import WAYS, Heard, Way
 from tests.ids import short
 from tests.loopback import Exchange, Loopback
 
@@ -93,6 +93,30 @@ async def test_cell(
     assert "because" not in shown  # nor what was said
 
 
+_ONLY_CHAT = (  # choices and log probabilities, which the Responses protocol does not have
+    "a choice that ends with an error", "an event of another shape", "a log probability without its token",
+    "a whole answer with a log probability without its token", "a second choice that was not asked for",
+)  # fmt: skip
+RESPONSES_CELLS = [
+    fault for fault in itertools.chain(*TABLE.values()) if "dashscope" in fault.only and fault.name not in _ONLY_CHAT
+]
+assert len(RESPONSES_CELLS) == 135
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=short(fault.name), marks=() if number % 3 == 0 else pytest.mark.slow)
+        for number, fault in enumerate(RESPONSES_CELLS)
+    ],
+)
+async def test_cell_of_the_responses_protocol(
+    fault: Fault, waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rows that the third protocol has, each in one way: what differs is in the codec alone."""
+    await test_cell(fault, RESPONSES, WAYS[1], waits, caplog)
+
+
 async def refused(fault: Fault, way: Way, settings: dict[str, Any]) -> None:
     """Nobody listens at an address that is bound and no more."""
     with socket.socket() as bound:
@@ -119,7 +143,7 @@ def check(fault: Fault, dialect: Dialect, way: Way, heard: Heard) -> None:
     if fault.status is not None:
         assert error.status_code == fault.status
     if fault.code is not None:
-        assert error.code == fault.code[dialect.name]
+        assert error.code == fault.code.get(dialect.name, fault.code["dashscope"])
     assert error.request_id == (REQUEST_ID if fault.known else None)
     assert ((error.partial and error.partial.text) or None) == (fault.partial or None)
     assert heard.text == ((fault.partial or "") if way.streams and fault.handed else "")
