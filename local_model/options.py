@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Literal
 
+_EXAMPLES = Path(__file__).parent.parent / "examples" / "data" / "texts"
+TEXTS = str(_EXAMPLES) if _EXAMPLES.is_dir() else ""
 Thinking = Literal["auto", "on", "off"]
 
 
@@ -19,6 +22,7 @@ class Options:
     limit in the schema. `force_auto` turns a tool choice of "auto" into a call after a user message and an
     answer after a tool result, because a model this small never calls tools by itself. `api_key` and `models`,
     if given, are the only accepted key and model names. `model_name` is the name in llama.cpp's responses.
+    `texts` is the folder that web_search and file_search search, "" for none; default: that of the examples.
     """
 
     port: int = 0
@@ -30,6 +34,7 @@ class Options:
     api_key: str | None = None
     models: tuple[str, ...] = ()
     model_name: str = "qwen-plus"
+    texts: str = TEXTS
 
 
 _DEFAULT = Options()
@@ -47,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--api-key", default=_DEFAULT.api_key, help="reject other keys with 401")
     made.add_argument("--models", type=_names, default=_DEFAULT.models, help="a,b: reject other models with 404")
     made.add_argument("--model-name", default=_DEFAULT.model_name, help="model name in responses")
+    made.add_argument("--texts", default=_DEFAULT.texts, help="folder of texts for web_search and file_search")
     made.add_argument("--end-with-stdin", action="store_true", help="exit when standard input is closed")
     return made
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from local_model.options import Options, Thinking, to_arguments
+from local_model.options import TEXTS, Options, Thinking, to_arguments
 from local_model.server import LocalModelError, description, weights
 
 READY = "READY "
@@ -49,6 +49,7 @@ def running(
     api_key: str | None = None,
     models: Sequence[str] = (),
     model_name: str = "qwen-plus",
+    texts: str = TEXTS,
     start_timeout: float = 120.0,
 ) -> Iterator[RunningModel]:
     """Run a local model for the duration of the block. The arguments are those of `Options`.
@@ -66,6 +67,7 @@ def running(
         api_key=api_key,
         models=tuple(models),
         model_name=model_name,
+        texts=texts,
     )
     weights()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:

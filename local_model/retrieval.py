@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import uuid4
 
 Vector: TypeAlias = Sequence[float]
+T = TypeVar("T")
 
 EMBED = "/api/v1/services/embeddings/text-embedding/text-embedding"
 RERANK = "/api/v1/services/rerank/text-rerank/text-rerank"
@@ -29,14 +30,14 @@ class InvalidRequest(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Task(Generic[T]):
     """Texts to embed, and a function from their vectors (of length 1) and token count to the response."""
 
     texts: Sequence[str]
-    answer: Callable[[Sequence[Vector], int], dict[str, Any]]
+    answer: Callable[[Sequence[Vector], int], T]
 
 
-def task(path: str, body: Any) -> Task | None:
+def task(path: str, body: Any) -> Task[dict[str, Any]] | None:
     """Return the task of a request, or None if `path` is not handled here. Raises InvalidRequest."""
     if path not in (EMBED, RERANK, COMPATIBLE_RERANK):
         return None
@@ -64,7 +65,7 @@ def failure(path: str, message: str) -> dict[str, Any]:
     return {"error": error, "request_id": request_id}
 
 
-def _embed(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> Task:
+def _embed(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> Task[dict[str, Any]]:
     _check_dimensions(parameters.get("dimension"))
     output = parameters.get("output_type", "dense")
     if output != "dense":
@@ -81,7 +82,7 @@ def _rerank(
     given: Mapping[str, Any],
     parameters: Mapping[str, Any],
     shape: Callable[[list[dict[str, Any]], int], dict[str, Any]],
-) -> Task:
+) -> Task[dict[str, Any]]:
     [query] = _texts([given.get("query")], "query")
     parts = [_parts(document) for document in _texts(given.get("documents"), "documents")]
     top_n = parameters.get("top_n")
@@ -91,7 +92,7 @@ def _rerank(
     def answer(vectors: Sequence[Vector], tokens: int) -> dict[str, Any]:
         asked, *rest = vectors
         left = iter(rest)
-        scores = [max(_cosine(asked, next(left)) for _ in each) for each in parts]
+        scores = [max(cosine(asked, next(left)) for _ in each) for each in parts]
         best = sorted(range(len(scores)), key=lambda at: -scores[at])[:top_n]
         return shape([{"index": at, "relevance_score": scores[at]} for at in best], tokens)
 
@@ -113,7 +114,7 @@ def _compatible_ranking(body: Mapping[str, Any], results: list[dict[str, Any]], 
     return {"object": "list", "results": results, "model": body.get("model"), "id": str(uuid4()), "usage": usage}
 
 
-def _cosine(one: Vector, other: Vector) -> float:
+def cosine(one: Vector, other: Vector) -> float:
     """Return the cosine similarity of two vectors of length 1. Negative values become 0, as scores are 0 to 1."""
     return min(1.0, max(0.0, sum(x * y for x, y in zip(one, other, strict=True))))
 
