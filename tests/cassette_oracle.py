@@ -44,6 +44,33 @@ class Expected:
         self.take({"choices": choices, "usage": counts if usage else None}, "message")
         self.finish = None if self.finish == "null" else self.finish
 
+    def take_response(self, event: Mapping[str, Any]) -> None:
+        """An event, or a whole response, of the Responses protocol: finished items, and deltas for their order."""
+        response, kind = event.get("response", event), event.get("type", "response.completed")
+        if kind in ("response.created", "response.completed", "response.failed"):
+            self.id, self.error = response["id"], response["error"]
+            used = response["usage"] or {}
+            names = {"input": "prompt", "output": "completion", "total": "total"}
+            counts = {f"{names[name]}_tokens": used[f"{name}_tokens"] for name in names if used}
+            details = {
+                f"{names[name]}_tokens_details": used[f"{name}_tokens_details"] for name in list(names)[:2] if used
+            }
+            self.usage = counts | details or None
+            if response["status"] == "completed":
+                self.finish = "tool_calls" if self.calls else "stop"
+        if kind.endswith((".reasoning_text.delta", ".output_text.delta")):
+            self.pieces.append("text" if "output_text" in kind else "reasoning")
+        items = [event["item"]] if kind == "response.output_item.done" else event.get("output", ())
+        for item in items:
+            if item["type"] == "reasoning":
+                self.reasoning += "".join(part["text"] for part in item["summary"])
+            elif item["type"] == "message":
+                self.text += "".join(part["text"] for part in item["content"])
+            elif item["type"] == "function_call":
+                self.calls.append({"id": item["call_id"], "name": item["name"], "args": item["arguments"]})
+            found = item.get("action", {}).get("sources", ())
+            self.sources += [{name: value for name, value in each.items() if name != "type"} for each in found]
+
     def take(self, event: Mapping[str, Any], field: str) -> None:
         self.id = self.id or event.get("id")
         self.usage = event.get("usage") or self.usage
@@ -82,10 +109,24 @@ def asked(interaction: Interaction) -> dict[str, Any]:
     request: dict[str, Any] = interaction.request
     if "input" not in request:
         return request
+    if interaction.path.endswith("/responses"):
+        system = [{"role": "system", "content": request["instructions"]}] if "instructions" in request else []
+        tools = [_nested(tool) for tool in request.get("tools", ())]
+        parameters = {name: value for name, value in request.items() if name not in ("input", "instructions")}
+        return {**parameters, "messages": system + request["input"], "protocol": "responses"} | (
+            {"tools": tools} if tools else {}
+        )
     endpoint = {"native_endpoint": interaction.path.split("/")[-2], "protocol": "dashscope"}
     streams = {"stream": True} if interaction.streams else {}
     parameters = {name: value for name, value in request["parameters"].items() if name != "result_format"}
     return {"model": request["model"], "messages": request["input"]["messages"], **parameters, **streams, **endpoint}
+
+
+def _nested(tool: dict[str, Any]) -> dict[str, Any]:
+    """A function in the form of chat, and any other tool as it is."""
+    if tool["type"] != "function":
+        return tool
+    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
 
 
 def _joined(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +138,12 @@ def _joined(message: Mapping[str, Any]) -> dict[str, Any]:
 def expected(interaction: Interaction) -> Expected:
     """Return the folded content of one response."""
     made, text = Expected(), interaction.body.decode()
+    if interaction.path.endswith("/responses"):
+        made.request_id = interaction.headers["x-request-id"]
+        data = [line[5:] for line in text.split("\n") if line.startswith("data:")] if interaction.streams else [text]
+        for each in data:
+            made.take_response(json.loads(each))
+        return made
     native = "input" in interaction.request
     if not interaction.streams:
         made.take_native(json.loads(text)) if native else made.take(json.loads(text), "message")

@@ -445,4 +445,46 @@ NATIVE = (
     ),
 )
 
-SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in RECORDED + DOCUMENTED + NATIVE}
+_RESPONSES: Mapping[str, Any] = {"protocol": "responses", "seed": None}  # which has none
+_REFERENCE = "OpenAI compatible - Responses"
+RESPONSES = (
+    Scenario(
+        name="responses_search_stream",
+        shows="Thinking, a search on the service with its sources, then the text; no [DONE] ends the stream.",
+        kind="stream",
+        messages=_WEATHER,
+        model=_RESPONSES,
+        tools=({"type": "web_search"},),
+        page=_REFERENCE,
+    ),
+    Scenario(
+        name="responses_call_stream",
+        shows="The arguments of a call come with its finished item, though the index of its first event is wrong.",
+        kind="stream",
+        messages=_WEATHER,
+        model={**_RESPONSES, "enable_thinking": False},
+        tools=(get_weather,),
+        page="Function calling",
+    ),
+    Scenario(
+        name="responses_code_invoke",
+        shows="Code that ran on the service is a call and its result, and the usage counts the run.",
+        kind="invoke",
+        messages=(HumanMessage("What is 123 to the power of 21?"),),
+        model={**_RESPONSES, "model": "qwen3.7-max", "streaming": False},
+        tools=({"type": "code_interpreter"},),
+        page="Code interpreter",
+    ),
+    Scenario(
+        name="responses_error_in_stream",
+        shows="An error is an event under status 200, right after the one that created the response.",
+        kind="stream",
+        messages=_HELLO,
+        model=_RESPONSES,
+        fails=ContentFilterError,
+        page=_REFERENCE,
+        provoked=False,
+    ),
+)
+
+SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in RECORDED + DOCUMENTED + NATIVE + RESPONSES}

@@ -484,6 +484,43 @@ def native_wrong_endpoint(played: Played) -> None:
     assert len(played.interactions) == 1
 
 
+@shows
+def responses_search_stream(played: Played) -> None:
+    assert played.sent[0]["instructions"] == played.scenario.messages[0].text
+    assert played.sent[0]["tools"] == [{"type": "web_search"}]
+    assert b"DONE" not in played.interactions[0].body
+    blocks: list[Any] = played.message.content_blocks
+    assert [block["type"] for block in blocks] == ["reasoning", "server_tool_call", "server_tool_result", "text"]
+    assert [source["url"] for source in blocks[-1]["annotations"]] == [s["url"] for s in played.answers[0].sources]
+    assert len(blocks[-1]["annotations"]) > 1
+    assert played.message.response_metadata["usage"]["x_tools"] == {"web_search": {"count": 1}}
+
+
+@shows
+def responses_call_stream(played: Played) -> None:
+    assert played.sent[0]["tools"][0]["name"] == "get_weather"
+    assert b"arguments.delta" not in played.interactions[0].body
+    assert [call["args"] for call in played.message.tool_calls] == [{"city": "Hangzhou"}]
+    assert played.message.response_metadata["response_id"] == played.answers[0].id
+
+
+@shows
+def responses_code_invoke(played: Played) -> None:
+    assert "stream" not in played.sent[0]
+    blocks: list[Any] = played.message.content_blocks
+    assert [block["type"] for block in blocks] == ["reasoning", "server_tool_call", "server_tool_result", "text"]
+    assert (blocks[1]["name"], blocks[1]["args"]) == ("code_interpreter", {"code": "123**21"})
+    assert blocks[2]["output"] == [{"type": "logs", "logs": str(123**21)}]
+    assert played.message.response_metadata["usage"]["x_tools"] == {"code_interpreter": {"count": 1}}
+
+
+@shows
+def responses_error_in_stream(played: Played) -> None:
+    assert played.interactions[0].status == 200
+    assert played.outcomes[0].error is not None
+    assert played.outcomes[0].error.partial is None
+
+
 # ---------------------------------------------------------------- the cassettes themselves
 
 

@@ -74,8 +74,8 @@ def _message(message: dict[str, Any]) -> ChatMessage:
 
 async def _play(llm: ModelStudio, way: str, request: dict[str, Any]) -> list[Any] | ModelStudioError:
     parameters = {name: value for name, value in request.items() if name not in NOT_GIVEN}
-    if way not in STREAMS and request.get("stream"):
-        parameters["stream"] = True  # the wire streams, whoever does not
+    if way not in STREAMS:
+        parameters["stream"] = bool(request.get("stream"))  # whether the wire streams, though this way does not
     try:
         return await responses_of(llm, way, conversation(request["messages"]), **parameters)
     except ModelStudioError as error:
