@@ -11,7 +11,9 @@ import pytest
 from tests.file_service import ROOT as FILES
 from tests.file_service import FileService, UploadService
 from tests.loopback import Exchange, Loopback, Received, Script, reply_json, sse
+from tests.responses import speaks_responses
 from tests.retrieval import service
+from tests.service import Answer
 
 ROOT = Path(__file__).parent.parent
 USAGE = {"prompt_tokens": 9, "completion_tokens": 8, "total_tokens": 17}
@@ -47,6 +49,9 @@ def answer(exchange: Exchange) -> None:
     Vectors or scores for what is no chat.
     """
     request = exchange.request.json()
+    if speaks_responses(exchange.request):
+        Answer(text=[TEXT])(exchange)
+        return
     if "messages" not in request:
         service(exchange)
         return

@@ -21,6 +21,12 @@ ELSEWHERE = {"evaluation", "dask_workers"}  # run by test_rag, which reads its f
 EXAMPLES = sorted({name for name in NAMES if not name.endswith("__init__")} - PARTS - ELSEWHERE)
 SHOWN = {
     "agent": ["streamed: ", "calls  ", "result It is", "streamed_v3: "],
+    "built_in_tools": [
+        "calls  web_search, on the service",
+        "source ",
+        "ran    {'web_search': {'count': 1}}",
+        "Noted: ",
+    ],
     "chain": ["> What is a compass good for?", "tea: ", "silk: "],
     "cost": ["input tokens", "usage  {", "cost   0.000"],
     "demo": [
