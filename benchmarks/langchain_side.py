@@ -136,6 +136,20 @@ CONTENDERS: dict[str, dict[str, Make]] = {
 assert set(CONTENDERS) == set(PATHS)
 
 
+def responses_models(origin: str, kind: str) -> dict[str, BaseChatModel]:
+    """Return ours with the compatible protocol, as the floor, and ours and a peer with the Responses protocol."""
+    from langchain_openai import ChatOpenAI
+
+    from langchain_modelstudio import ChatModelStudio
+
+    given: Any = {"model": "qwen-turbo", "base_url": url(origin, kind, OPENAI), "api_key": "none"}
+    return {
+        "floor": ChatModelStudio(**given),
+        "ours": ChatModelStudio(**given, protocol="responses"),
+        "ChatOpenAI": ChatOpenAI(**given, use_responses_api=True),
+    }
+
+
 def _embed_ours(origin: str) -> Embed:
     from langchain_modelstudio import ModelStudioEmbeddings
 

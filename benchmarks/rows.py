@@ -89,6 +89,18 @@ def aeach(bench: Bench) -> Figures:
     return ratios(_async(bench.side.astream, bench.made(kind)), bench.rounds(3, 7))
 
 
+def responses_burst(bench: Bench) -> Figures:
+    """Compare the Responses protocol with our own compatible one, which is the floor here."""
+    models = bench.side.responses_models(bench.origin, f"burst-{CHUNKS}")
+    return ratios(_sync(bench.side.stream, models), bench.rounds(5, 21))
+
+
+def responses_each(bench: Bench) -> Figures:
+    """Compare them with one chunk a write."""
+    models = bench.side.responses_models(bench.origin, f"each-{200 if bench.quick else APART}")
+    return ratios(_sync(bench.side.stream, models), bench.rounds(3, 7))
+
+
 def invoke_over_stream(bench: Bench) -> Figures:
     models = bench.made(f"burst-{CHUNKS}", over_stream=True)
     able = {name: llm for name, llm in models.items() if name not in CANNOT_STREAM_A_WHOLE_CALL}
@@ -355,6 +367,7 @@ def _embedded(side_name: str, origin: str, count: int) -> dict[str, dict[str, fl
 # ---------------------------------------------------------------- all of them
 
 BOTH = ("openai", "dashscope")
+FIRST = ("openai",)
 NATIVE = ("dashscope",)
 
 
@@ -393,6 +406,13 @@ ROWS = {
     "tools_asked": Row("calls asked on every fragment", tool_arguments_asked, 1.3, ("llama_index",)),
     "tools_asked_flat": Row("asked, 4,000 against 500", tool_arguments_asked_flat, 1.3, ("llama_index",)),
     "v3": Row("v3 events", v3_events, 0.45, ("langchain",)),
+    # F is our own compatible protocol; ChatOpenAI has use_responses_api=True
+    "responses_burst": Row(
+        "Responses against compatible: 2,000 chunks", responses_burst, 1.15, ("langchain",), protocols=FIRST
+    ),
+    "responses_each": Row(
+        "Responses against compatible: one a write", responses_each, 1.15, ("langchain",), protocols=FIRST
+    ),
     # the peers support the native protocol only, and send requests sequentially
     "embed_time": Row("10,000 texts at 100 ms a request", embed_time, 0.125, quick=NATIVE, protocols=NATIVE),
     "embed_cpu": Row("10,000 texts, CPU", embed_cpu, 0.5, quick=NATIVE, protocols=NATIVE),

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-OPENAI, DASHSCOPE = "openai", "dashscope"
+OPENAI, DASHSCOPE, RESPONSES = "openai", "dashscope", "responses"  # the last at the path of the first
 PATHS = {OPENAI: "compatible-mode/v1", DASHSCOPE: "api/v1"}
 APART = 0.0004  # seconds between two writes of "each" and "apart"
 CALM_TICK = 0.005  # "calm" streams are spread over the ticks of 50 ms
@@ -62,6 +62,40 @@ def _native_event(number: int, delta: dict[str, object], finish: str = "null") -
     return b"id:%d\nevent:result\n:HTTP_STATUS/200\ndata:%b\n\n" % (number, data)
 
 
+def _responses_event(number: int, kind: str, **fields: object) -> bytes:
+    data = json.dumps({"type": kind, "sequence_number": number, **fields}, separators=(",", ":")).encode()
+    return b"id:%d\nevent:%b\n:HTTP_STATUS/200\ndata:%b\n\n" % (number + 1, kind.encode(), data)
+
+
+def _responses_events(deltas: list[dict[str, object]]) -> list[bytes]:
+    """Return the events of a text, as the Responses protocol has them."""
+    place = {"item_id": "msg_1", "output_index": 0}
+    item: dict[str, object] = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress"}
+    text = "".join(str(delta["content"]) for delta in deltas)
+    part = {"type": "output_text", "text": text, "annotations": []}
+    made: dict[str, object] = {
+        "id": "resp_1", "object": "response", "created_at": 1770000000, "model": "qwen-plus", "status": "queued",
+        "output": [], "parallel_tool_calls": False, "tool_choice": "auto", "tools": [],
+    }  # fmt: skip
+    usage = {
+        "input_tokens": 9, "output_tokens": len(deltas), "total_tokens": 9 + len(deltas),
+        "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0},
+    }  # fmt: skip
+    done = {**item, "status": "completed", "content": [part]}
+    said: list[tuple[str, dict[str, object]]] = [
+        ("response.created", {"response": made}),
+        ("response.in_progress", {"response": {**made, "status": "in_progress"}}),
+        ("response.output_item.added", {"output_index": 0, "item": {**item, "content": []}}),
+        ("response.content_part.added", {**place, "content_index": 0, "part": {**part, "text": ""}}),
+        *(("response.output_text.delta", {**place, "content_index": 0, "delta": d["content"]}) for d in deltas),
+        ("response.output_text.done", {**place, "content_index": 0, "text": text}),
+        ("response.content_part.done", {**place, "content_index": 0, "part": part}),
+        ("response.output_item.done", {"output_index": 0, "item": done}),
+        ("response.completed", {"response": {**made, "status": "completed", "output": [done], "usage": usage}}),
+    ]
+    return [_responses_event(number, kind, **fields) for number, (kind, fields) in enumerate(said)]
+
+
 def _deltas(kind: str, count: int) -> list[dict[str, object]]:
     if kind == "first":
         return [{"content": _STAMP.decode()}, {"content": " and more"}]
@@ -85,6 +119,8 @@ def events(protocol: str, kind: str, count: int) -> list[bytes]:
         said = [_openai_event(delta) for delta in deltas]
         said[0] = _openai_event({"role": "assistant", **deltas[0]})
         said += [_openai_event({}, finish), _openai_event(None, tokens=count) + b"data: [DONE]\n\n"]
+    elif protocol == RESPONSES:
+        said = _responses_events(deltas)
     else:
         said = [_native_event(number, delta) for number, delta in enumerate(deltas, 1)]
         said.append(_native_event(len(deltas) + 1, {}, finish))
@@ -176,7 +212,7 @@ class _Connection(asyncio.Protocol):
             self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
             return
         kind, _, count = path.split("/")[1].partition("-")
-        protocol = OPENAI if PATHS[OPENAI] in path else DASHSCOPE
+        protocol = RESPONSES if path.endswith("/responses") else OPENAI if PATHS[OPENAI] in path else DASHSCOPE
         if kind == "embed":
             answer = embeddings(protocol, body)
             asyncio.get_running_loop().call_later(EMBED_SECONDS, self._write, answer)
