@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import BaseRunManager
 from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall, UsageMetadata
@@ -18,6 +18,7 @@ from langchain_core.utils.utils import LC_ID_PREFIX
 from langchain_modelstudio import server_tools
 from langchain_modelstudio.chunks import ModelStudioMessageChunk, generation_chunk, message_chunk, text_chunk
 from langchain_modelstudio.content_blocks import PROVIDER, audio_piece, citations, text_block
+from langchain_modelstudio.message_objects import ai_message
 from langchain_modelstudio.server_tools import ServerTools
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.usage import openai_usage
@@ -49,21 +50,23 @@ def from_core_usage(usage: Usage | None) -> UsageMetadata | None:
     """
     if usage is None or usage.total_tokens is None:
         return None
-    given = {
-        "audio": usage.input_audio_tokens,
-        "cache_creation": usage.cache_creation_tokens,
-        "cache_read": usage.cached_tokens,
-        "image": usage.input_image_tokens,
-        "video": usage.input_video_tokens,
-    }
-    taken = {"audio": usage.output_audio_tokens, "reasoning": usage.reasoning_tokens}
-    metadata = UsageMetadata(
-        input_tokens=usage.input_tokens or 0, output_tokens=usage.output_tokens or 0, total_tokens=usage.total_tokens
+    given = (
+        ("audio", usage.input_audio_tokens),
+        ("cache_creation", usage.cache_creation_tokens),
+        ("cache_read", usage.cached_tokens),
+        ("image", usage.input_image_tokens),
+        ("video", usage.input_video_tokens),
     )
-    if inputs := {name: count for name, count in given.items() if count is not None}:
-        metadata["input_token_details"] = InputTokenDetails(**inputs)  # type: ignore[typeddict-item]
-    if outputs := {name: count for name, count in taken.items() if count is not None}:
-        metadata["output_token_details"] = OutputTokenDetails(**outputs)  # type: ignore[typeddict-item]
+    taken = (("audio", usage.output_audio_tokens), ("reasoning", usage.reasoning_tokens))
+    metadata: UsageMetadata = {
+        "input_tokens": usage.input_tokens or 0,
+        "output_tokens": usage.output_tokens or 0,
+        "total_tokens": usage.total_tokens,
+    }
+    if inputs := {name: count for name, count in given if count is not None}:
+        metadata["input_token_details"] = cast("InputTokenDetails", inputs)
+    if outputs := {name: count for name, count in taken if count is not None}:
+        metadata["output_token_details"] = cast("OutputTokenDetails", outputs)
     return metadata
 
 
@@ -72,6 +75,7 @@ def from_core_response(
 ) -> dict[str, Any]:
     """Return the response metadata: ids, model, finish reason, service-specific data and the raw usage object."""
     metadata = {
+        "model_provider": PROVIDER,
         "finish_reason": finish_reason,
         "model_name": response.model,
         "id": response.id,
@@ -81,7 +85,7 @@ def from_core_response(
         **extras,
         "usage": None if usage is None else usage.raw or None,
     }
-    return {"model_provider": PROVIDER} | {name: value for name, value in metadata.items() if value is not None}
+    return {name: value for name, value in metadata.items() if value is not None}
 
 
 def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
@@ -90,7 +94,7 @@ def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
     Usage counts the whole response, so only the message of the first choice has it.
     """
     log_invalid_calls(choice.invalid_tool_calls, logger)
-    extras = deepcopy(result.extras)  # messages must not share it
+    extras = deepcopy(result.extras) if result.extras else {}  # messages must not share it
     usage = result.usage if not result.choices or choice is result.choices[0] else None
     metadata = from_core_response(result.response, choice.finish_reason, extras, usage)
     if choice.logprobs:
@@ -107,7 +111,7 @@ def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
     invalid: list[InvalidToolCall] = [
         invalid_tool_call(name=c.name, args=c.arguments, id=c.id, error=c.error) for c in choice.invalid_tool_calls
     ]
-    return AIMessage(
+    return ai_message(
         content=choice.text,
         additional_kwargs=kwargs,
         tool_calls=calls,

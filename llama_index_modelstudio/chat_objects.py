@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock, ThinkingBlock
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LogProb, MessageRole, TextBlock, ThinkingBlock
 
 from modelstudio_core.unvalidated import construct, fast_if_equal
 
@@ -39,6 +39,27 @@ def _chat_response(
     return construct(ChatResponse, state, {"message", "raw", "delta", "additional_kwargs"})
 
 
+def _whole_response(
+    blocks: list[Any], message_kwargs: dict[str, Any], raw: Any, logprobs: Any, additional_kwargs: dict[str, Any]
+) -> ChatResponse:
+    message: dict[str, Any] = {"role": _ROLE, "additional_kwargs": message_kwargs, "blocks": blocks}
+    state = {
+        "message": construct(ChatMessage, message, {"role", "additional_kwargs", "blocks"}),
+        "raw": raw,
+        "delta": None,
+        "logprobs": logprobs,
+        "additional_kwargs": additional_kwargs,
+    }
+    return construct(ChatResponse, state, {"message", "raw", "delta", "logprobs", "additional_kwargs"})
+
+
+def _validated_whole_response(
+    blocks: list[Any], message_kwargs: dict[str, Any], raw: Any, logprobs: Any, additional_kwargs: dict[str, Any]
+) -> ChatResponse:
+    message = ChatMessage(role=_ROLE, additional_kwargs=message_kwargs, blocks=blocks)
+    return ChatResponse(message=message, raw=raw, delta=None, logprobs=logprobs, additional_kwargs=additional_kwargs)
+
+
 def _validated_response(
     blocks: list[Any], message_kwargs: dict[str, Any], raw: Any, delta: str, additional_kwargs: dict[str, Any]
 ) -> ChatResponse:
@@ -71,3 +92,13 @@ thinking_block = fast_if_equal(_thinking_block, ThinkingBlock, [{"content": text
 
 chat_response = fast_if_equal(_chat_response, _validated_response, _RESPONSE_SAMPLES)
 """Return a `ChatResponse` with raw, delta and additional_kwargs, and an assistant message with `blocks`."""
+
+_WHOLE_SAMPLES = [
+    {**{name: value for name, value in response.items() if name != "delta"}, "logprobs": logprobs}
+    for response, logprobs in zip(
+        _RESPONSE_SAMPLES, (None, None, [], [[LogProb(token="a", logprob=-1.0)]], None), strict=True
+    )
+]
+
+whole_response = fast_if_equal(_whole_response, _validated_whole_response, _WHOLE_SAMPLES)
+"""Return a whole `ChatResponse` with raw, logprobs and additional_kwargs, and an assistant message with `blocks`."""

@@ -12,19 +12,17 @@ from typing import Any
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
-    ChatMessage,
     ChatResponse,
     CompletionResponse,
     ContentBlock,
     LogProb,
-    MessageRole,
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
 )
 
 from llama_index_modelstudio.built_in_tools import KEPT, citation_blocks
-from llama_index_modelstudio.chat_objects import chat_response, text_block, thinking_block
+from llama_index_modelstudio.chat_objects import chat_response, text_block, thinking_block, whole_response
 from modelstudio_core.partial_json import PartialObject
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.usage import openai_usage
@@ -108,20 +106,22 @@ def from_core_result(result: ChatResult) -> ChatResponse:
         extra["refusal"] = choice.refusal
     if choice.invalid_tool_calls:
         extra["invalid_tool_calls"] = [_invalid(call) for call in choice.invalid_tool_calls]
-    message = from_core_choice(choice, result.usage)
-    message.blocks += citation_blocks(result.extras)
-    message.additional_kwargs |= {name: result.extras[name] for name in KEPT if name in result.extras}
-    return ChatResponse(
-        message=message,
-        raw=raw if result.usage is None else raw | {"usage": usage_in_raw(result.usage)},
-        delta=None,
+    blocks, message_kwargs = _content(choice, result.usage)
+    blocks += citation_blocks(result.extras)
+    message_kwargs |= {name: result.extras[name] for name in KEPT if name in result.extras}
+    if result.usage is not None:
+        raw["usage"] = usage_in_raw(result.usage)
+    return whole_response(
+        blocks=blocks,
+        message_kwargs=message_kwargs,
+        raw=raw,
         logprobs=_logprobs(choice),
         additional_kwargs=extra,
     )
 
 
-def from_core_choice(choice: Choice, usage: Usage | None) -> ChatMessage:
-    """Return the message of a whole answer: reasoning, text and tool calls, in this order."""
+def _content(choice: Choice, usage: Usage | None) -> tuple[list[ContentBlock], dict[str, Any]]:
+    """Return blocks (reasoning, text and tool calls, in this order) and other fields of the message of an answer."""
     blocks: list[ContentBlock] = []
     extra: dict[str, Any] = {}
     if choice.reasoning:
@@ -129,7 +129,7 @@ def from_core_choice(choice: Choice, usage: Usage | None) -> ChatMessage:
         blocks.append(ThinkingBlock(content=choice.reasoning, num_tokens=tokens))
         extra["reasoning_content"] = choice.reasoning
     if choice.text:
-        blocks.append(TextBlock(text=choice.text))
+        blocks.append(text_block(text=choice.text))
     if choice.refusal:
         extra["refusal"] = choice.refusal
     if choice.audio is not None:
@@ -142,7 +142,7 @@ def from_core_choice(choice: Choice, usage: Usage | None) -> ChatMessage:
     if choice.invalid_tool_calls:
         extra["invalid_tool_calls"] = [_invalid(call) for call in choice.invalid_tool_calls]
     log_invalid_calls(choice.invalid_tool_calls, logger)
-    return ChatMessage(role=MessageRole.ASSISTANT, additional_kwargs=extra, blocks=blocks)
+    return blocks, extra
 
 
 def _invalid(call: InvalidToolCall) -> dict[str, Any]:

@@ -30,14 +30,18 @@ class NotAnAnswer(Exception):
 
 
 def decode_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read) -> list[Delta]:
-    """Return the deltas of a whole response, as written by `read`.
+    """Return the deltas of a whole response, as written by `read`. Raises what `decode_value` raises."""
+    return decode_value(writer, read_object(body), head, read)
+
+
+def decode_value(writer: DeltaWriter, value: JsonObject, head: ResponseHead, read: Read) -> list[Delta]:
+    """Return the deltas of a whole response that is decoded from JSON, as written by `read`.
 
     Raises:
         APIStatusError: if the body reports an error.
         ProtocolError: if the body is malformed; `partial` holds the content decoded so far.
         StreamTruncatedError: if a choice has no finish reason; `partial` holds the content.
     """
-    value = read_object(body)
     if is_error_object(value):
         raise error_of_object(value, None, head)
     failure: ModelStudioError | None = None

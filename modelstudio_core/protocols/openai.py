@@ -12,8 +12,8 @@ from typing import Any
 
 from modelstudio_core.errors import ModelStudioError, ProtocolError
 from modelstudio_core.protocols.assembler import EMPTY, DeltaWriter
-from modelstudio_core.protocols.codec import read_index, write_json
-from modelstudio_core.protocols.decoding import EventStreamDecoder, NotAnAnswer, decode_whole
+from modelstudio_core.protocols.codec import read_index, read_object, write_json
+from modelstudio_core.protocols.decoding import EventStreamDecoder, NotAnAnswer, decode_value
 from modelstudio_core.protocols.errors import check_finish_reason, error_of_response, request_id_of
 from modelstudio_core.protocols.requests import (
     joined_text,
@@ -25,7 +25,7 @@ from modelstudio_core.protocols.requests import (
     url_of,
     wire_message,
 )
-from modelstudio_core.protocols.usage import read_count, read_details, total_of
+from modelstudio_core.protocols.usage import read_counts, total_of
 from modelstudio_core.types import (
     AudioPart,
     ChatRequest,
@@ -52,6 +52,10 @@ class OpenAICodec:
 
     def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
         """Return the HTTP request, with the parameters set and, if streaming, `stream_options.include_usage`."""
+        return WireCall(_PATH, request_headers(request, stream), self.encode_body(request, stream=stream))
+
+    def encode_body(self, request: ChatRequest, *, stream: bool) -> bytes:
+        """Return the body of the HTTP request, which is also that of a line of a batch job. Raises as `encode` does."""
         reject_parameters(request.parameters, _NATIVE, "dashscope")
         search = request.parameters.get("search_options")
         if isinstance(search, Mapping):
@@ -61,12 +65,15 @@ class OpenAICodec:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         body |= request.parameters
         body |= policy_parameters(request)
-        body = merge_extra_body(body, request.extra_body, _RESERVED)
-        return WireCall(_PATH, request_headers(request, stream), write_json(body))
+        return write_json(merge_extra_body(body, request.extra_body, _RESERVED))
 
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
         """Return the deltas of a whole response."""
-        return decode_whole(DeltaWriter(request.n or 1, read_usage), body, head, partial(_read, field="message"))
+        return self.decode_object(request, head, read_object(body))
+
+    def decode_object(self, request: ChatRequest, head: ResponseHead, value: dict[str, Any]) -> list[Delta]:
+        """Return the deltas of a whole response that is decoded from JSON. Raises as `decode` does."""
+        return decode_value(DeltaWriter(request.n or 1, read_usage), value, head, partial(_read, field="message"))
 
     def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> EventStreamDecoder:
         """Return a decoder for one streamed response."""
@@ -169,24 +176,21 @@ def _read_other(
     writer.has_output = has_output
 
 
+_TOTALS = ("prompt_tokens", "completion_tokens")
+_GIVEN = (
+    "cached_tokens", "cache_creation_input_tokens", "text_tokens", "image_tokens", "video_tokens", "audio_tokens"
+)  # fmt: skip
+_TAKEN = ("reasoning_tokens", "text_tokens", "audio_tokens")
+
+
 def read_usage(usage: Mapping[str, Any]) -> Usage:
     """Return the counts of a compatible `usage` object."""
-    given, taken = read_details(usage, "prompt_tokens_details"), read_details(usage, "completion_tokens_details")
-    input_tokens, output_tokens = read_count(usage, "prompt_tokens"), read_count(usage, "completion_tokens")
+    given, taken = read_counts(usage, _TOTALS)
+    total = total_of(usage, given, taken)
+    cached, created, text, image, video, audio = read_counts(usage.get("prompt_tokens_details"), _GIVEN)
+    reasoning, text_taken, audio_taken = read_counts(usage.get("completion_tokens_details"), _TAKEN)
     return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        total_tokens=total_of(usage, input_tokens, output_tokens),
-        reasoning_tokens=read_count(taken, "reasoning_tokens"),
-        cached_tokens=read_count(given, "cached_tokens"),
-        cache_creation_tokens=read_count(given, "cache_creation_input_tokens"),
-        input_text_tokens=read_count(given, "text_tokens"),
-        input_image_tokens=read_count(given, "image_tokens"),
-        input_video_tokens=read_count(given, "video_tokens"),
-        input_audio_tokens=read_count(given, "audio_tokens"),
-        output_text_tokens=read_count(taken, "text_tokens"),
-        output_audio_tokens=read_count(taken, "audio_tokens"),
-        raw=usage,
+        given, taken, total, reasoning, cached, created, text, image, video, audio, text_taken, audio_taken, usage
     )
 
 
