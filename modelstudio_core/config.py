@@ -37,6 +37,9 @@ PICKLED_KEY_MISSING = (
 )
 DEFAULT_REGION = "singapore"
 DEFAULT_TIMEOUT = 300.0
+BATCH_CHAT_HOST = "batch.dashscope.aliyuncs.com"
+BATCH_CHAT_TIMEOUT = 3600.0
+"""Batch Chat holds a request for up to an hour (vendor's Batch Chat page)."""
 DEFAULT_MAX_RETRIES = 2
 _PATHS: dict[str, str] = {
     "openai": "/compatible-mode/v1", "dashscope": "/api/v1", "responses": "/compatible-mode/v1"
@@ -71,6 +74,7 @@ REGIONS: dict[str, Region] = {
     "singapore": Region("ap-southeast-1", "dashscope-intl.aliyuncs.com"),
     "virginia": Region("us-east-1", "dashscope-us.aliyuncs.com"),
     "beijing": Region("cn-beijing", "dashscope.aliyuncs.com"),
+    "beijing-batch": Region("cn-beijing-batch", BATCH_CHAT_HOST),  # Batch Chat; the vendor has no id for it
     "hongkong": Region("cn-hongkong", "cn-hongkong.dashscope.aliyuncs.com"),
     "frankfurt": Region("eu-central-1", None),
     "tokyo": Region("ap-northeast-1", None),
@@ -166,7 +170,7 @@ def resolve(
         protocol=protocol,
         region=name,
         headers=headers,
-        timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
+        timeout=_default_timeout(address) if timeout is None else timeout,
         max_retries=_retries(max_retries),
         max_event_bytes=max_event_bytes or MAX_EVENT_BYTES,
         requests_per_minute=requests_per_minute,
@@ -185,6 +189,10 @@ def _address_and_region(
         return _address(base_url, protocol), _region_of(base_url)
     name = _region_name(region or DEFAULT_REGION, argument)
     return f"https://{_host(name, workspace)}{_PATHS[protocol]}", name
+
+
+def _default_timeout(address: str) -> float:
+    return BATCH_CHAT_TIMEOUT if urlsplit(address).hostname == BATCH_CHAT_HOST else DEFAULT_TIMEOUT
 
 
 def _retries(max_retries: int | None) -> int:

@@ -75,8 +75,8 @@ class ConnectionSettings(BaseModel):
     )
     region: str | None = Field(
         default=None,
-        description="Region: singapore (default), virginia, beijing, hongkong, frankfurt, tokyo, or an id such as "
-        "'ap-southeast-1'. Default: DASHSCOPE_REGION.",
+        description="Region: singapore (default), virginia, beijing, hongkong, frankfurt, tokyo, beijing-batch (Batch "
+        "Chat), or an id such as 'ap-southeast-1'. Default: DASHSCOPE_REGION.",
     )
     workspace: str | None = Field(
         default=None, description="Workspace id, required in Frankfurt and Tokyo. Default: DASHSCOPE_WORKSPACE."
@@ -88,8 +88,8 @@ class ConnectionSettings(BaseModel):
     )
     timeout: float | SkipJsonSchema[SkipValidation[HttpTimeout]] | Mapping[str, float | None] | None = Field(
         default=None,
-        description="Read timeout in seconds without data (default 300), a mapping of httpx timeout names to seconds, "
-        "or an httpx.Timeout, which is stored as such a mapping.",
+        description="Read timeout in seconds without data (default 300; 3,600 for Batch Chat), a mapping of httpx "
+        "timeout names to seconds, or an httpx.Timeout, which is stored as such a mapping.",
     )
     max_retries: int | None = Field(
         default=None,

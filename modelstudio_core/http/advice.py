@@ -89,7 +89,8 @@ def _key_advice(config: Config, where: str, headers: SecretHeaders | None) -> st
         return f"No key was sent to {where}: pass api_key=, or set {API_KEY}"
     if headers.reveal()["authorization"].startswith("Bearer sk-sp-") or config.is_plan_host:
         return f"The key was sent to {where}. {_PLAN_KEYS}"
-    others = ", ".join(name for name in REGIONS if name != config.region)
+    here = (config.region or "").removesuffix("-batch")  # Batch Chat takes the keys of its region
+    others = ", ".join(name for name in REGIONS if name != here and not name.endswith("-batch"))
     return (
         f"The key was sent to {where}. Keys are valid in one region: if the key belongs to another region ({others}), "
         "set region= or base_url="

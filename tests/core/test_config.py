@@ -41,6 +41,7 @@ ADDRESSES: list[tuple[str, str, str, str]] = [
     ("singapore", "ap-southeast-1", "", "https://dashscope-intl.aliyuncs.com"),
     ("virginia", "us-east-1", "", "https://dashscope-us.aliyuncs.com"),
     ("beijing", "cn-beijing", "", "https://dashscope.aliyuncs.com"),
+    ("beijing-batch", "cn-beijing-batch", "", "https://batch.dashscope.aliyuncs.com"),
     ("hongkong", "cn-hongkong", "", "https://cn-hongkong.dashscope.aliyuncs.com"),
     ("frankfurt", "eu-central-1", "ws-1", "https://ws-1.eu-central-1.maas.aliyuncs.com"),
     ("tokyo", "ap-northeast-1", "ws-1", "https://ws-1.ap-northeast-1.maas.aliyuncs.com"),
@@ -60,6 +61,13 @@ def test_every_region(name: str, id: str, workspace: str, host: str, protocol: A
         assert resolved(environ | {"DASHSCOPE_REGION": said}, protocol=protocol) == expected
     assert resolved(base_url=host + path, protocol=protocol).region == name
     assert {known.id for known in REGIONS.values()} == {id for _, id, _, _ in ADDRESSES}
+
+
+def test_batch_chat_waits_for_an_hour() -> None:
+    """The service holds such a call for up to 3,600 s (vendor's Batch Chat page). The caller's own limit counts."""
+    assert resolved(region="beijing-batch").timeout == 3600.0
+    assert resolved(base_url="https://batch.dashscope.aliyuncs.com").timeout == 3600.0
+    assert resolved(region="beijing-batch", timeout=60).timeout == 60
 
 
 PRECEDENCE: list[tuple[str, dict[str, Any], dict[str, str], str, str]] = [
