@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all test-floor test-apart test-rag test-dask test-downstream test-openai check check-types format catalogue record bench soak fuzz clean
+.PHONY: help demo test test-all test-floor test-apart test-rag test-dask test-downstream test-openai check check-types format catalogue record bench kill soak fuzz clean
 help:
 	@echo "make demo        run the demo (with a small local model, or Model Studio if DASHSCOPE_API_KEY is set)"
 	@echo "make test        run the tests, except the slow ones (JOBS=2 processes)"
@@ -21,6 +21,7 @@ help:
 	@echo "make catalogue   compare the catalogue with the service's list of models (a saved one without DASHSCOPE_API_KEY)"
 	@echo "make record      record the cassettes again"
 	@echo "make bench       run the benchmarks (QUICK=1: two minutes)"
+	@echo "make kill        kill a batch job at 50 random moments, and compare its results (MOMENTS=50)"
 	@echo "make soak        inject mixed faults into 100 concurrent streams for 10 minutes (SECONDS=600)"
 	@echo "make fuzz        fuzz the response decoders for 5 minutes (SECONDS=300)"
 	@echo "make clean       remove the environments and caches"
@@ -151,6 +152,10 @@ $(VENV)-bench-%/.ready: pyproject.toml
 
 bench: $(VENV)-bench-langchain/.ready $(VENV)-bench-llama-index/.ready
 	$(VENV)-bench-langchain/bin/python -W ignore -m benchmarks $(if $(QUICK),--quick)
+
+# a batch job that is killed at 50 random moments, and gives the same results
+kill: $(READY)
+	MOMENTS=$(or $(MOMENTS),50) $(BIN)/python -m pytest tests/test_batch_kill.py
 
 soak: $(READY)
 	$(BIN)/python -m tests.faults.soak --seconds $(or $(SECONDS),600)

@@ -6,24 +6,35 @@ earlier bindings. Here, a model and its bindings share both methods.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableMap
+from langchain_core.runnables import RunnableBinding, RunnableConfig, RunnableMap
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.tools import BaseTool
-from pydantic import BaseModel
 
 from langchain_modelstudio.arguments import call_arguments
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from langchain_modelstudio.profiles import settings_profile
-from langchain_modelstudio.structured import METHODS, Method, json_parser, tool_parser, with_parsing_error
+from langchain_modelstudio.structured import (
+    METHODS,
+    Method,
+    StructuredSequence,
+    json_parser,
+    tool_parser,
+    with_parsing_error,
+)
 from langchain_modelstudio.tools import openai_function, openai_tools, response_format, unwrapped
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tools import chosen_name, chosen_tool, tool_name
+
+if TYPE_CHECKING:
+    from langchain_modelstudio.chat_models import ChatModelStudio
+    from modelstudio_core.batches import BatchJob
 
 Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
 _response_format = response_format  # an alias, because an argument shadows the name
@@ -98,7 +109,7 @@ class ToolBinding:
         include_raw: bool = False,
         strict: bool | None = None,
         **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+    ) -> StructuredSequence:
         """Return a runnable whose output follows a schema.
 
         Args:
@@ -138,13 +149,59 @@ class ToolBinding:
             tools = kwargs.pop("tools", None) or self._bound_kwargs().get("tools") or ()
             llm = self.bind_tools(tools, response_format=form, strict=strict, **kwargs)
             parser = json_parser(schema)
-        return RunnableMap(raw=llm) | with_parsing_error(parser) if include_raw else llm | parser
+        if not include_raw:
+            return StructuredSequence(first=llm, last=parser)
+        return StructuredSequence(first=RunnableMap(raw=llm), last=with_parsing_error(parser))
 
     def _bind_forced_call(self, schema: Any, name: str, **kwargs: Any) -> ModelStudioBinding:
         """Bind the function `name` with this schema and a choice that forces it, besides the bound tools."""
         bound = openai_tools(self._bound_kwargs().get("tools") or (), None)
         others = [tool for tool in bound if tool_name(tool) != name]
         return self.bind_tools([*others, unwrapped(schema)], tool_choice=name, parallel_tool_calls=False, **kwargs)
+
+    def batch_job(
+        self,
+        prompts: Iterable[LanguageModelInput] | None = None,
+        *,
+        journal: str | os.PathLike[str],
+        settings: Iterable[Mapping[str, Any] | None] | None = None,
+        lines_per_file: int = 50_000,
+        bytes_per_file: int = 500_000_000,
+        completion_window: str = "24h",
+        **kwargs: Any,
+    ) -> BatchJob[AIMessage]:
+        """Return a batch job, which answers many prompts at half the price. Nothing is sent before its `submit`.
+
+        Its results are AIMessages as from `invoke`, in the order of the prompts, or the ModelStudioErrors of inputs
+        that failed. What is bound holds for all inputs.
+
+        Args:
+            prompts: any iterable of inputs of a model; it may have millions. None to go on with a journal.
+            journal: path of the journal on disk, which is created if it does not exist. Keep it until the end.
+            settings: parameters of a call for each prompt, or None; as many as there are prompts.
+            lines_per_file, bytes_per_file: split into more files than the service's limits ask for.
+            completion_window: time after which the service gives up, "24h" to "336h", or "1d" to "14d".
+            **kwargs: parameters of a call for all prompts.
+
+        Raises:
+            ConfigurationError: the journal belongs to a job with other settings, or does not exist and there are no
+                prompts.
+        """
+        options: dict[str, Any] = {"lines_per_file": lines_per_file, "bytes_per_file": bytes_per_file}
+        options |= {"completion_window": completion_window, "journal": journal, "settings": settings}
+        return self._batch_job(prompts, None, kwargs, options)
+
+    def _batch_job(
+        self,
+        prompts: Iterable[LanguageModelInput] | None,
+        parse: Callable[[AIMessage], Any] | None,
+        call: Mapping[str, Any],
+        options: Mapping[str, Any],
+    ) -> BatchJob[Any]:
+        from langchain_modelstudio.batches import make_job  # sqlite3 takes its time to import
+
+        llm = cast("ChatModelStudio", self._settings())
+        return make_job(llm, prompts, {**self._bound_kwargs(), **call}, parse, **options)
 
 
 if TYPE_CHECKING:  # newer releases define the types of v3 event streams in this class

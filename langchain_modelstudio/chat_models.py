@@ -382,12 +382,17 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> tuple[core.ChatRequest, ModelInfo]:
+        return self._request_of(to_core_messages(messages), stop, kwargs)
+
+    def _request_of(
+        self, messages: tuple[core.Message, ...], stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> tuple[core.ChatRequest, ModelInfo]:
         # arguments that start with ls_ are for LangSmith traces
         call = {name: value for name, value in call_arguments(kwargs).items() if not name.startswith("ls_")}
         if call.get("tools"):  # in any form that bind_tools accepts
             call["tools"] = openai_tools(call["tools"], None, self.protocol)
             call["tool_choice"] = chosen_tool(call.get("tool_choice"), call["tools"])
-        return self._core_request(to_core_messages(messages), stop, call)
+        return self._core_request(messages, stop, call)
 
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         # Requests with n > 1 cannot be streamed, so callbacks must not turn invoke() into a stream. stream() calls this

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from json import JSONDecodeError
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from langchain_core.exceptions import OutputParserException
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import BaseOutputParser
 from langchain_core.output_parsers.transform import BaseCumulativeTransformOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableMap, RunnableSequence
 from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, Field, RootModel, SkipValidation, ValidationError, WithJsonSchema
@@ -24,6 +26,9 @@ from langchain_modelstudio.errors import RefusalError
 from langchain_modelstudio.tools import openai_function
 from modelstudio_core.json_schema import root_of
 from modelstudio_core.json_text import object_start, object_text
+
+if TYPE_CHECKING:
+    from modelstudio_core.batches import BatchJob
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 METHODS: tuple[Method, ...] = ("json_schema", "function_calling", "json_mode")
@@ -182,6 +187,43 @@ def with_parsing_error(parser: BaseOutputParser[Any]) -> Runnable[Any, dict[str,
             return {**given, "parsed": None, "parsing_error": error}
 
     return RunnableLambda(parse, name="parse")
+
+
+class StructuredSequence(RunnableSequence[LanguageModelInput, dict[str, Any] | BaseModel]):
+    """A model followed by the parser of its structured output. It has `batch_job` as the model has."""
+
+    @classmethod
+    def lc_id(cls) -> list[str]:
+        """Return the id of the sequence that is loaded from a serialized one."""
+        return RunnableSequence.lc_id()
+
+    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
+        """Return the name in traces: that of any sequence."""
+        return super().get_name(suffix, name=name or self.name or RunnableSequence.__name__)
+
+    def batch_job(
+        self,
+        prompts: Iterable[LanguageModelInput] | None = None,
+        *,
+        journal: str | os.PathLike[str],
+        settings: Iterable[Mapping[str, Any] | None] | None = None,
+        lines_per_file: int = 50_000,
+        bytes_per_file: int = 500_000_000,
+        completion_window: str = "24h",
+        **kwargs: Any,
+    ) -> BatchJob[Any]:
+        """Return a batch job whose results are the parsed objects; for the arguments see `ChatModelStudio.batch_job`.
+
+        An answer that cannot be parsed is an OutputParserException among the results.
+        """
+        options: dict[str, Any] = {"lines_per_file": lines_per_file, "bytes_per_file": bytes_per_file}
+        options |= {"completion_window": completion_window, "journal": journal, "settings": settings}
+        first, parser = cast("Any", self.first), self.last
+        if not isinstance(first, RunnableMap):
+            return cast("BatchJob[Any]", first._batch_job(prompts, parser.invoke, kwargs, options))
+        [(name, llm)] = first.steps__.items()
+        made = cast("Any", llm)._batch_job(prompts, lambda raw: parser.invoke({name: raw}), kwargs, options)
+        return cast("BatchJob[Any]", made)
 
 
 # ---------------------------------------------------------------- helpers

@@ -26,6 +26,7 @@ from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel, Field, model_validator
 from typing_extensions import Self
 
+from llama_index_modelstudio.batches import BatchingLLM
 from llama_index_modelstudio.built_in_tools import with_built_in_tools
 from llama_index_modelstudio.counting import TokenCounting
 from llama_index_modelstudio.errors import ConfigurationError
@@ -47,7 +48,7 @@ _FUNCTION_MODES = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
     "structured_predict", "astructured_predict", "stream_structured_predict", "astream_structured_predict",
     "predict_and_call", "apredict_and_call",
 )  # fmt: skip
-class ModelStudio(TokenCounting):
+class ModelStudio(TokenCounting, BatchingLLM):
     """LLMs of Alibaba Cloud Model Studio: Qwen and the other models it serves.
 
     Setup:

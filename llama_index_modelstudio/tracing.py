@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from llama_index.core.base.llms.types import ChatResponse
 from llama_index.core.llms.structured_llm import StructuredLLM
 
 from modelstudio_core.parameters import hidden_arguments
+
+if TYPE_CHECKING:
+    from llama_index_modelstudio.llm import ModelStudio
+    from modelstudio_core.batches import BatchJob
 
 C = TypeVar("C", bound=type)
 
@@ -54,3 +59,10 @@ def _hidden(argument: Any) -> Any:
 @hide_headers("chat", "achat", "stream_chat", "astream_chat", "complete", "acomplete")
 class ModelStudioStructuredLLM(StructuredLLM):
     """A `StructuredLLM` around a `ModelStudio`, which keeps `extra_headers` out of its traces as well."""
+
+    def batch_job(self, prompts: Iterable[Any] | None = None, **options: Any) -> BatchJob[ChatResponse]:
+        """Return a batch job whose responses have an object as `raw`; see `ModelStudio.batch_job`.
+
+        An answer that holds no such object is a StructuredOutputError among the results.
+        """
+        return cast("ModelStudio", self.llm).batch_job(prompts, output_cls=self.output_cls, **options)

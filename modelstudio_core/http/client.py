@@ -21,8 +21,9 @@ from modelstudio_core.http.keys import aprovided_key, provided_key
 from modelstudio_core.http.limiter import Demand
 from modelstudio_core.http.response import AsyncResponse, Response
 from modelstudio_core.http.steps import End, Flow, GetKey, Open, Perform, Read, Step, Wait
+from modelstudio_core.http.temporary import has_local_media, inlined
 from modelstudio_core.http.transport import Transport
-from modelstudio_core.policies import Notice, plan
+from modelstudio_core.policies import Notice, Plan, plan
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.responses_requests import silent_cut
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseHead, WireCall
@@ -208,18 +209,32 @@ class Client:
     # ---------------------------------------------------------------- before a chat is sent
 
     def _chat(self, request: ChatRequest, model: ModelInfo, *, stream: bool) -> Flow:
-        """Plan a chat call, log the decisions, and return its flow."""
-        if request.native_endpoint is None:
-            request = replace(request, native_endpoint=model.native_endpoint)
-        if model.retired_on:
-            self._log(Notice(model.retirement, logging.WARNING))
-        request = self._with_sendable_history(request, model)
+        """Plan a chat call and return its flow."""
+        request = self._sendable(request, model)
+        return self._flows.chat(request, model, self._planned(request, model, stream=stream))
+
+    def planned(self, request: ChatRequest, model: ModelInfo) -> Plan:
+        """Return a request as a live call would send it, with local media inside, and log the decisions.
+
+        Raises ConfigurationError.
+        """
+        planned = self._planned(self._sendable(request, model), model, stream=False)
+        return replace(planned, request=inlined(planned.request)) if has_local_media(planned.request) else planned
+
+    def _planned(self, request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
         if self.config.protocol == "responses" and (cut := silent_cut(request, model)) is not None:
             self._log(cut)
         planned = plan(request, model, stream=stream)
         for notice in planned.notices:
             self._log(notice)
-        return self._flows.chat(request, model, planned)
+        return planned
+
+    def _sendable(self, request: ChatRequest, model: ModelInfo) -> ChatRequest:
+        if request.native_endpoint is None:
+            request = replace(request, native_endpoint=model.native_endpoint)
+        if model.retired_on:
+            self._log(Notice(model.retirement, logging.WARNING))
+        return self._with_sendable_history(request, model)
 
     def _with_sendable_history(self, request: ChatRequest, model: ModelInfo) -> ChatRequest:
         """Return the request with a history that the service accepts. Log what was omitted or replaced."""

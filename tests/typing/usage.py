@@ -9,12 +9,15 @@ from typing import Any, BinaryIO
 
 import httpx
 from langchain_core.messages import AIMessage
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from pydantic import BaseModel
 from typing_extensions import assert_type
 
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.binding import ModelStudioBinding
 from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding
+from modelstudio_core.batches import BatchJob, BatchStatus
+from modelstudio_core.errors import ModelStudioError
 from modelstudio_core.files import FileObject
 from modelstudio_core.prices import Cost, estimate_cost
 
@@ -84,6 +87,20 @@ def tokens_and_cost(llm: ChatModelStudio, model: ModelStudio, tool: dict[str, An
     assert_type(estimate_cost("qwen-plus", llm.invoke("hello").usage_metadata), Cost | None)
     prices = {"qwen-plus": {"input": 0.4, "output": 1.2}}
     assert_type(estimate_cost("qwen-plus", model.chat([]).additional_kwargs, prices=prices), Cost | None)
+
+
+def batch_jobs(llm: ChatModelStudio, model: ModelStudio, tool: dict[str, Any], schema: type[BaseModel]) -> None:
+    job = llm.batch_job(["a", [AIMessage("b")]], journal="night.db", settings=[None, {"seed": 1}], temperature=0.5)
+    assert_type(job, BatchJob[AIMessage])
+    for answer in job.results():
+        assert_type(answer, AIMessage | ModelStudioError)
+    assert_type(job.wait(progress=True), BatchStatus)
+    assert_type(job.usage.total_tokens, int | None)
+    llm.bind_tools([tool]).batch_job(journal="night.db").submit()
+    llm.with_structured_output(schema).batch_job(["a"], journal="night.db").submit()
+    assert_type(model.batch_job(["a", [ChatMessage("b")]], journal="night.db"), BatchJob[ChatResponse])
+    model.as_structured_llm(schema).batch_job(["a"], journal="night.db", tools=[]).cancel()
+    llm.batch_job(["a"])  # type: ignore[call-arg]
 
 
 async def files(llm: ChatModelStudio, model: ModelStudio, opened: BinaryIO) -> None:

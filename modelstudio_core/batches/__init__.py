@@ -1,0 +1,6 @@
+"""Run many prompts as batch jobs at half the price, with a journal on disk that survives a kill."""
+
+from modelstudio_core.batches.job import BatchJob
+from modelstudio_core.batches.journal import BatchStatus
+
+__all__ = ["BatchJob", "BatchStatus"]

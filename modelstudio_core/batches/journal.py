@@ -1,0 +1,268 @@
+"""Keep a batch job on disk, in one SQLite file: its inputs, files, jobs and results, but never the key.
+
+Each step is one transaction, so that a process may be killed at any moment. Positions are those of the inputs, from 0.
+One process works on a journal at a time; the system frees its lock when it dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from modelstudio_core.errors import ConfigurationError
+
+_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE inputs (position INTEGER PRIMARY KEY, file INTEGER NOT NULL, line BLOB NOT NULL);
+CREATE TABLE results (
+    position INTEGER PRIMARY KEY, failed INTEGER NOT NULL, retryable INTEGER NOT NULL, line BLOB NOT NULL
+);
+CREATE TABLE files (
+    number INTEGER PRIMARY KEY, grp TEXT NOT NULL, endpoint TEXT NOT NULL, first INTEGER NOT NULL,
+    last INTEGER NOT NULL, lines INTEGER NOT NULL, bytes INTEGER NOT NULL, closed INTEGER NOT NULL DEFAULT 0,
+    upload_begun INTEGER NOT NULL DEFAULT 0, file_id TEXT, create_begun INTEGER NOT NULL DEFAULT 0, batch_id TEXT,
+    state TEXT NOT NULL DEFAULT 'new', completed INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
+    output_file_id TEXT, error_file_id TEXT, reason TEXT, collected INTEGER NOT NULL DEFAULT 0
+);
+"""
+_PAGE_BYTES: Final = 16384  # lines are longer than most rows
+ENDED: Final = ("completed", "failed", "expired", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """Where a job stands, as far as the service was last asked.
+
+    Attributes:
+        state: "new" (nothing was sent), "submitting" (some files are not), "validating", "in_progress", "finalizing",
+            "cancelling", or at the end "completed", "failed", "expired" or "cancelled"; of several files, the earliest
+            of those under way, and at the end the worst. A completed job may have failed lines.
+        total: number of inputs.
+        completed: number of answers.
+        failed: number of inputs that have an error instead.
+        files: number of files, each of which is a job of its own at the service.
+    """
+
+    state: str
+    total: int
+    completed: int
+    failed: int
+    files: int
+
+    @property
+    def ended(self) -> bool:
+        """Return True if all results are there."""
+        return self.state in ENDED
+
+
+@dataclass(slots=True)
+class File:
+    """One input file and its job at the service. Fields are the columns of the table `files`."""
+
+    number: int
+    grp: str
+    endpoint: str
+    first: int
+    last: int
+    lines: int
+    bytes: int
+    closed: int = 0
+    upload_begun: int = 0
+    file_id: str | None = None
+    create_begun: int = 0
+    batch_id: str | None = None
+    state: str = "new"
+    completed: int = 0
+    failed: int = 0
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    reason: str | None = None
+    collected: int = 0
+
+    @property
+    def is_submitted(self) -> bool:
+        """Return True if its job exists at the service, or never will."""
+        return self.batch_id is not None or self.state in ENDED
+
+
+_COLUMNS: Final = tuple(each.name for each in fields(File))
+_INSERT_FILE: Final = f"REPLACE INTO files ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+ResultRow = tuple[int, int, int, bytes]  # a row of the table `results`
+
+
+class Journal:
+    """A journal on disk. Raises ConfigurationError for a file that is none."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        try:
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            weakref.finalize(self, self._db.close)
+            self._db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # of a new file
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")  # a commit survives a power failure too
+            with self.transaction():
+                if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    for statement in _SCHEMA.split(";"):
+                        self._db.execute(statement)
+                    self.set_fact("version", _VERSION)
+                    self.set_fact("name", secrets.token_hex(6))
+            if self.fact("version") != _VERSION:
+                raise sqlite3.DatabaseError(f"it is of version {self.fact('version')}")
+        except sqlite3.Error as error:
+            raise ConfigurationError(
+                f"journal={self.path!r} cannot be used as a journal of batch jobs: {error}"
+            ) from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep all changes of the block, or none."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def lock(self) -> sqlite3.Connection | None:
+        """Return the lock of the journal, which is held until it is closed, or None if another holds it."""
+        lock = sqlite3.connect(f"{self.path}-lock", timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            lock.close()
+            return None
+        return lock
+
+    # ---------------------------------------------------------------- facts
+
+    def fact(self, name: str) -> Any:
+        """Return a noted value, or None."""
+        found = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if found is None else json.loads(found[0])
+
+    def set_fact(self, name: str, value: Any) -> None:
+        """Note a value, which JSON can hold."""
+        self._db.execute("REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+
+    # ---------------------------------------------------------------- inputs and files
+
+    def count_inputs(self) -> int:
+        """Return the number of inputs."""
+        return int(self._db.execute("SELECT coalesce(max(position) + 1, 0) FROM inputs").fetchone()[0])
+
+    def add_inputs(self, rows: Iterable[tuple[int, int, bytes]]) -> None:
+        """Add inputs: position, number of the file, and line."""
+        self._db.executemany("INSERT INTO inputs VALUES (?, ?, ?)", rows)
+
+    def input_lines(self) -> Iterator[bytes]:
+        """Yield the lines of all inputs, in order."""
+        return (line for (line,) in self._rows("SELECT line FROM inputs ORDER BY position"))
+
+    def lines_of(self, file: File) -> Iterator[bytes]:
+        """Yield the lines of one file, in order."""
+        query = "SELECT line FROM inputs WHERE position BETWEEN ? AND ? AND file = ? ORDER BY position"
+        return (line for (line,) in self._rows(query, (file.first, file.last, file.number)))
+
+    def files(self) -> list[File]:
+        """Return all files, in the order in which they were begun."""
+        query = f"SELECT {', '.join(_COLUMNS)} FROM files ORDER BY number"
+        return [File(*row) for row in self._db.execute(query)]
+
+    def save(self, *files: File) -> None:
+        """Write files as they are now."""
+        self._db.executemany(_INSERT_FILE, [tuple(getattr(file, name) for name in _COLUMNS) for file in files])
+
+    # ---------------------------------------------------------------- results
+
+    def add_results(self, rows: Iterable[ResultRow]) -> None:
+        """Add results, replacing those of the same positions."""
+        self._db.executemany("REPLACE INTO results VALUES (?, ?, ?, ?)", rows)
+
+    def missing(self, file: File) -> Iterator[int]:
+        """Yield the positions of a file's inputs that have no result."""
+        query = (
+            "SELECT position FROM inputs WHERE position BETWEEN ? AND ? AND file = ? "
+            "AND position NOT IN (SELECT position FROM results WHERE position BETWEEN ? AND ?) ORDER BY position"
+        )
+        rows = self._rows(query, (file.first, file.last, file.number, file.first, file.last))
+        return (position for (position,) in rows)
+
+    def results(self, file: File | None = None) -> Iterator[tuple[int, bytes]]:
+        """Yield position and line of all results, or of those of one file, in order."""
+        if file is None:
+            return self._rows("SELECT position, line FROM results ORDER BY position")
+        query = (
+            "SELECT position, results.line FROM inputs JOIN results USING (position) "
+            "WHERE position BETWEEN ? AND ? AND file = ? ORDER BY position"
+        )
+        return self._rows(query, (file.first, file.last, file.number))
+
+    def retryable(self) -> Iterator[tuple[int, int, int]]:
+        """Yield position, file and length in bytes of the inputs whose errors are retryable, in order."""
+        return self._rows(
+            "SELECT position, file, length(inputs.line) FROM results JOIN inputs USING (position) "
+            "WHERE retryable ORDER BY position"
+        )
+
+    def move(self, rows: Iterable[tuple[int, int]]) -> None:
+        """Move inputs to another file and drop their results. Rows are position and file."""
+        given = list(rows)
+        self._db.executemany("UPDATE inputs SET file = ? WHERE position = ?", [(file, at) for at, file in given])
+        self._db.executemany("DELETE FROM results WHERE position = ?", [(at,) for at, _ in given])
+
+    def answers(self) -> Iterator[bytes]:
+        """Yield the lines of all answers."""
+        return (line for (line,) in self._rows("SELECT line FROM results WHERE NOT failed"))
+
+    def status(self) -> BatchStatus:
+        """Return where the job stands."""
+        files = self.files()
+        done = sum(file.completed for file in files if not file.collected)
+        bad = sum(file.failed for file in files if not file.collected)
+        total, good = self._db.execute("SELECT count(*), count(*) - coalesce(sum(failed), 0) FROM results").fetchone()
+        return BatchStatus(_state(files, self.fact("written")), self.count_inputs(), done + good, bad + total - good,
+                           len(files))  # fmt: skip
+
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
+        """Yield the rows of a query, in a cursor of its own."""
+        with closing(self._db.cursor()) as cursor:
+            yield from cursor.execute(query, values)
+
+
+_WORST: Final = ("failed", "expired", "cancelled")
+_EARLIEST: Final = ("validating", "in_progress", "finalizing")
+
+
+def _state(files: list[File], written: Any) -> str:
+    submitted = [file for file in files if file.is_submitted]
+    if not written or not submitted:
+        return "new"
+    if len(submitted) < len(files):
+        return "submitting"
+    states = {file.state if file.collected or file.state not in ENDED else "finalizing" for file in files}
+    if "cancelling" in states:
+        return "cancelling"
+    under_way = states - set(ENDED)
+    if under_way:
+        return next((state for state in _EARLIEST if state in under_way), "in_progress")
+    return next((state for state in _WORST if state in states), "completed")
+
+
+def differences(noted: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return a text that names the settings that differ."""
+    names = [name for name in sorted({*noted, *now}) if noted.get(name) != now.get(name)]
+    return ", ".join(f"{name}={noted.get(name)!r:.80} there, {now.get(name)!r:.80} here" for name in names)
