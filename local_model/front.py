@@ -19,6 +19,7 @@ from itertools import chain
 from typing import Any, Literal, TypeVar, cast
 from uuid import uuid4
 
+from local_model.batches import Batches, asker
 from local_model.dialect import thought_request, to_llama, with_thought
 from local_model.files import STORE, FileStore
 from local_model.options import Options
@@ -47,6 +48,8 @@ class Front(ThreadingHTTPServer):
         self.texts = Texts(options.texts)
         super().__init__(("127.0.0.1", options.port), _Handler, bind_and_activate=False)
         self.server_bind()
+        here: Address = ("127.0.0.1", self.server_address[1])
+        self.batches = Batches(self.files, asker(here, f"{_ROOT}{_CHAT}", options.api_key))
 
     def open(self, backends: Mapping[Backend, Address]) -> None:
         """Accept requests. `backends` are the addresses of llama.cpp's servers."""
@@ -98,7 +101,10 @@ class _Handler(BaseHTTPRequestHandler):
             if refused is not None:
                 self._send(*refused)
                 return
-            if (reply := front.files.reply(self.command, path, headers, body)) is not None:
+            reply = front.files.reply(self.command, path, headers, body) or front.batches.reply(
+                self.command, path, asked
+            )
+            if reply is not None:
                 self._send(reply.status, reply.content)
                 return
             if self._retrieval(endpoint, asked):
