@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.file_service import ROOT as FILES
-from tests.file_service import FileService, UploadService
+from tests.batch_service import PATHS, BatchService, succeeded
+from tests.file_service import UploadService
 from tests.loopback import Exchange, Loopback, Received, Script, reply_json, sse
 from tests.responses import speaks_responses
 from tests.retrieval import service
@@ -38,9 +38,10 @@ def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch, script: Any = 
 
 
 def with_files() -> Script:
-    """A script that serves the Files API and temporary uploads, and answers all else by `answer`."""
-    files, uploads = FileService(), UploadService(answer)
-    return lambda exchange: (files if exchange.request.path.startswith(FILES) else uploads)(exchange)
+    """A script that serves files, batch jobs and temporary uploads, and answers all else by `answer`."""
+    jobs = BatchService(answer=lambda line: succeeded(line, {"role": "assistant", "content": TEXT}))
+    uploads = UploadService(answer)
+    return lambda exchange: (jobs if exchange.request.path.startswith(PATHS) else uploads)(exchange)
 
 
 def answer(exchange: Exchange) -> None:

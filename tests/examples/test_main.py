@@ -21,6 +21,7 @@ ELSEWHERE = {"evaluation", "dask_workers"}  # run by test_rag, which reads its f
 EXAMPLES = sorted({name for name in NAMES if not name.endswith("__init__")} - PARTS - ELSEWHERE)
 SHOWN = {
     "agent": ["streamed: ", "calls  ", "result It is", "streamed_v3: "],
+    "batch": ["4 prompts: ", "The battery lasts two days. ", " a million"],
     "built_in_tools": [
         "calls  web_search, on the service",
         "source ",
