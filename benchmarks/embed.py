@@ -17,7 +17,7 @@ from benchmarks.rows import SIDES
 WARM = 20  # texts embedded first, so that imports, connections and threads exist
 
 
-def _memory(field: str) -> int:
+def memory(field: str) -> int:
     """Return the bytes in a field of /proc/self/status."""
     with open("/proc/self/status") as status:
         [line] = [line for line in status if line.startswith(f"{field}:")]
@@ -30,10 +30,10 @@ def main() -> None:
     embed([f"warm {number}" for number in range(WARM)])
     texts = [f"text number {number}" for number in range(int(count))]
     gc.collect()
-    resident, began, spent = _memory("VmRSS"), time.monotonic(), time.process_time()
+    resident, began, spent = memory("VmRSS"), time.monotonic(), time.process_time()
     vectors = embed(texts)
     wall, cpu = time.monotonic() - began, time.process_time() - spent
-    grew = _memory("VmHWM") - resident
+    grew = memory("VmHWM") - resident
     size = sum(sys.getsizeof(vector) + sum(map(sys.getsizeof, vector)) for vector in vectors)
     # the first number of each vector is the index of its text
     order = [int(vector[0]) for vector in vectors] == [*range(len(texts))]

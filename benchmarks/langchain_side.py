@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
@@ -163,6 +163,30 @@ def _embed_dashscope(origin: str) -> Embed:
 
     dashscope.base_http_api_url = url(origin, "embed", DASHSCOPE)
     return DashScopeEmbeddings(model="text-embedding-v4", dashscope_api_key="none").embed_documents
+
+
+def job_model(base_url: str, model: str) -> Any:
+    """Return a model for batch jobs."""
+    from langchain_modelstudio import ChatModelStudio
+
+    return ChatModelStudio(model=model, base_url=base_url, api_key="none", temperature=0.2)  # type: ignore[arg-type]
+
+
+def whole_answer(result: Any) -> Any:
+    """Return what a live call makes of a core result."""
+    from langchain_modelstudio.outputs import from_core_result
+
+    return from_core_result(result)
+
+
+def prompt_message(text: str) -> HumanMessage:
+    """Return the framework's message of a prompt."""
+    return HumanMessage(text)
+
+
+def answer_message(text: str, usage: Any) -> AIMessage:
+    """Return the framework's message of an answer."""
+    return AIMessage(content=text, response_metadata={"usage": usage})
 
 
 Embed = Callable[[list[str]], list[list[float]]]

@@ -150,6 +150,30 @@ def _embed_dashscope(origin: str) -> Embed:
     return embedding.get_text_embedding_batch
 
 
+def job_model(base_url: str, model: str) -> Any:
+    """Return a model for batch jobs."""
+    from llama_index_modelstudio import ModelStudio
+
+    return ModelStudio(model=model, base_url=base_url, api_key="none", temperature=0.2)
+
+
+def whole_answer(result: Any) -> Any:
+    """Return what a live call makes of a core result."""
+    from llama_index_modelstudio.outputs import from_core_result
+
+    return from_core_result(result)
+
+
+def prompt_message(text: str) -> ChatMessage:
+    """Return the framework's message of a prompt."""
+    return ChatMessage(text)
+
+
+def answer_message(text: str, usage: Any) -> ChatResponse:
+    """Return the framework's response of an answer."""
+    return ChatResponse(message=ChatMessage(text, role=MessageRole.ASSISTANT), raw={"usage": usage})
+
+
 Embed = Callable[[list[str]], list[list[float]]]
 EMBEDDERS: dict[str, Callable[[str], Embed]] = {"ours": _embed_ours, "DashScopeEmbedding": _embed_dashscope}
 

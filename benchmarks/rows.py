@@ -364,11 +364,41 @@ def _embedded(side_name: str, origin: str, count: int) -> dict[str, dict[str, fl
     return spent
 
 
+# ---------------------------------------------------------------- batch jobs
+
+
+def job_floor(bench: Bench) -> Figures:
+    """Measure writing and reading the lines of a batch job, as a multiple of JSON and message objects alone."""
+    spent = _job(bench.side_name, bench.rounds(5000, 100_000))
+    note = f"{spent['ours']:.0f} us a line, of which {spent['floor']:.0f} us"
+    return {"ours": Figure.of([spent["ours"] / spent["floor"]], "times", note)}
+
+
+def job_live(bench: Bench) -> Figures:
+    """Measure the same as a multiple of what live calls do with the same prompts and answers."""
+    spent = _job(bench.side_name, bench.rounds(5000, 100_000))
+    return {"ours": Figure.of([spent["ours"] / spent["live"]], "times", f"{spent['live']:.0f} us a line live")}
+
+
+def job_memory(bench: Bench) -> Figures:
+    """Measure the peak growth of resident memory."""
+    return {"ours": Figure.of([_job(bench.side_name, bench.rounds(5000, 100_000))["memory"]], "MB")}
+
+
+@cache
+def _job(side_name: str, count: int) -> dict[str, float]:
+    """Return the costs of a batch job of `count` lines in a process of its own. Measured once for all rows."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.jobs", side_name, str(count)]
+    figures: dict[str, float] = json.loads(subprocess.check_output(command, text=True))
+    return figures
+
+
 # ---------------------------------------------------------------- all of them
 
 BOTH = ("openai", "dashscope")
 FIRST = ("openai",)
 NATIVE = ("dashscope",)
+COMPATIBLE = ("openai",)
 
 
 @dataclass(frozen=True)
@@ -416,5 +446,8 @@ ROWS = {
     # the peers support the native protocol only, and send requests sequentially
     "embed_time": Row("10,000 texts at 100 ms a request", embed_time, 0.125, quick=NATIVE, protocols=NATIVE),
     "embed_cpu": Row("10,000 texts, CPU", embed_cpu, 0.5, quick=NATIVE, protocols=NATIVE),
+    "job_floor": Row("100,000 batch lines, to JSON and messages alone", job_floor, 4, protocols=COMPATIBLE),
+    "job_live": Row("100,000 batch lines, to live calls without HTTP", job_live, 0.5, protocols=COMPATIBLE),
+    "job_memory": Row("100,000 batch lines, growth of memory", job_memory, 60, protocols=COMPATIBLE),
     "embed_memory": Row("10,000 texts, growth of memory", embed_memory, 1.5, quick=NATIVE, protocols=NATIVE),
 }
