@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all test-floor test-apart test-rag test-dask test-downstream test-openai check check-types format catalogue record bench kill soak fuzz clean
+.PHONY: help demo test test-all test-floor test-apart test-rag test-dask test-downstream test-openai test-witness check check-types format catalogue record bench kill soak fuzz clean
 help:
 	@echo "make demo        run the demo (with a small local model, or Model Studio if DASHSCOPE_API_KEY is set)"
 	@echo "make test        run the tests, except the slow ones (JOBS=2 processes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-dask   run the tests of Dask workers (2,000 prompts, one worker killed) and Celery"
 	@echo "make test-downstream  test agents, MCP tools, tracers and memories of other packages (Python >= 3.11)"
 	@echo "make test-openai let the openai SDK drive the local model's /responses"
+	@echo "make test-witness  compare requests and answers with those of the vendor's SDK"
 	@echo "make check       run ruff, the format check and mypy"
 	@echo "make check-types check user code (tests/typing) with pyright"
 	@echo "make format      format and fix with ruff"
@@ -118,6 +119,15 @@ test-openai: $(VENV)-openai/.ready
 test-downstream: $(VENV)-downstream/.ready
 	$(VENV)-downstream/bin/python -m pytest tests/downstream
 
+# the vendor's SDK, which brings many packages of its own
+$(VENV)-witness/.ready: pyproject.toml tests/witness/requirements.txt
+	$(PYTHON) -m venv $(VENV)-witness
+	$(VENV)-witness/bin/python -m pip install --quiet --disable-pip-version-check -e . -r tests/witness/requirements.txt
+	@touch $@
+
+test-witness: $(VENV)-witness/.ready
+	$(VENV)-witness/bin/python -m pytest tests/witness
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -170,4 +180,4 @@ fuzz: $(VENV)-fuzz/.ready
 	$(VENV)-fuzz/bin/python -m tests.fuzz.target -max_total_time=$(or $(SECONDS),300)
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-dask $(VENV)-downstream $(VENV)-floor $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-openai $(VENV)-rag $(VENV)-types build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-dask $(VENV)-downstream $(VENV)-floor $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-openai $(VENV)-rag $(VENV)-types $(VENV)-witness build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz

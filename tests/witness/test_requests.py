@@ -1,0 +1,71 @@
+"""The SDK and the core send the same request for the same call, except as docs/vendor-sdk.md says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dashscope
+import pytest
+
+from modelstudio_core.types import CallOptions, ChatRequest, ImagePart, LocalFile, Message, TextPart
+from tests.loopback import Loopback
+from tests.witness.calls import CALLS, KEY, VL, Call
+from tests.witness.comparison import differing, explain, flat_request
+from tests.witness.differences import REQUESTS
+from tests.witness.service import answer, run_ours
+
+ALWAYS = {"user-agent", "accept-encoding", "sdk client", "sdk session", "content-type"}
+STORE = {"accept of the store", "stored name", "file type"}
+GENERATION = "/api/v1/services/aigc/multimodal-generation/generation"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Loopback]:
+    with Loopback(answer) as server:
+        dashscope.base_http_api_url = f"{server.url}/api/v1"
+        yield server
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
+def test_a_request(call: Call, server: Loopback) -> None:
+    """Method, path, headers and body differ as the rows of the call say, and in nothing else."""
+    server.requests.clear()
+    call.sdk()
+    run_ours(server, call.ours, stream=call.stream, **call.settings)
+    theirs, mine = map(flat_request, server.requests)
+    expected = {*call.differs, *ALWAYS, "buffering" if call.stream else "accept"}
+    if "stream of unknown models" in call.differs:
+        expected -= {"accept"}  # as for streams
+    used, unexplained = explain(differing(theirs, mine), {name: REQUESTS[name] for name in expected})
+    assert unexplained == []
+    assert used == expected
+
+
+def test_an_upload(server: Loopback, tmp_path: Path) -> None:
+    """A local file takes a policy, a form for the store and the chat; the form has the same fields."""
+    file = tmp_path / "cat.png"
+    file.write_bytes(b"png")
+    server.requests.clear()
+    content = [{"image": file.as_uri()}, {"text": "What is it?"}]
+    dashscope.MultiModalConversation.call(
+        model=VL, api_key=KEY, messages=[{"role": "user", "content": content}], result_format="message"
+    )
+    parts = (ImagePart(LocalFile(str(file), "image/png", "cat.png")), TextPart("What is it?"))
+    run_ours(server, ChatRequest(VL, (Message("user", parts),), options=CallOptions(upload="always")))
+    requests = [flat_request(request) for request in server.requests]
+    assert [request["path"] for request in requests] == ["/api/v1/uploads", "/store", GENERATION] * 2
+    identity, chat = {"user-agent", "accept-encoding"}, {"sdk client", "sdk session", "accept"}
+    expected = [identity | chat, identity | STORE, identity | chat | {"content-type", "stored name"}]
+    for theirs, mine, names in zip(requests[:3], requests[3:], expected, strict=True):
+        used, unexplained = explain(differing(theirs, mine), {name: REQUESTS[name] for name in names})
+        assert unexplained == []
+        assert used == names
+
+
+
+def test_each_row_occurs() -> None:
+    """40 calls at least, each with a name of its own; no row of the table is out of date."""
+    assert len({call.name for call in CALLS}) == len(CALLS) >= 40
+    named = {name for call in CALLS for name in call.differs}
+    assert named | ALWAYS | STORE | {"accept", "buffering"} == {*REQUESTS}
