@@ -57,6 +57,7 @@ def decode_value(writer: DeltaWriter, value: JsonObject, head: ResponseHead, rea
     deltas = writer.pop_deltas()
     if failure is not None:
         failure.partial = fold(deltas)
+        failure.request_id = failure.request_id or failure.partial.response.request_id
         raise failure
     return deltas
 

@@ -9,7 +9,13 @@ import pytest
 
 from modelstudio_core.catalogue import model_info
 from modelstudio_core.config import resolve
-from modelstudio_core.errors import APIConnectionError, APITimeoutError, BadRequestError, ModelStudioError
+from modelstudio_core.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    BadRequestError,
+    ModelStudioError,
+    StreamTruncatedError,
+)
 from modelstudio_core.http.client import Client
 from modelstudio_core.http.transport import Transport
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, Message, TextDelta, Usage, UsageDelta
@@ -86,6 +92,22 @@ def test_the_compatible_protocol_has_no_endpoints() -> None:
     with Loopback(reply_json(400, {"error": WRONG})) as server, pytest.raises(BadRequestError) as caught:
         complete(client_of(server, "openai"), ChatRequest("qwen-max", (USER,)))
     assert "native_endpoint" not in caught.value.message
+
+
+UNFINISHED: dict[str, dict[str, Any]] = {
+    "dashscope": {"output": {"choices": [{"message": PARTS, "finish_reason": "null"}]}, "request_id": "req-1"},
+    "openai": {"choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": None}], "request_id": "req-1"},
+}
+
+
+@pytest.mark.parametrize("protocol", UNFINISHED)
+def test_an_unfinished_answer_has_its_request_id(protocol: str) -> None:
+    """The request id in the body of a whole answer is in the error, as in that of a stream."""
+    with Loopback(reply_json(200, UNFINISHED[protocol])) as server, pytest.raises(StreamTruncatedError) as caught:
+        complete(client_of(server, protocol), ChatRequest("qwen-max", (USER,)))
+    assert caught.value.request_id == "req-1"
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "hi"
 
 
 def lost(exchange: Exchange) -> None:

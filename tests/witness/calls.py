@@ -31,7 +31,7 @@ class Call:
     """One call, by the SDK and by the core.
 
     `differs`: the rows of `differences.REQUESTS` that occur, besides those of all requests. `settings`: of the core's
-    configuration.
+    configuration. `client`: the arguments of the SDK's `Client` for the same chat about text.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Call:
     stream: bool = False
     differs: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    client: Json | None = None
 
 
 CALLS: list[Call] = []
@@ -72,10 +73,17 @@ def add(
         answer = api.call(model=ours.model, messages=messages, api_key=KEY, **parameters)
         return list(answer) if stream else answer
 
-    CALLS.append(Call(name, sdk, ours, stream, differs, settings or {}))
+    client = None
+    if api is TEXT and not _NOT_OF_CLIENT & parameters.keys() and parameters.get("result_format") != "text":
+        named = {name: value for name, value in parameters.items() if name not in ("result_format", *_PASSED)}
+        passed = {name: parameters[name] for name in _PASSED if name in parameters}
+        client = {"model": ours.model, "messages": messages, "parameters": passed or None, **named}
+    CALLS.append(Call(name, sdk, ours, stream, differs, settings or {}, client))
 
 
 NOT_SET = "not set"
+_NOT_OF_CLIENT = {"headers", "workspace"}
+_PASSED = {"mood"}  # parameters that the SDK's Client does not name
 TEXT, MEDIA = dashscope.Generation, dashscope.MultiModalConversation
 
 
@@ -192,7 +200,11 @@ WEATHER: Json = {
 }
 CLOCK: Json = {
     "type": "function",
-    "function": {"name": "clock", "description": "Return the time.", "parameters": {"type": "object", "properties": {}}},
+    "function": {
+        "name": "clock",
+        "description": "Return the time.",
+        "parameters": {"type": "object", "properties": {}},
+    },
 }
 NAMED: Json = {"type": "function", "function": {"name": "weather"}}
 add("tools", TEXT, [ASK], chat(PLUS, tools=(WEATHER, CLOCK)), tools=[WEATHER, CLOCK])
@@ -328,7 +340,9 @@ add("a JSON schema", TEXT, [ASK], chat(PLUS, response_format=SCHEMA), response_f
 # ---------------------------------------------------------------- media
 
 
-def media(name: str, model: str, parts: list[Json], ours: tuple[Any, ...], *, stream: bool = False, **fields: Any) -> None:
+def media(
+    name: str, model: str, parts: list[Json], ours: tuple[Any, ...], *, stream: bool = False, **fields: Any
+) -> None:
     """Add a question about media."""
     add(
         name,
@@ -453,4 +467,3 @@ retrieve(
     documents=DOCS,
     top_n=1,
 )
-

@@ -7,7 +7,7 @@ there is none, JSON in backticks if it is exactly that, words otherwise.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,14 +42,6 @@ def _is_shown(value: Any, shown: str) -> bool:
     return not shown.startswith("`") or (value is not ABSENT and json.dumps(value) == shown.strip("`"))
 
 
-def table(rows: Mapping[str, Difference], first: str) -> Iterable[str]:
-    """Yield the lines of a table of the page."""
-    yield f"| {first} | SDK | here | reason |"
-    yield "|---|---|---|---|"
-    for row in rows.values():
-        yield f"| `{row.where}` | {row.sdk} | {row.ours} | {row.reason} |"
-
-
 REQUESTS = {
     # every request
     "user-agent": Difference("header user-agent", "SDK, Python, platform", "name and version", "no more is needed"),
@@ -76,6 +68,9 @@ REQUESTS = {
     "buffering": Difference(
         "header x-accel-buffering", '`"no"`', NONE, "nginx reads it from responses, not from requests"
     ),
+    "accept of Client": Difference(
+        "header accept", '`"*/*"`', "the media type that is read", "a server or proxy may answer in it"
+    ),
     # chats
     "result format": Difference(
         "parameters.result_format, parameters",
@@ -96,7 +91,7 @@ REQUESTS = {
         "the SDK merges the events itself; here the service is asked for what the caller set",
     ),
     "stream of unknown models": Difference(
-        "header x-dashscope-sse, header accept, parameters.incremental_output",
+        "header x-dashscope-sse, header accept, parameters.incremental_output, stream, stream_options.*",
         "as set by the caller",
         "streams, also for whole answers",
         "a model that is not in the catalogue may think, and thinking may require a stream; `streaming=False` stops it",
@@ -105,7 +100,7 @@ REQUESTS = {
         "parameters.enable_thinking",
         NONE,
         "`false`",
-        "a forced tool, JSON mode and partial mode are rejected while a model thinks; not if the caller enabled thinking",
+        "a forced tool, JSON mode and partial mode are rejected while a model thinks",
     ),
     "always thinks": Difference(
         "parameters.enable_thinking", "`true`", NONE, "models that always think have no switch"
@@ -147,6 +142,15 @@ REQUESTS = {
         "with the sentence “Answer with a JSON object.”",
         "the service rejects JSON mode without the word JSON in the messages",
     ),
+    "partial of Client": Difference(
+        "input.messages[].partial", NONE, "`true`", "the SDK's Client drops it in the compatible protocol"
+    ),
+    "parameters of the other protocol": Difference(
+        "parameters.search_options.enable_source, parameters.incremental_output",
+        "sent, or dropped",
+        "raises ConfigurationError",
+        "the compatible protocol does not return sources, and always streams increments",
+    ),
     # retrieval and uploads
     "no parameters": Difference("parameters", "`{}`", NONE, "only what the caller set is sent"),
     "flat rerank": Difference(
@@ -166,3 +170,76 @@ REQUESTS = {
         "header accept", '`"application/json"`', '`"*/*"`', "the store answers with an empty body, or XML"
     ),
 }
+
+ANSWERS = {
+    "zero usage": Difference(
+        "usage.input_tokens, usage.output_tokens, usage.characters", "`0`", NONE, "a count that was not sent is unknown"
+    ),
+    "invalid call": Difference(
+        "invalid.*",
+        NONE,
+        "the reason why a call must not run",
+        "the SDK does not parse arguments; `invalid_tool_calls` has such calls here",
+    ),
+    "generated id": Difference(
+        "choices[].tool_calls[].id", NONE, "an id of random letters", "a call without an id cannot be answered"
+    ),
+    "null arguments": Difference(
+        "raises, choices.*, usage.*, request_id",
+        "raises TypeError",
+        "reads the call",
+        "null adds nothing to a call",
+    ),
+    "log probabilities": Difference(
+        "choices[].logprobs.*",
+        "on the events, not on the last",
+        "those of the whole answer",
+        "the last event has no log probabilities of its own",
+    ),
+    "usage after the end": Difference(
+        "choices[].finish_reason", NONE, '`"stop"`', "the SDK's last response is that of the usage"
+    ),
+    "end mark": Difference(
+        "error.*", "a response with status 400", NONE, "`[DONE]` ends streams of the compatible protocol"
+    ),
+    "lines of data": Difference(
+        "error.*, choices.*, usage.*, request_id",
+        "a response with status 400 for each line",
+        "one event",
+        "the standard on server-sent events joins the lines",
+    ),
+    "not JSON": Difference(
+        "error.*",
+        "a response with status 400, and the next events",
+        "ProtocolError",
+        "text would be missing inside the answer",
+    ),
+    "typed error": Difference("error.type", NONE, "the class of the exception", "the SDK returns a response"),
+    "proxy page": Difference("error.code", '`"Unknown"`', NONE, "a code that was not sent is unknown"),
+    "status of events": Difference(
+        "error.status", "`400`", "`429`", "the event states its status, and a throttled request can be repeated"
+    ),
+    "error in 200": Difference(
+        "raises, error.*, request_id", "raises TypeError", "ServerError with the code", "the body says what failed"
+    ),
+    "cut": Difference(
+        "error.*", NONE, "StreamTruncatedError with `partial`", "half an answer must not look like a whole one"
+    ),
+    "cut inside": Difference(
+        "error.*", "a response with status 400", "StreamTruncatedError with `partial`", "as above"
+    ),
+}
+
+
+def tables() -> str:
+    """Return the tables of the page."""
+    return "\n".join(_lines()).rstrip() + "\n"
+
+
+def _lines() -> Iterator[str]:
+    for title, rows in (("Requests", REQUESTS), ("Answers", ANSWERS)):
+        yield from (f"## {title}", "", "| difference | where | SDK | here | reason |", "|---|---|---|---|---|")
+        for name, row in rows.items():
+            where = ", ".join(f"`{place}`" for place in row.where.split(", "))
+            yield f"| {name} | {where} | {row.sdk} | {row.ours} | {row.reason} |"
+        yield ""

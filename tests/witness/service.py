@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from modelstudio_core.catalogue import model_info
@@ -13,10 +14,9 @@ from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.rerank import RerankRequest
 from modelstudio_core.retrieval import rerank_model
 from modelstudio_core.types import ChatRequest, ChatResult
-from tests.loopback import Exchange, Loopback, reply, reply_json
+from tests.loopback import Exchange, Loopback, reply, reply_json, sse
 from tests.native import frames
 from tests.witness.calls import KEY, Request
-
 
 
 def answer(exchange: Exchange) -> None:
@@ -37,6 +37,11 @@ def answer(exchange: Exchange) -> None:
     elif "rerank" in path:
         ranked = [{"index": at, "relevance_score": 0.5} for at in range(2)]
         reply_json(200, {"output": {"results": ranked}, "results": ranked, "request_id": "r"})(exchange)
+    elif path.endswith("/chat/completions"):
+        body = request.json()
+        said = [{"index": at, "finish_reason": "stop"} for at in range(body.get("n", 1))]
+        key, send = ("delta", sse) if body.get("stream") else ("message", partial(reply_json, 200))
+        send({"choices": [{**each, key: {"role": "assistant", "content": "hi"}} for each in said]})(exchange)
     else:
         message = {"role": "assistant", "content": "hi"}
         n = request.json()["parameters"].get("n", 1)
@@ -63,8 +68,9 @@ def _policy(url: str) -> dict[str, Any]:
 
 
 def run_ours(server: Loopback, request: Request, *, stream: bool = False, **settings: Any) -> ChatResult | None:
-    """Send a request with the core, in the native protocol and without retries. Return the answer of a chat."""
-    config = resolve(base_url=server.url, api_key=KEY, protocol="dashscope", max_retries=0, environ={}, **settings)
+    """Send a request with the core, by default in the native protocol, without retries. Return the answer of a chat."""
+    settings = {"protocol": "dashscope", **settings}
+    config = resolve(base_url=server.url, api_key=KEY, max_retries=0, environ={}, **settings)
     client = Client(config, Transport(timeout=config.timeout))
     try:
         if isinstance(request, ChatRequest):

@@ -8,6 +8,7 @@ from pathlib import Path
 import dashscope
 import pytest
 
+from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.types import CallOptions, ChatRequest, ImagePart, LocalFile, Message, TextPart
 from tests.loopback import Loopback
 from tests.witness.calls import CALLS, KEY, VL, Call
@@ -16,6 +17,8 @@ from tests.witness.differences import REQUESTS
 from tests.witness.service import answer, run_ours
 
 ALWAYS = {"user-agent", "accept-encoding", "sdk client", "sdk session", "content-type"}
+CLIENT = {"accept of Client", "partial of Client"}
+REFUSED = {"incremental off": "incremental_output", "search with options": "enable_source"}
 STORE = {"accept of the store", "stored name", "file type"}
 GENERATION = "/api/v1/services/aigc/multimodal-generation/generation"
 
@@ -42,6 +45,41 @@ def test_a_request(call: Call, server: Loopback) -> None:
     assert used == expected
 
 
+@pytest.mark.parametrize("protocol", ["dashscope", "openai"])
+@pytest.mark.parametrize("call", [call for call in CALLS if call.client], ids=lambda call: call.name)
+def test_a_request_of_the_client(call: Call, protocol: str, server: Loopback) -> None:
+    """The SDK's newer `Client` has both protocols. It differs in no more than the older classes do."""
+    native = protocol == "dashscope"
+    allowed = {*call.differs, *ALWAYS, *CLIENT}
+    server.requests.clear()
+    with dashscope.Client(
+        api_key=KEY,
+        base_url=f"{server.url}/{'api/v1' if native else 'compatible-mode/v1'}",
+        max_retries=0,
+        protocol="native" if native else "openai",
+    ) as client:
+        answer = client.chat.completions.create(**call.client)
+        if call.stream:
+            list(answer)
+    if not native and call.name in REFUSED:
+        with pytest.raises(ConfigurationError, match=REFUSED[call.name]):
+            run_ours(server, call.ours, stream=True, protocol="openai")
+        return
+    run_ours(server, call.ours, stream=call.stream, protocol=protocol)
+    theirs, mine = map(flat_request, server.requests)
+    found = [(place if native else _native(place), *values) for place, *values in differing(theirs, mine)]
+    used, unexplained = explain(found, {name: REQUESTS[name] for name in allowed})
+    assert unexplained == []
+    assert ("partial of Client" in used) == (not native and call.name == "the beginning of the answer")
+
+
+def _native(place: str) -> str:
+    """Return the place in a native request of a place in a compatible one."""
+    if place.startswith("messages"):
+        return f"input.{place}"
+    return place if place.startswith(("header", "path", "stream")) else f"parameters.{place}"
+
+
 def test_an_upload(server: Loopback, tmp_path: Path) -> None:
     """A local file takes a policy, a form for the store and the chat; the form has the same fields."""
     file = tmp_path / "cat.png"
@@ -63,9 +101,8 @@ def test_an_upload(server: Loopback, tmp_path: Path) -> None:
         assert used == names
 
 
-
 def test_each_row_occurs() -> None:
     """40 calls at least, each with a name of its own; no row of the table is out of date."""
     assert len({call.name for call in CALLS}) == len(CALLS) >= 40
     named = {name for call in CALLS for name in call.differs}
-    assert named | ALWAYS | STORE | {"accept", "buffering"} == {*REQUESTS}
+    assert named | ALWAYS | STORE | CLIENT | {"accept", "buffering", "parameters of the other protocol"} == {*REQUESTS}
