@@ -19,13 +19,15 @@ class Answer:
     """One answer of the service.
 
     `mode`: a whole answer, a stream of increments, which the SDK merges, or one whose events repeat the text so far.
-    `differs`: the rows of `differences.ANSWERS` that occur. `step`: bytes of each write, 0 for one.
+    `differs`: the rows of `differences.ANSWERS` that occur. `client`: those of the SDK's newer `Client` only.
+    `step`: bytes of each write, 0 for one.
     """
 
     name: str
     body: bytes
     mode: Mode = "stream"
     differs: tuple[str, ...] = ()
+    client: tuple[str, ...] = ()
     status: int = 200
     model: str = TEXT
     n: int = 1
@@ -117,10 +119,15 @@ whole("parts", event(choice([{"text": "A cat."}], "stop")), **SEEN)
 whole("two parts", event(choice([{"text": "A "}, {"text": "cat."}], "stop")), **SEEN)
 whole("no parts", event(choice([], "tool_calls", tool_calls=[CALL])), **SEEN)
 OCR = {"words_info": [{"text": "STOP", "rotate_rect": [1, 2, 3, 4, 90]}]}
-whole("words in an image", event(choice([{"text": "STOP", "ocr_result": OCR}], "stop")), **SEEN)
+whole(
+    "words in an image", event(choice([{"text": "STOP", "ocr_result": OCR}], "stop")), client=("image results",), **SEEN
+)
 whole("no finish reason", event(choice("4", "null")), "cut")
 
 # ---------------------------------------------------------------- failures
+
+
+CLASSES = {"InvalidParameter": ("other classes",), "InternalError.Algo": ("other classes",)}
 
 
 def failure(code: str, text: str) -> Json:
@@ -135,8 +142,16 @@ for number, code, text in (
     (429, "Throttling.RateQuota", "Requests rate limit exceeded, please try again later."),
     (500, "InternalError.Algo", "An error in model serving occurred."),
 ):
-    whole(f"{number} {code}", failure(code, text), "typed error", status=number)
-whole("a page of a proxy", b"<h1>502 Bad Gateway</h1>", "typed error", "proxy page", status=502, kind="text/html")
+    whole(f"{number} {code}", failure(code, text), "typed error", status=number, client=CLASSES.get(code, ()))
+whole(
+    "a page of a proxy",
+    b"<h1>502 Bad Gateway</h1>",
+    "typed error",
+    "proxy page",
+    client=("other classes",),
+    status=502,
+    kind="text/html",
+)
 whole("an error with status 200", failure("InternalError", "Failed."), "error in 200")
 
 # ---------------------------------------------------------------- streams
@@ -184,16 +199,20 @@ INTERLEAVED = [
     event(choice("a", "stop", index=0)),
     event(choice("b", "stop", index=1)),
 ]
-stream("two answers", INTERLEAVED, n=2)
+stream("two answers", INTERLEAVED, n=2, client=("usage of two answers",))
 FOUND = [event(choice("Ro"), search_info=SITES), event(choice("me."), search_info={}), event(choice("", "stop"))]
-stream("search", FOUND)
-stream("growing usage", [event(choice(t, f), usage={**USAGE, "output_tokens": k, "total_tokens": 10 + k}) for k, (t, f) in enumerate([("a", "null"), ("b", "null"), ("", "stop")], 1)])  # fmt: skip  # noqa: E501
+stream("search", FOUND, client=("search",))
+GROWING = [
+    event(choice(text, finish), usage={**USAGE, "output_tokens": count, "total_tokens": 10 + count})
+    for count, text, finish in ((1, "a", "null"), (2, "b", "null"), (3, "", "stop"))
+]
+stream("growing usage", GROWING)
 stream("usage after the end", [*HELLO, event(usage=DETAILS)], "usage after the end")
 stream("log probabilities", [event(choice("Hi", logprobs=PROBS)), event(choice("", "stop"))], "log probabilities")
 PIECES = [event(choice([{"text": "A "}])), event(choice([{"text": "cat."}])), event(choice([], "stop"))]
 stream("parts", PIECES, **SEEN)
 stream("parts with reasoning", [event(choice([], reasoning_content="Fur.")), *PIECES], **SEEN)
-TEXTS = [{"output": {"text": t, "finish_reason": f}, "usage": USAGE, "request_id": "req-1"} for t, f in (("Hel", "null"), ("lo", "stop"))]  # fmt: skip  # noqa: E501
+TEXTS = [{**TEXT_FORMAT, "output": {"text": t, "finish_reason": f}} for t, f in (("Hel", "null"), ("lo", "stop"))]
 stream("format text", TEXTS)
 stream("text that is not ASCII", [event(choice(CHINESE)), event(choice(CHINESE, "stop"))])
 
@@ -213,16 +232,20 @@ stream("an event that is not JSON", PLAIN.replace(b'{"output"', b"{output", 1), 
 
 # ---------------------------------------------------------------- broken streams
 
+LATE = ("status of the head", "part before an error")
 THROTTLED = framed(3, "error", 429, failure("Throttling", "Requests throttled."))
 FILTERED = framed(3, "error", 400, failure("DataInspectionFailed", "Output data may contain inappropriate content."))
-stream("an error in mid-stream", b"".join(frames(HELLO[:2])) + FILTERED, "typed error")
-stream("throttled in mid-stream", b"".join(frames(HELLO[:2])) + THROTTLED, "typed error", "status of events")
-stream("an error first", THROTTLED, "typed error", "status of events")
+stream("an error in mid-stream", b"".join(frames(HELLO[:2])) + FILTERED, "typed error", client=LATE)
+stream(
+    "throttled in mid-stream", b"".join(frames(HELLO[:2])) + THROTTLED, "typed error", "status of events", client=LATE
+)
+stream("an error first", THROTTLED, "typed error", "status of events", client=("status of the head",))
 stream("cut after an event", HELLO[:2], "cut")
 stream("cut inside an event", PLAIN[:-40], "cut inside")
 stream("cut inside a call", FRAGMENTS[:1], "cut", "invalid call")
 stream("nothing", b"", "cut")
-stream("a whole answer where a stream is due", json.dumps(HELLO[0] | event(choice("Hello.", "stop"))).encode(), kind="application/json")  # fmt: skip  # noqa: E501
+WHOLE = json.dumps(event(choice("Hello.", "stop"))).encode()
+stream("a whole answer", WHOLE, kind="application/json", client=("whole instead of a stream",))
 stream(
     "a rejected stream",
     json.dumps(failure("InvalidParameter", "No.")).encode(),

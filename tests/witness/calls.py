@@ -270,7 +270,8 @@ add(
 
 def called(number: int, name: str, arguments: str) -> Json:
     """Return a call as the service sends it."""
-    return {"id": f"call_{number}", "type": "function", "index": number, "function": {"name": name, "arguments": arguments}}  # fmt: skip  # noqa: E501
+    function = {"name": name, "arguments": arguments}
+    return {"id": f"call_{number}", "type": "function", "index": number, "function": function}
 
 
 ROME = '{"city": "Rome"}'

@@ -7,6 +7,7 @@ differ must be a row of `differences`, and each row that a case names must occur
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -70,8 +71,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _general(place: str) -> str:
-    return "".join("[" + part.partition("]")[1] + part.partition("]")[2] if number else part
-                   for number, part in enumerate(place.split("[")))  # fmt: skip
+    return re.sub(r"\[\d+\]", "[]", place)
 
 
 def explain(found: Iterable[tuple[str, Any, Any]], rows: Mapping[str, Difference]) -> tuple[set[str], list[str]]:

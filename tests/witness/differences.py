@@ -186,7 +186,7 @@ ANSWERS = {
     ),
     "null arguments": Difference(
         "raises, choices.*, usage.*, request_id",
-        "raises TypeError",
+        "raises an exception",
         "reads the call",
         "null adds nothing to a call",
     ),
@@ -228,6 +228,77 @@ ANSWERS = {
     "cut inside": Difference(
         "error.*", "a response with status 400", "StreamTruncatedError with `partial`", "as above"
     ),
+    # of the newer Client only
+    "image results": Difference("ocr_result.*", NONE, "as sent", "Client joins the texts of the parts"),
+    "search": Difference(
+        "search_info.*", NONE, "as sent", "sources come in the first event, and Client keeps those of the last"
+    ),
+    "usage of two answers": Difference(
+        "usage.output_tokens, usage.total_tokens",
+        "of the last event",
+        "the sum over the answers",
+        "an event counts one answer; the older classes sum them, too",
+    ),
+    "other classes": Difference(
+        "error.type",
+        "BadRequestError, InternalServerError, APIStatusError",
+        "ContextLengthError, ServerError",
+        "finer, or another name; the other classes of the tested errors have the same names",
+    ),
+    "status of the head": Difference(
+        "error.status", "`200`", "the status of the event", "Client takes the status of the HTTP head"
+    ),
+    "part before an error": Difference(
+        "choices.*, usage.*", NONE, "in `partial`", "what was received need not be lost"
+    ),
+    "whole instead of a stream": Difference(
+        "raises, choices.*, usage.*, request_id",
+        "raises SSEError",
+        "reads the answer",
+        "a gateway may ignore the wish for a stream; the older classes read it, too",
+    ),
+}
+
+SETTINGS = {
+    "region": Difference(
+        "DASHSCOPE_REGION",
+        "Beijing if not set",
+        "Singapore if not set",
+        "keys of the international site are not valid in Beijing",
+    ),
+    "workspace": Difference(
+        "DASHSCOPE_WORKSPACE",
+        "in the host name",
+        "a header on the shared hosts; in the host name where a region has no shared host",
+        "the shared hosts serve keys of every workspace",
+    ),
+    "base URL": Difference(
+        "DASHSCOPE_BASE_URL", "used as it is", "with the path of the protocol", "one URL then works for both protocols"
+    ),
+    "files of settings": Difference(
+        "~/.dashscope",
+        "api_key and config.toml are read",
+        "not read",
+        "settings come from arguments and the environment",
+    ),
+    "dropped connection": Difference(
+        "max_retries",
+        "sends the request again, once",
+        "`max_retries` times, not at all for 0",
+        "the service may have begun to answer, and bill, the first request",
+    ),
+    "throttled": Difference(
+        "max_retries",
+        "not repeated; by Client, twice",
+        "repeated, twice by default",
+        "a throttled request was not processed",
+    ),
+    "forbidden retries": Difference(
+        "header x-should-retry", "obeyed by Client", "not read", "no recorded answer of the service has it"
+    ),
+    "timeout": Difference(
+        "timeout", "sent in the body by the classes", "seconds without data", "it is not a parameter of the service"
+    ),
 }
 
 
@@ -237,7 +308,7 @@ def tables() -> str:
 
 
 def _lines() -> Iterator[str]:
-    for title, rows in (("Requests", REQUESTS), ("Answers", ANSWERS)):
+    for title, rows in (("Requests", REQUESTS), ("Answers", ANSWERS), ("Connection and settings", SETTINGS)):
         yield from (f"## {title}", "", "| difference | where | SDK | here | reason |", "|---|---|---|---|---|")
         for name, row in rows.items():
             where = ", ".join(f"`{place}`" for place in row.where.split(", "))

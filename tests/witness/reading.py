@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dashscope
+from dashscope.v2.errors import DashScopeError
 
 from modelstudio_core.errors import APIStatusError, ModelStudioError
 from modelstudio_core.types import ChatRequest, ChatResult, Choice, Message
@@ -97,6 +98,26 @@ def _choice(
         "finish_reason": finish,
         "logprobs": json.loads(json.dumps(probs)),
     }
+
+
+def read_by_client(server: Loopback, answer: Answer) -> Flat:
+    """Return what the SDK's newer `Client` reads: its answer, its aggregate of a stream, or its exception."""
+    asked: dict[str, Any] = {"model": answer.model, "messages": [{"role": "user", "content": "hi"}]}
+    asked |= {"n": answer.n} if answer.n > 1 else {}
+    asked |= {"stream": True} if answer.mode != "whole" else {}
+    asked |= {"parameters": {"incremental_output": False}} if answer.mode == "cumulative" else {}
+    with dashscope.Client(api_key=KEY, base_url=f"{server.url}/api/v1", max_retries=0) as client:
+        try:
+            given = client.chat.completions.create(**asked)
+            completion = given if answer.mode == "whole" else given.get_final_message()
+        except DashScopeError as error:
+            said = {"type": type(error).__name__, "status": error.status_code, "code": error.code}
+            return _flat({"error": {**said, "message": error.message}, "request_id": error.request_id})
+        except Exception as error:
+            return {"raises": type(error).__name__}
+    read = completion.model_dump()
+    kept = {name: read[name] for name in ("request_id", "usage", "search_info") if read.get(name)}
+    return _flat({**kept, "choices": [_sdk_choice(choice) for choice in read["choices"]]})
 
 
 def read_by_core(server: Loopback, answer: Answer) -> Flat:

@@ -68,9 +68,9 @@ def _policy(url: str) -> dict[str, Any]:
 
 
 def run_ours(server: Loopback, request: Request, *, stream: bool = False, **settings: Any) -> ChatResult | None:
-    """Send a request with the core, by default in the native protocol, without retries. Return the answer of a chat."""
-    settings = {"protocol": "dashscope", **settings}
-    config = resolve(base_url=server.url, api_key=KEY, max_retries=0, environ={}, **settings)
+    """Send a request with the core and return the answer of a chat. Default: native protocol, no retries."""
+    settings = {"protocol": "dashscope", "max_retries": 0, **settings}
+    config = resolve(base_url=server.url, api_key=KEY, environ={}, **settings)
     client = Client(config, Transport(timeout=config.timeout))
     try:
         if isinstance(request, ChatRequest):
