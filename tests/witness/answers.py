@@ -202,6 +202,8 @@ INTERLEAVED = [
 stream("two answers", INTERLEAVED, n=2, client=("usage of two answers",))
 FOUND = [event(choice("Ro"), search_info=SITES), event(choice("me."), search_info={}), event(choice("", "stop"))]
 stream("search", FOUND, client=("search",))
+NO_SITES = [FOUND[0], *(event(choice(*more), search_info={"search_results": []}) for more in (("me.",), ("", "stop")))]
+stream("search, then no results", NO_SITES, "search")
 GROWING = [
     event(choice(text, finish), usage={**USAGE, "output_tokens": count, "total_tokens": 10 + count})
     for count, text, finish in ((1, "a", "null"), (2, "b", "null"), (3, "", "stop"))
