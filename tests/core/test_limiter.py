@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from tests.core.test_client import OK, WAYS, FakeTransport, error, run
 
 from modelstudio_core.catalogue import model_info
 from modelstudio_core.config import Config
@@ -26,7 +27,6 @@ from modelstudio_core.http.limiter import Demand, Place, chat_demand, place_in_l
 from modelstudio_core.http.transport import Transport
 from modelstudio_core.types import ChatRequest, Delta, ImagePart, Message, TextDelta, TextPart, Usage, UsageDelta
 from tests.core import test_client as client_tests
-from tests.core.test_client import OK, WAYS, FakeTransport, error, run
 
 CONFIG = Config("https://host/v1", SecretStr("sk-one"), requests_per_minute=60)
 TOKENS = replace(CONFIG, requests_per_minute=None, tokens_per_minute=6000)  # 100 a second
