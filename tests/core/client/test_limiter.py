@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from tests.core.test_client import OK, WAYS, FakeTransport, error, run
 
 from modelstudio_core.catalogue import model_info
 from modelstudio_core.config import Config
@@ -26,11 +25,10 @@ from modelstudio_core.http.client import Client
 from modelstudio_core.http.limiter import Demand, Place, chat_demand, place_in_line, retrieval_demand
 from modelstudio_core.http.transport import Transport
 from modelstudio_core.types import ChatRequest, Delta, ImagePart, Message, TextDelta, TextPart, Usage, UsageDelta
-from tests.core import test_client as client_tests
+from tests.core.client.script import OK, REQUEST, WAYS, FakeTransport, error, run
 
 CONFIG = Config("https://host/v1", SecretStr("sk-one"), requests_per_minute=60)
 TOKENS = replace(CONFIG, requests_per_minute=None, tokens_per_minute=6000)  # 100 a second
-half_jitter = client_tests.half_jitter
 
 
 class Clock:
@@ -375,7 +373,7 @@ def test_a_call_waits_for_its_turn(
         assert leave_line(clock, [enter()])
     clock.now -= 0.5  # half a second into the first of two seconds
     transport = SleepingTransport(clock, *script)
-    _, raised = run(way, transport, replace(client_tests.REQUEST, model="qwen-plus"), CONFIG)
+    _, raised = run(way, transport, replace(REQUEST, model="qwen-plus"), CONFIG)
     assert type(raised) is (failure or type(None))
     assert transport.slept[: len(slept)] == list(slept)
     assert transport.log[:3] == ["sleep 1.0", "sleep 0.5", "open"]
@@ -386,7 +384,7 @@ async def test_a_cancelled_call_gives_its_place_back(clock: Clock) -> None:
     assert enter().wait() == 0
     client = Client(CONFIG, FakeTransport())
     client.transport.asleep = lambda seconds: asyncio.sleep(9)  # type: ignore[method-assign,assignment]
-    request, model = replace(client_tests.REQUEST, model="qwen-plus"), model_info("qwen-plus")
+    request, model = replace(REQUEST, model="qwen-plus"), model_info("qwen-plus")
     task = asyncio.create_task(client.acomplete(request, model))
     left = client.astream(request, model)
     leaving = asyncio.create_task(anext(left))  # type: ignore[arg-type]
@@ -404,7 +402,7 @@ def test_threads_and_event_loops_share_a_line(monkeypatch: pytest.MonkeyPatch) -
     """40 calls at 100 a second from two threads and two event loops take 0.4 s by the real clock."""
     monkeypatch.setattr(limiter, "_limits", {})
     config = replace(CONFIG, requests_per_minute=6000)
-    request, model, sent = replace(client_tests.REQUEST, model="qwen-plus"), model_info("qwen-plus"), []
+    request, model, sent = replace(REQUEST, model="qwen-plus"), model_info("qwen-plus"), []
 
     class Real(FakeTransport):
         sleep = Transport.sleep
