@@ -276,7 +276,7 @@ SETTINGS = {
         "the shared hosts serve keys of every workspace",
     ),
     "base URL": Difference(
-        "DASHSCOPE_BASE_URL", "used as it is", "with the path of the protocol", "one URL then works for both protocols"
+        "DASHSCOPE_BASE_URL", "used as it is", "with the path of the protocol", "one URL then works for each protocol"
     ),
     "files of settings": Difference(
         "~/.dashscope",
