@@ -66,8 +66,11 @@ OF_ONE: dict[str, dict[str, tuple[Any, Any]]] = {
         "search_options": ({"enable_source": True}, {"enable_citation": True, "citation_format": "[<number>]"}),
     },
 }
-# tested in test_tools.py, and in tests/core, since only streams have the last
-ELSEWHERE = {"tools", "tool_choice", "parallel_tool_calls", "incremental_output"}
+# tested in test_tools.py, in tests/core (only streams have incremental_output) and in tests/langchain/test_responses.py
+ELSEWHERE = {
+    *("tools", "tool_choice", "parallel_tool_calls", "incremental_output"),
+    *("conversation", "previous_response_id", "session_cache", "store", "use_previous_response_id"),
+}
 PARAMETERS = list(VALUES)
 
 
