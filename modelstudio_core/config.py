@@ -117,9 +117,9 @@ class Config:
         """Return True if the host belongs to the coding plan or the token plan."""
         return is_plan_host(urlsplit(self.base_url).hostname or "")
 
-    def with_region(self, place: str) -> str:
-        """Return `place`, followed by the region if it is known."""
-        return f"{place} (region {self.region})" if self.region else place
+    def with_region(self, location: str) -> str:
+        """Return `location`, a host or URL, followed by the region if it is known."""
+        return f"{location} (region {self.region})" if self.region else location
 
 
 def resolve(
@@ -141,8 +141,9 @@ def resolve(
     """Resolve settings from arguments, then the environment, then defaults.
 
     Raises:
-        ConfigurationError: for a missing key, an unknown region, a region that needs a workspace, both region and
-            base_url, an unsupported URL, or a key that would be sent over plain HTTP to another machine.
+        ConfigurationError: for invalid or contradictory settings, such as a missing key, an unknown region, a region
+            that needs a workspace, both region and base_url, an unsupported URL, a negative max_retries, or a key
+            that would be sent over plain HTTP to another machine.
     """
     environ = os.environ if environ is None else environ
     if protocol not in _PATHS:
@@ -272,7 +273,7 @@ def _parsed(base_url: str) -> SplitResult:
 
 
 def _replace_suffix(path: str, by: str, suffixes: Iterable[str]) -> str:
-    """Return `path` with the first of `suffixes` that ends it replaced, or unchanged if none does."""
+    """Replace the first matching suffix of `path` with `by`; return `path` unchanged if none matches."""
     known = next((suffix for suffix in suffixes if path.endswith(suffix)), None)
     return path if known is None else path.removesuffix(known) + by
 

@@ -44,7 +44,7 @@ def key_from_environment() -> SecretStr | None:
 
 
 def _aliases(fields: Mapping[str, FieldInfo]) -> set[str]:
-    """Return the validation aliases of `fields`, which a subclass may declare."""
+    """Return all validation aliases of `fields`. Subclasses may declare some."""
     names = set()
     for field in fields.values():
         alias = field.validation_alias
@@ -69,14 +69,14 @@ class ConnectionSettings(BaseModel):
     )
     base_url: str | None = Field(
         default=None,
-        description="URL to use instead of a region's host. Default: DASHSCOPE_BASE_URL. A bare origin gets the "
-        "protocol's path. A known path on one of the vendor's hosts is replaced with the protocol's path; any other "
-        "path is kept.",
+        description="URL to use instead of a region's host. Default: DASHSCOPE_BASE_URL. To a URL without a path, the "
+        "protocol's path is added. A known path on one of the vendor's hosts is replaced with the protocol's path; any "
+        "other path is kept.",
     )
     region: str | None = Field(
         default=None,
-        description="Region: singapore (default), virginia, beijing, hongkong, frankfurt, tokyo, beijing-batch (Batch "
-        "Chat), or an id such as 'ap-southeast-1'. Default: DASHSCOPE_REGION.",
+        description=f"Region: {', '.join(config.REGIONS)}, or an id such as 'ap-southeast-1'. Default: "
+        f"DASHSCOPE_REGION, else {config.DEFAULT_REGION}.",
     )
     workspace: str | None = Field(
         default=None, description="Workspace id, required in Frankfurt and Tokyo. Default: DASHSCOPE_WORKSPACE."
@@ -88,12 +88,13 @@ class ConnectionSettings(BaseModel):
     )
     timeout: float | SkipJsonSchema[SkipValidation[HttpTimeout]] | Mapping[str, float | None] | None = Field(
         default=None,
-        description="Read timeout in seconds without data (default 300; 3,600 for Batch Chat), a mapping of httpx "
-        "timeout names to seconds, or an httpx.Timeout, which is stored as such a mapping.",
+        description="Timeout in seconds for reading, writing and waiting for a connection (default 300, or 3,600 for "
+        "Batch Chat; connecting at most 10), a mapping of httpx timeout names to seconds, or an httpx.Timeout, which is "
+        "stored as such a mapping. The read timeout limits the time without data.",
     )
     max_retries: int | None = Field(
         default=None,
-        description="Maximum number of retries of a call that fails before its first token (default 2; 0 disables "
+        description="Maximum number of retries of a call that fails before its first chunk (default 2; 0 disables "
         "retries).",
     )
     requests_per_minute: float | None = Field(
@@ -135,7 +136,7 @@ class ConnectionSettings(BaseModel):
     _client: tuple[Any, Client] | None = PrivateAttr(default=None)
 
     def model_post_init(self, context: Any, /) -> None:
-        """Call the framework's `model_post_init`, which pydantic's hook for private attributes would skip."""
+        """Call the framework's `model_post_init`. Pydantic's own hook for private attributes would replace it."""
         super().model_post_init(context)
 
     @model_validator(mode="before")
@@ -217,11 +218,14 @@ class ConnectionSettings(BaseModel):
         return self._client[1]
 
     def close(self) -> None:
-        """Close this object's own connections. Later calls open new ones. Injected HTTP clients stay open."""
+        """Close the shared sync connections if no other model object uses them. Later calls open new ones.
+
+        Injected HTTP clients stay open.
+        """
         self._core_client().close()
 
     async def aclose(self) -> None:
-        """Async version of `close`."""
+        """Close the shared sync connections, and the async ones of the running event loop, like `close`."""
         await self._core_client().aclose()
 
     def __enter__(self) -> Self:

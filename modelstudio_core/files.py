@@ -2,7 +2,7 @@
 
 Facts: the vendor's "OpenAI compatible - File" and "Qwen-Long" pages. Files belong to the account and do not expire; an
 account has room for 10,000 of them and 100 GB. The service offers them in Beijing, and in Singapore for batch jobs
-only. Sync and async are twins, in the same order of lines.
+only. The sync and async code have the same structure; change both together.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ EXTRACT = "file-extract"
 class Files:
     """The files of an account: `llm.files`.
 
-    Each method has an async twin, whose name begins with `a`. All raise ModelStudioError; requests are retried as those
-    of chats are.
+    Each method has an async version, whose name begins with `a`. All raise ModelStudioError. Requests are retried like
+    chat requests.
 
     Args:
-        client: what sends the requests.
-        errors: makes a context that raises core errors as an adapter's own.
-        system_message: makes a system message of a framework from its text.
+        client: sends the requests.
+        errors: returns a context that raises core errors as an adapter's own.
+        system_message: returns a system message of the framework with the given text.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Files:
         wait: bool | None = None,
         timeout: float = WAIT_SECONDS,
     ) -> FileObject:
-        """The async twin of `upload`. The file is read in a thread."""
+        """Async version of `upload`. The file is read in a thread."""
         with self._errors():
             client = self._client
             source = await client.transport.acall(partial(Source.open, file, filename))
@@ -137,7 +137,7 @@ class Files:
             return _parsed(found, timeout)
 
     async def await_parsed(self, file: str | FileObject, *, timeout: float = WAIT_SECONDS) -> FileObject:
-        """The async twin of `wait`, under another name: `await` is a word of Python."""
+        """Async version of `wait`. Its name differs, because `await` is a Python keyword."""
         found = file if isinstance(file, FileObject) else await self.aretrieve(file)
         for pause in pauses(timeout):
             if found.is_parsed:
@@ -155,7 +155,7 @@ class Files:
             return self._client.request(file_url(self._client.config, _id(id)), get_call(), read_file)
 
     async def aretrieve(self, id: str) -> FileObject:
-        """The async twin of `retrieve`."""
+        """Async version of `retrieve`."""
         with self._errors():
             return await self._client.arequest(file_url(self._client.config, _id(id)), get_call(), read_file)
 
@@ -179,7 +179,7 @@ class Files:
     async def alist(
         self, *, purpose: str | None = None, after: str | None = None, page_size: int | None = None
     ) -> AsyncIterator[FileObject]:
-        """The async twin of `list`."""
+        """Async version of `list`."""
         while True:
             with self._errors():
                 page = await self._client.arequest(self._page_url(purpose, after, page_size), get_call(), read_page)
@@ -210,7 +210,7 @@ class Files:
             return b""
 
     async def acontent(self, id: str, *, to: str | os.PathLike[str] | None = None) -> bytes:
-        """The async twin of `content`. The file is written in a thread."""
+        """Async version of `content`. The file is written in a thread."""
         with self._errors():
             url = file_url(self._client.config, _id(id), "content")
             if to is None:
@@ -232,7 +232,7 @@ class Files:
             return self._client.request(file_url(self._client.config, _id(id)), delete_call(), read_deleted)
 
     async def adelete(self, id: str) -> bool:
-        """The async twin of `delete`."""
+        """Async version of `delete`."""
         with self._errors():
             return await self._client.arequest(file_url(self._client.config, _id(id)), delete_call(), read_deleted)
 

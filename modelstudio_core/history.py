@@ -1,7 +1,8 @@
 """Adapt a conversation to the rules of the service: omit or replace what it rejects in a history.
 
 The service returns 400 for a tool call without a result, a tool message without its call and a message without content
-(vendor's Function calling and error-code pages), on this and every later turn. Messages are never changed in place.
+(vendor's Function calling and error-code pages), so every later request with that history fails too. Messages are never
+changed in place.
 """
 
 from __future__ import annotations
@@ -35,10 +36,14 @@ def sendable(
 ) -> History:
     """Return the conversation in a form that the service accepts.
 
-    Empty system and assistant messages are dropped, as are tool calls without a result directly after them, and tool
-    messages without such a call (late, duplicate, or with a trimmed call). Arguments that are not a JSON object are
-    wrapped in one, and media in tool messages are replaced by text if the model does not accept them. Lone surrogates
-    in either become U+FFFD. Unchanged messages are the same objects.
+    - Empty system and assistant messages are dropped.
+    - Tool calls without a result directly after them are dropped.
+    - Tool messages without such a call (late, duplicate, or with a trimmed call) are dropped.
+    - Tool arguments that are not a JSON object are wrapped in one.
+    - Media in tool messages are replaced by text if the model does not accept them.
+    - Lone surrogates in tool arguments and tool results become U+FFFD.
+
+    Messages without such a change are returned as is.
 
     Args:
         messages: the conversation, oldest first.
@@ -50,10 +55,11 @@ def sendable(
     omitted: list[str] = []
     replaced: list[str] = []
     all_have_ids = all(call.id for message in messages for call in message.tool_calls)
+    # if there are only tool messages, they are kept: dropping them would leave nothing to send
     only_results = all(message.role == "tool" for message in messages)
     for turn, results in _turns(message for message in messages if not _is_empty(message)):
-        calls, answers, unanswered = _match_calls(turn.tool_calls if turn else (), results, f"call_{len(kept)}")
-        omitted += [f"the call of {call.name} ({call.id}), which has no result" for call in unanswered]
+        calls, matched, unmatched = _match_calls(turn.tool_calls if turn else (), results, f"call_{len(kept)}")
+        omitted += [f"the call of {call.name} ({call.id}), which has no result" for call in unmatched]
         if turn is not None and calls != turn.tool_calls:
             # the service has the turn with all its calls, so it must not be continued from there
             id = turn.response_id if len(calls) == len(turn.tool_calls) else None
@@ -63,10 +69,10 @@ def sendable(
         for place, result in enumerate(results):
             # a result without an id is kept if all calls have ids, so that encoding raises a clear error
             without_id = not result.tool_call_id and all_have_ids
-            if place in answers or without_id or only_results or (turn is None and continues):
-                kept.append(_with_replacements(answers.get(place, result), model, text_only, replaced))
+            if place in matched or without_id or only_results or (turn is None and continues):
+                kept.append(_with_replacements(matched.get(place, result), model, text_only, replaced))
             else:
-                omitted.append(f"the result for {result.tool_call_id}, which matches no open call before it")
+                omitted.append(f"the result for {result.tool_call_id}, which matches no pending tool call")
     return History(tuple(kept), tuple(omitted), tuple(replaced))
 
 
@@ -98,12 +104,12 @@ def accepts_in_results(model: ModelInfo, part: type[Part], *, text_only: bool) -
 def replacement(
     kind: str, address: str = "", *, mime_type: str | None = None, size: int | None = None, name: str | None = None
 ) -> TextPart:
-    """Return the text that replaces a block in a tool message that cannot be sent.
+    """Return the text that replaces a block that cannot be sent in a tool message.
 
     Args:
         kind: the type of the block, such as "file".
-        address: its data URI or URL. A data URI provides the MIME type and the size, and a URL the name if there is no
-            other. The query of a URL, which may contain a credential, is omitted.
+        address: its data URI or URL. A data URI provides the MIME type and the size. A URL provides the name if `name`
+            is not given. The query of a URL, which may contain a credential, is omitted.
         mime_type: its MIME type, if known.
         size: its size in bytes, if known.
         name: its file name or title, if known.
@@ -135,7 +141,7 @@ def _is_empty(message: Message) -> bool:
 
 
 def _turns(messages: Iterator[Message]) -> Iterator[tuple[Message | None, list[Message]]]:
-    """Yield each message with the tool messages after it; None for those at the start of the conversation."""
+    """Yield each message with the tool messages after it. The message is None for tool messages at the start."""
     turn: Message | None = None
     results: list[Message] = []
     for message in messages:
@@ -148,35 +154,35 @@ def _turns(messages: Iterator[Message]) -> Iterator[tuple[Message | None, list[M
 
 
 def _match_calls(
-    made: Sequence[FunctionCall], results: Sequence[Message], id_prefix: str
+    calls: Sequence[FunctionCall], results: Sequence[Message], id_prefix: str
 ) -> tuple[tuple[FunctionCall, ...], dict[int, Message], list[FunctionCall]]:
-    """Return the answered calls of a turn, their answers by index in `results`, and the unanswered calls.
+    """Return the calls of a turn that have a result, their results by index in `results`, and the other calls.
 
-    The last of several answers to a call is used. Calls and answers without an id are matched by order, and get an id
+    The last of several results of a call is used. Calls and results without an id are matched by order, and get an id
     that begins with `id_prefix`.
     """
-    if not made:
+    if not calls:
         return (), {}, []
-    places: defaultdict[str, list[int]] = defaultdict(list)
-    for place, result in enumerate(results):
-        places[result.tool_call_id or ""].append(place)
-    for id, count in Counter(call.id or "" for call in made).items():
-        places[id] = places[id][-count:]
-    calls: list[FunctionCall] = []
-    answers: dict[int, Message] = {}
-    unanswered: list[FunctionCall] = []
-    for number, call in enumerate(made):
-        if waiting := places[call.id or ""]:
-            place = waiting.pop(0)
-            answer = results[place]
+    positions: defaultdict[str, list[int]] = defaultdict(list)
+    for position, result in enumerate(results):
+        positions[result.tool_call_id or ""].append(position)
+    for id, count in Counter(call.id or "" for call in calls).items():
+        positions[id] = positions[id][-count:]
+    matched: list[FunctionCall] = []
+    results_by_index: dict[int, Message] = {}
+    unmatched: list[FunctionCall] = []
+    for number, call in enumerate(calls):
+        if pending := positions[call.id or ""]:
+            position = pending.pop(0)
+            result = results[position]
             if not call.id:
                 call = replace(call, id=f"{id_prefix}_{number}")
-                answer = replace(answer, tool_call_id=call.id)
-            calls.append(_with_valid_arguments(call))
-            answers[place] = answer
+                result = replace(result, tool_call_id=call.id)
+            matched.append(_with_valid_arguments(call))
+            results_by_index[position] = result
         else:
-            unanswered.append(call)
-    return tuple(calls), answers, unanswered
+            unmatched.append(call)
+    return tuple(matched), results_by_index, unmatched
 
 
 def _with_valid_arguments(call: FunctionCall) -> FunctionCall:
@@ -191,7 +197,7 @@ def _with_valid_arguments(call: FunctionCall) -> FunctionCall:
 
 
 def _with_replacements(result: Message, model: ModelInfo, text_only: bool, replaced: list[str]) -> Message:
-    """Return a tool message with unsupported parts replaced by text, and add each text to `replaced`."""
+    """Return a tool message with parts that are not accepted replaced by text, and add each text to `replaced`."""
     if isinstance(result.content, str):
         text = without_surrogates(result.content)
         return result if text == result.content else replace(result, content=text)

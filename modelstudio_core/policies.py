@@ -1,7 +1,8 @@
 """Apply the policies on thinking, tool choice, JSON mode and streaming to a request, as one pure function.
 
-Model capabilities come from `ModelInfo`. Only two combinations are rejected, because the vendor documents that the
-service rejects them: disabling thinking on a thinking-only model, and n > 1 with tools.
+Model capabilities come from `ModelInfo`. Besides contradictory or malformed arguments, only two combinations are
+rejected, because the vendor documents that the service rejects them: disabling thinking on a thinking-only model, and
+n > 1 with tools.
 
 Sources: the vendor's Deep thinking, Visual reasoning, Structured output and Function calling pages and its error-code
 page ("parameter.enable_thinking must be set to false for non-streaming calls", 'tool_choice is one of the strings that
@@ -39,7 +40,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The request to send, whether the wire streams, and the decisions to log."""
+    """The request to send, whether it is sent with stream=true, and the decisions to log."""
 
     request: ChatRequest
     stream: bool
@@ -47,12 +48,12 @@ class Plan:
 
 
 def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
-    """Apply every policy.
+    """Return the request with all policies applied, whether to stream it, and the notices to log.
 
     Args:
         request: the caller's request, which is not changed.
         model: the capabilities of the model.
-        stream: whether the caller consumes a stream.
+        stream: whether the caller asked for a stream.
 
     Raises:
         ConfigurationError: for a combination that the service is documented to reject.
@@ -64,7 +65,7 @@ def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
     request = _tool_choice(request, model, notices)
     if request.messages[-1].partial and _can_disable_thinking(request, model):
         request = _without_thinking(request, model, notices)  # partial mode requires thinking off
-    stream = wire_streams(request, model, stream=stream)
+    stream = uses_streaming(request, model, stream=stream)
     request = _with_thinking_switch(request, model)
     if stream and request.tools and model.needs_tool_stream:
         request = replace(request, parameters={"tool_stream": True} | dict(request.parameters))
@@ -88,8 +89,8 @@ def may_think(request: ChatRequest, model: ModelInfo) -> bool:
     return model.may_think_by_default
 
 
-def wire_streams(request: ChatRequest, model: ModelInfo, *, stream: bool) -> bool:
-    """Return True if the wire streams: if the caller streams, or the model may think.
+def uses_streaming(request: ChatRequest, model: ModelInfo, *, stream: bool) -> bool:
+    """Return True if the request is sent with stream=true: if the caller asked for a stream, or the model may think.
 
     `streaming=False` is respected, except on models that only support streaming.
     """
@@ -103,17 +104,17 @@ def asks_for_stream(error: ModelStudioError) -> bool:
     return error.status_code == 400 and any(words in error.message for words in _ASKS_FOR_STREAM)
 
 
-def unlisted_input(request: ChatRequest, model: ModelInfo) -> str:
-    """Return a sentence naming media in the request that the catalogue lists as unsupported, or ""."""
+def unsupported_input(request: ChatRequest, model: ModelInfo) -> str:
+    """Return a sentence naming media in the request that the catalogue lists as not accepted, or ""."""
     sent = {
         type(part) for message in request.messages if isinstance(message.content, tuple) for part in message.content
     }
     listed = ((ImagePart, "images", model.input_image), (VideoPart, "video", model.input_video),
               (AudioPart, "audio", model.input_audio))  # fmt: skip
-    rejected = [name for kind, name, taken in listed if kind in sent and taken is False]
+    rejected = [name for kind, name, accepted in listed if kind in sent and accepted is False]
     if not rejected:
         return ""
-    return f"{request.model} is not listed as accepting {' or '.join(rejected)}: use a model that does."
+    return f"{request.model} is listed as not accepting {' or '.join(rejected)}: use a model that does."
 
 
 # ---------------------------------------------------------------- policies
@@ -150,10 +151,10 @@ def _supports_effort_none(model: ModelInfo) -> bool:
 
 
 def _normalized_thinking(request: ChatRequest, model: ModelInfo) -> ChatRequest:
-    """Set `enable_thinking` from equivalent parameters.
+    """Return the request with `enable_thinking` derived from equivalent parameters.
 
-    These are `reasoning_effort="none"` if the model has no such level, and the object `thinking` if the model is
-    switched by it. For a model that never thinks, the effort is dropped.
+    These are `reasoning_effort="none"` if the model has no such level, and the object `thinking` if the model uses it
+    to control thinking. For a model that never thinks, the effort is dropped.
     """
     if _is_effort_none(request) and not _supports_effort_none(model):
         if model.is_hybrid:
@@ -195,8 +196,9 @@ def _with_json_instruction(messages: tuple[Message, ...]) -> tuple[Message, ...]
 def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[Notice]) -> ChatRequest:
     """Convert a forced tool choice to one that the service accepts.
 
-    It accepts auto, none and a named function, and "required" for some models. A forced choice needs thinking off: it
-    is disabled for this request if possible and not enabled by the caller; otherwise the choice becomes auto.
+    It accepts auto, none and a named function, and "required" for some models. A forced choice requires thinking to be
+    off. Thinking is disabled for this request, unless the caller enabled it or the model cannot; then the choice
+    becomes auto.
     """
     choice = request.tool_choice
     if choice == "any":
@@ -209,8 +211,8 @@ def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[Notice]) 
         if len(request.tools) > 1:
             notices.append(
                 Notice(
-                    f'tool_choice "required" with {len(request.tools)} tools is sent as "auto": {request.model} takes '
-                    "only auto, none or the name of one tool. The answer may contain no call",
+                    f'tool_choice "required" with {len(request.tools)} tools is sent as "auto": {request.model} '
+                    "accepts only auto, none or the name of one tool. The answer may contain no call",
                     logging.WARNING,
                 )
             )
@@ -231,11 +233,12 @@ def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[Notice]) 
 
 
 def _can_disable_thinking(request: ChatRequest, model: ModelInfo) -> bool:
-    """Return True if thinking can be off for this request without overriding the caller."""
+    """Return True if thinking can be turned off for this request without overriding the caller."""
     return model.is_hybrid and request.enable_thinking is None and request.reasoning_effort in (None, "none")
 
 
 def _without_thinking(request: ChatRequest, model: ModelInfo, notices: list[Notice]) -> ChatRequest:
+    """Return the request with thinking disabled. Add a notice if the model would otherwise have thought."""
     if may_think(request, model):
         notices.append(
             Notice(
@@ -259,17 +262,21 @@ def _with_thinking_switch(request: ChatRequest, model: ModelInfo) -> ChatRequest
 
 
 def _with_replayed_reasoning(request: ChatRequest, model: ModelInfo) -> tuple[Message, ...]:
-    """Keep reasoning after the last user message, and earlier reasoning as `reasoning_replay` and the model say."""
+    """Return the messages without the reasoning that is not sent.
+
+    "never" removes all; "always" keeps all; "auto" keeps it after the last user message, and all of it if
+    preserve_thinking, clear_thinking or the catalogue says so.
+    """
     last_user = max((i for i, message in enumerate(request.messages) if message.role == "user"), default=-1)
-    policy, whole = request.reasoning_replay, request.preserve_thinking
-    if whole is None and isinstance(request.parameters.get("clear_thinking"), bool):
-        whole = not request.parameters["clear_thinking"]  # GLM's name for the inverse
-    if whole is None:
-        whole = model.preserve_thinking == "default-on" or model.replay_reasoning == "all"
-    every = policy == "always" or (policy == "auto" and whole)
+    mode, include_earlier = request.reasoning_replay, request.preserve_thinking
+    if include_earlier is None and isinstance(request.parameters.get("clear_thinking"), bool):
+        include_earlier = not request.parameters["clear_thinking"]  # GLM's name for the inverse
+    if include_earlier is None:
+        include_earlier = model.preserve_thinking == "default-on" or model.replay_reasoning == "all"
+    keep_all = mode == "always" or (mode == "auto" and include_earlier)
     return tuple(
         message
-        if message.reasoning_content is None or every or (policy != "never" and position > last_user)
+        if message.reasoning_content is None or keep_all or (mode != "never" and position > last_user)
         else replace(message, reasoning_content=None)
         for position, message in enumerate(request.messages)
     )

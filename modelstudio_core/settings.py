@@ -28,10 +28,10 @@ _PARAMETERS = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "native_endp
 class ChatSettings(ResponsesSettings):
     """Settings of a chat model.
 
-    Every field from `native_endpoint` to `upload` may also be passed per call, as may `timeout` and
-    `extra_headers`, which are added to `default_headers`. None means that the parameter is not sent and the service's
-    default applies. Defaults and ranges differ by model; see the vendor's "OpenAI compatible - Chat" and "Deep
-    thinking" pages.
+    Every field from `native_endpoint` to `upload` may also be passed per call. So may `model`, `timeout`, and
+    `extra_headers`, whose headers are added to `default_headers`. None means that the parameter is not sent and the
+    service's default applies. Defaults and ranges differ by model; see the vendor's "OpenAI compatible - Chat" and
+    "Deep thinking" pages.
     """
 
     if TYPE_CHECKING:  # lets type checkers accept either name; pydantic requires `model`
@@ -62,8 +62,9 @@ class ChatSettings(ResponsesSettings):
 
     streaming: bool | None = Field(
         default=None,
-        description="Whether `invoke` streams on the wire; if False, `stream` does not either. Default: stream if the "
-        "model may think or only supports streaming.",
+        description="Whether non-streaming calls use a streaming request. Default: if the model may think or only "
+        "supports streaming; the latter also overrides False. If False, LangChain's `stream` uses a non-streaming "
+        "request too.",
     )
     enable_thinking: bool | None = Field(default=None, description="Enable thinking. Default: the model's own.")
     thinking_budget: int | None = Field(default=None, description="Maximum number of thinking tokens.")
@@ -82,7 +83,8 @@ class ChatSettings(ResponsesSettings):
     reasoning_replay: Literal["auto", "always", "never"] = Field(
         default="auto",
         description="Which reasoning in the history to send back. 'auto': all after the last user message, and earlier "
-        "reasoning if the model needs it. 'always': all. 'never': none.",
+        "reasoning only with preserve_thinking, or if the catalogue says that the model expects it. 'always': all. "
+        "'never': none.",
     )
 
     temperature: float | None = Field(default=None, description="Sampling temperature, 0 <= temperature < 2.")
@@ -151,7 +153,9 @@ class ChatSettings(ResponsesSettings):
         default=None, description="Qwen-Doc: skills to use, such as [{'type': 'ppt'}]."
     )
     extra_body: dict[str, Any] | None = Field(
-        default=None, description="Additional request parameters, sent unchanged."
+        default=None,
+        description="Additional request parameters. Unknown ones are sent unchanged; known ones are treated like named "
+        "parameters.",
     )
     include_response_headers: bool = Field(
         default=False,
@@ -162,8 +166,8 @@ class ChatSettings(ResponsesSettings):
     upload: UploadMode = Field(
         default="auto",
         description="Local images, videos and audio files: 'auto' uploads those above 7 MiB to the service's temporary "
-        "store and sends smaller ones inside the request, 'always' uploads all, 'never' none. Uploads live 48 hours, "
-        "for one model of one account.",
+        "storage and sends smaller ones as base64 in the request, 'always' uploads all, 'never' none. An upload "
+        "expires after 48 hours and can be used only with the same model and account.",
     )
     capabilities: dict[str, Any] | None = Field(
         default=None,
@@ -173,7 +177,7 @@ class ChatSettings(ResponsesSettings):
 
     @property
     def files(self) -> Files:
-        """Return the service's files: upload, list, retrieve, content, delete, wait."""
+        """Return the client of the Files API (upload, list, retrieve, content, delete, wait)."""
         return Files(self._core_client(), self._adapted_errors, self._system_message)
 
     def _adapted_errors(self) -> AbstractContextManager[None]:
@@ -210,7 +214,7 @@ class ChatSettings(ResponsesSettings):
             messages: the conversation.
             stop: stop sequences of this call; None means those of the object.
             call: parameters of this call, which override the object's. `model` selects another model, `stream` sets
-                whether the wire streams, `extra_body` is merged into the object's, `extra_headers` are added to
+                whether the response is streamed, `extra_body` is merged into the object's, `extra_headers` are added to
                 `default_headers`, and `timeout` applies to this call only.
 
         Raises:
@@ -248,12 +252,12 @@ class ChatSettings(ResponsesSettings):
         endpoint = request.native_endpoint or model.native_endpoint
         return count_request(request, model, text_only=is_text_only(self.protocol, endpoint))
 
-    def _core_thinks(self, call: Mapping[str, Any] | None = None) -> bool:
+    def _core_may_think(self, call: Mapping[str, Any] | None = None) -> bool:
         """Return True if the model may think, given this object's parameters and those of `call`."""
         return may_think(*self._core_request((Message("user", ""),), None, call or {}))
 
 
-_FIELDS_OF_A_CALL = ChatSettings.model_fields.keys() & {*_PARAMETERS, "streaming", "include_response_headers", "upload"}
+_PER_CALL_FIELDS = ChatSettings.model_fields.keys() & {*_PARAMETERS, "streaming", "include_response_headers", "upload"}
 
 
 @lru_cache
@@ -267,10 +271,10 @@ def _checked(name: str, value: Any) -> Any:
     Raises:
         ConfigurationError: if the value is invalid.
     """
-    if value is None or name not in _FIELDS_OF_A_CALL:
+    if value is None or name not in _PER_CALL_FIELDS:
         return value
     try:
         return _field_type(name).validate_python(value)
     except ValidationError as error:
         reasons = dict.fromkeys(reason["msg"] for reason in error.errors(include_url=False, include_input=False))
-        raise ConfigurationError(f"{name}={value!r:.80} is not accepted: {', or: '.join(reasons)}") from None
+        raise ConfigurationError(f"{name}={value!r:.80} is invalid: {'; or '.join(reasons)}") from None

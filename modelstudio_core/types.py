@@ -139,7 +139,7 @@ class ChatRequest:
     """A chat request. Parameters that are None or empty are not sent.
 
     `parameters` holds documented parameters that no policy reads, by wire name. `extra_body` holds the caller's
-    additional parameters. `streaming` sets whether the wire streams; None leaves it to the policy.
+    additional parameters. `streaming` sets whether the response is streamed; None leaves it to the policy.
     """
 
     model: str

@@ -17,7 +17,7 @@ from modelstudio_core.errors import (
     ServerError,
 )
 from modelstudio_core.headers import SecretHeaders
-from modelstudio_core.policies import unlisted_input
+from modelstudio_core.policies import unsupported_input
 from modelstudio_core.protocols.dashscope import MULTIMODAL, TEXT, endpoint_of
 from modelstudio_core.types import ChatRequest
 
@@ -80,7 +80,7 @@ def advice(
     if config.protocol == "responses" and _NOT_CAPABLE in error.message:
         return f'{request.model} is not served with the Responses protocol: use protocol="openai" or "dashscope".'
     if model is not None and type(error) is BadRequestError:
-        return unlisted_input(request, model)
+        return unsupported_input(request, model)
     return general
 
 

@@ -1,7 +1,7 @@
 """Send chat and other requests with one configuration, sync or async.
 
-Calls are implemented once, in `flow`. This module has the sync and the async driver, with their lines in the same
-order.
+Calls are implemented once, in `flow`. This module has the sync and the async driver, which have the same structure;
+change both together.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ class Client:
         self._warned: set[str] = set()
 
     def complete(self, request: ChatRequest, model: ModelInfo) -> ChatResult:
-        """Return the whole answer. The request streams if the model requires it. Raises ModelStudioError."""
+        """Return the complete answer. Raises ModelStudioError.
+
+        The request is sent as a stream if the model may think or only supports streaming.
+        """
         return fold(self._run(self._chat(request, model, stream=False)))
 
     async def acomplete(self, request: ChatRequest, model: ModelInfo) -> ChatResult:
@@ -67,7 +70,7 @@ class Client:
     def request(
         self, url: str, call: WireCall, decode: Callable[[ResponseHead, bytes], T], demand: Demand | None = None
     ) -> T:
-        """Send a request that is not a chat, and return its response decoded with `decode`.
+        """Send a non-chat request, and return its response decoded with `decode`.
 
         Authentication, retries and logging are the same as for chat requests. With `demand`, it waits for the limits,
         to which the `tokens` of the decoded response count. Raises ModelStudioError.
@@ -87,15 +90,16 @@ class Client:
         return decoded.responses[0]
 
     def download(self, url: str, call: WireCall, file: BinaryIO) -> None:
-        """Write the body of a response into `file` as it comes, instead of what is in there.
+        """Download a response body into `file`, replacing its content.
 
-        Requested again, from its start, where it breaks off. Raises ModelStudioError, and OSError of the file.
+        If the connection breaks, the download restarts from the beginning. Raises ModelStudioError, or OSError from
+        writing the file.
         """
         for _ in self._run(self._flows.download(url, call, file)):
             pass
 
     async def adownload(self, url: str, call: WireCall, file: BinaryIO) -> None:
-        """The async twin of `download`. The file is written in a thread."""
+        """Async version of `download`. The file is written in a thread."""
         async for _ in self._arun(self._flows.download(url, call, file)):
             pass
 
@@ -113,6 +117,7 @@ class Client:
     # ---------------------------------------------------------------- drivers
 
     def _run(self, flow: Flow) -> Iterator[Delta]:
+        """Run a flow: perform each step, send its result back, and yield the deltas."""
         response: Response | None = None
         result: Any = None
         try:
@@ -136,7 +141,7 @@ class Client:
                     step = flow.send(result)
             yield from step.deltas
             if step.error is not None:
-                result = None
+                result = None  # it may be the key or a response, which a traceback with local variables would show
                 raise step.error
             if response is not None:
                 response.finish()
@@ -146,6 +151,7 @@ class Client:
                 response.close()
 
     async def _arun(self, flow: Flow) -> AsyncIterator[Delta]:
+        """Async version of `_run`."""
         response: AsyncResponse | None = None
         result: Any = None
         try:

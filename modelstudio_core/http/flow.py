@@ -1,7 +1,8 @@
-"""Implement calls once for sync and async: as generators of steps, which a driver in `client` performs.
+"""Implement each call as one generator that yields steps.
 
-A flow decides what to send, whether to retry, how to decode the response, when it ends, and which error to raise. A
-driver performs each step, and sends the result into the generator or throws the ModelStudioError that it caught.
+The sync and async drivers in `client` execute the steps and send back the results, or throw the ModelStudioError that
+they caught. A flow decides what to send, whether to retry, how to decode the response, when the response ends, and
+which error to raise.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ _USER_AGENT = f"modelstudio-integrations/{__version__}"
 _BOM = b"\xef\xbb\xbf"
 _SSE_PREFIXES = (b"data:", b"event:", b"id:", b"retry:", b":")
 _DOCUMENT_PREFIXES = (b"{", b"[", b"<")
-_MAX_PEEK = 4096  # bytes to read at most before the kind of a body is decided
+_MAX_PEEK = 4096  # maximum number of bytes to read before deciding the kind
 _WRITE_BYTES = 256 * 1024  # bytes of a download to write at once
 
 
@@ -96,7 +97,7 @@ def body_kind(
 
 
 def _strip_bom(data: bytes) -> bytes:
-    """Return `data` without leading whitespace and byte order mark."""
+    """Return `data` without leading whitespace and byte order mark, or b"" if only part of a BOM has arrived."""
     stripped = data.lstrip()
     return b"" if _BOM.startswith(stripped) else stripped.removeprefix(_BOM).lstrip()
 
@@ -105,7 +106,7 @@ def _strip_bom(data: bytes) -> bytes:
 
 
 class Flows:
-    """Create the flows of the calls of one configuration."""
+    """Create call flows that share one configuration."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -157,7 +158,7 @@ class Flows:
         receive: Callable[[ResponseHead, bytes], int | None],
         demand: Demand | None = None,
     ) -> Flow:
-        """Return the flow of a call that is not a chat, which without `demand` waits for no limit.
+        """Return the flow of a non-chat request, which without `demand` waits for no limit.
 
         `receive` is passed the response, and returns its tokens or raises an error.
         """
@@ -169,12 +170,15 @@ class Flows:
         return self.retried(send, demand=demand)
 
     def exchange(self, url: str, call: WireCall, attempt: Attempt) -> Generator[Step, Any, tuple[ResponseHead, bytes]]:
-        """Send a request that is not a chat once, and return its response. Raises ModelStudioError."""
+        """Send a non-chat request without retries, and return its response. Raises ModelStudioError."""
         head = yield from self._open(url, call, attempt, CallOptions())
         return head, (yield from self._read_whole(b"", url))
 
     def download(self, url: str, call: WireCall, file: BinaryIO) -> Flow:
-        """A call whose response is written into `file`, in pieces. Each attempt begins the file anew."""
+        """Return the flow of a download, which writes the body to `file` in blocks.
+
+        Each attempt truncates the file first.
+        """
 
         def send(attempt: Attempt) -> Flow:
             yield from self._open(url, call, attempt, CallOptions())
@@ -186,7 +190,7 @@ class Flows:
                     while size < _WRITE_BYTES and (data := (yield Read([]))) is not None:
                         pieces.append(data)
                         size += len(data)
-                except APIConnectionError as error:  # nothing was handed on, so it may be requested again
+                except APIConnectionError as error:  # nothing was delivered to the caller, so a retry is safe
                     error.is_resent = not isinstance(error, APITimeoutError)
                     raise
                 yield Perform(partial(file.write, b"".join(pieces)))
@@ -199,11 +203,14 @@ class Flows:
         send: Callable[[Attempt], Flow],
         request: ChatRequest | None = None,
         model: ModelInfo | None = None,
-        retry_now: Callable[[ModelStudioError], bool] = lambda failure: False,
+        should_retry_now: Callable[[ModelStudioError], bool] = lambda failure: False,
         *,
         demand: Demand | None = None,
     ) -> Flow:
-        """Repeat an attempt until it succeeds or is not retryable. Retry without delay if `retry_now` returns True."""
+        """Return a flow that repeats `send` until it succeeds, its error is final, or max_retries is reached.
+
+        If `should_retry_now(error)` is True, it retries at once, without counting it.
+        """
         retries, place = 0, None
         while True:
             place = yield from self._wait_for_turn(demand, again=place is not None)
@@ -225,7 +232,7 @@ class Flows:
                 place.settle(attempt.deltas, failure)
             remaining = attempt.pop_deltas()
             delay: float | None = None
-            if not attempt.has_output and retry_now(failure):
+            if not attempt.has_output and should_retry_now(failure):
                 delay = 0.0
             elif not attempt.has_output:
                 if isinstance(failure, StreamTruncatedError) and not (failure.partial and failure.partial.choices):
@@ -273,13 +280,13 @@ class Flows:
             body = yield from self._read_whole(start, url)
             if (text := _strip_bom(body)).startswith(b"<"):
                 raise ProtocolError(
-                    f"{url} sent a page, not an answer of the service: {excerpt(text)}; check base_url="
+                    f"{url} returned an HTML page instead of an API response: {excerpt(text)}; check base_url="
                 )
             attempt.deltas += self._codec.decode(request, head, body)
         attempt.deltas += _headers_delta(request, attempt)
 
     def _read_events(self, request: ChatRequest, head: ResponseHead, start: bytes, attempt: Attempt) -> Flow:
-        """Decode a stream that begins with `start`. Raise its error after the deltas before it were yielded."""
+        """Decode a stream that begins with `start`. Yield all deltas received before an error, then raise it."""
         decoder = self._codec.stream(request, head, max_event_bytes=self._config.max_event_bytes)
         read = Read([])  # reused, as a stream has thousands of reads
         data: bytes | None = start
@@ -318,7 +325,9 @@ class Flows:
     def _open(
         self, url: str, call: WireCall, attempt: Attempt, options: CallOptions
     ) -> Generator[Step, Any, ResponseHead]:
-        """Send a request, and return the head of the response. Raise the error if its status is not 2xx.
+        """Send a request, and return the head of the response.
+
+        Raises the service's error for a status other than 2xx.
 
         Compression is not requested, because a few kilobytes of gzip can expand to gigabytes. A compressed response is
         a ProtocolError.
@@ -337,13 +346,14 @@ class Flows:
         if not 200 <= head.status < 300:
             error = self._codec.error(head, b"" if encoded else (yield from _read_error()))
             if encoded:
-                error.message = f"{_sentence(error.message)} {unreadable}"
+                error.message = f"{_with_period(error.message)} {unreadable}"
             raise error
         if encoded:
             raise ProtocolError(f"the response of {url} cannot be decoded. {unreadable}")
         return head
 
     def _headers(self, call: WireCall, options: CallOptions, key: SecretStr | None) -> SecretHeaders:
+        """Return the request headers. Later ones take precedence: key, call, `default_headers`, `extra_headers`."""
         return SecretHeaders(
             {
                 "user-agent": _USER_AGENT,
@@ -363,13 +373,13 @@ class Flows:
         error.request_id = error.request_id or attempt.request_id
         error.url = attempt.url
         if more := advice(error, self._config, attempt.url, attempt.headers, request, model):
-            error.message = f"{_sentence(error.message)} {more}"
+            error.message = f"{_with_period(error.message)} {more}"
             error.args = (error.message,)
         error.redact(attempt.redactor)
 
 
 def _read_error() -> Generator[Step, Any, bytes]:
-    """Return the body of an error response, as far as it arrives within a few seconds and a size limit."""
+    """Return the body of an error response, or the part that arrives within 5 s and 1 MiB."""
     body = b""
     try:
         while len(body) < _MAX_ERROR_BYTES and (data := (yield Read([], trailing=True))) is not None:
@@ -388,7 +398,7 @@ def _headers_delta(request: ChatRequest, attempt: Attempt) -> list[Delta]:
     return [ExtraDelta("headers", headers)]
 
 
-def _sentence(text: str) -> str:
+def _with_period(text: str) -> str:
     """Return a message with final punctuation, so that a sentence can be appended."""
     text = text.rstrip()
     return text if text.endswith((".", "!", "?", ":", "。", "！", "？")) else f"{text}."

@@ -1,12 +1,12 @@
 """Detect bytes after the end of a response, so that they are never parsed as part of the next response.
 
-A server or a broken proxy may send more than the requested response. If these bytes arrive in the same read, they
+A server or a broken proxy may send extra bytes after the response. If these bytes arrive in the same read, they
 remain in a buffer of h11, TLS or anyio, and would start the next response on the connection, possibly another user's.
 
 To prevent this, a read returns at most the bytes up to the first blank line (CRLF CRLF), and keeps the others for the
-next read. Heads and chunked bodies end with a blank line, and other bodies have a known length. A connection is reused
-only if no bytes remain here or in the layers below. It is not reused after a response with another framing (bare LF,
-or trailers).
+next read. Header sections and chunked bodies end with a blank line, and other bodies have a known length. A connection
+is reused only if no bytes remain here or in the layers below. It is not reused after a response with another framing,
+such as lines that end with a bare LF.
 
 The readers replace the public method `read` of one `httpcore.NetworkStream`, which httpcore's public `trace` extension
 provides. No private names of httpx, httpcore or h11 are used, and two of anyio (see `_anyio_queue`).
@@ -47,7 +47,7 @@ class _Reader:
 
     @classmethod
     def attach(cls: type[ReaderT], network: Any) -> ReaderT | None:
-        """Return the reader of a connection, after attaching one if needed; None if it is not a network stream."""
+        """Return the connection's reader, attaching one if it has none. Return None if `network` is not a stream."""
         reader = getattr(getattr(network, "read", None), "__self__", None)
         if isinstance(reader, cls):
             return reader
@@ -73,7 +73,10 @@ class _Reader:
             )  # -1: until the connection closes
 
     def is_clean(self) -> bool:
-        """Return True if the response was read to its end and no other bytes were received. Call once per response."""
+        """Return True if the response was read to its end and no other bytes were received.
+
+        Resets the state, so a second call returns False.
+        """
         ended = self._at_blank_line if self._body_length is None else self._body_size == self._body_length
         clean, self._framing_known = self._framing_known and ended and not self._buffer, False
         network = self._network()
@@ -131,7 +134,7 @@ class AsyncReader(_Reader):
 
 
 class Trace:
-    """Callbacks for httpcore's `trace` extension of one request. Attach a reader to each new connection.
+    """Callbacks for httpcore's `trace` extension of one request. It attaches a reader to each new connection.
 
     Attributes:
         head_received: whether the head of the response has been received.
@@ -174,7 +177,10 @@ def _has_unread_bytes(network: Any) -> bool:
 
 
 def _has_decrypted(tls: Any) -> bool:
-    """Return True if the TLS layer has bytes that were already read from the socket."""
+    """Return True if the TLS layer has bytes that were already read from the socket.
+
+    This may consume a byte, so the connection must then be closed.
+    """
     if not isinstance(tls, ssl.SSLObject):  # an SSLSocket, whose undecrypted bytes are still in the socket
         return tls is not None and bool(tls.pending())
     with contextlib.suppress(ssl.SSLWantReadError):

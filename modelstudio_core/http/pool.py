@@ -1,10 +1,10 @@
 """Pool connections. The cost of a request does not depend on the number of concurrent requests.
 
 httpcore's pool scans all connections at the start and end of each request, which is quadratic in concurrency. Here,
-each connection is an httpx transport of its own, which holds one connection. A request uses the most recently used idle
-connection to its origin, or a new one. A connection is reused only if its response was read completely and no unread
-bytes remain (see `framing`). If an idle connection turns out to be closed, all idle ones to that origin are closed, so
-that the retry opens a new one.
+each connection has its own httpx transport. A request uses the most recently used idle connection to its origin, or a
+new one. A connection is reused only if its response was read completely and no unread bytes remain (see `framing`). If
+the server has closed an idle connection, all idle connections to that origin are closed, so that the retry opens a new
+one.
 
 Only httpx's public API is used. Requests are sent with `handle_request` of httpx's own classes, which vcrpy patches.
 Keys, timeouts and headers are never stored here; each request brings its own.
@@ -31,7 +31,7 @@ import httpx
 from modelstudio_core.http.environment import transport_options
 from modelstudio_core.http.framing import AsyncReader, Reader
 
-MAX_CONNECTIONS = 1000  # concurrent requests; further ones wait, at most for the pool timeout
+MAX_CONNECTIONS = 1000  # concurrent requests; others wait up to the pool timeout
 MAX_IDLE = 100  # idle connections per origin
 KEEPALIVE_SECONDS = 30.0  # a connection that was idle for longer is closed
 
@@ -47,15 +47,15 @@ T = TypeVar("T", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 @dataclass(slots=True)
 class _Idle(Generic[T]):
     transport: T
-    network: Any  # httpcore's NetworkStream
+    network_stream: Any  # httpcore's NetworkStream
     since: float
 
 
 class _IdleConnections(Generic[T]):
     """Idle connections by origin, the most recently used last.
 
-    Thread-safe without a lock: finalizers, which can run at any point, also add connections, and the operations of a
-    deque are atomic. The methods close nothing; the caller closes the connections that they return.
+    No lock: a finalizer could run while its own thread holds it, and deadlock. Deque operations are atomic. The methods
+    close nothing; the caller closes the connections that they return.
     """
 
     def __init__(self) -> None:
@@ -76,10 +76,10 @@ class _IdleConnections(Generic[T]):
             stale.append(idle.transport)
         return None, stale
 
-    def push(self, origin: Origin, transport: T, network: Any) -> list[T]:
-        """Add a connection. Return the ones that exceed the limits, which are removed."""
+    def push(self, origin: Origin, transport: T, network_stream: Any) -> list[T]:
+        """Add a connection. Remove and return the excess and expired ones."""
         now = time.monotonic()
-        self._by_origin.setdefault(origin, deque()).append(_Idle(transport, network, now))
+        self._by_origin.setdefault(origin, deque()).append(_Idle(transport, network_stream, now))
         excess: list[T] = []
         for connections in list(self._by_origin.values()):
             with contextlib.suppress(IndexError):
@@ -113,7 +113,7 @@ class ConnectionPool(httpx.BaseTransport):
 
     Attributes:
         users: objects that use the pool; see `shared_pools`.
-        closed: whether connections are closed when their response ends, and not reused.
+        closed: True after `close`; later responses close their connection.
     """
 
     def __init__(self) -> None:
@@ -121,7 +121,8 @@ class ConnectionPool(httpx.BaseTransport):
         self.closed = False
         self._idle: _IdleConnections[httpx.HTTPTransport] = _IdleConnections()
         self._busy: set[httpx.HTTPTransport] = set()
-        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()  # reentrant, unlike a semaphore
+        # a reentrant queue instead of a semaphore, because finalizers release slots
+        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(MAX_CONNECTIONS):
             self._slots.put(None)
 
@@ -152,17 +153,17 @@ class ConnectionPool(httpx.BaseTransport):
         response.stream = _PooledBody(self, transport, origin, response)
         return response
 
-    def release(self, transport: httpx.HTTPTransport, origin: Origin, network: Any) -> None:
-        """Reuse the connection `network` if it is clean, else close it."""
+    def release(self, transport: httpx.HTTPTransport, origin: Origin, network_stream: Any) -> None:
+        """Return the connection to the idle list if it has no unread bytes, else close it."""
         self._busy.discard(transport)
         self._slots.put(None)
-        reader = Reader.attach(network)
+        reader = Reader.attach(network_stream)
         if reader is not None and reader.is_clean():
-            for excess in self._idle.push(origin, transport, network):
+            for excess in self._idle.push(origin, transport, network_stream):
                 excess.close()
         else:
             transport.close()
-        if self.closed:
+        if self.closed:  # close what was just added
             self.close()
 
     def close(self) -> None:
@@ -178,7 +179,10 @@ class ConnectionPool(httpx.BaseTransport):
             transport.close()
 
     def discard(self) -> None:
-        """Close the copies of the sockets in a forked child. The parent's connections stay open."""
+        """Close the copies of the sockets in a forked child by dropping them: garbage collection closes the sockets.
+
+        The parent's connections stay open.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             self.closed = True
@@ -196,7 +200,7 @@ class _PooledBody(httpx.SyncByteStream):
         self._transport: httpx.HTTPTransport | None = transport
         self._origin = origin
         self._stream: Any = response.stream
-        self._network = response.extensions.get("network_stream")
+        self._network_stream = response.extensions.get("network_stream")
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._stream)
@@ -204,12 +208,12 @@ class _PooledBody(httpx.SyncByteStream):
     def close(self) -> None:
         transport, self._transport = self._transport, None
         if transport is not None:
-            network = None  # not reused if closing is interrupted
+            network_stream = None  # not reused if closing is interrupted
             try:
                 self._stream.close()
-                network = self._network
+                network_stream = self._network_stream
             finally:
-                self._pool.release(transport, self._origin, network)
+                self._pool.release(transport, self._origin, network_stream)
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
@@ -232,7 +236,7 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
         self._close_tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Close the pool when the loop ends: `asyncio.run` closes the async generators of its loop."""
+        """Register the pool to be closed when its event loop ends: `asyncio.run` closes its async generators."""
         self._closer = _close_with_loop(self)
         await anext(self._closer)
 
@@ -271,16 +275,17 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
             except TimeoutError:
                 raise _pool_timeout(timeout) from None
 
-    async def release(self, transport: httpx.AsyncHTTPTransport, origin: Origin, network: Any) -> None:
+    async def release(self, transport: httpx.AsyncHTTPTransport, origin: Origin, network_stream: Any) -> None:
+        """Async version of `ConnectionPool.release`."""
         self._busy.discard(transport)
         self._slots.release()
-        reader = AsyncReader.attach(network)
+        reader = AsyncReader.attach(network_stream)
         if reader is not None and reader.is_clean():
-            for excess in self._idle.push(origin, transport, network):
+            for excess in self._idle.push(origin, transport, network_stream):
                 await excess.aclose()
         else:
             await transport.aclose()
-        if self.closed:
+        if self.closed:  # close what was just added
             await self.aclose()
 
     async def aclose(self) -> None:
@@ -309,7 +314,7 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
         if idle or self._busy:
             self._busy.clear()
             while idle:
-                shut_down(idle.pop().network)
+                shut_down(idle.pop().network_stream)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)
                 gc.collect()
@@ -321,6 +326,7 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
             loop.call_soon_threadsafe(self._start_closing, loop, transport)
 
     def _start_closing(self, loop: asyncio.AbstractEventLoop, transport: httpx.AsyncHTTPTransport) -> None:
+        """Release the slot, and close the connection in a task of the loop."""
         self._slots.release()
         task = loop.create_task(transport.aclose())
         self._close_tasks.add(task)
@@ -338,7 +344,7 @@ class _AsyncPooledBody(httpx.AsyncByteStream):
         self._transport: httpx.AsyncHTTPTransport | None = transport
         self._origin = origin
         self._stream: Any = response.stream
-        self._network = response.extensions.get("network_stream")
+        self._network_stream = response.extensions.get("network_stream")
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return aiter(self._stream)
@@ -346,12 +352,12 @@ class _AsyncPooledBody(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         transport, self._transport = self._transport, None
         if transport is not None:
-            network = None
+            network_stream = None
             try:
                 await self._stream.aclose()
-                network = self._network
+                network_stream = self._network_stream
             finally:
-                await self._pool.release(transport, self._origin, network)
+                await self._pool.release(transport, self._origin, network_stream)
 
     def __del__(self) -> None:
         if self._transport is not None:
@@ -360,19 +366,20 @@ class _AsyncPooledBody(httpx.AsyncByteStream):
 
 
 async def _close_with_loop(pool: AsyncConnectionPool) -> AsyncGenerator[None, None]:
+    """Close the pool when this generator is closed, which asyncio does at the end of the event loop."""
     try:
         yield
     finally:
         await pool.aclose_all()
 
 
-def shut_down(network: Any) -> None:
+def shut_down(network_stream: Any) -> None:
     """Shut down the TCP connection of a network stream, even while another thread is reading from it.
 
     Closing the socket would not interrupt a thread in recv(), and a forked child may have a copy of the socket.
     """
     with contextlib.suppress(Exception):
-        network.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        network_stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
 
 def running_loop() -> Any:

@@ -1,6 +1,6 @@
 """Read the body of one response as it arrives, then reuse or close its connection.
 
-Sync and async code are twins, with their lines in the same order. Every error that httpx raises is converted to an
+The sync and async code have the same structure; change both together. Every error that httpx raises is converted to an
 error of this package.
 """
 

@@ -1,7 +1,7 @@
 """Send embedding and rerank requests concurrently.
 
-Sync and async code are twins, with their lines in the same order. Requests are encoded and decoded in `protocols`, and
-inputs are split into requests in `limits`.
+The sync and async code have the same structure; change both together. Requests are encoded and decoded in `protocols`,
+and inputs are split into requests in `limits`.
 """
 
 from __future__ import annotations

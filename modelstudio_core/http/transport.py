@@ -1,8 +1,8 @@
 """Send one request, with an injected httpx client or on a pooled connection. Sleep between attempts.
 
 A `Transport` has no connections of its own: all transports of the process share the pools in `shared_pools`, so the
-timeout and the key are passed with each request. Sync and async code are twins, with their lines in the same order.
-Every error that httpx raises is converted to an error of this package, without the request, which contains the key.
+timeout and the key are passed with each request. The sync and async code have the same structure; change both together.
+Errors of httpx are converted, and the request is removed from them because it contains the key.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Transport:
         self._async_client = http_async_client
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self._limits, self._client, self._async_client)
+        return _unpickle, (self._limits, self._client, self._async_client)
 
     def open(
         self,
@@ -85,7 +85,8 @@ class Transport:
         """Send a request, and return when the head of the response has been received. Redirects are not followed.
 
         The file of a form is read in chunks while it is sent. `timeout` overrides the transport's timeouts for this
-        request. Without `to_service`, an injected client sends neither its default headers and cookies nor its auth.
+        request. `to_service=False`: the request goes to another host, so an injected client's default headers, cookies
+        and auth are not sent.
 
         Raises:
             ConfigurationError, APIConnectionError, APITimeoutError, ProtocolError: if the request fails.
@@ -97,8 +98,8 @@ class Transport:
             extensions = {"timeout": asdict(limits), "trace": trace.on_event}
             request = _request(self._client if to_service else None, method, url, headers, body, extensions)
             if self._client is not None:
-                with _injected("http_client"):
-                    response = self._client.send(request, **_sending(to_service))
+                with _detect_unusable_client("http_client"):
+                    response = self._client.send(request, **_send_arguments(to_service))
             else:
                 response = shared_pools.sync_pool(self).handle_request(request)
         except httpx.HTTPStatusError as error:  # a response hook called raise_for_status()
@@ -129,8 +130,8 @@ class Transport:
             if isinstance(body, Form):
                 request.stream = ReadInThread(request.stream)
             if self._async_client is not None:
-                with _injected("http_async_client"):
-                    response = await self._async_client.send(request, **_sending(to_service))
+                with _detect_unusable_client("http_async_client"):
+                    response = await self._async_client.send(request, **_send_arguments(to_service))
             else:
                 response = await (await shared_pools.async_pool(self)).handle_async_request(request)
         except httpx.HTTPStatusError as error:
@@ -153,11 +154,11 @@ class Transport:
         await anyio.sleep(seconds)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Call a function that may wait for a disk."""
+        """Call a function that does blocking file I/O."""
         return function()
 
     async def acall(self, function: Callable[[], T]) -> T:
-        """Call it in a thread. A task that is cancelled ends when the function does."""
+        """Run the function in a thread. Cancellation takes effect when it returns."""
         from anyio import to_thread
 
         return await to_thread.run_sync(function)
@@ -176,7 +177,7 @@ class Transport:
 
 
 @contextlib.contextmanager
-def _injected(name: str) -> Iterator[None]:
+def _detect_unusable_client(name: str) -> Iterator[None]:
     """Raise UnusableClient if the client is closed or belongs to another event loop (a RuntimeError of httpx)."""
     try:
         yield
@@ -184,12 +185,12 @@ def _injected(name: str) -> Iterator[None]:
         raise UnusableClient(f"{name}= is closed, or belongs to another event loop: {error}") from None
 
 
-def _sending(to_service: bool) -> dict[str, Any]:
-    """Return the arguments with which an injected client sends a request."""
+def _send_arguments(to_service: bool) -> dict[str, Any]:
+    """Return the keyword arguments for `httpx.Client.send`."""
     return {"stream": True, "follow_redirects": False} | ({} if to_service else {"auth": None})
 
 
-def _restore(limits: Timeouts, client: httpx.Client | None, async_client: httpx.AsyncClient | None) -> Transport:
+def _unpickle(limits: Timeouts, client: httpx.Client | None, async_client: httpx.AsyncClient | None) -> Transport:
     return Transport(timeout=limits, http_client=client, http_async_client=async_client)
 
 
@@ -217,7 +218,7 @@ def _with_lower_names(headers: Mapping[str, str]) -> dict[str, str]:
 
 @lru_cache(maxsize=128)
 def _url(text: str) -> httpx.URL:
-    """Return the parsed URL. It is cached, because parsing takes a tenth of the time of a small request."""
+    """Return the parsed URL. It is cached, because parsing is about 10 % of the time of a small request."""
     url = httpx.URL(text)
     if url.scheme not in ("http", "https") or not url.host:
         raise httpx.UnsupportedProtocol("not an http:// or https:// URL")

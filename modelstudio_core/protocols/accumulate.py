@@ -43,16 +43,16 @@ def fold(deltas: Iterable[Delta]) -> ChatResult:
 def parse_arguments(arguments: str, finish_reason: str | None) -> JsonObject | str:
     """Parse the arguments of a finished call. Return the object, or a string that says why they are invalid.
 
-    Empty arguments are {}, unless the answer was cut off (`finish_reason` "length" or None).
+    Empty arguments are {}, unless the answer is truncated (`finish_reason` "length" or None).
     """
     if not arguments.strip():
-        cut = finish_reason is None or finish_reason == "length"
-        return "the answer was cut off before the arguments" if cut else {}
+        truncated = finish_reason is None or finish_reason == "length"
+        return "the answer is truncated before the arguments" if truncated else {}
     try:
         value = json.loads(arguments, parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
-        cut = finish_reason is None or finish_reason == "length"
-        return f"the answer was cut off inside the arguments: {error}" if cut else f"not JSON: {error}"
+        truncated = finish_reason is None or finish_reason == "length"
+        return f"the answer is truncated inside the arguments: {error}" if truncated else f"not JSON: {error}"
     return value if isinstance(value, dict) else f"not a JSON object but {type(value).__name__}"
 
 

@@ -1,15 +1,13 @@
-"""Assemble deltas from the events of either protocol: in order, metadata once, no content lost.
+"""Assemble deltas from the events of either protocol. Deltas keep their order, and no content is dropped.
 
 The rules follow recorded traffic of the service and of compatible servers:
 - usage may be sent on every event, twice, or never. The last one is emitted once, at the end. In the native protocol
-  with n > 1, each event counts one choice, so the last one of each choice is used;
+  with n > 1, the usage of each event covers one choice, so the last one of each choice is used;
 - a repeated finish reason is emitted again only if it differs;
 - the id and name of a tool call may be sent once, repeated, or be "" or null later. Empty values are ignored;
 - a complete call without an id gets a generated one, because its result must refer to an id;
 - a name may be split over fragments, or grow, until the arguments begin. Only new text is emitted;
-- a tool fragment belongs to the call at its `index`. A missing or negative index (Z.ai sends -1) is assigned by order.
-  A known id without a name continues its call, whatever the index. Arguments with an unknown id and no name continue
-  the current call. Once a call has arguments, another name without the same id starts another call;
+- a tool fragment belongs to the call that `_ChoiceState.call` finds by index, id and name;
 - choices beyond n are dropped;
 - service-specific data (such as search sources) may be sent once or on every event, and be empty later. Non-empty
   values are emitted when first received and when they change;
@@ -53,39 +51,37 @@ def generated_call_id() -> str:
 
 
 class _CallState:
-    __slots__ = ("has_arguments", "id", "index", "name", "name_event", "seen")
+    __slots__ = ("emitted_length", "has_arguments", "id", "index", "name", "name_fragments", "name_may_be_split")
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, *, name_may_be_split: bool) -> None:
         self.index = index
+        self.name_may_be_split = name_may_be_split  # over fragments
         self.has_arguments = False  # arguments have been received, so the name is complete
-        self.name_event: Any = None  # fragments of the last event with a name
-        self.seen = 0  # length of the arguments emitted, if events are cumulative
+        self.name_fragments: Any = None  # fragments of the last event with a name
+        self.emitted_length = 0  # length of the arguments emitted, if events are cumulative
         self.id: str | None = None
         self.name: str | None = None
 
-    def accepts(self, id: str | None, name: str | None, event: Any, *, pieces: bool) -> bool:
-        """Return True if a fragment with this name can belong to this call.
-
-        A different name needs the same id, or a name that is still growing or sent in `pieces`.
-        """
+    def accepts(self, id: str | None, name: str | None, fragments: Any) -> bool:
+        """Return True if the name is compatible: equal, empty, a continuation, or the id is the same."""
         if not name or self.name in (None, name) or (id is not None and id == self.id):
             return True
-        return self.name_may_grow(event) and (pieces or name.startswith(self.name or ""))
+        return self.name_may_grow(fragments) and (self.name_may_be_split or name.startswith(self.name or ""))
 
-    def name_may_grow(self, event: Any) -> bool:
-        """Return True if the name can still grow: no arguments yet, and not in the same event."""
-        return not self.has_arguments and self.name_event is not event
+    def name_may_grow(self, fragments: Any) -> bool:
+        """Return True until arguments arrive, except within the event that last sent a name."""
+        return not self.has_arguments and self.name_fragments is not fragments
 
-    def extend_name(self, name: str | None, event: Any, *, pieces: bool) -> str | None:
-        """Add to the name, and return the new part of it, if any."""
+    def extend_name(self, name: str | None, fragments: Any) -> str | None:
+        """Extend the name; return the added text or None."""
         if name:
-            self.name_event = event
+            self.name_fragments = fragments
         known = self.name or ""
         if not name or name == known or (known and self.has_arguments):
             return None
         if name.startswith(known):
             new = name[len(known) :]
-        elif pieces:
+        elif self.name_may_be_split:
             new = name
         else:
             return None
@@ -94,27 +90,37 @@ class _CallState:
 
 
 class _ChoiceState:
-    __slots__ = ("by_id", "by_index", "calls", "finish", "next_index", "seen")
+    __slots__ = ("by_id", "by_index", "calls", "emitted_lengths", "finish", "name_may_be_split", "next_index")
 
-    def __init__(self) -> None:
+    def __init__(self, *, name_may_be_split: bool) -> None:
+        self.name_may_be_split = name_may_be_split
         self.calls: list[_CallState] = []
         self.by_index: dict[int, _CallState] = {}
         self.next_index = 0
         self.by_id: dict[str, _CallState] = {}
         self.finish: str | None = None
-        self.seen: dict[type, int] = {}  # length emitted per kind, if events are cumulative
+        self.emitted_lengths: dict[type, int] = {}  # length emitted per kind, if events are cumulative
 
     def call(
-        self, index: int | None, id: str | None, name: str | None, event: Any, *, more: bool, pieces: bool
+        self, index: int | None, id: str | None, name: str | None, fragments: Any, *, has_arguments: bool
     ) -> _CallState:
         """Return the call that a fragment belongs to, which may be a new one.
 
-        `more`: the fragment has arguments. `pieces`: a name may be split over fragments.
+        With an index, this is the first that exists of:
+        1. the call at the index, if neither its id nor its name contradicts the fragment's;
+        2. the call with the fragment's id, if 1 failed for the call at the index, or the fragment has no name;
+        3. the call at the index, if the fragment has arguments and no name;
+        4. a new call at the index.
+
+        With no index or a negative one (Z.ai sends -1):
+        1. the call with the fragment's id;
+        2. the last call, unless both have an id, or the name is that of another call;
+        then 3 and 4, for the last call and the next free index.
         """
         known = self.by_id.get(id) if id else None
         if index is not None and index >= 0:
             call = self.by_index.get(index)
-            if call is not None and (not id or call.id in (None, id)) and call.accepts(id, name, event, pieces=pieces):
+            if call is not None and (not id or call.id in (None, id)) and call.accepts(id, name, fragments):
                 return call
             if known is not None and (call is not None or not name):
                 return known
@@ -124,20 +130,21 @@ class _ChoiceState:
             if known is not None:
                 return known
             if call is not None and not (id and call.id):
-                another = name and call.name and not call.name_may_grow(event)
-                if not another and call.accepts(id, name, event, pieces=pieces):
+                another = name and call.name and not call.name_may_grow(fragments)
+                if not another and call.accepts(id, name, fragments):
                     return call
-        if call is not None and more and not name:  # some servers generate an id per fragment
+        if call is not None and has_arguments and not name:  # some servers generate an id per fragment
             return call
         return self._open(index)
 
     def _open(self, index: int | None) -> _CallState:
+        """Create a call at `index`, or at the next free index if it is None or used."""
         if index is None or index in self.by_index:  # an index reused for another call
-            call = _CallState(self.next_index)
+            call = _CallState(self.next_index, name_may_be_split=self.name_may_be_split)
             if index is not None:
                 self.by_index[index] = call
         else:
-            call = _CallState(index)
+            call = _CallState(index, name_may_be_split=self.name_may_be_split)
         self.by_index[call.index] = call
         self.next_index = max(self.next_index, call.index + 1)
         self.calls.append(call)
@@ -145,7 +152,7 @@ class _ChoiceState:
 
 
 class DeltaWriter:
-    """Collect the deltas of one read, in order.
+    """Build the deltas of one response. `pop_deltas` returns those added since the last call.
 
     Args:
         n: number of choices requested.
@@ -194,7 +201,7 @@ class DeltaWriter:
         if choice not in self._choices:
             if choice >= self.n:
                 return False
-            self._choices[choice] = _ChoiceState()
+            self._choices[choice] = _ChoiceState(name_may_be_split=not self.cumulative)
         return True
 
     def reasoning(self, choice: int, text: Any) -> None:
@@ -230,9 +237,9 @@ class DeltaWriter:
 
     def _unseen(self, kind: type[ReasoningDelta | TextDelta | RefusalDelta], choice: int, text: str) -> str:
         """Return the part of a cumulative text that has not been emitted yet."""
-        seen = self._choices[choice].seen
-        known = seen.get(kind, 0)
-        seen[kind] = max(known, len(text))
+        lengths = self._choices[choice].emitted_lengths
+        known = lengths.get(kind, 0)
+        lengths[kind] = max(known, len(text))
         return text[known:]
 
     def tool_calls(self, choice: int, fragments: Any, *, complete: bool = False) -> None:
@@ -260,8 +267,8 @@ class DeltaWriter:
                     index = read_index(index, "tool call")
                 elif self.cumulative:  # events list all calls so far, in order
                     index = position
-                call = state.call(index, id, name, fragments, more=bool(arguments), pieces=not self.cumulative)
-            new_name = call.extend_name(name, fragments, pieces=not self.cumulative)
+                call = state.call(index, id, name, fragments, has_arguments=bool(arguments))
+            new_name = call.extend_name(name, fragments)
             self._add_fragment(state, call, id, new_name, arguments, choice)
 
     def _add_fragment(
@@ -272,7 +279,7 @@ class DeltaWriter:
             call.id = new_id
             state.by_id.setdefault(new_id, call)
         if self.cumulative:
-            arguments, call.seen = arguments[call.seen :], max(call.seen, len(arguments))
+            arguments, call.emitted_length = arguments[call.emitted_length :], max(call.emitted_length, len(arguments))
         if arguments:
             call.has_arguments = True
         if new_id or new_name or arguments:
@@ -280,12 +287,11 @@ class DeltaWriter:
             self.deltas.append(ToolCallDelta(call.index, new_id, new_name, arguments, choice))
 
     def audio(self, choice: int, audio: Any) -> None:
+        """Add audio data and transcript."""
         if not isinstance(audio, Mapping):
             raise ProtocolError(f"audio is not an object but {audio!r:.100}")
-        data, transcript = (
-            _string(audio.get("data"), "audio.data"),
-            _string(audio.get("transcript"), "audio.transcript"),
-        )
+        data = _string(audio.get("data"), "audio.data")
+        transcript = _string(audio.get("transcript"), "audio.transcript")
         if not data.isascii():
             raise ProtocolError(f"audio.data is not base64 but {data!r:.100}")
         id, expires = as_string(audio.get("id")), as_integer(audio.get("expires_at"))
@@ -301,13 +307,13 @@ class DeltaWriter:
                 log_unreadable("logprobs", content)
             return
         if self.cumulative:
-            seen = self._choices[choice].seen
-            content, seen[LogprobsDelta] = content[seen.get(LogprobsDelta, 0) :], len(content)
+            lengths = self._choices[choice].emitted_lengths
+            content, lengths[LogprobsDelta] = content[lengths.get(LogprobsDelta, 0) :], len(content)
         if read := read_logprobs(content):
             self.deltas.append(LogprobsDelta(read, choice))
 
     def extra(self, name: str, value: Any) -> None:
-        """Add service-specific data. Empty values in an object keep the previous values."""
+        """Add service-specific data. In an object, an empty value does not overwrite an earlier one."""
         known = self._extras.get(name)
         if isinstance(value, Mapping):
             new = {key: item for key, item in value.items() if item not in (None, "", [], {})}
@@ -331,8 +337,8 @@ class DeltaWriter:
 
         Args:
             usage: the usage object.
-            choice: the choice it counts, if choices are counted separately. None means unknown; a usage object of a
-                known choice takes precedence.
+            choice: the choice that it belongs to, if choices are counted separately. None means unknown; a usage object
+                of a known choice takes precedence.
         """
         if not isinstance(usage, dict):
             log_unreadable("usage", usage)
@@ -342,7 +348,7 @@ class DeltaWriter:
             self._usages[0] = usage
 
     def flush_usage(self) -> None:
-        """Emit the last known usage, if any."""
+        """Emit the usage, combined over the choices, if any."""
         if self._usages:
             self.deltas.append(UsageDelta(self._read_usage(*self._usages.values())))
             self._usages = {}
@@ -351,16 +357,16 @@ class DeltaWriter:
         """Emit generated ids and usage at the end of the response. Return an error if the answer is truncated."""
         complete = bool(self._choices) and all(choice.finish for choice in self._choices.values())
         if complete:
-            self._identify_calls()
+            self._emit_missing_ids()
         self.flush_usage()
         if complete:
             return None
         return StreamTruncatedError(
-            "the answer is truncated: the response ended without a finish reason. `partial` has the content received; "
-            "send the request again"
+            "the answer is truncated: the response ended without a finish reason. The error's `partial` attribute has "
+            "the content received; send the request again"
         )
 
-    def _identify_calls(self) -> None:
+    def _emit_missing_ids(self) -> None:
         """Emit a generated id for each call without one."""
         for number, choice in self._choices.items():
             for call in choice.calls:

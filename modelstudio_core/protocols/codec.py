@@ -1,4 +1,4 @@
-"""Define the codec interfaces and shared JSON functions. Codecs do no I/O."""
+"""Define the codec interfaces and helper functions for JSON. Codecs do no I/O."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ logger = logging.getLogger("modelstudio_core")
 _MAX_DEPTH = 200  # pydantic's JSON parser has the same limit
 _ESCAPE, _STRING, _NO_BRACKETS = re.compile(r"\\.", re.DOTALL), re.compile('"[^"]*"?'), re.compile(r"[^][{}]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_DIGITS = 18  # most digits of an integer sent as a string
+_MAX_DIGITS = 18  # of an integer sent as a string
 _EXCERPT_LENGTH = 200  # characters of a body quoted in an error message
 
 
 class StreamDecoder(Protocol):
     """Decode one streamed response.
 
-    `failure` is set if the stream reports an error, violates the protocol or is truncated, after the deltas received
-    before it have been returned. `ended` is True once the protocol's end marker has been read.
+    `failure`: the error that ends the stream (an error event, a violation of the protocol or a truncated answer); raise
+    it after the returned deltas. `ended` is True once the protocol's end marker has been read.
     """
 
     failure: ModelStudioError | None
@@ -36,7 +36,10 @@ class StreamDecoder(Protocol):
         """Return True if the answer is complete, even if the stream has not ended."""
 
     def feed(self, data: bytes) -> list[Delta]:
-        """Return the deltas completed by `data`. Never raises. Returns nothing once `failure` or `ended` is set."""
+        """Return the deltas of the events completed by `data`.
+
+        Never raises. Returns nothing once `failure` or `ended` is set.
+        """
 
     def finish(self) -> list[Delta]:
         """Return the remaining deltas at the end of the body."""
@@ -52,7 +55,10 @@ class Codec(Protocol):
         """Return the HTTP request. Raises ConfigurationError for a parameter that this protocol does not support."""
 
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
-        """Return the deltas of a whole response. Raises the error it reports, ProtocolError or StreamTruncatedError."""
+        """Return the deltas of a non-streaming response.
+
+        Raises the error that it reports, ProtocolError or StreamTruncatedError.
+        """
 
     def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> StreamDecoder:
         """Return a decoder for one streamed response."""
@@ -77,15 +83,15 @@ def read_json(data: bytes) -> Any:
 
 
 def without_surrogates(text: str) -> str:
-    """Return text with U+FFFD for each half of a surrogate pair, which UTF-8 cannot hold."""
+    """Return text with U+FFFD for each lone surrogate, which UTF-8 cannot encode."""
     return _SURROGATES.sub("\ufffd", text)
 
 
 def _check_depth(text: str) -> None:
-    """Raise ValueError if `text` nests too deeply to copy, pickle or print, as pydantic's parser does.
+    """Raise ValueError if `text` is nested deeper than 200 levels, the limit of pydantic's parser.
 
-    This is checked before parsing, because code that runs at the bottom of a deep recursion, such as a finalizer, could
-    overflow the stack. The patterns do not backtrack.
+    Deeper values cannot be copied, pickled or printed. This is checked before parsing, because code that runs deep in
+    the recursion, such as a finalizer, could overflow the stack. The patterns do not backtrack.
     """
     depth = 0
     for bracket in _NO_BRACKETS.sub("", _STRING.sub("", _ESCAPE.sub("", text))):
@@ -121,12 +127,15 @@ def as_string(value: Any) -> str | None:
 
 
 def as_integer(value: Any) -> int | None:
-    """Return an integer given as int, integral float or digit string (some servers send those), else None."""
+    """Return an integer given as int, integral float or digit string, because some servers send floats or strings.
+
+    Other values are None.
+    """
     if isinstance(value, int):
         return None if isinstance(value, bool) else value
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _DIGITS:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
         return int(value)
     return None
 
@@ -136,10 +145,10 @@ def log_unreadable(field: str, value: Any) -> None:
     logger.debug("Model Studio: %s is unreadable and omitted (%s)", field, type(value).__name__)
 
 
-def read_index(value: Any, of: str) -> int:
-    """Return the index of a tool call or choice (`of`). Raises ProtocolError if it is not an integer."""
+def read_index(value: Any, owner: str) -> int:
+    """Return the index of a tool call or choice (`owner`). Raises ProtocolError if it is not an integer."""
     if (index := as_integer(value)) is None:
-        raise ProtocolError(f"the index of a {of} is not an integer: {value!r:.100}")
+        raise ProtocolError(f"the index of a {owner} is not an integer: {value!r:.100}")
     return index
 
 

@@ -273,7 +273,7 @@ def _sums(holders: Iterable[Mapping[str, Any]], names: Iterable[str]) -> dict[st
 def _text_message(message: Message) -> dict[str, Any]:
     """Return a message for text-generation, which requires string content ("input content must be a string.").
 
-    Only text with a cache marker is sent as parts, since the marker belongs to a part.
+    Only text with `cache_control` is sent as parts, because `cache_control` belongs to a part.
     """
     content = joined_text(message)
     if isinstance(content, str):

@@ -1,4 +1,4 @@
-"""Decode responses of either protocol, streamed or whole. Errors follow the deltas received before them."""
+"""Decode responses of either protocol, streamed or not. Deltas received before an error are returned first."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from modelstudio_core.protocols.errors import error_of_event, error_of_object, i
 from modelstudio_core.protocols.sse import EventDecoder, ServerSentEvent
 from modelstudio_core.types import Delta, ResponseHead
 
-_STREAMED = "or set streaming=True if a whole answer takes longer than 300 s"  # limit of the service
-_ERROR = 400  # lowest HTTP error status
+# limit of the service
+_STREAMING_HINT = "or set streaming=True if a non-streaming answer takes longer than 300 s"
+_FIRST_ERROR_STATUS = 400
 JsonObject: TypeAlias = dict[str, Any]
 Read: TypeAlias = Callable[[DeltaWriter, JsonObject, ResponseHead], None]
 
@@ -24,7 +25,7 @@ Read: TypeAlias = Callable[[DeltaWriter, JsonObject, ResponseHead], None]
 class NotAnAnswer(Exception):
     """Raised by `read` for an object that is not part of an answer. The message describes the object.
 
-    For a whole response this becomes a ProtocolError. In a stream it may be a heartbeat or the description of a
+    For a non-streaming response this becomes a ProtocolError. In a stream it may be a heartbeat or the description of a
     failure, which is decided at the end of the stream.
     """
 
@@ -53,7 +54,7 @@ def decode_value(writer: DeltaWriter, value: JsonObject, head: ResponseHead, rea
         failure = error
     failure = failure or writer.end()
     if isinstance(failure, StreamTruncatedError):
-        failure = StreamTruncatedError(f"{failure.message}, {_STREAMED}")
+        failure = StreamTruncatedError(f"{failure.message}, {_STREAMING_HINT}")
     deltas = writer.pop_deltas()
     if failure is not None:
         failure.partial = fold(deltas)
@@ -63,10 +64,11 @@ def decode_value(writer: DeltaWriter, value: JsonObject, head: ResponseHead, rea
 
 
 class EventStreamDecoder:
-    """Decode a stream of events with a protocol's `read`; see `modelstudio_core.protocols.codec.StreamDecoder`.
+    """Decode a stream of events with `read`, the protocol's function for one event.
 
-    The stream ends at `[DONE]` (absent from the native protocol) or at the end of the body. An event that is not part
-    of an answer is ignored, but quoted in the error if the answer is then truncated.
+    See `modelstudio_core.protocols.codec.StreamDecoder`. The stream ends at `[DONE]`, which the native protocol does
+    not send, or at the end of the body. An event that is not part of an answer is ignored, but quoted in the error if
+    the answer is then truncated.
     """
 
     __slots__ = ("_events", "_head", "_read", "_unrecognized", "_writer", "ended", "failure")
@@ -113,7 +115,7 @@ class EventStreamDecoder:
 
     def _event(self, event: ServerSentEvent) -> None:
         data, name, status = event
-        if name == "error" or (status is not None and status >= _ERROR):
+        if name == "error" or (status is not None and status >= _FIRST_ERROR_STATUS):
             self._fail(error_of_event(event, self._head))
             return
         if not data.startswith(b"{"):
@@ -134,9 +136,9 @@ class EventStreamDecoder:
             if ("error" in value or "code" in value) and is_error_object(value):
                 raise error_of_object(value, status, self._head)
             self._read(self._writer, value, self._head)
-        except NotAnAnswer as foreign:
+        except NotAnAnswer as error:
             if value:
-                self._unrecognized = str(foreign)
+                self._unrecognized = str(error)
         except ModelStudioError as failure:
             self._fail(failure)
 
@@ -147,9 +149,9 @@ class EventStreamDecoder:
     def _end(self) -> None:
         self.ended = True
         failure = self._writer.end()
-        self.failure = self._with_cause(failure) if isinstance(failure, StreamTruncatedError) else failure
+        self.failure = self._explained(failure) if isinstance(failure, StreamTruncatedError) else failure
 
-    def _with_cause(self, failure: StreamTruncatedError) -> ModelStudioError:
+    def _explained(self, failure: StreamTruncatedError) -> ModelStudioError:
         """Return the error for a truncated answer, quoting the unrecognized data that may explain it."""
         line = self._events.unknown_line
         if (error := _error_in_line(line, self._head)) is not None:
@@ -157,9 +159,9 @@ class EventStreamDecoder:
         if self._unrecognized and not self._writer.has_response:
             return ProtocolError(self._unrecognized)
         reason = self._unrecognized or (
-            f"the service sent a line that is not an event: {excerpt(line)}" if line else ""
+            f"the service sent a line that is not part of an SSE event: {excerpt(line)}" if line else ""
         )
-        return StreamTruncatedError(f"{failure.message}. Before that, {reason}") if reason else failure
+        return StreamTruncatedError(f"{failure.message}. The last unrecognized data: {reason}") if reason else failure
 
 
 def _error_in_line(line: bytes, head: ResponseHead) -> ModelStudioError | None:

@@ -61,7 +61,7 @@ def policy_parameters(request: ChatRequest) -> dict[str, Any]:
 
 
 def joined_text(message: Message) -> str | tuple[Part, ...]:
-    """Return the content of a message as one string if it is only text, else its parts (media and cache markers).
+    """Return the content of a message as one string if it is only text, else its parts (media or `cache_control`).
 
     Text parts are concatenated; those of a tool message are separated by newlines.
     """

@@ -29,7 +29,7 @@ from modelstudio_core.types import (
     UsageDelta,
 )
 
-CUT = "cut off"
+CUT = "truncated"
 ARGUMENTS: list[tuple[str, str, str | None, dict[str, Any] | str]] = [
     # an object makes a call, whatever the finish reason
     ("an object", '{"a": [1, {"b": null}]}', "tool_calls", {"a": [1, {"b": None}]}),

@@ -212,7 +212,7 @@ def test_another_line_is_shown(dialect: Dialect, line: bytes, size: int | None) 
         assert text == (PARTIAL if before == begun(dialect) else "")
         assert type(error) is StreamTruncatedError
         assert "gone" in error.message
-        assert "Before that, " in error.message
+        assert "The last unrecognized data: " in error.message
 
 
 @every_dialect

@@ -91,7 +91,7 @@ STREAMS: list[tuple[str, dict[str, Any], bool]] = [
 
 
 @pytest.mark.parametrize(("model", "given", "streams"), STREAMS)
-def test_whether_the_wire_streams(model: str, given: dict[str, Any], streams: bool) -> None:
+def test_whether_a_request_is_streamed(model: str, given: dict[str, Any], streams: bool) -> None:
     """A whole answer is streamed on the wire where the model must stream or may think, unless the caller said no."""
     assert planned(model, given)[1].stream is streams
 
