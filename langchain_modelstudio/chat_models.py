@@ -25,7 +25,7 @@ from langchain_modelstudio.content_blocks import PROVIDER
 from langchain_modelstudio.dict_messages import with_parsed_calls
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from langchain_modelstudio.messages import to_core_messages, traceable
-from langchain_modelstudio.outputs import Chunks, add_usage, from_core_result, message_id
+from langchain_modelstudio.outputs import ChunkConverter, add_usage, from_core_result, message_id
 from langchain_modelstudio.profiles import settings_profile
 from langchain_modelstudio.streaming import EventWriter
 from langchain_modelstudio.tools import openai_tools
@@ -42,23 +42,26 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     """Chat models of Alibaba Cloud Model Studio: Qwen and the other models it serves.
 
     Setup:
-        Install `modelstudio-integrations[langchain]` and set the environment variable DASHSCOPE_API_KEY.
+        Run `pip install '.[langchain]'` in a clone (not on PyPI yet), and set DASHSCOPE_API_KEY.
 
-    Parameters that are not set are not sent, and the service's defaults for the model apply. Except for
-    `model`, `capabilities` and the connection, they can also be passed per call or with `.bind()`.
+    Parameters that are not set are not sent, and the service's defaults for the model apply. Every request parameter
+    can also be passed per call or with `.bind()`, as can `model`, `timeout` and `extra_headers`. `capabilities` and the
+    other connection settings cannot.
 
     Key init args, generation:
         model: model id, such as "qwen-plus"; case-sensitive. Also accepted as `model_name`.
         temperature: sampling temperature, 0 <= temperature < 2.
         top_p: nucleus sampling threshold, 0 < top_p <= 1.
         top_k: number of most likely tokens to sample from.
-        presence_penalty, repetition_penalty: -2 to 2, and above 0, where 1 means none.
+        presence_penalty: penalty on tokens that already appear in the text, -2 to 2.
+        repetition_penalty: penalty on repeated tokens, above 0; 1 means none.
         max_tokens: maximum number of output tokens, excluding reasoning on most models.
         max_completion_tokens: maximum number of output tokens including reasoning (newer models).
-        n: number of completions, 1 to 4.
+        n: number of completions, 1 to 4. Not supported with streaming or tools.
         seed: seed for reproducible sampling.
         stop: stop sequences, as strings or token ids.
-        logprobs, top_logprobs: return log probabilities of the output tokens, and of 0 to 5 alternatives.
+        logprobs: return log probabilities of the output tokens.
+        top_logprobs: number of alternative tokens to return at each position, 0 to 5.
         response_format: {"type": "text"}, {"type": "json_object"} or {"type": "json_schema", ...}.
 
     Key init args, thinking:
@@ -73,17 +76,19 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         tool_stream: stream tool arguments that are objects or arrays incrementally.
         enable_search, search_options: enable web search by the service, and set its options.
         enable_code_interpreter: enable the service's code interpreter.
-        modalities, audio: Omni: such as ["text", "audio"] and {"voice": "Cherry", "format": "wav"}.
-        vl_high_resolution_images, vl_enable_image_hw_output: use more pixels per image; return the scaled size.
+        modalities, audio: output of Omni models, such as ["text", "audio"] and {"voice": "Cherry", "format": "wav"}.
+        vl_high_resolution_images: raise the limit on pixels per image.
+        vl_enable_image_hw_output: native protocol: return the height and width of images after scaling.
         translation_options, ocr_options, skill: options of Qwen-MT, Qwen-OCR and Qwen-Doc.
 
     Key init args, requests:
-        streaming: whether `invoke` streams on the wire; default: if the model may think or only supports streaming.
-        native_endpoint, incremental_output: native protocol: endpoint, and whether stream events are incremental.
-        extra_body: additional request parameters, sent unchanged.
+        streaming: whether `invoke` uses a streaming request; default: yes if the model may think or only streams.
+        native_endpoint: native protocol: "text-generation" or "multimodal-generation"; default: from the catalogue.
+        incremental_output: native protocol: if False, each stream event repeats the accumulated text.
+        extra_body: additional request parameters; known ones are treated like named parameters.
         include_response_headers: return the HTTP response headers, without cookies and credentials.
-        upload: local media to upload to the temporary store: "auto" (above 7 MiB), "always" or "never".
-        capabilities: model facts that override the catalogue.
+        upload: local media to upload to the service's temporary storage: "auto" (above 7 MiB), "always" or "never".
+        capabilities: model capabilities that override the catalogue.
 
     Key init args, Responses protocol:
         previous_response_id, use_previous_response_id: continue a response, given or the last one in the history.
@@ -95,8 +100,9 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         region: such as "singapore" (default), "beijing" or "frankfurt"; default: DASHSCOPE_REGION.
         workspace: workspace id, required in Frankfurt and Tokyo; default: DASHSCOPE_WORKSPACE.
         protocol: "openai" (default), "dashscope" for the native protocol, or "responses".
-        timeout: read timeout in seconds without data (default 300), or an httpx.Timeout.
-        max_retries: maximum number of retries before the first token (default 2).
+        timeout: seconds for reading, writing and waiting for a connection (default 300; connecting at most 10), or an
+            httpx.Timeout. The read timeout limits the time without data.
+        max_retries: maximum number of retries before the first chunk (default 2).
         requests_per_minute, tokens_per_minute: limits that all calls of the process share; default: none.
         default_headers: HTTP headers to add to every request.
         allow_insecure: allow sending the key over plain HTTP to another machine.
@@ -130,7 +136,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         llm = ChatModelStudio(model="qwen3-vl-plus")
         image = {"type": "image", "url": "https://example.com/sky.jpg"}
         llm.invoke([HumanMessage([{"type": "text", "text": "Describe this image."}, image])])
-        video = {"type": "video", "path": "birds.mp4"}  # of any size; uploaded where it is too large for a request
+        video = {"type": "video", "path": "birds.mp4"}  # files above 7 MiB are uploaded first
 
     Thinking:
         message = ChatModelStudio(model="qwen-plus", enable_thinking=True).invoke("Why is the sky blue?")
@@ -241,7 +247,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
-            chunks = Chunks(v1=self.output_version == "v1")
+            chunks = ChunkConverter(v1=self.output_version == "v1")
             for delta in self._core_client().stream(request, model):
                 if (chunk := chunks.convert(delta)) is not None:
                     if run_manager:
@@ -261,7 +267,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
-            chunks = Chunks(v1=self.output_version == "v1")
+            chunks = ChunkConverter(v1=self.output_version == "v1")
             async for delta in self._core_client().astream(request, model):
                 if (chunk := chunks.convert(delta)) is not None:
                     if run_manager:
@@ -323,8 +329,9 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     ) -> int:
         """Return the number of input tokens of a request, counted with the settings of this object.
 
-        It is exact for text to the recorded models, with the extra `tokenizer`. Where it may differ from the service's
-        count, it is a `modelstudio_core.tokens.TokenEstimate`, whose `reason` says why.
+        The count is exact for text input to models whose counts were verified against recorded requests, with the
+        extra `tokenizer`. Where it may differ from the service's count, it is a
+        `modelstudio_core.tokens.TokenEstimate`, whose `reason` says why.
 
         Args:
             messages: the conversation, in any form that `invoke` takes. Images, video and audio are not counted.
@@ -350,7 +357,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         return ModelStudioBinding(bound=self, kwargs=call_arguments(kwargs))
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> ModelStudioBinding:
-        """Bind a config, such as tags. Bound parameters are kept."""
+        """Return a binding with this RunnableConfig, such as tags. Bound parameters are kept."""
         return self.bind().with_config(config, **kwargs)
 
     def with_listeners(self, **listeners: Any) -> Runnable[LanguageModelInput, AIMessage]:
@@ -396,7 +403,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
 
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         # Requests with n > 1 cannot be streamed, so callbacks must not turn invoke() into a stream. stream() calls this
-        # without a run manager, and raises an error later.
+        # without a run manager; `_stream_request` then raises.
         if run_manager is not None and self._has_multiple_choices(kwargs):
             return False
         return super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)

@@ -25,7 +25,7 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
     Vectors are returned in the order of the texts. The async methods use no threads.
 
     Setup:
-        Install `modelstudio-integrations[langchain]` and set DASHSCOPE_API_KEY.
+        Run `pip install '.[langchain]'` in a clone (not on PyPI yet), and set DASHSCOPE_API_KEY.
 
     Key init args:
         model: model id, such as "text-embedding-v4" (default) or "qwen3-vl-embedding".

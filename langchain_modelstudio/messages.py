@@ -1,8 +1,8 @@
 """Convert LangChain messages to core messages.
 
 Tool calls are read from `AIMessage.tool_calls`, and from content blocks if `tool_calls` does not list them, so that
-histories from other providers work. Copies in `additional_kwargs` are ignored. Unsupported content raises an error that
-names it. In tool results, which the caller does not control, it is replaced with a text instead.
+histories from other providers work. Tool calls in `additional_kwargs` are ignored. Unsupported content raises an error
+that names it. In tool results, which the caller does not control, it is replaced with a text instead.
 """
 
 from __future__ import annotations
@@ -46,14 +46,15 @@ _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "u
 _REASONING_BLOCKS = ("reasoning", "thinking", "reasoning_content")  # the last is Bedrock's
 # block types of tool calls, with the key of their arguments; LangChain does not copy all of them to `tool_calls`
 _CALL_BLOCKS = {"tool_call": "args", "invalid_tool_call": "args", "tool_use": "input"}
-# block types that occur in assistant messages only, and are not sent as content: reasoning, calls (which are sent as
-# `tool_calls`) and actions on the provider's servers. They are omitted in all roles: agents may return answers in any
+# block types of assistant messages that are not sent as content: reasoning, calls (which are sent as `tool_calls`) and
+# actions on the provider's servers. They are omitted in messages of every role, because agents may copy an answer into
+# a user message
 _OMITTED_TYPES = (*_REASONING_BLOCKS, "redacted_thinking", "citation", "executable_code", "code_execution_result",
              "container_upload", "tool_use", "server_tool_use", "mcp_list_tools",
              "mcp_approval_request")  # fmt: skip
-_OMITTED_SUFFIXES = ("_call", "_call_chunk", "tool_result")  # in OpenAI's, Anthropic's and LangChain's form
+_OMITTED_SUFFIXES = ("_call", "_call_chunk", "tool_result")  # type names of OpenAI, LangChain and Anthropic
 # omitted in all messages except tool results, which may contain nothing else
-_OMITTED_OUTSIDE_RESULTS = ("non_standard", "_call_output")
+_ALLOWED_IN_RESULTS_ONLY = ("non_standard", "_call_output")
 
 
 def to_core_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
@@ -80,6 +81,7 @@ def _to_core_message(message: BaseMessage) -> list[Message]:
     if isinstance(message, ChatMessage) and message.role in _ROLES:
         role = _ROLES[message.role]
         if role == "tool":
+            # ChatMessage has no tool_call_id; core history matches it by order
             return [Message(role, _result_content(message.content))]
         return _message(role, message.content, message.name)
     kind = f"role {message.role!r}" if isinstance(message, ChatMessage) else type(message).__name__
@@ -142,7 +144,7 @@ def _sendable_blocks(content: str | list[str | dict[Any, Any]]) -> str | list[st
     return [
         block
         for block in content
-        if not _is_omitted(_block_type(block)) and not _block_type(block).endswith(_OMITTED_OUTSIDE_RESULTS)
+        if not _is_omitted(_block_type(block)) and not _block_type(block).endswith(_ALLOWED_IN_RESULTS_ONLY)
     ]
 
 
@@ -163,7 +165,10 @@ def _reasoning(block: str | dict[Any, Any]) -> str:
 
 
 def _result_content(content: str | list[Any]) -> str | tuple[Part, ...]:
-    """Return the content of a tool result. Blocks that cannot be sent are replaced with a text."""
+    """Return the content of a tool result.
+
+    Blocks that cannot be sent are replaced with a text, such as "[file left out: it cannot be sent to the model]".
+    """
     if isinstance(content, str):
         return content
     return tuple(_result_part(block) for block in content if not _is_omitted(_block_type(block))) or ""
@@ -213,7 +218,7 @@ def _split_tool_results(content: str | list[Any]) -> tuple[list[Message], str | 
 
 
 def to_core_content(content: str | Sequence[str | Mapping[str, Any]], *, local: bool = False) -> str | tuple[Part, ...]:
-    """Return a string, or the parts for blocks in the format of LangChain v0 or v1, OpenAI or Anthropic.
+    """Convert content to a string or parts. Blocks may have the format of LangChain v0 or v1, OpenAI or Anthropic.
 
     `local`: whether blocks may name local files, by `path` or `file://` URL. Only those of user messages may: a tool's
     result must not read a file.
@@ -249,22 +254,23 @@ def to_core_part(block: Mapping[str, Any], *, local: bool = False) -> Part:
 
 
 def _part(kind: Any, block: Mapping[str, Any], local: bool) -> Part:
-    mark = _optional_field(block, "cache_control", Mapping)
+    cache_control = _optional_field(block, "cache_control", Mapping)
     if kind in ("text", "text-plain"):
-        return TextPart(_text(kind, block), mark)
+        return TextPart(_text(kind, block), cache_control)
     if kind == "refusal":  # the text of a refusal is sent as text
         return TextPart(str(block.get("refusal") or ""))
     pixels = {name: _optional_field(block, name, int) for name in ("min_pixels", "max_pixels")}
     if kind in ("image", "image_url"):
         inner = block.get("image_url")
         detail = _optional_field(inner, "detail", str) if isinstance(inner, Mapping) else None
-        return ImagePart(_address(block, "image", "image/png", local), detail, **pixels, cache_control=mark)
+        url = _address(block, "image", "image/png", local)
+        return ImagePart(url, detail, **pixels, cache_control=cache_control)
     if kind in ("video", "video_url"):
         more = {name: _optional_field(block, name, int) for name in ("total_pixels", "max_frames")}
         fps = _optional_field(block, "fps", int | float)
-        return VideoPart(_video(block, local), fps, **pixels, **more, cache_control=mark)
+        return VideoPart(_video(block, local), fps, **pixels, **more, cache_control=cache_control)
     if kind in ("audio", "input_audio"):
-        return _audio_part(block, mark, local)
+        return _audio_part(block, cache_control, local)
     raise ConfigurationError(
         "not supported by the chat service, which accepts text, images, video and audio. Send the text of a document "
         "as a text block, or store the file with llm.files.upload and use a document model, such as qwen-long"
@@ -298,36 +304,36 @@ def _video(block: Mapping[str, Any], local: bool) -> Address | tuple[Address, ..
     return tuple(_url(frame, "image", local) for frame in frames)
 
 
-def _audio_part(block: Mapping[str, Any], mark: Any, local: bool) -> AudioPart:
+def _audio_part(block: Mapping[str, Any], cache_control: Any, local: bool) -> AudioPart:
     inner = block.get("input_audio")
     inner = inner if isinstance(inner, Mapping) else {}
     address = _address(block if not inner else {"data": inner.get("data")}, "audio", "audio/wav", local)
-    given = inner.get("format") or _optional_field(block, "format", str) or block.get("mime_type")
-    format = audio_format(given or (address.mime_type if isinstance(address, LocalFile) else None))
-    return AudioPart(address, format, mark)
+    format = inner.get("format") or _optional_field(block, "format", str) or block.get("mime_type")
+    format = audio_format(format or (address.mime_type if isinstance(address, LocalFile) else None))
+    return AudioPart(address, format, cache_control)
 
 
-def _address(block: Mapping[str, Any], kind: str, mime: str, local: bool) -> Address:
+def _address(block: Mapping[str, Any], kind: str, default_mime_type: str, local: bool) -> Address:
     """Return the URL, data URI or local file of a media block in any of the formats."""
     inner = block.get(f"{kind}_url", block.get("source"))
     if isinstance(inner, str):
         return _url(inner, kind, local)
-    holder = inner if isinstance(inner, Mapping) else block
-    named = holder.get("mime_type") or holder.get("media_type")
-    if url := holder.get("url"):
-        return _url(url, kind, local, named)
-    if local and (path := holder.get("path")):
-        return _file(path, kind, named)
-    if local and isinstance(content := holder.get("bytes"), bytes | bytearray | memoryview) and content:
-        return LocalFile(bytes(content), named or mime, f"bytes of the {kind}")
-    data = holder.get("base64") or holder.get("data") or block.get(kind)
+    source = inner if isinstance(inner, Mapping) else block
+    mime_type = source.get("mime_type") or source.get("media_type")
+    if url := source.get("url"):
+        return _url(url, kind, local, mime_type)
+    if local and (path := source.get("path")):
+        return _file(path, kind, mime_type)
+    if local and isinstance(content := source.get("bytes"), bytes | bytearray | memoryview) and content:
+        return LocalFile(bytes(content), mime_type or default_mime_type, f"bytes of the {kind}")
+    data = source.get("base64") or source.get("data") or block.get(kind)
     if isinstance(data, str) and data.startswith(URL_SCHEMES):
         return check_url(data)
     if data:
-        return data_uri(named or mime, data)
-    if holder.get("file_id") or holder.get("id"):
+        return data_uri(mime_type or default_mime_type, data)
+    if source.get("file_id") or source.get("id"):
         raise ConfigurationError(f"the chat service does not accept {kind} by id or file_id: pass url or base64")
-    raise ConfigurationError(f"neither url nor base64 is set, only {', '.join(map(str, block))}")
+    raise ConfigurationError(f"neither url nor base64 is set; the block has the keys {', '.join(map(str, block))}")
 
 
 def _url(url: Any, kind: str, local: bool, mime_type: Any = None) -> Address:
@@ -381,13 +387,16 @@ def traceable(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
 
 
 def _traceable_block(block: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a block that langchain-core can trace: the image with a MIME type, or only the block's type."""
+    """Return a block that langchain-core can trace, or only the block's type if that is not possible.
+
+    It is the image with the MIME type image/png, which stands in for the missing one.
+    """
     image = {**block, "mime_type": "image/png"}
     return {"type": _block_type(block)} if _tracing_fault(image) else image
 
 
 def _tracing_fault(block: Any) -> str | None:
-    """Return why langchain-core cannot trace a block, None if it can."""
+    """Return the reason why langchain-core cannot trace a block, or None."""
     if not isinstance(block, Mapping):
         return None
     kind, source_type = block.get("type"), block.get("source_type")

@@ -44,28 +44,28 @@ logger = logging.getLogger("langchain_modelstudio")
 
 
 def from_core_usage(usage: Usage | None) -> UsageMetadata | None:
-    """Return the counts in LangChain's format, with the details that the service sent, or None without a total.
+    """Return the counts and details in LangChain's format, or None if `total_tokens` is unknown.
 
     LangChain requires input and output totals, so a missing one becomes 0.
     """
     if usage is None or usage.total_tokens is None:
         return None
-    given = (
+    input_details = (
         ("audio", usage.input_audio_tokens),
         ("cache_creation", usage.cache_creation_tokens),
         ("cache_read", usage.cached_tokens),
         ("image", usage.input_image_tokens),
         ("video", usage.input_video_tokens),
     )
-    taken = (("audio", usage.output_audio_tokens), ("reasoning", usage.reasoning_tokens))
+    output_details = (("audio", usage.output_audio_tokens), ("reasoning", usage.reasoning_tokens))
     metadata: UsageMetadata = {
         "input_tokens": usage.input_tokens or 0,
         "output_tokens": usage.output_tokens or 0,
         "total_tokens": usage.total_tokens,
     }
-    if inputs := {name: count for name, count in given if count is not None}:
+    if inputs := {name: count for name, count in input_details if count is not None}:
         metadata["input_token_details"] = cast("InputTokenDetails", inputs)
-    if outputs := {name: count for name, count in taken if count is not None}:
+    if outputs := {name: count for name, count in output_details if count is not None}:
         metadata["output_token_details"] = cast("OutputTokenDetails", outputs)
     return metadata
 
@@ -89,12 +89,12 @@ def from_core_response(
 
 
 def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
-    """Return a choice as a message, and log its invalid calls.
+    """Return a choice as a message, and log a warning for each invalid tool call.
 
     Usage counts the whole response, so only the message of the first choice has it.
     """
     log_invalid_calls(choice.invalid_tool_calls, logger)
-    extras = deepcopy(result.extras) if result.extras else {}  # messages must not share it
+    extras = deepcopy(result.extras) if result.extras else {}  # each message gets its own copy
     usage = result.usage if not result.choices or choice is result.choices[0] else None
     metadata = from_core_response(result.response, choice.finish_reason, extras, usage)
     if choice.logprobs:
@@ -122,7 +122,7 @@ def from_core_choice(choice: Choice, result: ChatResult) -> AIMessage:
 
 
 def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChunk | None:
-    """Return a delta as a chunk, or None if its data belongs to the last chunk (`last_chunk`).
+    """Return a delta as a chunk, or None for metadata, which `last_chunk` returns.
 
     Each delta gets its own chunk, because langchain-core treats a tool fragment in a chunk with text as a finished
     call. `v1`: content is typed blocks with explicit indices, because langchain-core would assign the same index to the
@@ -131,30 +131,30 @@ def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChun
     if not v1 and type(delta) is TextDelta:  # the most frequent case
         return text_chunk(content=delta.text)
     blocks: list[str | dict[Any, Any]] = []
-    more: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if isinstance(delta, TextDelta):
         blocks = [{"type": "text", "text": delta.text, "index": "lc_text"}]
     elif isinstance(delta, ReasoningDelta):
-        more = {"additional_kwargs": {"reasoning_content": delta.text}}
+        fields = {"additional_kwargs": {"reasoning_content": delta.text}}
         blocks = [{"type": "reasoning", "reasoning": delta.text, "index": "lc_reasoning"}]
     elif isinstance(delta, RefusalDelta):
-        more = {"additional_kwargs": {"refusal": delta.text}, "response_metadata": {"model_provider": PROVIDER}}
+        fields = {"additional_kwargs": {"refusal": delta.text}, "response_metadata": {"model_provider": PROVIDER}}
         blocks = [{"type": "refusal", "refusal": delta.text, "index": "lc_refusal"}]
     elif isinstance(delta, ToolCallDelta):
         fragment = tool_call_chunk(name=delta.name, args=delta.arguments, id=delta.id, index=delta.index)
-        more = {"tool_call_chunks": [fragment], "response_metadata": {"model_provider": PROVIDER}}
+        fields = {"tool_call_chunks": [fragment], "response_metadata": {"model_provider": PROVIDER}}
         blocks = [{**fragment, "index": f"lc_tool_call_{delta.index}"}]
     elif isinstance(delta, AudioDelta):
         audio = _audio_fields(delta)
-        more = {"additional_kwargs": {"audio": audio}, "response_metadata": {"model_provider": PROVIDER}}
+        fields = {"additional_kwargs": {"audio": audio}, "response_metadata": {"model_provider": PROVIDER}}
         blocks = [{**audio_piece(audio), "index": "lc_audio"}]
     elif isinstance(delta, LogprobsDelta):
-        more = {"response_metadata": {"logprobs": _logprobs(delta.content)}}
+        fields = {"response_metadata": {"logprobs": _logprobs(delta.content)}}
     else:
         return None
     if v1:
-        more["response_metadata"] = {**more.get("response_metadata", {}), "output_version": "v1"}
-    return message_chunk(content=blocks if v1 else "", **more)
+        fields["response_metadata"] = {**fields.get("response_metadata", {}), "output_version": "v1"}
+    return message_chunk(content=blocks if v1 else "", **fields)
 
 
 def _logprobs(content: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -166,6 +166,7 @@ def _logprobs(content: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _audio_fields(audio: AudioDelta) -> dict[str, Any]:
+    """Return the fields of audio output that are set."""
     fields = {"id": audio.id, "data": audio.data, "transcript": audio.transcript, "expires_at": audio.expires_at}
     return {name: value for name, value in fields.items() if value}
 
@@ -179,9 +180,10 @@ def last_chunk(
     v1: bool = False,
     has_text: bool = False,
 ) -> ModelStudioMessageChunk:
-    """Return the last chunk of a stream, the only one with metadata, since langchain-core adds repeated values.
+    """Return the last chunk.
 
-    `v1`: content is typed blocks, and the text, if `has_text`, gets its citations here.
+    IDs, finish reason and usage are only in it, because langchain-core concatenates repeated strings when chunks are
+    added. `v1`: content is typed blocks. If `has_text`, citations for the text block are added.
     """
     content: str | list[str | dict[Any, Any]] = ""
     metadata = from_core_response(response, finish_reason, extras, usage)
@@ -197,7 +199,7 @@ def last_chunk(
     )
 
 
-class Chunks:
+class ChunkConverter:
     """Convert the deltas of one stream to chunks, with a last chunk for the metadata."""
 
     def __init__(self, *, v1: bool) -> None:
@@ -206,8 +208,8 @@ class Chunks:
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
         self.extras: dict[str, Any] = {}
-        self.has_text = False  # there is a text block
-        self._calls: list[Delta] = []  # tool call fragments and the finish reason
+        self.has_text = False  # a text block was emitted
+        self._call_deltas: list[Delta] = []  # tool call fragments and the finish reason
         self._tools = ServerTools()
 
     def convert(self, delta: Delta) -> ChatGenerationChunk | None:
@@ -215,7 +217,7 @@ class Chunks:
         message = from_core_delta(delta, v1=self.v1)
         if message is not None:
             if isinstance(delta, ToolCallDelta):
-                self._calls.append(delta)
+                self._call_deltas.append(delta)
             elif self.v1 and isinstance(delta, TextDelta):
                 self.has_text = True
             return generation_chunk(message=message, text=message.text)
@@ -223,7 +225,7 @@ class Chunks:
             self.response = delta
         elif isinstance(delta, FinishDelta):
             self.finish_reason = delta.reason
-            self._calls.append(delta)
+            self._call_deltas.append(delta)
         elif isinstance(delta, UsageDelta):
             self.usage = delta.usage
         elif isinstance(delta, ExtraDelta):
@@ -247,8 +249,8 @@ class Chunks:
         return generation_chunk(message=message_chunk(content=blocks, response_metadata=metadata), text="")
 
     def last(self) -> ChatGenerationChunk:
-        """Return the last chunk of the stream, and log invalid calls."""
-        for choice in fold(self._calls).choices:
+        """Return the last chunk of the stream, and log a warning for each invalid tool call."""
+        for choice in fold(self._call_deltas).choices:
             log_invalid_calls(choice.invalid_tool_calls, logger)
         metadata = (self.response, self.finish_reason, self.usage, self.extras)
         info = {"finish_reason": self.finish_reason, "model_name": self.response.model}
@@ -259,12 +261,12 @@ class Chunks:
 
 
 def message_id(run_manager: BaseRunManager | None) -> str:
-    """Return the id that langchain-core assigns to a message without one."""
+    """Return the id that langchain-core assigns to a message without one, or "" without a run manager."""
     return "" if run_manager is None else f"{LC_ID_PREFIX}-{run_manager.run_id}"
 
 
 def from_core_result(result: ChatResult) -> LangChainResult:
-    """Return a whole response: a generation per choice, and `llm_output` for callbacks and tracers."""
+    """Return a complete response: a generation per choice, and `llm_output` for callbacks and tracers."""
     generations = []
     for choice in result.choices:
         message = from_core_choice(choice, result)

@@ -19,7 +19,7 @@ def settings_profile(settings: ChatSettings, call: Mapping[str, Any] | None = No
     info = settings._core_model(call.get("model"))
     endpoint = call.get("native_endpoint") or settings.native_endpoint or info.native_endpoint
     text_only = is_text_only(settings.protocol, endpoint)
-    return model_profile(info, thinks=settings._core_thinks(call), text_only=text_only)
+    return model_profile(info, thinks=settings._core_may_think(call), text_only=text_only)
 
 
 def model_profile(info: ModelInfo, *, thinks: bool, text_only: bool = False) -> ModelProfile:

@@ -25,7 +25,7 @@ class ModelStudioRerank(RerankSettings, BaseDocumentCompressor):
     comparable within one call only.
 
     Setup:
-        Install `modelstudio-integrations[langchain]` and set DASHSCOPE_API_KEY.
+        Run `pip install '.[langchain]'` in a clone (not on PyPI yet), and set DASHSCOPE_API_KEY.
 
     Key init args:
         model: model id: "qwen3-rerank" (default), "qwen3.7-text-rerank", "qwen3-vl-rerank" or "gte-rerank-v2".

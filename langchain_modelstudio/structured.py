@@ -1,4 +1,4 @@
-"""Parse structured output from tool calls or text, whole or streamed."""
+"""Parse structured output from tool calls or text, from complete or streamed answers."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 Method = Literal["json_schema", "function_calling", "json_mode"]
 METHODS: tuple[Method, ...] = ("json_schema", "function_calling", "json_mode")
 
-_TRUNCATED = "the structured output was cut off: increase max_tokens or max_completion_tokens"
+_TRUNCATED = "the structured output is truncated: increase max_tokens or max_completion_tokens"
 
 
 class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
     """Parse the object in an answer.
 
-    During a stream, partial objects are returned. At the end, the whole answer is parsed strictly, so that a stream
+    During a stream, partial objects are returned. At the end, the complete answer is parsed strictly, so that a stream
     ends with the same object or error as `invoke`.
     """
 
@@ -80,7 +80,7 @@ class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
             yield whole
 
     def _parse_text(self, text: str) -> Any:
-        """Return the object in a whole text. Raises OutputParserException if it is invalid."""
+        """Return the object in a complete text. Raises OutputParserException if it is invalid."""
         try:
             found = object_text(text)
         except ValueError as error:
@@ -88,7 +88,7 @@ class _ObjectParser(BaseCumulativeTransformOutputParser[Any]):
         return self._validate(json.loads(found), text)
 
     def _parse_partial_text(self, text: str) -> Any:
-        """Return the part of the object received, or None if it is not an object of the class."""
+        """Return the object parsed from incomplete JSON, or None if it does not validate yet."""
         start = object_start(text)
         try:
             value = None if start is None else parse_partial_json(text[start:])
@@ -118,12 +118,12 @@ class JsonParser(_ObjectParser):
     """Parse the object in the text of an answer."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Return the object, or None if tools are called instead. With `partial`, return the part received."""
+        """Return the object, or None if the answer contains tool calls. With `partial`, return the part received."""
         text, message = result[0].text, _message(result)
         if partial:
             return self._parse_partial_text(text)
         _raise_if_refused(message)
-        if message is not None and message.tool_calls:  # calls of tools that were sent with the schema
+        if message is not None and message.tool_calls:  # the model called a bound tool instead of answering
             return None
         try:
             return self._parse_text(text)
@@ -161,7 +161,10 @@ class CallParser(_ObjectParser):
         return found
 
     def _matches_schema(self, value: dict[str, Any]) -> bool:
-        """Return True if a dict has all required properties of the schema, and at least one of its properties."""
+        """Return True if a dict has all required properties of the schema.
+
+        It must also have at least one of the schema's properties, if it defines any.
+        """
         schema = root_of(_json_schema(self.output))
         named = schema.get("properties", {})
         return value.keys() >= set(schema.get("required", ())) and (not named or bool(value.keys() & named.keys()))
@@ -178,7 +181,10 @@ def json_parser(schema: Any) -> BaseOutputParser[Any]:
 
 
 def with_parsing_error(parser: BaseOutputParser[Any]) -> Runnable[Any, dict[str, Any]]:
-    """Return a runnable from {"raw": message} to {"raw", "parsed", "parsing_error"}, with errors as values."""
+    """Return a runnable from {"raw": message} to {"raw", "parsed", "parsing_error"}.
+
+    Parsing errors are returned under "parsing_error", not raised.
+    """
 
     def parse(given: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
         try:
@@ -272,13 +278,13 @@ def _missing_call_error(message: AIMessage | None, text: str) -> OutputParserExc
     """Return the error for an answer without the requested call."""
     if _is_truncated(message):
         return OutputParserException(_TRUNCATED, llm_output=text)
-    answer = f"Its text: {text[:200]!r}." if text else "It returned no text."
+    answer = f"The text of the answer: {text[:200]!r}." if text else "It returned no text."
     if message is not None and message.invalid_tool_calls:
         answer = f"Its call is invalid: {message.invalid_tool_calls[0]['error']}."
     elif message is not None and message.tool_calls:
         answer = f"It called {message.tool_calls[0]['name']!r}."
     return OutputParserException(
-        f"the model did not call the function for the structured output. {answer} Forced calls are not possible if the "
-        "model may think: set enable_thinking=False, or use method='json_schema' or 'json_mode'",
+        f"the model did not call the function for the structured output. {answer} If thinking was enabled, the call "
+        "could not be forced: set enable_thinking=False, or use method='json_schema' or 'json_mode'",
         llm_output=text,
     )

@@ -32,7 +32,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
     Vectors are returned in the order of the texts. The async methods use no threads.
 
     Setup:
-        Install `modelstudio-integrations[llama-index]` and set DASHSCOPE_API_KEY.
+        Run `pip install '.[llama-index]'` in a clone (not on PyPI yet), and set DASHSCOPE_API_KEY.
 
     Key init args:
         model_name: model id (default "text-embedding-v4"); also accepted as `model`.

@@ -52,24 +52,27 @@ class ModelStudio(TokenCounting, BatchingLLM):
     """LLMs of Alibaba Cloud Model Studio: Qwen and the other models it serves.
 
     Setup:
-        Install `modelstudio-integrations[llama-index]` and set the environment variable DASHSCOPE_API_KEY.
+        Run `pip install '.[llama-index]'` in a clone (not on PyPI yet), and set DASHSCOPE_API_KEY.
 
-    Parameters that are not set are not sent, and the service's defaults for the model apply. Except for
-    `model`, the model facts and the connection, they can also be passed per call. The fields of LlamaIndex's `LLM`,
-    such as `system_prompt`, are supported too.
+    Parameters that are not set are not sent, and the service's defaults for the model apply. Every request parameter
+    can also be passed per call, as can `model`, `timeout` and `extra_headers`. `capabilities`, `context_window`,
+    `is_function_calling_model` and the other connection settings cannot. The fields of LlamaIndex's `LLM`, such as
+    `system_prompt`, are supported too.
 
     Key init args, generation:
         model: model id, such as "qwen-plus"; case-sensitive. Also accepted as `model_name`.
         temperature: sampling temperature, 0 <= temperature < 2.
         top_p: nucleus sampling threshold, 0 < top_p <= 1.
         top_k: number of most likely tokens to sample from.
-        presence_penalty, repetition_penalty: -2 to 2, and above 0, where 1 means none.
+        presence_penalty: penalty on tokens that already appear in the text, -2 to 2.
+        repetition_penalty: penalty on repeated tokens, above 0; 1 means none.
         max_tokens: maximum number of output tokens, excluding reasoning on most models.
         max_completion_tokens: maximum number of output tokens including reasoning (newer models).
-        n: number of completions, 1 to 4.
+        n: must be 1; LlamaIndex responses have one message.
         seed: seed for reproducible sampling.
         stop: stop sequences, as strings or token ids.
-        logprobs, top_logprobs: return log probabilities of the output tokens, and of 0 to 5 alternatives.
+        logprobs: return log probabilities of the output tokens.
+        top_logprobs: number of alternative tokens to return at each position, 0 to 5.
         response_format: {"type": "text"}, {"type": "json_object"} or {"type": "json_schema", ...}.
 
     Key init args, thinking:
@@ -84,17 +87,19 @@ class ModelStudio(TokenCounting, BatchingLLM):
         tool_stream: stream tool arguments that are objects or arrays incrementally.
         enable_search, search_options: enable web search by the service, and set its options.
         enable_code_interpreter: enable the service's code interpreter.
-        modalities, audio: Omni: such as ["text", "audio"] and {"voice": "Cherry", "format": "wav"}.
-        vl_high_resolution_images, vl_enable_image_hw_output: use more pixels per image; return the scaled size.
+        modalities, audio: output of Omni models, such as ["text", "audio"] and {"voice": "Cherry", "format": "wav"}.
+        vl_high_resolution_images: raise the limit on pixels per image.
+        vl_enable_image_hw_output: native protocol: return the height and width of images after scaling.
         translation_options, ocr_options, skill: options of Qwen-MT, Qwen-OCR and Qwen-Doc.
 
     Key init args, requests:
-        streaming: whether `chat` streams on the wire; default: if the model may think or only supports streaming.
-        native_endpoint, incremental_output: native protocol: endpoint, and whether stream events are incremental.
-        extra_body: additional request parameters, sent unchanged.
+        streaming: whether `chat` uses a streaming request; default: yes if the model may think or only streams.
+        native_endpoint: native protocol: "text-generation" or "multimodal-generation"; default: from the catalogue.
+        incremental_output: native protocol: if False, each stream event repeats the accumulated text.
+        extra_body: additional request parameters; known ones are treated like named parameters.
         include_response_headers: return the HTTP response headers, without cookies and credentials.
-        upload: local media to upload to the temporary store: "auto" (above 7 MiB), "always" or "never".
-        capabilities: model facts that override the catalogue.
+        upload: local media to upload to the service's temporary storage: "auto" (above 7 MiB), "always" or "never".
+        capabilities: model capabilities that override the catalogue.
         context_window: maximum number of tokens of input and output together; default: from the catalogue.
         is_function_calling_model: whether the model supports tools; default: from the catalogue, True if unknown.
 
@@ -109,8 +114,9 @@ class ModelStudio(TokenCounting, BatchingLLM):
         region: such as "singapore" (default), "beijing" or "frankfurt"; default: DASHSCOPE_REGION.
         workspace: workspace id, required in Frankfurt and Tokyo; default: DASHSCOPE_WORKSPACE.
         protocol: "openai" (default), "dashscope" for the native protocol, or "responses".
-        timeout: read timeout in seconds without data (default 300), or an httpx.Timeout.
-        max_retries: maximum number of retries before the first token (default 2).
+        timeout: seconds for reading, writing and waiting for a connection (default 300; connecting at most 10), or an
+            httpx.Timeout. The read timeout limits the time without data.
+        max_retries: maximum number of retries before the first chunk (default 2).
         requests_per_minute, tokens_per_minute: limits that all calls of the process share; default: none.
         default_headers: HTTP headers to add to every request.
         allow_insecure: allow sending the key over plain HTTP to another machine.
@@ -126,7 +132,8 @@ class ModelStudio(TokenCounting, BatchingLLM):
 
     Stream:
         for response in llm.stream_chat([ChatMessage("Why is the sky blue?")]):
-            print(response.additional_kwargs.get("thinking_delta", ""), response.delta, end="")  # message: all so far
+            print(response.additional_kwargs.get("thinking_delta", ""), response.delta, end="")
+        # response.message holds the text so far
 
     Async:
         response = await llm.achat([ChatMessage("Why is the sky blue?")])
@@ -136,7 +143,7 @@ class ModelStudio(TokenCounting, BatchingLLM):
         tool = FunctionTool.from_defaults(get_weather)
         response = llm.chat_with_tools([tool], user_msg="What is the weather in Paris?")
         llm.get_tool_calls_from_response(response)
-        response.additional_kwargs["invalid_tool_calls"]  # truncated calls, if any
+        response.additional_kwargs["invalid_tool_calls"]  # calls with truncated or invalid arguments
 
     Structured output:
         city = llm.as_structured_llm(City).complete("What is the largest city of France?").raw  # a pydantic class
@@ -145,7 +152,7 @@ class ModelStudio(TokenCounting, BatchingLLM):
         llm = ModelStudio(model="qwen3-vl-plus")
         image = ImageBlock(url="https://example.com/sky.jpg")
         llm.chat([ChatMessage(blocks=[TextBlock(text="Describe this image."), image])])
-        video = VideoBlock(path="birds.mp4")  # of any size; uploaded where it is too large for a request
+        video = VideoBlock(path="birds.mp4")  # files above 7 MiB are uploaded first
 
     Thinking:
         response = ModelStudio(model="qwen-plus", enable_thinking=True).chat(messages)
@@ -183,7 +190,7 @@ class ModelStudio(TokenCounting, BatchingLLM):
         """Return the model metadata from the catalogue and the settings. Limits are in tokens."""
         info = self._core_model()
         window, output = info.token_limits(
-            thinks=self._core_thinks(),
+            thinks=self._core_may_think(),
             max_tokens=self.max_tokens or self.max_completion_tokens,
             window=self.context_window,
         )
@@ -211,7 +218,10 @@ class ModelStudio(TokenCounting, BatchingLLM):
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """Stream the response. Invalid arguments raise here, later failures while the stream is consumed."""
+        """Return a generator of responses.
+
+        Unknown or malformed arguments raise immediately; all other errors are raised while iterating.
+        """
         return self._stream(*self._request(to_core_messages(messages), kwargs))
 
     @llm_chat_callback()
@@ -267,7 +277,9 @@ class ModelStudio(TokenCounting, BatchingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Model:
-        """Return an object of `output_cls`, requested with json_schema if the catalogue lists it, else a forced call.
+        """Return an object of `output_cls`.
+
+        Uses json_schema if the model supports it, else a forced tool call, else LlamaIndex's own program.
 
         Raises:
             StructuredOutputError: if the answer does not contain a valid object.
@@ -308,6 +320,7 @@ class ModelStudio(TokenCounting, BatchingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Generator[Model | list[Model] | FlexibleModel | list[FlexibleModel], None, None]:
+        """Overrides LlamaIndex's method, which would use one of its programs."""
         answer = self._structured(output_cls, llm_kwargs)
         if answer is None:
             return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
@@ -330,6 +343,7 @@ class ModelStudio(TokenCounting, BatchingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Model | list[Model] | FlexibleModel | list[FlexibleModel], None]:
+        """Async version of `_structured_stream_call`."""
         answer = self._structured(output_cls, llm_kwargs)
         if answer is None:
             return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
@@ -358,7 +372,8 @@ class ModelStudio(TokenCounting, BatchingLLM):
         request, model = self._core_request(messages, None, kwargs)
         if (request.n or 1) > 1:
             raise ConfigurationError(
-                f"n={request.n} is not supported with LlamaIndex, whose responses have one message"
+                f"n={request.n} is not supported with LlamaIndex, whose responses have one message: remove n, or set "
+                "it to 1"
             )
         return request, model
 
@@ -398,9 +413,9 @@ class ModelStudio(TokenCounting, BatchingLLM):
         """Return the parser of a structured answer, or None to use LlamaIndex's own programs."""
         mode = self.pydantic_program_mode
         if mode == PydanticProgramMode.DEFAULT and self._core_model((options or {}).get("model")).supports_json_schema:
-            return StructuredAnswer(output_cls, options, by_call=False)
+            return StructuredAnswer(output_cls, options, by_tool_call=False)
         if mode in _FUNCTION_MODES and self.metadata.is_function_calling_model:
-            return StructuredAnswer(output_cls, options, by_call=True)
+            return StructuredAnswer(output_cls, options, by_tool_call=True)
         return None
 
 

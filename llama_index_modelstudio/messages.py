@@ -1,8 +1,8 @@
 """Convert LlamaIndex messages to core messages.
 
 Blocks take precedence. `tool_calls` and `reasoning_content` in `additional_kwargs`, which older integrations set, are
-used if there are no blocks of that kind. Unsupported content raises an error that names it. In tool results, which the
-caller does not control, it is replaced with a text instead.
+used if the message has no ToolCallBlock or ThinkingBlock. Unsupported content raises an error that names it. In tool
+results, which the caller does not control, it is replaced with a text instead.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ from modelstudio_core.types import (
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "tool": "tool",
                            "function": "tool", "assistant": "assistant", "chatbot": "assistant",
                            "model": "assistant"}  # fmt: skip
-# blocks that occur in assistant messages only; they are omitted in any role, as agents may return an answer in one
+# blocks of assistant messages that are not sent as content; they are omitted in messages of every role, because agents
+# may copy an answer into a user message
 _OMITTED_BLOCKS = (ThinkingBlock, ToolCallBlock, CitationBlock)
 
 
@@ -56,10 +57,12 @@ _DEFAULT_TITLE = "input_document"  # the title that LlamaIndex gives a document 
 
 
 def to_core_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
-    """Return the conversation as core messages. Local files in blocks are read; URLs are not fetched.
+    """Return the conversation as core messages.
+
+    Local files are checked here and read when the request is sent; buffers are read now. URLs are not fetched.
 
     Raises:
-        ConfigurationError: if a message is invalid. The error has its position.
+        ConfigurationError: if a message is invalid. The message names its position.
     """
     core: list[Message] = []
     for position, message in enumerate(messages):
@@ -71,7 +74,7 @@ def to_core_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
 
 
 def reads_files(messages: Iterable[ChatMessage]) -> bool:
-    """Return True if `to_core_messages` would read files, which blocks, for these messages."""
+    """Return True if `to_core_messages` would check local files or read buffers, which may block."""
     return any(
         isinstance(block, ImageBlock | AudioBlock | VideoBlock) and (block.path or isinstance(_data(block), IOBase))
         for message in messages
@@ -142,8 +145,8 @@ def _id(id: object) -> str | None:
     return None if id is None else str(id)
 
 
-def _field(holder: Any, name: str) -> Any:
-    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
+def _field(source: Any, name: str) -> Any:
+    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
 
 
 # ---------------------------------------------------------------- blocks
@@ -152,7 +155,7 @@ def _field(holder: Any, name: str) -> Any:
 def to_core_parts(blocks: Sequence[ContentBlock], *, result: bool = False) -> tuple[Part, ...]:
     """Return content blocks as parts. Blocks that occur in assistant messages only are omitted.
 
-    A `CachePoint` sets the cache mark of the part before it. In a tool `result`, blocks that cannot be sent are
+    A `CachePoint` sets the `cache_control` of the part before it. In a tool `result`, blocks that cannot be sent are
     replaced with a text.
     """
     parts: list[Part] = []
@@ -164,7 +167,7 @@ def to_core_parts(blocks: Sequence[ContentBlock], *, result: bool = False) -> tu
         elif not isinstance(block, CachePoint):
             parts.append(_result_part(block) if result else _to_core_part(block))
         elif parts:
-            parts[-1] = _with_cache_mark(parts[-1], {"type": block.cache_control.type})
+            parts[-1] = _with_cache_control(parts[-1], {"type": block.cache_control.type})
         elif position == 0 and not result:
             raise ConfigurationError("a CachePoint must follow the content to cache, but it is the first block")
     return tuple(parts)
@@ -199,9 +202,9 @@ def _replacement(block: ContentBlock) -> TextPart:
     )
 
 
-def _with_cache_mark(part: Part, mark: Mapping[str, Any]) -> Part:
+def _with_cache_control(part: Part, cache_control: Mapping[str, Any]) -> Part:
     fields = {name: getattr(part, name) for name in part.__slots__}
-    return type(part)(**{**fields, "cache_control": mark})
+    return type(part)(**{**fields, "cache_control": cache_control})
 
 
 def _to_core_part(block: ContentBlock) -> Part:

@@ -32,7 +32,7 @@ class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
     the model supports images.
 
     Setup:
-        Install `modelstudio-integrations[llama-index]` and set DASHSCOPE_API_KEY.
+        Run `pip install '.[llama-index]'` in a clone (not on PyPI yet), and set DASHSCOPE_API_KEY.
 
     Key init args:
         model: model id: "qwen3-rerank" (default), "qwen3.7-text-rerank", "qwen3-vl-rerank" or "gte-rerank-v2".

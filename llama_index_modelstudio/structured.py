@@ -1,4 +1,4 @@
-"""Request structured output, and parse it from whole or streamed answers.
+"""Request structured output, and parse it from complete or streamed answers.
 
 If the model is listed for json_schema, the service constrains the text to the schema. Otherwise the answer is a forced
 call of a function with that schema. A thinking model does not support forced calls, so an object in the text is
@@ -48,20 +48,20 @@ class StructuredAnswer(Generic[Model]):
     Args:
         output_cls: the class of the object.
         options: other parameters of the call, which are not changed.
-        by_call: request a forced call instead of text constrained to the schema.
+        by_tool_call: request a forced call instead of text constrained to the schema.
 
     Attributes:
         options: the parameters of the call.
     """
 
-    def __init__(self, output_cls: type[Model], options: Mapping[str, Any] | None, *, by_call: bool) -> None:
+    def __init__(self, output_cls: type[Model], options: Mapping[str, Any] | None, *, by_tool_call: bool) -> None:
         self._output_cls = output_cls
         self._function = ""  # the name of the function to call, if any
         self._flexible: type[FlexibleModel] | None = None
         self._partial = PartialAnswer()
         self._last_call: ToolCallBlock | None = None
         self.options = {name: value for name, value in (options or {}).items() if name not in _NOT_OPTIONS}
-        if by_call:
+        if by_tool_call:
             root = root_of(output_cls.model_json_schema())
             name = str(root.get("title") or output_cls.__name__)
             about = root.get("description")
@@ -73,7 +73,7 @@ class StructuredAnswer(Generic[Model]):
             self.options["response_format"] = class_format(output_cls)
 
     def final_object(self, response: ChatResponse) -> Model:
-        """Return the object of a whole answer. Raises StructuredOutputError if there is no valid one."""
+        """Return the object of a complete answer. Raises StructuredOutputError if there is no valid one."""
         if refusal := response.additional_kwargs.get("refusal"):
             raise RefusalError(f"the model refused to produce the {self._output_cls.__name__}: {refusal}")
         call = self._call(response)
@@ -120,14 +120,14 @@ class StructuredAnswer(Generic[Model]):
         """Return an error message for a missing call of the function."""
         invalid = response.additional_kwargs.get("invalid_tool_calls")
         called = [block.tool_name for block in response.message.blocks if isinstance(block, ToolCallBlock)]
-        answer = f"Its text: {_text(response)[:200]!r}."
+        answer = f"The text of the answer: {_text(response)[:200]!r}."
         if invalid:
             answer = f"Its call is invalid: {invalid[0]['error']}."
         elif called:
             answer = f"It called {called[0]!r}."
         return (
-            f"the model did not call the requested function. {answer} Forced calls are not possible if the model may "
-            "think: set enable_thinking=False, or use a model that is listed for json_schema"
+            f"the model did not call the requested function. {answer} If thinking was enabled, the call could not be "
+            "forced: set enable_thinking=False, or use a model that is listed for json_schema"
         )
 
 
@@ -138,4 +138,4 @@ def _text(response: ChatResponse) -> str:
 def _truncation(response: ChatResponse) -> str:
     if response.additional_kwargs.get("finish_reason") != "length":
         return ""
-    return "the answer was cut off (increase max_tokens or max_completion_tokens): "
+    return "the answer is truncated (increase max_tokens or max_completion_tokens): "

@@ -311,7 +311,7 @@ def cut_call_invoke(played: Played) -> None:
     assert played.message.tool_calls == []
     (invalid,) = played.message.invalid_tool_calls
     assert invalid["args"] == played.answers[0].calls[0]["args"]
-    assert "cut off" in (invalid["error"] or "")
+    assert "truncated" in (invalid["error"] or "")
     assert played.message.response_metadata["finish_reason"] == "length"
     assert parse_partial_json(invalid["args"] or "")["city"]  # what langchain-core alone would make a call of
 

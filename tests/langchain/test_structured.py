@@ -355,7 +355,13 @@ async def test_a_stream_that_does_not_stream(include_raw: bool, method: Any, way
 
 ADVICE = ("did not call the function", "enable_thinking=False", "json_schema", "json_mode")
 WRONG: list[tuple[str, str, Answer, Any, tuple[str, ...]]] = [
-    ("no call", "function_calling", Answer(text=["I ", "won't"]), City, (*ADVICE, 'Its text: "I won\'t"')),
+    (
+        "no call",
+        "function_calling",
+        Answer(text=["I ", "won't"]),
+        City,
+        (*ADVICE, 'The text of the answer: "I won\'t"'),
+    ),
     ("no call, as a dict", "function_calling", Answer(text=["I won't"]), SCHEMA, ADVICE),
     ("no answer at all", "function_calling", Answer(), City, ADVICE),
     (
@@ -363,14 +369,14 @@ WRONG: list[tuple[str, str, Answer, Any, tuple[str, ...]]] = [
         "function_calling",
         answer("function_calling", "City", '{"name": "Ro', finish="length"),
         City,
-        ("cut off", "max_tokens"),
+        ("truncated", "max_tokens"),
     ),
     (
         "a call cut off, as a dict",
         "function_calling",
         answer("function_calling", "CitySchema", '{"name": "Ro', finish="length"),
         SCHEMA,
-        ("cut off", "max_tokens"),
+        ("truncated", "max_tokens"),
     ),
     (
         "a call that does not fit",
@@ -392,9 +398,9 @@ WRONG: list[tuple[str, str, Answer, Any, tuple[str, ...]]] = [
         case
         for method in ("json_schema", "json_mode")
         for case in (
-            ("cut off", method, Answer(text=['{"name": "Ro'], finish="length"), City, ("cut off", "max_tokens")),
-            ("cut, as a dict", method, Answer(text=['{"name": "Ro'], finish="length"), SCHEMA, ("cut off",)),
-            ("cut before it began", method, Answer(finish="length"), SCHEMA, ("cut off", "max_tokens")),
+            ("cut off", method, Answer(text=['{"name": "Ro'], finish="length"), City, ("truncated", "max_tokens")),
+            ("cut, as a dict", method, Answer(text=['{"name": "Ro'], finish="length"), SCHEMA, ("truncated",)),
+            ("cut before it began", method, Answer(finish="length"), SCHEMA, ("truncated", "max_tokens")),
             ("not JSON", method, Answer(text=["I ", "won't"]), City, ("I won't",)),
             ("not JSON, as a dict", method, Answer(text=["I ", "won't"]), SCHEMA, ("I won't",)),
             ("no fit", method, Answer(text=['{"name": "R", "people": ', '"many"}']), City, ("people",)),

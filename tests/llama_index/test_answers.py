@@ -226,7 +226,7 @@ async def test_a_cut_call_is_no_call(way: str, caplog: pytest.LogCaptureFixture)
     last = responses[-1]
     [invalid] = last.additional_kwargs["invalid_tool_calls"]
     assert (invalid["id"], invalid["name"], invalid["args"]) == ("call_2", "weather", '{"city": "New ')
-    assert "cut off" in invalid["error"]
+    assert "truncated" in invalid["error"]
     assert made(last) == [("call_1", "weather", {"city": "Hangzhou"})]
     assert [call.tool_id for call in selected[-1]] == ["call_1"]
     assert [call["id"] for call in last.message.additional_kwargs["tool_calls"]] == ["call_1"]

@@ -159,10 +159,10 @@ async def test_a_forced_call_and_thinking(way: str, caplog: pytest.LogCaptureFix
 
 FAILURES: list[tuple[str, Answer, str]] = [
     (ALWAYS, Answer(text=["I would rather not."]), "did not call.*rather not.*enable_thinking=False"),
-    (UNLISTED, Answer(calls=[Call("call_1", "Address", ['{"city": "A'])], finish="length"), "cut off.*max_tokens"),
+    (UNLISTED, Answer(calls=[Call("call_1", "Address", ['{"city": "A'])], finish="length"), "truncated.*max_tokens"),
     (UNLISTED, Answer(calls=[Call("call_1", "Address", ['{"city": "A"}'])]), "not a valid Address.*street"),
     (LISTED, Answer(text=['{"city": "A", "street": {']), "not a valid Address"),
-    (LISTED, Answer(text=['{"city": "A", "street": {'], finish="length"), "cut off.*max_tokens"),
+    (LISTED, Answer(text=['{"city": "A", "street": {'], finish="length"), "truncated.*max_tokens"),
     (LISTED, Answer(text=["Sorry."]), "not a valid Address"),
 ]
 

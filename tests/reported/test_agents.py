@@ -95,7 +95,7 @@ async def test_the_model_corrects_its_call(arguments: str, how: str) -> None:
     assert weather.ran == [{"city": "Rome"}]
     assert [(each["id"], each["function"]["name"]) for each in turn["tool_calls"]] == [("call_1", "weather")]
     assert (answer["role"], answer["tool_call_id"]) == ("tool", "call_1")
-    assert "JSON" in answer["content"] or "cut off" in answer["content"]
+    assert "JSON" in answer["content"] or "truncated" in answer["content"]
     assert [result.tool_output.is_error for result in results] == [True, False]
 
 

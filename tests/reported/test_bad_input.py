@@ -364,7 +364,7 @@ MEDIA_BLOCKS = {"images": ImageBlock(url=URL), "video": VideoBlock(url=URL), "au
 @pytest.mark.parametrize(("model", "listed"), [("qwen-plus", True), ("made-up", False)])
 async def test_media_for_a_text_model(kind: str, model: str, listed: bool, each_protocol: str) -> None:
     """The service's 400 says, too, that the model is listed as one that does not take this kind."""
-    said = f"{model} is not listed as accepting {kind}: use a model that does."
+    said = f"{model} is listed as not accepting {kind}: use a model that does."
     with Loopback(reply_json(400, REFUSAL if each_protocol == "openai" else NATIVE_REFUSAL)) as server:
         llm = chat(server, model=model, native_endpoint="multimodal-generation")
         for way in WAYS:

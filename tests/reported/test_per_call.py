@@ -118,7 +118,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"extra_headers": {"X A": "b"}}, "'X A' is not a valid header name"),
     ({"timeout": -1}, "timeout= must be a positive number"),
     ({"timeout": "soon"}, "timeout="),
-    ({"include_response_headers": "all"}, "include_response_headers='all' is not accepted"),
+    ({"include_response_headers": "all"}, "include_response_headers='all' is invalid"),
     ({"default_headers": {"X-A": "b"}}, "for one call, use extra_headers"),
     ({"api_key": KEY}, "api_key is a setting of the model object"),
 ]

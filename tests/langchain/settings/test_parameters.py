@@ -344,7 +344,7 @@ STREAMING: list[tuple[dict[str, Any], dict[str, Any], bool, bool, int]] = [
 )
 @pytest.mark.parametrize("a", ["", "a"], ids=["sync", "async"])
 @pytest.mark.rotated
-async def test_whether_the_wire_streams(
+async def test_whether_a_request_is_streamed(
     settings: dict[str, Any], options: dict[str, Any], invoked: bool, streamed: bool, pieces: int, a: str
 ) -> None:
     """`streaming` unset leaves `stream()` alone, False makes it one whole answer, True streams always (L35)."""
