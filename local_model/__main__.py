@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 
-from local_model.front import Front
+from local_model.front import ApiServer
 from local_model.options import from_arguments, parser
 from local_model.process import READY
 from local_model.server import LocalModelError, description, start
@@ -21,9 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     if parsed.end_with_stdin:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and then closes our standard input
         threading.Thread(target=_end_with_stdin, daemon=True).start()
-    options, began = from_arguments(parsed), time.monotonic()
+    options, started_at = from_arguments(parsed), time.monotonic()
     try:
-        front = Front(options)
+        server = ApiServer(options)
         interrupted = signal.getsignal(signal.SIGINT)
         if interrupted is signal.default_int_handler:
             # llama.cpp blocks this thread while loading, so a Python signal handler would not run
@@ -31,13 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
         print("local_model: loading ...", file=sys.stderr, flush=True)
         backends, _kept = start(options)
         signal.signal(signal.SIGINT, interrupted)
-        front.open(backends)
+        server.open(backends)
     except (LocalModelError, OSError) as error:
         print(f"local_model: {error}", file=sys.stderr)
         return 2
-    print(f"{READY}{front.base_url} after {time.monotonic() - began:.2f} s: {description()}", flush=True)
+    print(f"{READY}{server.base_url} after {time.monotonic() - started_at:.2f} s: {description()}", flush=True)
     with suppress(KeyboardInterrupt):
-        front.serve_forever()
+        server.serve_forever()
     return 0
 
 

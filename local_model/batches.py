@@ -54,7 +54,7 @@ class _Job:
         self.status = status
         self.times[f"{status}_at"] = int(time.time())
 
-    def described(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         names = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
         counts = {"total": self.total, "completed": self.completed, "failed": self.failed}
         return {
@@ -103,7 +103,7 @@ class Batches:
         try:
             id, _, action = parts.path.removeprefix(BATCHES).strip("/").partition("/")
             if not id and method == "POST":
-                return Reply(200, self._create(body).described())
+                return Reply(200, self._create(body).to_json())
             if not id:
                 return Reply(200, self._list({name: values[0] for name, values in parse_qs(parts.query).items()}))
             job = self._jobs.get(id)
@@ -113,7 +113,7 @@ class Batches:
                 if job.status not in _UNDER_WAY:
                     raise InvalidRequest(f"the batch {id} is {job.status}, and cannot be cancelled")
                 job.become("cancelling")
-            return Reply(200, job.described())
+            return Reply(200, job.to_json())
         except InvalidRequest as error:
             return Reply(400, failure(BATCHES, str(error)))
 
@@ -149,7 +149,7 @@ class Batches:
         limit = asked.get("limit", "20")
         if not limit.isdecimal() or not 1 <= int(limit) <= _MAX_PAGE:
             raise InvalidRequest(f"limit is {limit!r}, not 1 to {_MAX_PAGE}")
-        data = [job.described() for job in jobs[begin : begin + int(limit)]]
+        data = [job.to_json() for job in jobs[begin : begin + int(limit)]]
         first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
         more = begin + int(limit) < len(jobs)
         return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": more}

@@ -12,10 +12,10 @@ from typing import Any
 from local_model.options import Options
 from local_model.schemas import bounded
 
-_CHARACTERS_A_TOKEN = 4
-_LONGEST_THOUGHT = 2000  # characters; longer repetitions make llama.cpp's grammars slow
-THOUGHT_ONLY = "root ::= [^<]+"
-_NOT_FOR_A_THOUGHT = frozenset(
+_CHARACTERS_PER_TOKEN = 4
+_MAX_REASONING_CHARACTERS = 2000  # longer repetitions make llama.cpp's grammars slow
+REASONING_ONLY = "root ::= [^<]+"
+_NOT_FOR_REASONING = frozenset(
     (
         "stream",
         "stream_options",
@@ -28,7 +28,7 @@ _NOT_FOR_A_THOUGHT = frozenset(
         "response_format",
     )
 )
-_END_OF_THOUGHT = 5  # tokens of the end mark "</think>" and the two line ends after it
+_END_OF_REASONING = 5  # tokens of the end mark "</think>" and the two line ends after it
 _THINKING_NAMES = ("think", "reason", "qwq", "qvq", "deepseek-r1")
 _ONLY_MODEL_STUDIO = frozenset(
     (
@@ -56,57 +56,58 @@ _ONLY_MODEL_STUDIO = frozenset(
 
 def to_llama(body: Mapping[str, Any], options: Options) -> dict[str, Any]:
     """Return a chat request for llama.cpp. `body` is the JSON object of the original request."""
-    made = {name: value for name, value in body.items() if name not in _ONLY_MODEL_STUDIO}
-    kwargs = dict(made["chat_template_kwargs"]) if isinstance(made.get("chat_template_kwargs"), dict) else {}
+    request = {name: value for name, value in body.items() if name not in _ONLY_MODEL_STUDIO}
+    kwargs = dict(request["chat_template_kwargs"]) if isinstance(request.get("chat_template_kwargs"), dict) else {}
     thinks, budget = _thinking(body, options)
-    _sampling(made, body)
+    _sampling(request, body)
     if isinstance(body.get("messages"), list):
-        made["messages"] = [_message(message) for message in body["messages"]]
+        request["messages"] = [_message(message) for message in body["messages"]]
     if _is_partial(body):
-        # the service supports partial mode only without thinking
-        thinks, kwargs["open_answer"], made["add_generation_prompt"] = False, True, False
-    forced = _tools(made, options)
+        thinks = False  # the service supports partial mode only without thinking
+        kwargs["open_answer"] = True
+        request["add_generation_prompt"] = False
+    forced = _tools(request, options)
     if forced:
         kwargs["force_tool"] = True
     kwargs["enable_thinking"] = thinks
     kwargs.setdefault("preserve_thinking", body.get("preserve_thinking") is True)
-    schema = _response_format(made, options)
+    schema = _response_format(request, options)
     if schema and not thinks:
-        kwargs["no_thought"] = True  # else llama.cpp's grammar allows a thought before the JSON
+        kwargs["no_thought"] = True  # else llama.cpp's grammar allows reasoning before the JSON
     if thinks:
-        made["thinking_budget_tokens"] = budget
-        if not forced and _is_count(made.get("max_tokens")):
-            made["max_tokens"] += budget + _END_OF_THOUGHT  # max_tokens counts the answer, not the thought
-        if not schema and not forced and (not made.get("tools") or made.get("tool_choice") == "none"):
-            made.setdefault("grammar", thought_then_answer(budget))
-            made["thinking_budget_tokens"] = -1
-    made["chat_template_kwargs"] = kwargs
-    return made
+        request["thinking_budget_tokens"] = budget
+        if not forced and _is_count(request.get("max_tokens")):
+            request["max_tokens"] += budget + _END_OF_REASONING  # max_tokens counts the answer, not the reasoning
+        if not schema and not forced and (not request.get("tools") or request.get("tool_choice") == "none"):
+            request.setdefault("grammar", reasoning_then_answer(budget))
+            request["thinking_budget_tokens"] = -1
+    request["chat_template_kwargs"] = kwargs
+    return request
 
 
-def thought_then_answer(budget: int) -> str:
-    """Return a grammar for a thought of about `budget` tokens, the end mark, and a non-empty answer.
+def reasoning_then_answer(budget: int) -> str:
+    """Return a grammar for reasoning of about `budget` tokens, the end mark, and a non-empty answer.
 
-    SmolLM2 is not trained to think, and would end its turn inside the thought. The grammar sets the limit, because
+    SmolLM2 is not trained to think, and would end its turn inside the reasoning. The grammar sets the limit, because
     llama.cpp's own budget inserts the end mark outside the grammar, which then may fail.
     """
-    longest = min(budget * _CHARACTERS_A_TOKEN, _LONGEST_THOUGHT)
+    longest = min(budget * _CHARACTERS_PER_TOKEN, _MAX_REASONING_CHARACTERS)
     return rf'root ::= [^<]{{1,{longest}}} "</think>\n\n" [^< \n] [^<]*'
 
 
-def thought_request(call: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the request for the thought before a forced call, or None if `call` needs none.
+def reasoning_request(call: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the request for the reasoning before a forced call, or None if `call` needs none.
 
     llama.cpp's grammar for a forced call allows unlimited text before the call, which a small model never ends. So
-    the thought is requested separately, with a limit, before the call. `call` is a result of `to_llama`.
+    the reasoning is requested separately, with a limit, before the call. `call` is a result of `to_llama`.
     """
     kwargs = call["chat_template_kwargs"]
     if not (kwargs.get("force_tool") and kwargs["enable_thinking"]):
         return None
-    alone = {name: value for name, value in call.items() if name not in _NOT_FOR_A_THOUGHT}
+    alone = {name: value for name, value in call.items() if name not in _NOT_FOR_REASONING}
     budget = call["thinking_budget_tokens"]
     return alone | {
-        "grammar": THOUGHT_ONLY,
+        "grammar": REASONING_ONLY,
         "max_tokens": budget,
         "max_completion_tokens": budget,
         "thinking_budget_tokens": -1,
@@ -114,21 +115,24 @@ def thought_request(call: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def with_thought(call: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """Return `call` prefixed with the thought in `answer`, llama.cpp's response to `thought_request(call)`."""
+def with_reasoning(call: Mapping[str, Any], answer: Any) -> dict[str, Any]:
+    """Return `call` with the reasoning in `answer` as its prefix.
+
+    `answer` is llama.cpp's response to `reasoning_request(call)`.
+    """
     try:
-        thought = answer["choices"][0]["message"]["reasoning_content"]
+        reasoning = answer["choices"][0]["message"]["reasoning_content"]
     except (LookupError, TypeError):
         return dict(call)
-    return {**call, "chat_template_kwargs": {**call["chat_template_kwargs"], "thought": str(thought).strip()}}
+    return {**call, "chat_template_kwargs": {**call["chat_template_kwargs"], "thought": str(reasoning).strip()}}
 
 
 def _thinking(body: Mapping[str, Any], options: Options) -> tuple[bool, int]:
-    asked, effort, budget = body.get("enable_thinking"), body.get("reasoning_effort"), options.budget
+    requested, effort, budget = body.get("enable_thinking"), body.get("reasoning_effort"), options.budget
     if _is_count(body.get("thinking_budget")):
         budget = min(budget, body["thinking_budget"])  # leaves tokens for the answer
-    if isinstance(asked, bool):
-        thinks = asked
+    if isinstance(requested, bool):
+        thinks = requested
     elif isinstance(effort, str):
         thinks = effort != "none"  # "none" is the documented alias of enable_thinking=false
     elif options.thinking == "auto":
@@ -139,41 +143,41 @@ def _thinking(body: Mapping[str, Any], options: Options) -> tuple[bool, int]:
     return thinks and budget > 0, budget
 
 
-def _sampling(made: dict[str, Any], body: Mapping[str, Any]) -> None:
+def _sampling(request: dict[str, Any], body: Mapping[str, Any]) -> None:
     if body.get("repetition_penalty") is not None:
-        made["repeat_penalty"] = body["repetition_penalty"]
+        request["repeat_penalty"] = body["repetition_penalty"]
     if "top_k" in body and (body["top_k"] is None or (_is_count(body["top_k"]) and body["top_k"] > 100)):
-        made["top_k"] = 0  # Model Studio: null or more than 100 disables it; llama.cpp: 0 does
+        request["top_k"] = 0  # Model Studio: null or more than 100 disables it; llama.cpp: 0 does
 
 
 def _message(message: Any) -> Any:
     """Return a message without `partial`, with a list of text parts joined to a string."""
     if not isinstance(message, dict):
         return message
-    made = {name: value for name, value in message.items() if name != "partial"}
+    request = {name: value for name, value in message.items() if name != "partial"}
     parts = message.get("content")
     if isinstance(parts, list) and parts and all(_is_text(part) for part in parts):
-        made["content"] = "".join(part["text"] for part in parts)
-    return made
+        request["content"] = "".join(part["text"] for part in parts)
+    return request
 
 
-def _tools(made: dict[str, Any], options: Options) -> bool:
-    """Limit and choose the tools in `made`. Return True if the answer must be a call."""
-    tools, choice = made.get("tools"), made.get("tool_choice")
+def _tools(request: dict[str, Any], options: Options) -> bool:
+    """Apply the tool choice, and bound string lengths in the schemas, in place. Return True if a call is forced."""
+    tools, choice = request.get("tools"), request.get("tool_choice")
     if not isinstance(tools, list) or not tools:
         return False
     if isinstance(choice, dict):
         chosen = [tool for tool in tools if _name(tool) is not None and _name(tool) == _name(choice)]
         tools, choice = (chosen, "required") if chosen else (tools, choice)
     elif options.force_auto and choice in (None, "auto"):
-        choice = {"user": "required", "tool": "none"}.get(_last_role(made), choice)
+        choice = {"user": "required", "tool": "none"}.get(_last_role(request), choice)
     if choice == "any":
         choice = "required"
     if choice is not None:
-        made["tool_choice"] = choice
-    made["tools"] = [_bounded_tool(tool, options) for tool in tools]
-    if made.get("parallel_tool_calls") is None:
-        made["parallel_tool_calls"] = False  # Model Studio's default
+        request["tool_choice"] = choice
+    request["tools"] = [_bounded_tool(tool, options) for tool in tools]
+    if request.get("parallel_tool_calls") is None:
+        request["parallel_tool_calls"] = False  # Model Studio's default
     return choice == "required"
 
 
@@ -185,18 +189,24 @@ def _bounded_tool(tool: Any, options: Options) -> Any:
     return {**tool, "function": {**function, "parameters": parameters}}
 
 
-def _response_format(made: dict[str, Any], options: Options) -> bool:
-    """Limit the schema of `response_format` in `made`. Return True if the answer must be JSON."""
-    asked = made.get("response_format")
-    if not isinstance(asked, dict):
+def _response_format(request: dict[str, Any], options: Options) -> bool:
+    """Bound string lengths in the schema of `response_format`, in place. Return True if the answer must be JSON."""
+    response_format = request.get("response_format")
+    if not isinstance(response_format, dict):
         return False
-    named = asked.get("json_schema")
-    if asked.get("type") == "json_object":
-        asked = {**asked, "schema": bounded(asked.get("schema", {"type": "object"}), options.max_string)}
+    named = response_format.get("json_schema")
+    if response_format.get("type") == "json_object":
+        response_format = {
+            **response_format,
+            "schema": bounded(response_format.get("schema", {"type": "object"}), options.max_string),
+        }
     elif isinstance(named, dict) and "schema" in named:
-        asked = {**asked, "json_schema": {**named, "schema": bounded(named["schema"], options.max_string)}}
-    made["response_format"] = asked
-    return bool(asked.get("type", "text") != "text")
+        response_format = {
+            **response_format,
+            "json_schema": {**named, "schema": bounded(named["schema"], options.max_string)},
+        }
+    request["response_format"] = response_format
+    return bool(response_format.get("type", "text") != "text")
 
 
 def _name(tool: Any) -> Any:

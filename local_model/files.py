@@ -1,8 +1,8 @@
-"""Files and temporary uploads in Model Studio's shapes, kept in memory until the server ends.
+"""Keep files and temporary uploads in memory until the server ends, in Model Studio's formats.
 
-Shapes: the vendor's pages on the Files API, on Qwen-Long and on temporary URLs. The chat model reads text only. So the
-text of a `fileid://` document is put into the conversation, and an `oss://` image, video or audio is described by its
-kind and size.
+Source of the formats: the vendor's pages on the Files API, on Qwen-Long and on temporary URLs. The chat model accepts
+text only, so the text of a `fileid://` document is inserted into the conversation, and an `oss://` image, video or
+audio is described by its kind and size.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _MAX_PAGE = 2000
 _MAX_MB = 1024
 _POLICY_SECONDS = 300
 _LIFETIME = 48 * 3600
-_CHARACTERS = 6000  # of a document that fit in the model's context
+_MAX_DOCUMENT_CHARACTERS = 6000  # fit in the model's context
 _FILE_ID = "fileid://"
 _MEDIA = {"image_url": "image", "video_url": "video", "video": "video", "input_audio": "audio"}
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP response: JSON, or bytes as they are."""
+    """An HTTP response: a JSON object, or raw bytes."""
 
     status: int
     content: dict[str, Any] | bytes
@@ -54,8 +54,8 @@ class StoredFile:
     status: str = "processed"
     status_details: str | None = None
 
-    def described(self) -> dict[str, Any]:
-        """Return the file object."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the file object of the Files API."""
         return {
             "id": self.id,
             "object": "file",
@@ -92,7 +92,7 @@ class FileStore:
         self._numbers = itertools.count(1)
 
     def add(self, filename: str, content: bytes, purpose: str) -> StoredFile:
-        """Store a file. One that is to be read, and is not UTF-8 text, gets the status "error"."""
+        """Store a file. A file for `file-extract` that is not UTF-8 text gets the status "error"."""
         id = f"file-{_KINDS.get(purpose, purpose)}-{next(self._numbers)}{secrets.token_hex(8)}"
         file = StoredFile(id, filename, purpose, content, int(time.time()))
         if purpose == "file-extract" and _text_of(content) is None:
@@ -101,16 +101,16 @@ class FileStore:
         return file
 
     def get(self, id: str) -> StoredFile | None:
-        """Return a file, or None if there is none of this id."""
+        """Return a file, or None if there is none with this id."""
         return self._files.get(id)
 
     def reply(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply | None:
-        """Return the response to a request, or None if its path is none of those here.
+        """Return the response to a request, or None if this class does not handle the path.
 
         Args:
             method: GET, POST or DELETE.
             path: with the query, without `/compatible-mode`.
-            headers: by lower-case names.
+            headers: with lower-case names.
             body: the bytes of the request.
         """
         parts = urlsplit(path)
@@ -124,7 +124,7 @@ class FileStore:
                 return self._upload(headers, body) if method == "POST" else self._list(asked)
             if parts.path.startswith(f"{FILES}/"):
                 id, _, what = parts.path.removeprefix(f"{FILES}/").partition("/")
-                return self._one(method, id, what)
+                return self._file_request(method, id, what)
         except InvalidRequest as error:
             return Reply(400, failure(parts.path, str(error)))
         return None
@@ -132,7 +132,7 @@ class FileStore:
     def resolved(self, asked: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
         """Return a chat request with the text of its documents, and descriptions of its temporary uploads.
 
-        Raises InvalidRequest, in the vendor's words, for a file that cannot be read.
+        Raises InvalidRequest, with the vendor's message, for a file that cannot be read.
         """
         messages = asked.get("messages")
         if not isinstance(messages, list):
@@ -149,7 +149,7 @@ class FileStore:
         if "file" not in fields:
             raise InvalidRequest("the form has no file")
         filename, content = fields["file"]
-        return Reply(200, self.add(filename or "file", content, purpose).described())
+        return Reply(200, self.add(filename or "file", content, purpose).to_json())
 
     def _list(self, asked: Mapping[str, str]) -> Reply:
         files = [file for file in self._files.values() if asked.get("purpose") in (None, file.purpose)]
@@ -161,10 +161,11 @@ class FileStore:
             raise InvalidRequest(f"limit is {limit!r}, not 1 to {_MAX_PAGE}")
         begin = 0 if after is None else ids.index(after) + 1
         end = begin + int(limit)
-        data = [file.described() for file in files[begin:end]]
+        data = [file.to_json() for file in files[begin:end]]
         return Reply(200, {"object": "list", "data": data, "has_more": end < len(files)})
 
-    def _one(self, method: str, id: str, what: str) -> Reply:
+    def _file_request(self, method: str, id: str, what: str) -> Reply:
+        """Return the response to a request about one file: retrieve, content or delete."""
         file = self._files.get(id)
         if file is None:
             message = f"No such File object: {id}"
@@ -177,7 +178,7 @@ class FileStore:
         if method == "DELETE":
             self._files.pop(id, None)
             return Reply(200, {"object": "file", "deleted": True, "id": id})
-        return Reply(200, file.described())
+        return Reply(200, file.to_json())
 
     # ---------------------------------------------------------------- temporary uploads
 
@@ -224,7 +225,7 @@ class FileStore:
         content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, str) and message.get("role") == "system" and content.startswith(_FILE_ID):
             ids = [id.removeprefix(_FILE_ID) for id in content.split(",")]
-            return {**message, "content": "\n\n".join(self._document(id) for id in ids)[:_CHARACTERS]}
+            return {**message, "content": "\n\n".join(self._document(id) for id in ids)[:_MAX_DOCUMENT_CHARACTERS]}
         if isinstance(content, list):
             return {**message, "content": [self._part(part, asked, headers) for part in content]}
         return message
@@ -250,7 +251,7 @@ class FileStore:
             stored = self._temporary.get(address)
             if headers.get(_RESOLVE) != "enable" or stored is None or stored.until < time.time():
                 raise InvalidRequest("The provided URL does not appear to be valid. Ensure it is correctly formatted.")
-            if stored.model != asked.get("model"):
+            if stored.model != asked.get("model"):  # the vendor documents no message for this
                 raise InvalidRequest(f"the file was uploaded for {stored.model}, not for {asked.get('model')}")
             size += stored.size
         return {"type": "text", "text": f"[{_MEDIA[kind]} of {size} bytes]"}
@@ -271,7 +272,7 @@ def _form(headers: Mapping[str, str], body: bytes) -> list[tuple[str, str | None
     head = f"content-type: {headers.get('content-type', '')}\r\n\r\n".encode("latin-1", "replace")
     message = BytesParser(policy=HTTP).parsebytes(head + body)
     if not message.is_multipart():
-        raise InvalidRequest("the body is no multipart form")
+        raise InvalidRequest("the body is not a multipart form")
     found = []
     for part in message.iter_parts():
         name, content = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)

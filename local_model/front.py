@@ -2,7 +2,7 @@
 
 Chat requests are converted (`dialect`) or, depending on the options, rejected (`refusals`). Chat responses are relayed
 unchanged, except for the Connection header, so that the client can reuse its connection. Native embeddings and rerank
-are converted in `retrieval`.
+are converted in `retrieval`. Files and temporary uploads are kept in `files`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any, Literal, TypeVar, cast
 from uuid import uuid4
 
 from local_model.batches import Batches, asker
-from local_model.dialect import thought_request, to_llama, with_thought
+from local_model.dialect import reasoning_request, to_llama, with_reasoning
 from local_model.files import STORE, FileStore
 from local_model.options import Options
-from local_model.refusals import refusal
-from local_model.relay import Address, Answer, ClientLeft, Parts, exchange
+from local_model.refusals import rejection
+from local_model.relay import Address, ClientDisconnected, Parts, RelayedResponse, exchange
 from local_model.responses import Memory, Texts, Writer, chat_body, framed, input_items, search_of
 from local_model.retrieval import InvalidRequest, Task, check_compatible, failure, task
 
@@ -34,7 +34,7 @@ _ROOT = "/compatible-mode"  # Model Studio's path before /v1
 _CHAT, _EMBEDDINGS, _RESPONSES = "/v1/chat/completions", "/v1/embeddings", "/v1/responses"
 
 
-class Front(ThreadingHTTPServer):
+class ApiServer(ThreadingHTTPServer):
     """HTTP server on 127.0.0.1. It binds its port when created, and accepts requests after `open`."""
 
     daemon_threads = True
@@ -86,20 +86,20 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve(self.rfile.read(int(length)))
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing, as standard error is for failures."""
+        """Log nothing, because standard error is for failures."""
 
     def _serve(self, body: bytes) -> None:
-        front = cast(Front, self.server)
+        front = cast(ApiServer, self.server)
         path = self.path.removeprefix(_ROOT)
         endpoint = path.partition("?")[0]
         backend: Backend = "embeddings" if endpoint == _EMBEDDINGS else "chat"
         headers = {name.lower(): value for name, value in self.headers.items()}
         asked = _json(body) if not headers.get("content-type", "").startswith("multipart/") else None
-        # the store of temporary uploads takes a policy instead of a key
-        refused = None if endpoint == STORE else refusal(front.options, headers.get("authorization"), asked)
+        # an upload to temporary storage is authorized by a policy, not by a key
+        rejected = None if endpoint == STORE else rejection(front.options, headers.get("authorization"), asked)
         try:
-            if refused is not None:
-                self._send(*refused)
+            if rejected is not None:
+                self._send(*rejected)
                 return
             reply = front.files.reply(self.command, path, headers, body) or front.batches.reply(
                 self.command, path, asked
@@ -116,9 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
                 body = self._rewritten(front.files.resolved(asked, headers), front.options)
             with closing(self._exchange(backend, self.command, path, body)) as parts:
                 self._pass_on(parts)
-        except InvalidRequest as error:  # a file of a chat
+        except InvalidRequest as error:  # a chat refers to an invalid file
             self._send(400, failure(endpoint, str(error)))
-        except (ClientLeft, ConnectionError):
+        except (ClientDisconnected, ConnectionError):
             self.close_connection = True
 
     def _retrieval(self, endpoint: str, asked: Any) -> bool:
@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
     # ---------------------------------------------------------------- Responses
 
     def _respond(self, asked: Any) -> None:
-        front = cast(Front, self.server)
+        front = cast(ApiServer, self.server)
         try:
             if not isinstance(asked, dict):
                 raise InvalidRequest("the body is no JSON object")
@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             front.memory.keep(writer.response["id"], [*items, *writer.response["output"]])
 
     def _response_events(self, asked: dict[str, Any], items: list[dict[str, Any]], writer: Writer) -> Iterator[Any]:
-        front, found = cast(Front, self.server), []
+        front, found = cast(ApiServer, self.server), []
         if search := search_of(asked, items):
             found = front.texts.search(search[1], lambda texts: self._embedded(Task(texts, lambda made, _: made)))
         body = self._rewritten(chat_body(asked, items, found), front.options)
@@ -202,22 +202,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _rewritten(self, asked: dict[str, Any], options: Options) -> bytes:
         call = to_llama(asked, options)
-        before = thought_request(call)
-        if before is not None:
-            with closing(self._exchange("chat", "POST", _CHAT, _bytes(before))) as parts:
+        first = reasoning_request(call)
+        if first is not None:
+            with closing(self._exchange("chat", "POST", _CHAT, _bytes(first))) as parts:
                 answer = b"".join(parts)
-            call = with_thought(call, _json(answer.partition(b"\r\n\r\n")[2]))
+            call = with_reasoning(call, _json(answer.partition(b"\r\n\r\n")[2]))
         return _bytes(call)
 
     def _exchange(self, backend: Backend, method: str, path: str, body: bytes) -> Parts:
-        address = cast(Front, self.server).backends[backend]
+        address = cast(ApiServer, self.server).backends[backend]
         return exchange(address, method, path, body, self.connection)
 
     def _pass_on(self, parts: Iterable[bytes]) -> None:
-        answer = Answer()
+        response = RelayedResponse()
         for part in parts:
-            self.wfile.write(answer.feed(part))
-        if not answer.complete:
+            self.wfile.write(response.feed(part))
+        if not response.complete:
             self.close_connection = True  # a truncated response must be visible as truncated
 
     def _send(self, status: int, content: dict[str, Any] | bytes) -> None:

@@ -96,16 +96,16 @@ def _is_special(token: str) -> bool:
 
 
 def _tensors(header: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Return the tensors that llama.cpp wants, by its names. The pooler and the position numbers are not among them."""
+    """Return the tensors that llama.cpp needs, under its names. The pooler and position_ids are skipped."""
     for name, tensor in header.items():
         found = _NAME.fullmatch(name)
         if found is None:
             continue
         layer, part, kind = found.groups()
-        made = _EMBEDDINGS[part] if layer is None else f"blk.{layer}.{_LAYER[part]}"
+        llama_name = _EMBEDDINGS[part] if layer is None else f"blk.{layer}.{_LAYER[part]}"
         if tensor["dtype"] != "F32":
             raise ValueError(f"the tensor {name} is {tensor['dtype']}, where F32 is expected")
-        yield f"{made}.{kind}", tensor
+        yield f"{llama_name}.{kind}", tensor
 
 
 def _typed(value: Value) -> bytes:

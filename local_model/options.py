@@ -16,13 +16,15 @@ Thinking = Literal["auto", "on", "off"]
 class Options:
     """Settings of the local model.
 
-    `thinking` is the default of `enable_thinking`: "on", "off", or "auto" (on if the model name is that of a
-    thinking model). `budget` is the maximum number of thinking tokens, which a request can only lower.
-    `max_tokens` limits answers of requests without a limit, `max_string` strings, in characters, without a
-    limit in the schema. `force_auto` turns a tool choice of "auto" into a call after a user message and an
-    answer after a tool result, because a model this small never calls tools by itself. `api_key` and `models`,
-    if given, are the only accepted key and model names. `model_name` is the name in llama.cpp's responses.
-    `texts` is the folder that web_search and file_search search, "" for none; default: that of the examples.
+    `thinking`: default of `enable_thinking`: "on", "off", or "auto" (on if the model name is that of a thinking model).
+    `budget`: maximum number of thinking tokens, which a request can only lower.
+    `max_tokens`: default for requests that set none.
+    `max_string`: maximum length, in characters, of strings whose schema sets none.
+    `force_auto`: with a tool choice of "auto", a tool call is forced after a user message and forbidden after a tool
+    result, because a model this small never calls tools by itself.
+    `api_key`, `models`: if given, the only accepted key and model names.
+    `model_name`: the name in llama.cpp's responses.
+    `texts`: the folder that web_search and file_search search, "" for none; default: that of the examples.
     """
 
     port: int = 0
@@ -42,19 +44,21 @@ _DEFAULT = Options()
 
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser of `python -m local_model`."""
-    made = argparse.ArgumentParser(prog="python -m local_model", description="A real small model.")
-    made.add_argument("--port", type=int, default=_DEFAULT.port, help="0 selects a free port")
-    made.add_argument("--thinking", choices=("auto", "on", "off"), default=_DEFAULT.thinking)
-    made.add_argument("--budget", type=int, default=_DEFAULT.budget, help="maximum number of thinking tokens")
-    made.add_argument("--force-auto", action="store_true", help="call a tool after each user message")
-    made.add_argument("--max-tokens", type=int, default=_DEFAULT.max_tokens)
-    made.add_argument("--max-string", type=int, default=_DEFAULT.max_string)
-    made.add_argument("--api-key", default=_DEFAULT.api_key, help="reject other keys with 401")
-    made.add_argument("--models", type=_names, default=_DEFAULT.models, help="a,b: reject other models with 404")
-    made.add_argument("--model-name", default=_DEFAULT.model_name, help="model name in responses")
-    made.add_argument("--texts", default=_DEFAULT.texts, help="folder of texts for web_search and file_search")
-    made.add_argument("--end-with-stdin", action="store_true", help="exit when standard input is closed")
-    return made
+    result = argparse.ArgumentParser(
+        prog="python -m local_model", description="Run a small local model with Model Studio's API."
+    )
+    result.add_argument("--port", type=int, default=_DEFAULT.port, help="0 selects a free port")
+    result.add_argument("--thinking", choices=("auto", "on", "off"), default=_DEFAULT.thinking)
+    result.add_argument("--budget", type=int, default=_DEFAULT.budget, help="maximum number of thinking tokens")
+    result.add_argument("--force-auto", action="store_true", help="call a tool after each user message")
+    result.add_argument("--max-tokens", type=int, default=_DEFAULT.max_tokens)
+    result.add_argument("--max-string", type=int, default=_DEFAULT.max_string)
+    result.add_argument("--api-key", default=_DEFAULT.api_key, help="reject other keys with 401")
+    result.add_argument("--models", type=_names, default=_DEFAULT.models, help="a,b: reject other models with 404")
+    result.add_argument("--model-name", default=_DEFAULT.model_name, help="model name in responses")
+    result.add_argument("--texts", default=_DEFAULT.texts, help="folder of texts for web_search and file_search")
+    result.add_argument("--end-with-stdin", action="store_true", help="exit when standard input is closed")
+    return result
 
 
 def from_arguments(parsed: argparse.Namespace) -> Options:
@@ -64,14 +68,14 @@ def from_arguments(parsed: argparse.Namespace) -> Options:
 
 def to_arguments(options: Options) -> list[str]:
     """Return the command-line arguments for `options`."""
-    made = []
+    arguments = []
     for field in fields(Options):
         value, flag = getattr(options, field.name), "--" + field.name.replace("_", "-")
         if value is True:
-            made.append(flag)
+            arguments.append(flag)
         elif value is not None and value is not False and value != ():
-            made.append(f"{flag}={','.join(value) if isinstance(value, tuple) else value}")
-    return made
+            arguments.append(f"{flag}={','.join(value) if isinstance(value, tuple) else value}")
+    return arguments
 
 
 def _names(text: str) -> tuple[str, ...]:

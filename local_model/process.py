@@ -1,4 +1,4 @@
-"""Run the server in a child process, so that it cannot block or crash the caller, and exits with the caller."""
+"""Run the server in a child process, so that it cannot block or crash the caller. It exits when the caller exits."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import IO
 
 from local_model.options import TEXTS, Options, Thinking, to_arguments
-from local_model.server import LocalModelError, description, weights
+from local_model.server import LocalModelError, check_packages, description
 
 READY = "READY "
 _END_SECONDS = 5.0
-_KEPT_MESSAGE = 4000  # characters of the child's standard error in a LocalModelError
+_MAX_STDERR_CHARACTERS = 4000  # of the child's standard error in a LocalModelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def running(
     texts: str = TEXTS,
     start_timeout: float = 120.0,
 ) -> Iterator[RunningModel]:
-    """Run a local model for the duration of the block. The arguments are those of `Options`.
+    """Run a local model while the `with` block runs. The arguments are those of `Options`.
 
     Raises:
         LocalModelError: if a package is missing, or the model is not ready within `start_timeout` seconds.
@@ -69,15 +69,15 @@ def running(
         model_name=model_name,
         texts=texts,
     )
-    weights()
+    check_packages()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-        began = time.monotonic()
+        start = time.monotonic()
         child = _started(options, errors)
         try:
             base_url = _ready(child, start_timeout)
             if base_url is None:
                 raise LocalModelError(_failure(child, errors, start_timeout))
-            yield RunningModel(base_url, description(), child.pid, time.monotonic() - began)
+            yield RunningModel(base_url, description(), child.pid, time.monotonic() - start)
         finally:
             _end(child)
 
@@ -94,21 +94,21 @@ def _started(options: Options, errors: IO[str]) -> subprocess.Popen[str]:
 
 def _ready(child: subprocess.Popen[str], seconds: float) -> str | None:
     """Return the base URL in the child's READY line, or None if the child exited or on a timeout."""
-    found: list[str] = []
+    urls: list[str] = []
     answered = threading.Event()
 
     def read() -> None:
         assert child.stdout is not None
         with child.stdout:
             for line in child.stdout:  # read to the end, so that the child never blocks on a full pipe
-                if line.startswith(READY) and not found:
-                    found.append(line.split()[1])
+                if line.startswith(READY) and not urls:
+                    urls.append(line.split()[1])
                     answered.set()
         answered.set()
 
     threading.Thread(target=read, name="local-model-output", daemon=True).start()
     answered.wait(seconds)
-    return found[0] if found else None
+    return urls[0] if urls else None
 
 
 def _failure(child: subprocess.Popen[str], errors: IO[str], seconds: float) -> str:
@@ -119,7 +119,7 @@ def _failure(child: subprocess.Popen[str], errors: IO[str], seconds: float) -> s
     else:
         message = f"the local model exited with status {status} before it was ready"
     errors.seek(0)
-    text = errors.read()[-_KEPT_MESSAGE:].strip()
+    text = errors.read()[-_MAX_STDERR_CHARACTERS:].strip()
     return f"{message}: {text}" if text else message
 
 

@@ -1,4 +1,4 @@
-"""Reject requests as the options say, with errors in the vendor's format.
+"""Reject requests according to the options, with errors in the vendor's format.
 
 The format follows Model Studio's error-code page (401 `invalid_api_key`, 404 `model_not_found`), with a `request_id`
 beside `error` as in recorded 401 responses. All other errors come from llama.cpp.
@@ -12,20 +12,20 @@ from uuid import uuid4
 from local_model.options import Options
 
 
-def refusal(options: Options, authorization: str | None, body: Any) -> tuple[int, dict[str, Any]] | None:
+def rejection(options: Options, authorization: str | None, body: Any) -> tuple[int, dict[str, Any]] | None:
     """Return the status and JSON body of an error response, or None if the request is accepted.
 
     `authorization` is the value of the header, `body` the request's JSON, or None.
     """
     if options.api_key is not None and authorization != f"Bearer {options.api_key}":
-        return 401, _shape("Incorrect API key provided. ", "invalid_api_key")
+        return 401, _error_body("Incorrect API key provided. ", "invalid_api_key")
     model = body.get("model") if isinstance(body, dict) else None
     if options.models and isinstance(model, str) and model not in options.models:
         message = f"The model {model} does not exist or you do not have access to it."
-        return 404, _shape(message, "model_not_found")
+        return 404, _error_body(message, "model_not_found")
     return None
 
 
-def _shape(message: str, code: str) -> dict[str, Any]:
+def _error_body(message: str, code: str) -> dict[str, Any]:
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
     return {"error": error, "request_id": str(uuid4())}

@@ -1,7 +1,7 @@
 """Relay llama.cpp's response as it is received, and cancel the generation if the client disconnects.
 
-Closing the connection to llama.cpp cancels it: a streamed generation immediately, any other one when llama.cpp next
-checks, after a second without other requests (xllamacpp 2026.10).
+Closing the connection to llama.cpp cancels a streamed generation immediately. A non-streaming generation stops at
+llama.cpp's next check, which happens after a second without other requests (xllamacpp 2026.10).
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ Parts = Generator[bytes, None, None]
 _CONNECT_SECONDS = 10.0
 
 
-class ClientLeft(Exception):
+class ClientDisconnected(Exception):
     """The client closed its connection before the answer was complete."""
 
 
-class Answer:
-    """Parse an HTTP response that ends with its connection: the bytes to relay, and whether it is complete."""
+class RelayedResponse:
+    """Parse a response from a server that closes the connection after it.
+
+    `feed` returns the bytes to relay, and `complete` is True if the response is complete.
+    """
 
     def __init__(self) -> None:
         self.started = False
@@ -61,7 +64,7 @@ class Answer:
 def exchange(address: Address, method: str, path: str, body: bytes, client: socket.socket) -> Parts:
     """Yield the HTTP response of the llama.cpp server at `address`, including the head.
 
-    Raises ClientLeft as soon as `client` disconnects. Closing the iterator closes the connection to llama.cpp.
+    Raises ClientDisconnected as soon as `client` disconnects. Closing the iterator closes the connection to llama.cpp.
     """
     upstream = socket.create_connection(address, timeout=_CONNECT_SECONDS)
     with upstream:
@@ -82,9 +85,9 @@ def _parts(upstream: socket.socket, client: socket.socket) -> Parts:
                         return
                     yield part
                 elif not client.recv(1, socket.MSG_PEEK):
-                    raise ClientLeft
+                    raise ClientDisconnected
                 else:
-                    ready.unregister(client)  # its next request is already here; it has not left
+                    ready.unregister(client)  # the client has pipelined its next request, so it is still connected
 
 
 def _head(method: str, path: str, length: int) -> bytes:

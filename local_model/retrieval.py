@@ -26,12 +26,12 @@ _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")
 
 
 class InvalidRequest(ValueError):
-    """The local embedding model does not support the request. The message says why."""
+    """The request is invalid or not supported. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task(Generic[T]):
-    """Texts to embed, and a function from their vectors (of length 1) and token count to the response."""
+    """Texts to embed, and a function from their unit vectors and token count to the response."""
 
     texts: Sequence[str]
     answer: Callable[[Sequence[Vector], int], T]
@@ -115,7 +115,7 @@ def _compatible_ranking(body: Mapping[str, Any], results: list[dict[str, Any]], 
 
 
 def cosine(one: Vector, other: Vector) -> float:
-    """Return the cosine similarity of two vectors of length 1. Negative values become 0, as scores are 0 to 1."""
+    """Return the cosine similarity of two unit vectors. Negative values become 0, because scores are 0 to 1."""
     return min(1.0, max(0.0, sum(x * y for x, y in zip(one, other, strict=True))))
 
 

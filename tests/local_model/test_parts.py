@@ -8,8 +8,8 @@ import pytest
 
 from local_model import LocalModelError, Options, running, server
 from local_model.options import from_arguments, parser, to_arguments
-from local_model.refusals import refusal
-from local_model.relay import Answer
+from local_model.refusals import rejection
+from local_model.relay import RelayedResponse
 from local_model.schemas import bounded
 
 BOUND = {"type": "string", "maxLength": 5}
@@ -51,7 +51,7 @@ def test_everything_else_in_a_schema_stays(schema: Any) -> None:
 
 
 def test_a_wrong_key_is_refused_as_documented() -> None:
-    refused = refusal(Options(api_key="sk-1"), "Bearer sk-2", {"model": "qwen-plus"})
+    refused = rejection(Options(api_key="sk-1"), "Bearer sk-2", {"model": "qwen-plus"})
     assert refused is not None
     status, body = refused
     assert status == 401
@@ -65,7 +65,7 @@ def test_a_wrong_key_is_refused_as_documented() -> None:
 
 
 def test_an_unknown_model_is_refused_as_documented() -> None:
-    refused = refusal(Options(models=("qwen-plus",)), None, {"model": "qwen-x"})
+    refused = rejection(Options(models=("qwen-plus",)), None, {"model": "qwen-x"})
     assert refused is not None
     assert refused[0] == 404
     assert refused[1]["error"]["code"] == "model_not_found"
@@ -83,7 +83,7 @@ def test_an_unknown_model_is_refused_as_documented() -> None:
     ],
 )
 def test_what_no_option_forbids_is_let_through(options: Options, authorization: str | None, body: Any) -> None:
-    assert refusal(options, authorization, body) is None
+    assert rejection(options, authorization, body) is None
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ COUNTED = b"Content-Length: 5\r\n\r\nhello"
 def test_an_answer_passes_unchanged_but_for_its_connection_header(rest: bytes, size: int) -> None:
     data = HEAD + b"Connection: close\r\n" + rest
     for end in range(0, len(data) + 1, size):
-        answer = Answer()
+        answer = RelayedResponse()
         passed = b"".join(answer.feed(data[at : min(at + size, end)]) for at in range(0, end, size))
         assert (HEAD + rest).startswith(passed)
         assert answer.complete is (end == len(data))
-    answer = Answer()
+    answer = RelayedResponse()
     assert b"".join(answer.feed(data[at : at + size]) for at in range(0, len(data), size)) == HEAD + rest
     assert answer.complete
 
