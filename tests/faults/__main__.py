@@ -11,7 +11,7 @@ from tests.faults.ways import WAYS
 
 
 def lines() -> Iterator[str]:
-    """A Markdown table: a line for each fault, a column for each protocol, in how many ways it was asked."""
+    """Yield a Markdown table: a line per fault, and the number of tested calls per protocol."""
     names = list(DIALECTS)
     yield "| What the server does | Outcome | " + " | ".join(names) + " |"
     yield "|---|---|" + "---:|" * len(names)
@@ -23,14 +23,14 @@ def lines() -> Iterator[str]:
             total += counted
             outcome = "the answer" if fault.error is None else f"`{fault.error.__name__}`"
             if fault.partial:
-                outcome += ", with what had come"
+                outcome += ", with the partial result"
             if fault.requests > 1:
                 outcome += f", after {fault.requests} requests"
             yield f"| {fault.name} | {outcome} | " + " | ".join(str(counted[name]) for name in names) + " |"
     yield "| **cells** | | " + " | ".join(f"**{total[name]}**" for name in names) + " |"
     yield ""
     ways = ", ".join(way.name for way in WAYS)
-    yield f"{sum(total.values())} cells: {sum(map(len, TABLE.values()))} faults, asked by {ways}."
+    yield f"{sum(total.values())} cells: {sum(map(len, TABLE.values()))} faults, tested with {ways}."
 
 
 if __name__ == "__main__":

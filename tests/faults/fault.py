@@ -27,19 +27,19 @@ class Fault:
     Attributes:
         name: what the server does.
         steps: how it answers each request of the faulty call.
-        text: what the answer is, where there is one.
-        error: the class of the error, where there is one.
-        status, code, said: of the error; `code` by protocol, `said` is in its message.
-        known: whether result or error has the request id.
-        partial: the text that the error brings along.
-        handed: whether that was handed on before the error, where pieces are.
-        requests: how many were made.
-        waits: seconds before each further one, where the server says them.
-        pooled: whether the connection serves the next call.
-        wire: "stream" if the wire has to stream in every way.
-        settings: of the model.
-        then: how the server answers the last of the requests, if otherwise.
-        only: the protocols that have this fault at all.
+        text: the text of the answer, if the call succeeds.
+        error: the class of the error, if the call fails.
+        status, code, message: of the error; `code` by protocol, `message` is a part of its message.
+        has_request_id: whether the result or error has the request id.
+        partial: the text of the error's partial result.
+        delivered: whether streaming methods return that text before the error.
+        requests: number of requests sent.
+        waits: seconds before each retry, if the server sets them.
+        pooled: whether the connection is reused for the next call.
+        wire: "stream" if all methods use a streaming request.
+        settings: arguments of the model object.
+        last_step: how the server answers the last request, if differently.
+        protocols: the protocols in which this fault exists.
     """
 
     name: str
@@ -48,17 +48,17 @@ class Fault:
     error: type[errors.ModelStudioError] | None = None
     status: int | None = None
     code: Mapping[str, str] | None = None
-    said: str = ""
-    known: bool = True
+    message: str = ""
+    has_request_id: bool = True
     partial: str | None = None
-    handed: bool = True
+    delivered: bool = True
     requests: int = 1
     waits: Sequence[float] | None = None
     pooled: bool = False
     wire: str = "any"
     settings: Mapping[str, Any] = field(default_factory=dict)
-    then: Step | None = None
-    only: Sequence[str] = tuple(DIALECTS)
+    last_step: Step | None = None
+    protocols: Sequence[str] = tuple(DIALECTS)
 
 
 QUICK = {"timeout": 0.4}
@@ -84,14 +84,14 @@ def _status(
     tries: int = 1,
     **more: Any,
 ) -> Fault:
-    """A row for an error of the service, the same in both protocols."""
+    """Return a row for an error of the service, the same in both protocols."""
     return Fault(
         name,
         refuses(status, compatible, native, message),
         error=error,
         status=status,
         code=_codes(compatible, native),
-        said=message,
+        message=message,
         requests=tries,
         pooled=True,
         **more,
@@ -99,14 +99,14 @@ def _status(
 
 
 def _ended_by_error(dialect: Dialect) -> bytes:
-    """An event whose choice has an error beside its finish reason."""
+    """Return an event whose choice has an error beside its finish reason."""
     value = dialect.chunk(finish="error")
     value.get("output", value)["choices"][0]["error"] = {"code": 502, "message": "The upstream is gone."}
     return dialect.event(written(value))
 
 
 def _other_choice(dialect: Dialect) -> bytes:
-    """Two answers, interleaved, where one was asked for."""
+    """Return two interleaved choices, although one was requested."""
     events = []
     for number, text in enumerate(("The sky ", "is blue", " ", "because 光 scatters.")):
         events += [dialect.chunk(text, index=0), dialect.chunk(f"no {number}", index=1)]
@@ -124,12 +124,12 @@ def _deep(dialect: Dialect) -> bytes:
 
 @cache
 def _swollen(dialect: Dialect) -> bytes:
-    """What has come when a fault strikes and 64 MB of one line, packed."""
+    """Return the beginning of a stream and a line of 64 MB, compressed."""
     return gzip.compress(begun(dialect) + b"data: " + b" " * 64 * 1024 * 1024)
 
 
 def _long(size: int) -> Any:
-    """A stream in which one event is this long."""
+    """Return a stream in which one event has this size."""
 
     def stream(dialect: Dialect) -> bytes:
         return begun(dialect) + dialect.said("x" * size) + dialect.last() + dialect.done
@@ -138,7 +138,7 @@ def _long(size: int) -> Any:
 
 
 def _without_token(value: Any) -> Any:
-    """Return the answer, or its event, with a log probability that names no token."""
+    """Return the response, or its event, with a log probability without a token."""
     value.get("output", value)["choices"][0]["logprobs"] = {"content": [{"logprob": -0.5}]}
     return value
 

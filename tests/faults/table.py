@@ -1,7 +1,7 @@
-"""The table of faults, as data: what the server does, and what then holds in each of the ways of asking.
+"""The table of faults: what the server does, and the expected outcome of each call.
 
-Each row runs in every way and through both protocols; one row in one way through one protocol is a cell. A row that is
-about a stream streams on the wire under the ways that give a whole answer, too.
+Each row is tested with every method (`WAYS`) and both protocols; a row with one method and one protocol is a cell. A
+row about streams uses a streaming request for the non-streaming methods, too.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from tests.faults.rows_service import SERVICE
 from tests.faults.ways import WAYS, Way
 
 DEADLINE = 5.0
-"""Seconds that a cell may take, waits between tries left out. Most take hundredths; the machine may be busy."""
+"""Time limit of a cell in seconds, without waits between attempts. Most take hundredths; the machine may be busy."""
 TABLE: Mapping[str, tuple[Fault, ...]] = {
     "the connection": CONNECTION,
-    "what the service says": SERVICE,
-    "answers that are none, or not whole": ANSWERS,
-    "odd, but right": ODD,
+    "errors of the service": SERVICE,
+    "invalid or incomplete responses": ANSWERS,
+    "unusual but valid": ODD,
 }
 Cell = tuple[Fault, Dialect, Way]
 
 
 def cells(faults: Sequence[Fault]) -> list[Cell]:
-    """Every fault in every way through every protocol that has it."""
-    return [(fault, DIALECTS[protocol], way) for fault in faults for protocol in fault.only for way in WAYS]
+    """Return each fault with each method and each protocol in which it exists."""
+    return [(fault, DIALECTS[protocol], way) for fault in faults for protocol in fault.protocols for way in WAYS]

@@ -1,4 +1,4 @@
-"""The page of tested faults shows the table as it is."""
+"""Compare the page of tested faults with the table."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 
 
 def test_the_page_has_the_table() -> None:
-    """`python -m tests.faults` prints what stands in docs/faults.md."""
+    """`python -m tests.faults` prints the table in docs/faults.md."""
     assert PAGE.read_text(encoding="utf-8").endswith("\n".join(lines()) + "\n")

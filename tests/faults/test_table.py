@@ -57,7 +57,7 @@ def scripts(fault: Fault, dialect: Dialect) -> list[Any]:
     def healthy(exchange: Exchange) -> None:
         good(exchange, dialect)
 
-    last = healthy if fault.then else faulty
+    last = healthy if fault.last_step else faulty
     return [*[faulty] * (fault.requests - 1), last, healthy]
 
 
@@ -94,11 +94,13 @@ async def test_cell(
 
 
 _ONLY_CHAT = (  # choices and log probabilities, which the Responses protocol does not have
-    "a choice that ends with an error", "an event of another shape", "a log probability without its token",
-    "a whole answer with a log probability without its token", "a second choice that was not asked for",
+    "a choice that ends with an error", "an event with another JSON structure", "a log probability without its token",
+    "a JSON response with a log probability without its token", "a second choice that was not requested",
 )  # fmt: skip
 RESPONSES_CELLS = [
-    fault for fault in itertools.chain(*TABLE.values()) if "dashscope" in fault.only and fault.name not in _ONLY_CHAT
+    fault
+    for fault in itertools.chain(*TABLE.values())
+    if "dashscope" in fault.protocols and fault.name not in _ONLY_CHAT
 ]
 assert len(RESPONSES_CELLS) == 135
 
@@ -124,7 +126,7 @@ async def refused(fault: Fault, way: Way, settings: dict[str, Any]) -> None:
         model = way.make(base_url=f"http://127.0.0.1:{bound.getsockname()[1]}", **settings)
         heard = await way(model)
     assert type(heard.error).__name__ == fault.error.__name__  # type: ignore[union-attr]
-    assert fault.said in str(heard.error)
+    assert fault.message in str(heard.error)
     assert heard.seconds < DEADLINE
 
 
@@ -133,20 +135,20 @@ def check(fault: Fault, dialect: Dialect, way: Way, heard: Heard) -> None:
     assert heard.seconds < DEADLINE
     if fault.error is None:
         assert (heard.text, heard.error) == (fault.text, None)
-        assert heard.request_id == (REQUEST_ID if fault.known else None)
+        assert heard.request_id == (REQUEST_ID if fault.has_request_id else None)
         return
     error = heard.error
     assert error is not None, f"{heard.text!r} was taken for an answer"
     # the class itself, as the adapter knows it, and no subclass: those say more than is known
     assert (type(error).__name__, isinstance(error, fault.error)) == (fault.error.__name__, True), repr(error)
-    assert fault.said in error.message
+    assert fault.message in error.message
     if fault.status is not None:
         assert error.status_code == fault.status
     if fault.code is not None:
         assert error.code == fault.code.get(dialect.name, fault.code["dashscope"])
-    assert error.request_id == (REQUEST_ID if fault.known else None)
+    assert error.request_id == (REQUEST_ID if fault.has_request_id else None)
     assert ((error.partial and error.partial.text) or None) == (fault.partial or None)
-    assert heard.text == ((fault.partial or "") if way.streams and fault.handed else "")
+    assert heard.text == ((fault.partial or "") if way.streams and fault.delivered else "")
     survives_pickle(error)
     assert KEY not in "".join(traceback.format_exception(error)) + repr(error.__dict__)
 

@@ -1,4 +1,4 @@
-"""The catalogue says what the pages of the vendor say, and nothing where they are silent."""
+"""The catalogue has the facts of the cited vendor pages; facts without a source are absent."""
 
 from __future__ import annotations
 
