@@ -89,8 +89,8 @@ class ConnectionSettings(BaseModel):
     timeout: float | SkipJsonSchema[SkipValidation[HttpTimeout]] | Mapping[str, float | None] | None = Field(
         default=None,
         description="Timeout in seconds for reading, writing and waiting for a connection (default 300, or 3,600 for "
-        "Batch Chat; connecting at most 10), a mapping of httpx timeout names to seconds, or an httpx.Timeout, which is "
-        "stored as such a mapping. The read timeout limits the time without data.",
+        "Batch Chat; connecting at most 10), a mapping of httpx timeout names to seconds, or an httpx.Timeout, which "
+        "is stored as such a mapping. The read timeout limits the time without data.",
     )
     max_retries: int | None = Field(
         default=None,
