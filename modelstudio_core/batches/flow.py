@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -16,13 +16,8 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from modelstudio_core.batches.journal import ENDED, File, Journal, ResultRow
-from modelstudio_core.batches.lines import (
-    Group,
-    Line,
-    result_line,
-    unprocessed_line,
-)
+from modelstudio_core.batches.journal import ENDED, File, Journal
+from modelstudio_core.batches.lines import Group, Line
 from modelstudio_core.batches.packer import Limits, Packer
 from modelstudio_core.batches.requests import (
     batches_url,
@@ -35,6 +30,7 @@ from modelstudio_core.batches.requests import (
     read_batches,
     searches,
 )
+from modelstudio_core.batches.rows import rows_of, unprocessed_lines
 from modelstudio_core.batches.steps import Download, Find, Flow, Perform, Report, Request, Sleep, Upload
 from modelstudio_core.config import Config
 from modelstudio_core.errors import (
@@ -324,9 +320,9 @@ class JobFlow:
         with self._journal.transaction():
             for path in paths:
                 with path.open("rb") as lines:
-                    self._journal.add_results(_rows(lines, file))
+                    self._journal.add_results(rows_of(lines, file))
             missing = list(self._journal.missing(file))
-            self._journal.add_results(_rows(_unprocessed(missing, file), file))
+            self._journal.add_results(rows_of(unprocessed_lines(missing, file), file))
             file.collected = 1
             self._journal.save(file)
 
@@ -363,32 +359,3 @@ def _compare(lines: Iterator[Line], journal: Journal, known: int, *, complete: b
 def _is_uncertain(error: ModelStudioError) -> bool:
     """Return True if the service may have carried out a request that ended with this error."""
     return isinstance(error, _UNCERTAIN) or error.status_code in (408, 409)
-
-
-def _rows(lines: Iterable[bytes], file: File) -> Iterator[ResultRow]:
-    first, last = file.first, file.last
-    for data in lines:
-        try:
-            found = result_line(data)
-        except ProtocolError as unknown:
-            logger.warning("Model Studio: a result line of batch job %s is left out: %s", file.batch_id, unknown)
-            continue
-        if found is not None and first <= found[0] <= last:
-            position, error = found
-            if error is None:
-                yield position, 0, 0, data
-            else:
-                yield position, 1, int(error.is_retryable), data
-
-
-def _unprocessed(positions: Iterable[int], file: File) -> Iterator[bytes]:
-    """Yield the result lines of inputs that the job has none for."""
-    job = f"the batch job {file.batch_id}"
-    said = f": {file.reason}" if file.reason else ""
-    code, reason = {
-        "failed": ("batch_failed", f"{job} failed{said}"),
-        "expired": ("batch_expired", f"{job} expired before this input was processed"),
-        "cancelled": ("batch_cancelled", "the batch job was cancelled before this input was processed"),
-        "completed": ("batch_without_result", f"{job} has no result for this input"),
-    }[file.state]
-    return (unprocessed_line(at, code, reason) for at in positions)

@@ -13,9 +13,8 @@ from modelstudio_core.batches.journal import BatchStatus, Journal, differences
 from modelstudio_core.batches.lines import (
     MAX_FILE_BYTES,
     MAX_LINES,
-    Line,
     LineWriter,
-    error_at,
+    input_lines,
     read_answer,
     read_usage,
 )
@@ -30,7 +29,6 @@ Answer = TypeVar("Answer")
 T = TypeVar("T")
 _PURPOSE = "batch"
 _MILLION = 1_000_000
-_NONE_LEFT: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ class BatchJob(Generic[Answer]):
         self._journal = Journal(journal)
         limits = [min(lines_per_file, MAX_LINES), min(bytes_per_file, MAX_FILE_BYTES)]
         _bind(self._journal, request | place, limits, completion_window)
-        lines = None if prompts is None else _lines(prompts, settings, writer, adapter)
+        lines = None if prompts is None else input_lines(prompts, settings, writer, adapter.messages)
         self._flow = JobFlow(self._journal, client.config, lines)
 
     @property
@@ -351,27 +349,6 @@ def _bind(journal: Journal, request: dict[str, Any], limits: list[int], window: 
             f"journal={journal.path!r} belongs to a job with other settings: {differences(noted, request)}. Use the "
             "same model, settings and bindings, or another journal"
         )
-
-
-def _lines(
-    prompts: Iterable[Any],
-    settings: Iterable[Mapping[str, Any] | None] | None,
-    writer: LineWriter,
-    adapter: Adapter[Any],
-) -> Iterator[Line]:
-    own = None if settings is None else iter(settings)
-    position = -1
-    for position, prompt in enumerate(prompts):
-        setting = None if own is None else next(own, _NONE_LEFT)
-        if setting is _NONE_LEFT:
-            raise ConfigurationError(f"settings= has {position} entries, and there are more prompts: give one for each")
-        try:
-            messages = adapter.messages(prompt)
-        except ModelStudioError as error:
-            raise error_at(position, error) from None
-        yield writer.line(position, messages, setting)
-    if own is not None and next(own, _NONE_LEFT) is not _NONE_LEFT:
-        raise ConfigurationError(f"settings= has more than {position + 1} entries, and there are no more prompts")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from json.encoder import encode_basestring
 from typing import Any, Final, TypeAlias
@@ -51,6 +51,7 @@ _codec = OpenAICodec()
 _ANY_REQUEST = ChatRequest(model="", messages=(), n=_MOST_CHOICES)
 _PROBE = (Message("user", ""),)
 _NO_SETTINGS: Settings = {}
+_NONE_LEFT: Settings = {}
 
 
 # ---------------------------------------------------------------- writing
@@ -132,6 +133,28 @@ class LineWriter:
                 self._templates[key] = template
         self._last = (settings if settings is _NO_SETTINGS else dict(settings), template)
         return template
+
+
+def input_lines(
+    prompts: Iterable[Any],
+    settings: Iterable[Settings | None] | None,
+    writer: LineWriter,
+    to_messages: Callable[[Any], tuple[Message, ...]],
+) -> Iterator[Line]:
+    """Yield the lines of all inputs. Raises ConfigurationError, naming the position, for what cannot be sent."""
+    own = None if settings is None else iter(settings)
+    position = -1
+    for position, prompt in enumerate(prompts):
+        setting = None if own is None else next(own, _NONE_LEFT)
+        if setting is _NONE_LEFT:
+            raise ConfigurationError(f"settings= has {position} entries, and there are more prompts: give one for each")
+        try:
+            messages = to_messages(prompt)
+        except ModelStudioError as error:
+            raise error_at(position, error) from None
+        yield writer.line(position, messages, setting)
+    if own is not None and next(own, _NONE_LEFT) is not _NONE_LEFT:
+        raise ConfigurationError(f"settings= has more than {position + 1} entries, and there are no more prompts")
 
 
 def error_at(position: int, error: ModelStudioError) -> ModelStudioError:
