@@ -56,6 +56,7 @@ class BatchService:
         ends: the state in which jobs end. One that does not complete has processed `processed` lines.
         lose: names of requests ("create", "cancel") that are carried out, and whose reply is then lost, once each.
         refuse: queries that the list of jobs refuses.
+        late: how many lists of jobs do not have the newest job yet.
         reverse: whether results are in another order than the inputs.
         files: where inputs and results are stored.
         failures: what answers the creation of jobs instead: status and body, once each.
@@ -69,6 +70,7 @@ class BatchService:
     errors: Any = None
     lose: list[str] = field(default_factory=list)
     refuse: list[str] = field(default_factory=list)
+    late: int = 0
     reverse: bool = True
     files: FileService = field(default_factory=FileService)
     jobs: list[dict[str, Any]] = field(default_factory=list)
@@ -143,9 +145,10 @@ class BatchService:
         for name in self.refuse:
             if name in query:
                 return _refused(400, "InvalidParameter", f"unknown query {name}")
+        is_late, self.late = self.late > 0, max(self.late - 1, 0)
         jobs = [
             job
-            for job in self.jobs
+            for job in (self.jobs[:-1] if is_late else self.jobs)
             if query.get("input_file_ids", job["input_file_id"]) == job["input_file_id"]
             and query.get("ds_name", "") in job["metadata"]["ds_name"]
         ]

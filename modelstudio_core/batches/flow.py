@@ -139,10 +139,12 @@ class JobFlow:
                 yield from self._refresh(file)
 
     def _cancel_all(self) -> Flow[None]:
+        if not self._journal.fact("written"):
+            return  # nothing was sent, and the rest of the inputs may follow
         for file in self._journal.files():
             if file.collected:
                 continue
-            if file.batch_id is None and file.create_begun and (batch := (yield from self._find(file))) is not None:
+            if file.batch_id is None and file.create_begun and (batch := (yield from self._find_late(file))):
                 note(file, batch)
             if file.batch_id is None:
                 file.state = "cancelled"
