@@ -113,3 +113,53 @@ def test_a_lost_reply_to_a_cancellation(make: Any, way: type[Sync], service: Bat
     way(job).wait()
     way(job).cancel()
     assert job.status.state == "cancelled"
+
+
+# ---------------------------------------------------------------- the disk
+
+
+def test_a_full_disk_is_named_and_loses_nothing(chat: Any, service: BatchService, journal: str) -> None:
+    """The inputs written so far stay, and the same job goes on once there is room."""
+    prompts = [f"{number} {'x' * 300}" for number in range(1500)]
+    job = chat().batch_job(prompts, journal=journal)
+    job._journal._db.execute("PRAGMA max_page_count = 40")
+    with pytest.raises(ConfigurationError, match=r"night.db' cannot be written: database or disk is full"):
+        job.submit()
+    assert job.status.state == "new"
+    job._journal._db.execute("PRAGMA max_page_count = 100000")
+    assert len(done(chat().batch_job(prompts, journal=journal))) == 1500
+    assert service.created == 1
+
+
+def test_a_full_disk_while_results_come(chat: Any, service: BatchService, journal: str) -> None:
+    """They are at the service, and fetched once there is room."""
+    job = chat().batch_job(["a" * 50_000], journal=journal)
+    job.submit()
+    [(pages,)] = job._journal._db.execute("PRAGMA page_count")
+    job._journal._db.execute(f"PRAGMA max_page_count = {pages + 1}")
+    with pytest.raises(ConfigurationError, match="disk is full"):
+        job.wait()
+    assert not job.status.ended
+    job._journal._db.execute("PRAGMA max_page_count = 100000")
+    job.wait()
+    assert text(next(iter(job.results()))) == "A" * 50_000
+
+
+def test_a_lock_that_cannot_be_written(chat: Any, service: BatchService, journal: str) -> None:
+    """It is no journal in use, and is said at once."""
+    os.mkdir(f"{journal}-lock")
+    job = chat().batch_job(["a"], journal=journal)
+    with pytest.raises(ConfigurationError, match=r"night.db-lock', the lock of the journal, cannot be written"):
+        job.submit()
+    assert service.files.stored == {}
+
+
+@pytest.mark.parametrize("path", [":memory:", "", b""], ids=["memory", "empty", "bytes"])
+def test_a_journal_is_on_disk(make: Any, path: Any) -> None:
+    """SQLite would keep these in memory, and the job would be lost with the process."""
+    with pytest.raises(ConfigurationError, match="is no file"):
+        make().batch_job(["a"], journal=path)
+
+
+def test_a_path_of_bytes(make: Any, journal: str) -> None:
+    assert [text(each) for each in done(make().batch_job(["a"], journal=journal.encode()))] == ["A"]

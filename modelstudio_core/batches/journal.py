@@ -102,7 +102,9 @@ class Journal:
     """A journal on disk. Raises ConfigurationError for a file that is none."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
+        if self.path in ("", ":memory:"):
+            raise ConfigurationError(f"journal={self.path!r} is no file: give a path on disk")
         try:
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             weakref.finalize(self, self._db.close)
@@ -117,9 +119,9 @@ class Journal:
                     self.set_fact("name", secrets.token_hex(6))
             if self.fact("version") != _VERSION:
                 raise sqlite3.DatabaseError(f"it is of version {self.fact('version')}")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ConfigurationError) as error:
             raise ConfigurationError(
-                f"journal={self.path!r} cannot be used as a journal of batch jobs: {error}"
+                f"journal={self.path!r} cannot be used as a journal of batch jobs: {error.__cause__ or error}"
             ) from None
 
     def close(self) -> None:
@@ -128,23 +130,35 @@ class Journal:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Keep all changes of the block, or none."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """Keep all changes of the block, or none. Raises ConfigurationError if the disk refuses them."""
         try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite has rolled back by itself where the disk is full
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise ConfigurationError(
+                f"journal={self.path!r} cannot be written: {error}. Once it can, go on with the same journal"
+            ) from error
 
     def lock(self) -> sqlite3.Connection | None:
         """Return the lock of the journal, which is held until it is closed, or None if another holds it."""
-        lock = sqlite3.connect(f"{self.path}-lock", timeout=0, isolation_level=None, check_same_thread=False)
+        path = f"{self.path}-lock"
         try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            lock.close()
-            return None
+            lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+            try:
+                lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.Error as error:
+                lock.close()
+                if "locked" in str(error):  # Python 3.10 has no codes
+                    return None
+                raise
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"{path!r}, the lock of the journal, cannot be written: {error}") from None
         return lock
 
     # ---------------------------------------------------------------- facts
