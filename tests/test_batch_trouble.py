@@ -163,3 +163,74 @@ def test_a_journal_is_on_disk(make: Any, path: Any) -> None:
 
 def test_a_path_of_bytes(make: Any, journal: str) -> None:
     assert [text(each) for each in done(make().batch_job(["a"], journal=journal.encode()))] == ["A"]
+
+
+# ---------------------------------------------------------------- odd results
+
+
+def ended(service: BatchService, output: list[Line], errors: list[Line]) -> None:
+    """End the only job with these results."""
+    [job] = service.jobs
+    job["status"] = "completed"
+    job["output_file_id"] = service._stored(output, job, "output")
+    job["error_file_id"] = service._stored(errors, job, "error")
+
+
+def said(results: list[Any]) -> list[str]:
+    """Return the texts of answers, and the codes of errors."""
+    return [str(each.code) if isinstance(each, ModelStudioError) else text(each) for each in results]
+
+
+THROTTLED = ("Throttling", "slow down")
+ODD: dict[str, tuple[Callable[[list[Line]], tuple[list[Line], list[Line]]], list[str]]] = {
+    "answer-and-error": (lambda of: ([answered(line) for line in of], [failed(of[1], *THROTTLED)]), ["A", "B", "C"]),
+    "error-then-answer": (
+        lambda of: ([failed(of[1], *THROTTLED), *(answered(line) for line in of)], []), ["A", "B", "C"]
+    ),
+    "two-answers": (lambda of: ([answered(line) for line in [*of, *of]], []), ["A", "B", "C"]),
+    "no-custom-id": (
+        lambda of: ([answered(of[2])], [{"error": {"code": "X"}}, failed(of[0], *THROTTLED)]),
+        ["Throttling", "batch_without_result", "C"],
+    ),
+    "foreign-ids": (
+        lambda of: ([answered({**line, "custom_id": id}) for line, id in zip(of, ("7", "-1", "x"), strict=True)], []),
+        ["batch_without_result"] * 3,
+    ),
+    "only-errors": (lambda of: ([], [failed(line, *THROTTLED) for line in of]), ["Throttling"] * 3),
+    "nothing": (lambda of: ([], []), ["batch_without_result"] * 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "expected"), ODD.values(), ids=ODD)
+def test_odd_results(chat: Any, service: BatchService, journal: str, made: Any, expected: list[str]) -> None:
+    """An answer is kept whatever else there is; what has no result can be sent again."""
+    job = chat().batch_job(["a", "b", "c"], journal=journal)
+    job.submit()
+    ended(service, *made(service.lines(service.jobs[0]["input_file_id"])))
+    job.wait()
+    assert said(list(job.results())) == expected
+    wrong = sum(len(each) > 1 for each in expected)
+    assert (job.status.total, job.status.completed, job.status.failed) == (3, 3 - wrong, wrong)
+    assert job.retry_failed() == wrong
+
+
+def test_lines_end_as_on_windows(chat: Any, service: BatchService, journal: str) -> None:
+    """Blank lines and carriage returns between results are no results."""
+    job = chat().batch_job(["a", "b"], journal=journal)
+    job.submit()
+    ended(service, [answered(line) for line in service.lines(service.jobs[0]["input_file_id"])], [])
+    id = service.jobs[0]["output_file_id"]
+    service.files.contents[id] = b"\n" + service.files.contents[id].replace(b"\n", b"\r\n\r\n")
+    job.wait()
+    assert said(list(job.results())) == ["A", "B"]
+
+
+def test_errors_that_cannot_be_downloaded(make: Any, way: type[Sync], service: BatchService, journal: str) -> None:
+    """One vendor text says that only output files can be downloaded. The answers are there all the same."""
+    job = make().batch_job(["a", "b"], journal=journal)
+    way(job).submit()
+    first, second = service.lines(service.jobs[0]["input_file_id"])
+    ended(service, [answered(second)], [failed(first, *THROTTLED)])
+    del service.files.stored[service.jobs[0]["error_file_id"]]
+    way(job).wait()
+    assert said(way(job).results()) == ["batch_without_result", "B"]

@@ -40,6 +40,7 @@ from modelstudio_core.errors import (
     ConfigurationError,
     ModelStudioError,
     NotFoundError,
+    PermissionDeniedError,
     ProtocolError,
     RateLimitError,
     ServerError,
@@ -312,10 +313,16 @@ class JobFlow:
         """Download the results of a job that has ended, and keep them, with an error for each input without one."""
         with tempfile.TemporaryDirectory(prefix="modelstudio-") as folder:
             paths: list[Path] = []
-            for id in (file.output_file_id, file.error_file_id):
-                if id is not None:
-                    paths.append(Path(folder, f"{len(paths)}.jsonl"))
-                    yield Download(id, paths[-1])
+            if file.output_file_id is not None:
+                paths.append(Path(folder, "output.jsonl"))
+                yield Download(file.output_file_id, paths[0])
+            if file.error_file_id is not None:
+                path = Path(folder, "error.jsonl")
+                try:
+                    yield Download(file.error_file_id, path)
+                    paths.append(path)
+                except (BadRequestError, NotFoundError, PermissionDeniedError) as error:  # the vendor's pages differ
+                    logger.warning("Model Studio: the errors of batch job %s cannot be read: %s", file.batch_id, error)
             yield Perform(partial(self._keep, file, paths))
 
     def _keep(self, file: File, paths: list[Path]) -> None:

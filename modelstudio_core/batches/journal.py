@@ -203,8 +203,12 @@ class Journal:
     # ---------------------------------------------------------------- results
 
     def add_results(self, rows: Iterable[ResultRow]) -> None:
-        """Add results, replacing those of the same positions."""
-        self._db.executemany("REPLACE INTO results VALUES (?, ?, ?, ?)", rows)
+        """Add results. An answer takes the place of an error at the same position, and never the reverse."""
+        self._db.executemany(
+            "INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT (position) DO UPDATE SET "
+            "failed = excluded.failed, retryable = excluded.retryable, line = excluded.line WHERE failed",
+            rows,
+        )
 
     def missing(self, file: File) -> Iterator[int]:
         """Yield the positions of a file's inputs that have no result."""
