@@ -35,6 +35,8 @@ _OUTPUT_DELTAS: dict[str, Callable[[DeltaWriter, int, Any], None]] = {
     "response.reasoning_text.delta": DeltaWriter.reasoning,
     "response.reasoning_summary_text.delta": DeltaWriter.reasoning,  # OpenAI's name
 }
+_REASONING_DELTAS = frozenset(kind for kind, write in _OUTPUT_DELTAS.items() if write is DeltaWriter.reasoning)
+_MESSAGE_DELTAS = _OUTPUT_DELTAS.keys() - _REASONING_DELTAS
 _ARGUMENTS_DELTA = "response.function_call_arguments.delta"
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _FAILED = ("failed", "incomplete", "cancelled")
@@ -67,13 +69,17 @@ class ResponsesCodec:
 
 
 class _Item:
-    """What is known of an output item: the kind of its deltas, if any, and the place of a function call."""
+    """What is known of an id: the kinds of its deltas, the types that are done, and the place of a function call.
 
-    __slots__ = ("call", "streamed")
+    Reasoning and a message may share an id.
+    """
+
+    __slots__ = ("call", "done", "streamed")
 
     def __init__(self) -> None:
         self.call: int | None = None
-        self.streamed: str | None = None
+        self.streamed: set[str] = set()
+        self.done: set[Any] = set()
 
 
 class _Reader:
@@ -104,17 +110,17 @@ class _Reader:
     def _event(self, writer: DeltaWriter, kind: str, value: Mapping[str, Any], head: ResponseHead) -> None:
         writer.begin(0)
         if isinstance(response := value.get("response"), dict):
-            self._response(writer, response, head, last=kind in _LAST)
+            self._response(writer, response, head, kind.removeprefix("response.") if kind in _LAST else None)
         elif kind in _OUTPUT_DELTAS:
             item = self._item(value.get("item_id"), value)
-            item.streamed = item.streamed or kind
-            if kind == item.streamed:  # a summary of reasoning that was sent whole is left out
+            if kind in _MESSAGE_DELTAS or not item.streamed & (_REASONING_DELTAS - {kind}):
+                item.streamed.add(kind)  # else it is a summary of reasoning that is sent whole
                 _OUTPUT_DELTAS[kind](writer, 0, value.get("delta"))
             if kind == _TEXT_DELTA:
                 self._text_item = value.get("item_id")
         elif kind == _ARGUMENTS_DELTA:
             item = self._item(value.get("item_id"), value)
-            item.streamed = kind
+            item.streamed.add(kind)
             self._call(writer, item, {"arguments": value.get("delta")})
         elif kind in ("response.output_item.added", "response.output_item.done"):
             self._output_item(writer, value.get("item"), value, done=kind.endswith("done"))
@@ -131,32 +137,36 @@ class _Reader:
         if "output" not in value and "usage" not in value:
             raise NotAnAnswer(f"the service sent an object with neither output nor usage nor error: {value!r:.200}")
         writer.begin(0)
-        self._response(writer, value, head, last=True)
+        self._response(writer, value, head, as_string(value.get("status")) or "")
 
-    def _response(self, writer: DeltaWriter, response: Mapping[str, Any], head: ResponseHead, *, last: bool) -> None:
-        """Read a response object: in a stream, the first one has its id, the last one its end."""
+    def _response(self, writer: DeltaWriter, response: Mapping[str, Any], head: ResponseHead, end: str | None) -> None:
+        """Read a response object: in a stream, the first one has its id, the last one its end.
+
+        `end` is how the response ended, by its last event or its status, or None if it goes on.
+        """
         id = response.get("id")
         if not writer.has_response:
             request_id = request_id_of(head, response)
             writer.response(id, request_id, response.get("model"), response.get("created_at"), None)
-        if not last:
+        if end is None:
             return
         output = response.get("output")
         if not isinstance(output, list | None):
             raise ProtocolError(f"output is not a list but {output!r:.100}")
-        if not self._items:  # a whole response, or a stream that had no item events
-            for position, item in enumerate(output or ()):
+        begun = self._items.copy()
+        for position, item in enumerate(output or ()):  # of a whole response, or what a stream began and did not end
+            known = begun.get(str(item.get("id"))) if isinstance(item, dict) else None
+            if not begun or (known is not None and item.get("type") not in known.done):
                 self._output_item(writer, item, {"output_index": position}, done=True)
         if usage := response.get("usage"):
             writer.usage(usage)
-        status = response.get("status")
-        if status == "failed":
+        if end == "failed":
             raise _failure(response, head)
         if self._stored and as_string(id):
             writer.extra("response_id", as_string(id))
-        if status == "completed":
+        if end == "completed":
             writer.finish(0, "tool_calls" if self._calls else "stop")
-        elif status == "incomplete":
+        elif end == "incomplete":
             reason = read_details(response, "incomplete_details").get("reason")
             writer.finish(0, reason if reason == "content_filter" else "length")
 
@@ -166,15 +176,17 @@ class _Reader:
         if not isinstance(value, dict):
             raise ProtocolError(f"an output item is not an object but {value!r:.100}")
         kind, item = as_string(value.get("type")) or "", self._item(value.get("id"), event)
+        if done:
+            item.done.add(kind)
         if kind == "function_call":
-            arguments = value.get("arguments") if done and not item.streamed else None
+            arguments = value.get("arguments") if done and _ARGUMENTS_DELTA not in item.streamed else None
             said = {"id": value.get("call_id"), "name": value.get("name"), "arguments": arguments}
             self._call(writer, item, said)
         elif kind == "message":
             if done:
                 self._message(writer, value, item)
         elif kind == "reasoning":
-            if done and not item.streamed:
+            if done and not item.streamed & _REASONING_DELTAS:
                 writer.reasoning(0, value.get("content") or value.get("summary"))
         elif kind.endswith("_call"):
             self._ran(writer, kind.removesuffix("_call"), value, done=done)
@@ -190,7 +202,7 @@ class _Reader:
 
     def _message(self, writer: DeltaWriter, value: Mapping[str, Any], item: _Item) -> None:
         content = value.get("content") or ()
-        if not item.streamed and content:
+        if content and not item.streamed & _MESSAGE_DELTAS:
             writer.text(0, content)
         for part in content if isinstance(content, list) else ():
             if isinstance(part, dict) and part.get("annotations"):

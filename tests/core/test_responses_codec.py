@@ -85,11 +85,14 @@ ROWS = [
     Row("two messages", [delta("output_text", "A"), said("A"), delta("output_text", "B", "i2")], "AB"),
     Row("reasoning in deltas", [delta("reasoning_text", "Hm"), summary("Hm")], reasoning="Hm"),
     Row("reasoning under OpenAI's name", [delta("reasoning_summary_text", "Hm"), summary("Hm")], reasoning="Hm"),
-    Row("reasoning and its summary", [delta("reasoning_text", "Hm"), delta("reasoning_summary_text", "H")],
-        reasoning="Hm"),
+    Row("reasoning and its summary", [delta("reasoning_text", "H"), delta("reasoning_summary_text", "H"),
+                                   delta("reasoning_text", "m")], reasoning="Hm"),
     Row("reasoning only when the item is done", [summary("H", "m")], reasoning="Hm"),
     Row("a reasoning item with the id of a message, as the service has it",
         [delta("reasoning_text", "Hm", "msg_1"), delta("output_text", "It", "msg_2")], "It", "Hm"),
+    Row("a message with the id of its reasoning",
+        [delta("reasoning_text", "Hm"), summary(), delta("output_text", "It"), said("It")], "It", "Hm"),
+    Row("a message with the id of its reasoning, when the items are done", [summary("Hm"), said("It")], "It", "Hm"),
     Row("a call whose arguments come when it is done", [call()], calls=[WEATHER], finish="tool_calls"),
     Row("a call in deltas", [item("function_call", "added", call_id="c1", name="f", arguments=""),
                              delta(ARGUMENTS, '{"a"'), delta(ARGUMENTS, ": 1}"), call()],
@@ -131,6 +134,15 @@ ROWS = [
         extras={"other_items": [{"type": "video", "id": "i1", "url": "https://v"}]}),
     Row("an unknown tool of the service", [item("new_tool_call", output="x")],
         extras={"server_tools": [{"id": "i1", "name": "new_tool", "args": {}, "status": "success", "output": "x"}]}),
+    Row("items that are done in the last event only",
+        [item("function_call", "added", call_id="c1", name="f", arguments=""),
+         item("message", "added", id="i2", content=[]), item("web_search_call", "added", id="ws_1"),
+         delta("reasoning_text", "Hm", "i3")], "It", "Hm", [WEATHER], finish="tool_calls",
+        extras={"server_tools": [SEARCHED | {"output": SEARCH["sources"]}],
+                "search_info": {"search_results": [{"url": "https://a.example"}]}},
+        last={"type": "response.completed", "response": response(output=[
+            call()["item"], said("It")["item"] | {"id": "i2"}, summary("Hm")["item"] | {"id": "i3"},
+            item("web_search_call", id="ws_1", action=SEARCH, status="completed")["item"]])}),
     Row("items in the last event only", [], "It",
         last={"type": "response.completed", "response": response(output=[said("It")["item"]])}),
 ]  # fmt: skip
@@ -238,6 +250,21 @@ def test_a_failed_response(error: Json, cls: type[ModelStudioError], status: int
     with pytest.raises(APIStatusError) as caught:
         whole(failed)
     assert isinstance(caught.value, APIStatusError)
+
+
+@pytest.mark.parametrize("status", [None, "in_progress"])
+def test_the_last_event_says_how_a_response_ended(status: str | None) -> None:
+    """The object in it need not say so, too."""
+    result, failure = streamed(CREATED, {"type": "response.completed", "response": response(status=status)})
+    assert (result.choices[0].finish_reason, failure) == ("stop", None)
+    failed = response(status=status, error=FAILED_429)
+    assert type(streamed(CREATED, {"type": "response.failed", "response": failed})[1]) is RateLimitError
+
+
+def test_text_before_a_refusal() -> None:
+    """Both are kept where one message has them."""
+    [choice] = streamed(CREATED, delta("output_text", "It"), delta("refusal", "no"), COMPLETED)[0].choices
+    assert (choice.text, choice.refusal) == ("It", "no")
 
 
 @pytest.mark.parametrize(
