@@ -231,6 +231,8 @@ class Responses:
             self._raw = from_core_response(delta)
         elif isinstance(delta, ExtraDelta):
             self._extras = {**self._extras, delta.name: delta.value}
+            if delta.name == "server_tools":  # a tool began or ended
+                return self._response("", self._extra)
         return None
 
     def last(self) -> ChatResponse:

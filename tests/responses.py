@@ -7,7 +7,8 @@ In the shapes of the vendor's reference and of recorded probes: no space after `
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from tests.loopback import Exchange, Received, reply_json
@@ -64,6 +65,26 @@ def framed(number: int, event: Mapping[str, Any]) -> bytes:
     """One event, its status in a comment."""
     text = json.dumps(event, ensure_ascii=False)
     return f"id:{number}\nevent:{event['type']}\n:HTTP_STATUS/200\ndata:{text}\n\n".encode()
+
+
+def searching(shown: Event, *, ends: bool = True) -> Callable[[Exchange], None]:
+    """A search runs until `shown` is set, for 5 s at most. Then it has ended, and the answer follows if it `ends`."""
+    began = {"type": "web_search_call", "id": "ws_1", "status": "in_progress"}
+    ended = {**began, "status": "completed", "action": {"type": "search", "query": "sky"}}
+    text = {"type": "response.output_text.delta", "item_id": "msg_t", "delta": "It"}
+
+    def script(exchange: Exchange) -> None:
+        exchange.send_head(200, {"Content-Type": "text/event-stream"})
+        created = {"type": "response.created", "response": response(status="queued")}
+        exchange.send_chunk(frames([created, {"type": "response.output_item.added", "item": began}]))
+        if not shown.wait(5):
+            text["delta"] = "too late"
+        exchange.send_chunk(frames([{"type": "response.output_item.done", "item": ended}], 3))
+        if ends:
+            exchange.send_chunk(frames([text, {"type": "response.completed", "response": response()}], 4))
+        exchange.end()
+
+    return script
 
 
 def usage_of(usage: Mapping[str, Any] | None) -> Json | None:

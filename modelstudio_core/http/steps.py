@@ -17,6 +17,7 @@ from modelstudio_core.redaction import Redactor
 from modelstudio_core.types import Delta, ExtraDelta, Form, ResponseDelta, ResponseHead, UsageDelta
 
 _METADATA = (ResponseDelta, UsageDelta, ExtraDelta)  # an answer that has only these is empty
+_TOOLS = "server_tools"  # except for this extra: a tool that the service began to run is part of an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,10 @@ class Attempt:
         """Return the new deltas to yield. Metadata is held back until part of an answer was received."""
         new = self.deltas[self._yielded :]
         if not self.has_output:
-            self.has_output = not all(isinstance(delta, _METADATA) for delta in new)
+            self.has_output = any(
+                not isinstance(delta, _METADATA) or (isinstance(delta, ExtraDelta) and delta.name == _TOOLS)
+                for delta in new
+            )
             if not self.has_output:
                 return []
         self._yielded = len(self.deltas)

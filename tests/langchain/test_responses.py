@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,11 +16,11 @@ from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import BaseModel
 
 from langchain_modelstudio import ChatModelStudio
-from langchain_modelstudio.errors import ConfigurationError
+from langchain_modelstudio.errors import ConfigurationError, StreamTruncatedError
 from tests.langchain.service import chat
 from tests.langchain.ways import ALL_WAYS, by, by_v3
 from tests.loopback import Loopback, reply_json
-from tests.responses import RESPONSE_ID, response
+from tests.responses import RESPONSE_ID, response, searching
 from tests.service import USAGE, Answer, Call
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -97,6 +98,34 @@ async def test_a_stream_shows_tools_before_the_text(version: str | None) -> None
     if version == "v1":
         assert kinds.index("server_tool_call_chunk") < kinds.index("server_tool_result")
         assert kinds[:first_text].count("server_tool_call_chunk") == 4  # each begins and ends
+
+
+@pytest.mark.parametrize("way", ["v1", "v3"])
+def test_a_tool_is_shown_while_it_runs(way: str) -> None:
+    """Also where nothing of the answer came before it."""
+    shown = Event()
+    with Loopback(searching(shown)) as server:
+        llm = model(server, output_version="v1")
+        stream: Any = llm.stream("hello") if way == "v1" else llm.stream_events("hello", version="v3")
+        text = ""
+        for each in stream:
+            said = str(each)
+            if "web_search" in said:
+                shown.set()
+            text += said
+    assert "'It'" in text
+
+
+def test_a_search_is_not_run_twice() -> None:
+    """A stream that is cut after it was part of an answer, so it is not sent again."""
+    shown = Event()
+    shown.set()
+    with Loopback([searching(shown, ends=False), Answer(text=["It"])]) as server:
+        with pytest.raises(StreamTruncatedError) as raised:
+            list(model(server, max_retries=2).stream("hello"))
+        assert len(server.requests) == 1
+    assert raised.value.partial is not None
+    assert raised.value.partial.extras["server_tools"][0]["status"] == "success"
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])

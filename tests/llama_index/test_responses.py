@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from llama_index_modelstudio import ModelStudio
 from llama_index_modelstudio.errors import ConfigurationError
 from tests.llama_index.service import WAYS, call, chat, tools, weather
 from tests.loopback import Loopback, reply_json
-from tests.responses import RESPONSE_ID, response
+from tests.responses import RESPONSE_ID, response, searching
 from tests.service import USAGE, Answer, Call
 
 # llama-index-workflows reads pydantic's deprecated attributes
@@ -57,6 +58,16 @@ async def test_built_in_tools(way: str) -> None:
     assert answer.additional_kwargs["server_tools"] == answer.message.additional_kwargs["server_tools"] == ran
     assert answer.message.additional_kwargs["response_id"] == RESPONSE_ID
     assert answer.message.content == "It is"
+
+
+def test_a_tool_is_shown_while_it_runs() -> None:
+    """A response without new text says that it began, and the next that it ended."""
+    shown, states = Event(), []
+    with Loopback(searching(shown)) as server:
+        for each in model(server).stream_chat([ChatMessage("hello")]):
+            states.append((each.delta, [tool["status"] for tool in each.additional_kwargs["server_tools"]]))
+            shown.set()
+    assert states == [("", ["in_progress"]), ("", ["success"]), ("It", ["success"]), ("", ["success"])]
 
 
 def test_a_stream_shows_a_tool_before_the_text() -> None:
