@@ -155,7 +155,7 @@ class ToolBinding:
 
     def _bind_forced_call(self, schema: Any, name: str, **kwargs: Any) -> ModelStudioBinding:
         """Bind the function `name` with this schema and a choice that forces it, besides the bound tools."""
-        bound = openai_tools(self._bound_kwargs().get("tools") or (), None)
+        bound = openai_tools(self._bound_kwargs().get("tools") or (), None, self._settings().protocol)
         others = [tool for tool in bound if tool_name(tool) != name]
         return self.bind_tools([*others, unwrapped(schema)], tool_choice=name, parallel_tool_calls=False, **kwargs)
 
