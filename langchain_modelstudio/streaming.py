@@ -80,6 +80,10 @@ class EventWriter:
         result = fold(self._deltas)
         choice = result.choices[0]
         events = self._close()
+        for tool in result.extras.get(server_tools.NAME, ()):
+            if not server_tools.ended(tool):
+                block = server_tools.call_block(tool)
+                events.append(_event("content-block-finish", index=self._tool_blocks[tool["id"]], content=block))
         finished = _finished_calls(choice)
         for position, index in sorted(self._calls.items()):
             events.append(_event("content-block-finish", index=index, content=finished.pop(position)))

@@ -19,8 +19,8 @@ from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import ConfigurationError, StreamTruncatedError
 from tests.langchain.service import chat
 from tests.langchain.ways import ALL_WAYS, by, by_v3
-from tests.loopback import Loopback, reply_json
-from tests.responses import RESPONSE_ID, response, searching
+from tests.loopback import Exchange, Loopback, reply_json
+from tests.responses import RESPONSE_ID, frames, response, searching
 from tests.service import USAGE, Answer, Call
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -146,6 +146,25 @@ async def test_v3_events_of_tools(way: str) -> None:
     ]
 
 
+async def test_v3_events_of_a_tool_that_did_not_end() -> None:
+    """Its block is finished all the same."""
+    created = {"type": "response.created", "response": response(status="queued")}
+    added = {"type": "response.output_item.added", "item": {"type": "web_search_call", "id": "ws_1"}}
+    completed = {"type": "response.completed", "response": response()}
+
+    def script(exchange: Exchange) -> None:
+        exchange.send_head(200, {"Content-Type": "text/event-stream"})
+        exchange.send_chunk(frames([created, added, completed]))
+        exchange.end()
+
+    with Loopback(script) as server:
+        events, message = await by_v3(model(server), "stream")
+    assert [event["event"] for event in events[1:-1]] == ["content-block-start", "content-block-finish"]
+    call = {"type": "server_tool_call", "id": "ws_1", "name": "web_search", "args": {}}
+    assert known([events[-2]["content"]]) == [call]
+    assert known(message.content_blocks) == [call]
+
+
 async def test_v2_events_of_tools() -> None:
     with Loopback(FULL) as server:
         events = [event async for event in model(server).astream_events("hello", version="v2")]
@@ -258,6 +277,16 @@ def test_structured_output_is_a_call() -> None:
         assert not (llm.profile or {}).get("structured_output")
         with pytest.raises(ConfigurationError, match="response_format"):
             llm.with_structured_output(get_weather, method="json_schema").invoke("hello")
+
+
+def test_structured_output_beside_built_in_tools() -> None:
+    """Bound tools are sent with the forced function, which is chosen among them."""
+    with Loopback(ROME) as server:
+        llm = model(server).bind_tools([{"type": "web_search"}])
+        assert llm.with_structured_output(get_weather).invoke("hello") == get_weather(city="Rome")
+        body = server.requests[0].json()
+    assert [tool["type"] for tool in body["tools"]] == ["web_search", "function"]
+    assert body["tool_choice"]["tools"] == [{"type": "function", "name": "get_weather"}]
 
 
 def test_an_agent_s_structured_answer_is_a_call() -> None:
