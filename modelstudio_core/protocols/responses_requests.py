@@ -122,7 +122,8 @@ def _check_parameters(request: ChatRequest, given: Mapping[str, Any]) -> None:
             f"{', '.join(ignored)}: the service accepts this with the Responses protocol, but ignores it. Leave it "
             f"out. {advice}".rstrip()
         )
-    if {"previous_response_id", "conversation"} <= given.keys():
+    previous = given.get("previous_response_id") or given.get("use_previous_response_id")
+    if previous and given.get("conversation"):
         raise ConfigurationError("previous_response_id and conversation exclude each other: give one of them")
     _check_tools(request)
 
