@@ -11,6 +11,7 @@ import html
 import re
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 from pydantic_core import from_json
@@ -27,8 +28,13 @@ _DETAILS = ("detail", "errors")
 _MESSAGES = (*_OWN_MESSAGES, *_DETAILS)
 _CODES = ("code", "Code", "error_code")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_ERROR = 400  # lowest HTTP error status
 _MAX_NESTING = 4  # maximum nesting of errors to unwrap
 _SUCCESS = re.compile(r"\s*(?:0*[0-3]?\d{1,2}(?:\s+ok)?|success|succeeded|successful|ok)\s*", re.ASCII | re.IGNORECASE)
+_STATUS_IN_MESSAGE = re.compile(r"(?:\w+: )?<([45]\d\d)>")  # "server_error: <429> ...", from recorded probes
+# the code of an error in a Responses stream may be a status in words, or OpenAI's name for it
+_STATUS_BY_CODE = {status.phrase.lower(): status.value for status in HTTPStatus if status >= _ERROR}
+_STATUS_BY_CODE |= {"server_error": 500, "rate_limit_exceeded": 429}
 _XML_NAMES = {"Code": "code", "Message": "message", "RequestId": "request_id"}
 _XML_FIELD = re.compile(r"<(Code|Message|RequestId)>([^<]*)</")
 
@@ -75,11 +81,14 @@ def _xml_error(text: str) -> dict[str, str]:
 def error_of_object(
     value: Mapping[str, Any], status: int | None, head: ResponseHead, response: ErrorResponse | None = None
 ) -> APIStatusError:
-    """Return the typed error for a decoded error object. `status` is that of the response or event."""
+    """Return the typed error for a decoded error object. `status` is that of the response or event.
+
+    Without an error status there, the status is in the code or at the start of the message, if anywhere.
+    """
     inner = _innermost(value)
     code = _code_in(inner)
-    if status is None and isinstance(code, int) and 400 <= code < 600:
-        status = code
+    if status is None or status < _ERROR:
+        status = _status_in(code, _message_in(inner))
     return status_error(
         status,
         code=as_string(code),
@@ -90,6 +99,14 @@ def error_of_object(
         body=dict(value),
         response=response,
     )
+
+
+def _status_in(code: Any, message: str) -> int | None:
+    """Return the HTTP status that an error object names, or None."""
+    if isinstance(code, int) and _ERROR <= code < 600:
+        return code
+    named = _STATUS_IN_MESSAGE.match(message)
+    return int(named[1]) if named else _STATUS_BY_CODE.get(str(code).lower())
 
 
 def error_of_event(event: ServerSentEvent, head: ResponseHead, response: ErrorResponse | None = None) -> APIStatusError:

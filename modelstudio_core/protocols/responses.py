@@ -14,9 +14,7 @@ Requests are written in `modelstudio_core.protocols.responses_requests`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Any
 
 from modelstudio_core.errors import APIStatusError, ModelStudioError, ProtocolError
@@ -42,10 +40,6 @@ _LAST = frozenset({"response.completed", "response.incomplete", "response.failed
 _FAILED = ("failed", "incomplete", "cancelled")
 # of an item of a tool that ran: what it was asked, what it gave, and neither
 _ASKED, _GAVE = ("code", "goal", "urls", "queries", "server_label"), ("output", "outputs", "results")
-_STATUS_IN_MESSAGE = re.compile(r"(?:\w+: )?<(\d{3})>")  # "server_error: <429> ...", from recorded probes
-# an event names no HTTP status, but its code may be the status in words, or OpenAI's name for it
-_STATUS_BY_CODE = {status.phrase.lower(): status.value for status in HTTPStatus if status >= 400}
-_STATUS_BY_CODE |= {"server_error": 500, "rate_limit_exceeded": 429}
 
 
 class ResponsesCodec:
@@ -276,13 +270,9 @@ def _sources(item: Mapping[str, Any]) -> list[Any]:
 
 
 def _failure(response: Mapping[str, Any], head: ResponseHead) -> APIStatusError:
-    """Return the typed error of a failed response. Its status is in its message or its code, if anywhere."""
-    error = read_details(response, "error")
-    code, message = str(error.get("code") or ""), str(error.get("message") or "")
-    named = _STATUS_IN_MESSAGE.match(message)
-    status = int(named[1]) if named else _STATUS_BY_CODE.get(code.lower())
-    said = {"error": dict(error) or {"message": "the response failed, and does not say why"}}
-    return error_of_object({**said, "request_id": request_id_of(head, response)}, status, head)
+    """Return the typed error of a failed response."""
+    error = dict(read_details(response, "error")) or {"message": "the response failed, and does not say why"}
+    return error_of_object({"error": error, "request_id": request_id_of(head, response)}, None, head)
 
 
 def is_lost_response(error: ModelStudioError) -> bool:

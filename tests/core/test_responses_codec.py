@@ -249,7 +249,7 @@ def test_a_failed_response(error: Json, cls: type[ModelStudioError], status: int
     assert (result.text, result.usage and result.usage.total_tokens) == ("It", 29)
     with pytest.raises(APIStatusError) as caught:
         whole(failed)
-    assert isinstance(caught.value, APIStatusError)
+    assert (type(caught.value), caught.value.status_code) == (cls, status)
 
 
 @pytest.mark.parametrize("status", [None, "in_progress"])
@@ -273,11 +273,22 @@ def test_text_before_a_refusal() -> None:
         ([CREATED, delta("output_text", "It")], StreamTruncatedError),
         ([CREATED, {"type": "response.cancelled", "response": response(status="cancelled")}], StreamTruncatedError),
         ([CREATED, {"type": "error", "code": "Throttling", "message": "Too many."}], RateLimitError),
+        ([CREATED, {"type": "error", **FAILED_429}], RateLimitError),
+        ([CREATED, {"type": "error", "error": FAILED_429}], RateLimitError),
         ([CREATED, {"type": "response.output_item.done", "item": "x"}], ProtocolError),
         ([CREATED, delta("output_text", ["x"])], ProtocolError),  # type: ignore[arg-type]
         ([{"type": "response.completed", "response": response(output="x")}], ProtocolError),
     ],
-    ids=["no last event", "cancelled", "an error event", "no item", "no text", "no output"],
+    ids=[
+        "no last event",
+        "cancelled",
+        "an error event",
+        "its status in words",
+        "nested",
+        "no item",
+        "no text",
+        "no output",
+    ],
 )
 def test_a_stream_that_is_no_answer(events: list[Json], cls: type[ModelStudioError]) -> None:
     """A stream without its last event is truncated, and one of another shape is an error."""
