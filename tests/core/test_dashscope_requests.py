@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.parameters import PLAIN_PARAMETERS
+from modelstudio_core.parameters import PLAIN_PARAMETERS, RESPONSES_PARAMETERS
 from modelstudio_core.protocols.dashscope import DashScopeCodec
 from modelstudio_core.protocols.openai import OpenAICodec
 from modelstudio_core.types import (
@@ -71,7 +71,7 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     *(
         (name, {"parameters": {name: value}}, {name: value})
         for name in PLAIN_PARAMETERS
-        if name not in (*ONLY_COMPATIBLE, "incremental_output")
+        if name not in (*ONLY_COMPATIBLE, *RESPONSES_PARAMETERS, "incremental_output")
         for value in ([1, {"a": "b"}],)
     ),
 ]
