@@ -23,7 +23,7 @@ from llama_index.core.chat_engine.types import AgentChatResponse
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import BaseTool, ToolMetadata
-from pydantic import Field, field_validator
+from pydantic import Field, field_serializer, field_validator
 
 from llama_index_modelstudio.errors import ModelStudioError, NoToolCallError, RefusalError
 from modelstudio_core.built_in_tools import hidden_tools
@@ -38,6 +38,7 @@ class ToolCallingLLM(FunctionCallingLLM):
 
     built_in_tools: list[dict[str, Any]] | None = Field(
         default=None,
+        repr=False,
         description="Responses protocol: tools that the service runs, such as [{'type': 'web_search'}]. Per call, they "
         "replace these.",
     )
@@ -45,6 +46,10 @@ class ToolCallingLLM(FunctionCallingLLM):
     @field_validator("built_in_tools", mode="after")
     @classmethod
     def _hide_headers_of_tools(cls, tools: Any) -> Any:
+        return hidden_tools(tools)
+
+    @field_serializer("built_in_tools")
+    def _dump_without_headers(self, tools: Any) -> Any:  # tools that were assigned are not validated
         return hidden_tools(tools)
 
     def _prepare_chat_with_tools(

@@ -25,8 +25,8 @@ def mcp_headers(tool: Mapping[str, Any]) -> SecretHeaders:
 
 
 def hidden_tools(tools: Any) -> Any:
-    """Return a list of tools with the headers of built-in ones hidden. Other values are returned unchanged."""
+    """Return a list of tools with the headers in each hidden, whatever its type. Other values are unchanged."""
     if not isinstance(tools, Sequence) or isinstance(tools, str):
         return tools
-    secret = [built_in_name(tool) is not None and "headers" in tool for tool in tools]
+    secret = [isinstance(tool, Mapping) and "headers" in tool for tool in tools]
     return [{**t, "headers": mcp_headers(t)} if s else t for s, t in zip(secret, tools, strict=True)]

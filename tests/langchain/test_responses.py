@@ -213,6 +213,14 @@ def test_the_token_of_an_mcp_server_is_not_traced() -> None:
     assert sent == [[MCP], [MCP]]
 
 
+@pytest.mark.parametrize("kind", ["mcp_server", None])
+def test_the_token_of_a_misnamed_mcp_tool_is_not_shown(kind: str | None) -> None:
+    """The error that refuses it quotes it."""
+    with Loopback(FULL) as server, pytest.raises(ConfigurationError, match="is not a function") as raised:
+        model(server).invoke("hello", tools=[{"headers": MCP["headers"], "type": kind}])
+    assert "never-shown" not in f"{raised.value!r}{raised.value.__cause__!r}"
+
+
 def test_the_runs_of_tools_are_in_the_usage() -> None:
     """As the service counts them."""
     counted = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2, "x_tools": {"web_search": {"count": 1}}}

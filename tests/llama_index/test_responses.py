@@ -133,7 +133,10 @@ def test_the_token_of_an_mcp_server_is_not_shown() -> None:
         llm = model(server, built_in_tools=[MCP])
         llm.complete("hello")
         assert server.requests[0].json()["tools"] == [MCP]
-    shown = f"{llm!r}{llm}{llm.model_dump()}{llm.to_json()}{llm.to_dict()}"
+        llm.built_in_tools = [MCP]  # which is not validated
+        with pytest.raises(ConfigurationError) as raised:
+            llm.complete("hello", built_in_tools=[{"type": "mcp_server", "headers": MCP["headers"]}])
+    shown = f"{llm!r}{llm}{llm.model_dump()}{llm.to_json()}{llm.to_dict()}{raised.value!r}"
     assert "server_label" in shown
     assert "never-shown" not in shown
 
