@@ -26,7 +26,7 @@ from llama_index.core.tools import BaseTool, ToolMetadata
 from pydantic import Field, field_serializer, field_validator
 
 from llama_index_modelstudio.errors import ModelStudioError, NoToolCallError, RefusalError
-from modelstudio_core.built_in_tools import hidden_tools
+from modelstudio_core.built_in_tools import hidden_tools, mcp_headers
 from modelstudio_core.partial_json import read_partial
 from modelstudio_core.tools import checked_tool, chosen_tool, function_of, tool_list
 
@@ -51,6 +51,14 @@ class ToolCallingLLM(FunctionCallingLLM):
     @field_serializer("built_in_tools")
     def _dump_without_headers(self, tools: Any) -> Any:  # tools that were assigned are not validated
         return hidden_tools(tools)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        if any(mcp_headers(tool).credentials() for tool in self.built_in_tools or ()):
+            # LlamaIndex's __getstate__ would drop the tools with only a warning
+            raise TypeError(
+                "built_in_tools with the credentials of an MCP server cannot be pickled: pass them with each call"
+            )
+        return super().__getstate__()
 
     def _prepare_chat_with_tools(
         self,

@@ -82,7 +82,8 @@ WEATHER = ("c1", "f", {"a": 1})
 ROWS = [
     Row("text in deltas", [delta("output_text", "It "), delta("output_text", "is"), said("It is")], "It is"),
     Row("text only when the item is done", [item("message", "added", content=[]), said("It is")], "It is"),
-    Row("two messages", [delta("output_text", "A"), said("A"), delta("output_text", "B", "i2")], "AB"),
+    Row("two messages", [delta("output_text", "A"), said("A"), delta("output_text", "B", "i2"),
+                          item("message", id="i2", content=[{"type": "output_text", "text": "B"}])], "AB"),
     Row("reasoning in deltas", [delta("reasoning_text", "Hm"), summary("Hm")], reasoning="Hm"),
     Row("reasoning under OpenAI's name", [delta("reasoning_summary_text", "Hm"), summary("Hm")], reasoning="Hm"),
     Row("reasoning and its summary", [delta("reasoning_text", "H"), delta("reasoning_summary_text", "H"),

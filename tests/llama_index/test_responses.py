@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from threading import Event
 from typing import Any
 
@@ -139,6 +140,16 @@ def test_the_token_of_an_mcp_server_is_not_shown() -> None:
     shown = f"{llm!r}{llm}{llm.model_dump()}{llm.to_json()}{llm.to_dict()}{raised.value!r}"
     assert "server_label" in shown
     assert "never-shown" not in shown
+
+
+def test_a_token_is_not_pickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are the tools lost without an error. Those without a token are pickled."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-some-key")
+    with Loopback(FULL) as server:
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(model(server, built_in_tools=[MCP]))
+        pickle.loads(pickle.dumps(model(server, built_in_tools=[SEARCH]))).complete("hello")
+        assert server.requests[0].json()["tools"] == [SEARCH]
 
 
 def test_the_runs_of_tools_are_in_the_usage() -> None:
