@@ -86,10 +86,14 @@ def tool_name(tool: Mapping[str, Any]) -> str:
 
 
 def chosen_name(choice: Any) -> Any:
-    """Return the tool name in a dict, nested as in OpenAI's format or flat. Raises ConfigurationError."""
+    """Return the tool name in a dict, nested as in OpenAI's format or flat, or the type of a built-in tool.
+
+    Raises ConfigurationError for another value.
+    """
     if isinstance(choice, Mapping):
         function = choice.get("function")
-        return function.get("name") if isinstance(function, Mapping) else choice.get("name")
+        flat = choice.get("name") or built_in_name(choice)
+        return function.get("name") if isinstance(function, Mapping) else flat
     raise ConfigurationError(f"tool_choice={choice!r:.80} must be a tool's name, 'any', 'auto', 'none' or a dict")
 
 

@@ -304,6 +304,8 @@ def _tool_choice(choice: str | Mapping[str, Any], tools: Sequence[Mapping[str, A
     """Return the tool choice: "required" is for a single tool, and a named one is a list of allowed tools."""
     if isinstance(choice, str):
         return choice
+    if choice.get("type") == "allowed_tools":  # in the service's own form
+        return dict(choice)
     if len(tools) == 1:
         return "required"
     function = choice.get("function")

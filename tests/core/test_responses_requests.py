@@ -19,6 +19,7 @@ from modelstudio_core.http.transport import Transport
 from modelstudio_core.parameters import chat_request, hidden_arguments
 from modelstudio_core.protocols.responses import ResponsesCodec
 from modelstudio_core.protocols.responses_requests import silent_cut
+from modelstudio_core.tools import chosen_tool
 from modelstudio_core.types import AudioPart, FunctionCall, ImagePart, Message, TextPart, VideoPart
 from tests.loopback import Exchange, Loopback, reply_json
 from tests.responses import RESPONSE_ID, frames, response
@@ -28,6 +29,7 @@ USER = Message("user", "hi")
 URL = "https://example.com/a"
 FUNCTION = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
 SEARCH, CODE = {"type": "web_search"}, {"type": "code_interpreter"}
+ALLOWED = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]}
 TOKEN = "mcp-token-never-shown"
 MCP = {
     "type": "mcp",
@@ -100,6 +102,9 @@ def test_messages_become_items(messages: Any, instructions: Any, items: Any) -> 
         ({"tools": [FUNCTION, SEARCH], "tool_choice": {"type": "function", "function": {"name": "web_search"}}},
          {"tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]}}),
         ({"tools": [FUNCTION, SEARCH], "tool_choice": "none"}, {"tool_choice": "none"}),
+        ({"tools": [FUNCTION], "tool_choice": ALLOWED}, {"tool_choice": ALLOWED}),
+        ({"tools": [FUNCTION, SEARCH], "tool_choice": chosen_tool(SEARCH, [FUNCTION, SEARCH])},
+         {"tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [SEARCH]}}),
     ],
     ids=str,
 )  # fmt: skip
