@@ -115,6 +115,10 @@ ROWS = [
                          item("web_search_call", id="ws_1", action=SEARCH, status="completed"), said("It")], "It",
         extras={"server_tools": [SEARCHED | {"output": SEARCH["sources"]}],
                 "search_info": {"search_results": [{"url": "https://a.example"}]}}),
+    Row("a source that two searches found",
+        [item("web_search_call", id=id, action=SEARCH, status="completed") for id in ("ws_1", "ws_2")],
+        extras={"server_tools": [SEARCHED | {"id": id, "output": SEARCH["sources"]} for id in ("ws_1", "ws_2")],
+                "search_info": {"search_results": [{"url": "https://a.example"}]}}),
     Row("code", [item("code_interpreter_call", code="1+1", container_id="x", outputs=[{"type": "logs", "logs": "2"}])],
         extras={"server_tools": [{"id": "i1", "name": "code_interpreter", "args": {"code": "1+1"},
                                   "status": "success", "output": [{"type": "logs", "logs": "2"}]}]}),
@@ -122,6 +126,9 @@ ROWS = [
         [item("image_search_call", name="image_search", arguments='{"q": "cat"}', output='[{"url": "https://c"}]')],
         extras={"server_tools": [{"id": "i1", "name": "image_search", "args": {"q": "cat"}, "status": "success",
                                   "output": [{"url": "https://c"}]}]}),
+    Row("an output that only looks like JSON", [item("web_extractor_call", goal="sky", output="[1] The sky")],
+        extras={"server_tools": [{"id": "i1", "name": "web_extractor", "args": {"goal": "sky"}, "status": "success",
+                                  "output": "[1] The sky"}]}),
     Row("a failed MCP call", [item("mcp_call", server_label="docs", name="find", arguments="{}", error="no such page")],
         extras={"server_tools": [{"id": "i1", "name": "mcp", "args": {"server_label": "docs", "name": "find"},
                                   "status": "error", "output": "no such page"}]}),
@@ -133,6 +140,11 @@ ROWS = [
                                                     "score": 0.5}]}}),
     Row("an annotation", [delta("output_text", "It"), said("It", annotations=[CITED])], "It",
         extras={"search_info": {"search_results": [{k: v for k, v in CITED.items() if k != "type"}]}}),
+    Row("an annotation of its own event",
+        [delta("output_text", "It"), {"type": "response.output_text.annotation.added", "annotation": CITED}], "It",
+        extras={"search_info": {"search_results": [{k: v for k, v in CITED.items() if k != "type"}]}}),
+    Row("a search that failed", [item("web_search_call", id="ws_1", status="failed", action={"query": "sky"})],
+        extras={"server_tools": [SEARCHED | {"status": "error", "output": None}]}),
     Row("an unknown event", [{"type": "response.new_thing.delta", "delta": "x"}, said("It")], "It"),
     Row("an unknown item, which is kept", [item("video", url="https://v"), said("It")], "It",
         extras={"other_items": [{"type": "video", "id": "i1", "url": "https://v"}]}),
@@ -218,6 +230,10 @@ def test_usage() -> None:
     assert (usage.cached_tokens, usage.cache_creation_tokens, usage.reasoning_tokens) == (8, 4, 5)
     assert usage.input_image_tokens == 3
     assert usage.raw["x_tools"] == {"web_search": {"count": 1}}
+    details = {"input_tokens_details": {"cached_tokens": 7, "cache_creation_input_tokens": 4}}
+    only_there = whole(response(usage={"input_tokens": 20, "x_details": [details]})).usage
+    assert only_there is not None
+    assert (only_there.cached_tokens, only_there.cache_creation_tokens) == (7, 4)
 
 
 def test_a_response_that_is_not_stored_cannot_be_continued() -> None:
@@ -322,6 +338,8 @@ def test_a_whole_body_that_is_no_answer(body: Json, cls: type[ModelStudioError])
         (404, "ModelNotFound", "The model x does not exist.", False),
         (400, "InvalidParameter", "Range of top_p should be (0.0, 1.0]", False),
         (500, "InternalError", "no response from upstream", False),
+        (401, "InvalidApiKey", "This key may not read the response.", False),
+        (None, "Throttling", "Too many responses.", False),
     ],
 )
 def test_which_errors_mean_a_lost_response(status: int | None, code: str, message: str, lost: bool) -> None:
