@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from modelstudio_core.errors import ConfigurationError
 
@@ -22,6 +22,37 @@ Upload: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | B
 
 
 _PIECE = 1024 * 1024  # bytes that are hashed at once
+
+
+class _Measured:
+    """A file that ends where it ended at first.
+
+    httpx asks the disk for the length of a file that is open there. That is wrong for one that unpacks what it reads
+    (gzip) or has not written all yet, and a log may grow while it is sent.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        file.seek(0, os.SEEK_END)
+        self._file = file
+        self._length = file.tell()
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:  # how httpx asks for the length, before it goes back
+            return self._length
+        return self._file.seek(offset)
+
+    def read(self, size: int = -1) -> bytes:
+        left = self._length - self._file.tell()
+        data = self._file.read(left if size < 0 else min(size, left))
+        if left and not data:
+            raise ConfigurationError("the file became shorter while it was sent")
+        return data
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @dataclass(slots=True)
@@ -37,9 +68,12 @@ class Source:
     name: str
     _place: int | None = None  # of a caller's file object, which is left open
 
+    def __post_init__(self) -> None:
+        self.file = cast(BinaryIO, _Measured(self.file))
+
     @classmethod
     def open(cls, upload: Upload, filename: str | None = None) -> Source:
-        """Open what a caller gives. A file object that cannot seek, such as a pipe, is copied to disk first.
+        """Open what a caller gives. What cannot seek, such as a pipe, is copied to disk first.
 
         Raises ConfigurationError for what cannot be read, or has no name.
         """
@@ -47,7 +81,11 @@ class Source:
             if isinstance(upload, str | os.PathLike):
                 path = Path(upload)
                 name = _name(filename or path.name)
-                return cls(path.open("rb"), name)
+                file = path.open("rb")
+                if file.seekable():
+                    return cls(file, name)
+                with file:
+                    return _copied(file, name)
             if isinstance(upload, bytes | bytearray | memoryview):
                 return cls(io.BytesIO(upload), _name(filename))
             return _opened(upload, filename)
@@ -95,7 +133,7 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def _opened(upload: Any, filename: str | None) -> Source:
-    if not hasattr(upload, "read"):
+    if not hasattr(upload, "read") or not hasattr(upload, "seekable"):
         raise ConfigurationError(f"a file is given as path, bytes or binary file object, not {type(upload).__name__}")
     if isinstance(upload, io.TextIOBase):
         raise ConfigurationError('the file is open as text: open it with mode "rb"')
@@ -103,17 +141,21 @@ def _opened(upload: Any, filename: str | None) -> Source:
     name = _name(filename or (os.path.basename(own) if isinstance(own, str) else None))
     if upload.seekable():
         return Source(upload, name, upload.tell())
+    return _copied(upload, name)
+
+
+def _copied(file: BinaryIO, name: str) -> Source:
     copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `Source.close`
     try:
-        shutil.copyfileobj(upload, copy)
+        shutil.copyfileobj(file, copy)
     except BaseException:
         copy.close()
         raise
     return Source(copy, name)
 
 
-def _name(name: str | None) -> str:
-    if not name:
+def _name(name: Any) -> str:
+    if not name or not isinstance(name, str):
         raise ConfigurationError(
             'the file has no name: give filename=, such as "report.pdf", from which the service reads its format'
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import os
 import subprocess
@@ -98,7 +99,27 @@ GIVEN: dict[str, Callable[[Path], Any]] = {
     "file read to its end": lambda path: _at_end(path.open("rb")),
     "BytesIO": lambda path: io.BytesIO(path.read_bytes()),
     "pipe": lambda path: _pipe(path.read_bytes()),
+    "path of a pipe": lambda path: _named_pipe(path.with_name("pipe"), path.read_bytes()),
+    "gzip": lambda path: _unpacking(path.with_name("a.gz"), path.read_bytes()),
+    "not written out": lambda path: _not_written_out(path.with_name("b"), path.read_bytes()),
 }
+
+
+def _unpacking(path: Path, data: bytes) -> Any:
+    path.write_bytes(gzip.compress(data))
+    return gzip.open(path)
+
+
+def _not_written_out(path: Path, data: bytes) -> Any:
+    file = path.open("w+b", buffering=2 * len(data))
+    file.write(data)
+    return file
+
+
+def _named_pipe(path: Path, data: bytes) -> Path:
+    os.mkfifo(path)
+    threading.Thread(target=path.write_bytes, args=(data,), daemon=True).start()
+    return path
 
 
 def _at_end(file: Any) -> Any:
@@ -137,6 +158,24 @@ def test_a_file_is_uploaded_whole(how: str, ask: Ask, server: Loopback, service:
         given.close()
 
 
+@pytest.mark.parametrize("more", [b"more", b""], ids=["grows", "shrinks"])
+def test_a_file_that_changes_while_it_is_sent(
+    more: bytes, ask: Ask, server: Loopback, service: FileService, path: Path
+) -> None:
+    """What it was at first is sent; where that is gone, it is an error that says so."""
+
+    def changes(exchange: Exchange) -> None:
+        path.write_bytes(DATA + more if more else b"")
+        _hangs_up(exchange)
+
+    service.instead = [changes]
+    if more:
+        assert service.contents[ask(ask.files(server), "upload", path).id] == DATA
+        return
+    with pytest.raises(ConfigurationError, match=f"became shorter.*{path.name}"):
+        ask(ask.files(server), "upload", path)
+
+
 def test_the_name_is_that_of_the_file(ask: Ask, server: Loopback, path: Path) -> None:
     """A path and an open file have one."""
     files = ask.files(server)
@@ -152,7 +191,17 @@ REFUSED_HERE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text file": (lambda path: io.StringIO("text"), '"rb"'),
     "number": (lambda path: 7, "not int"),
     "closed file": (lambda path: _closed(path.open("rb")), "closed"),
+    "file of a web framework": (lambda path: AsyncFile(), "not AsyncFile"),
 }
+
+
+class AsyncFile:
+    """Like Starlette's UploadFile."""
+
+    filename = "a.pdf"
+
+    async def read(self, size: int = -1) -> bytes:
+        return DATA
 
 
 def _closed(file: Any) -> Any:
