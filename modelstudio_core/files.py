@@ -48,6 +48,7 @@ class Files:
         client: sends the requests.
         errors: returns a context that raises core errors as an adapter's own.
         system_message: returns a system message of the framework with the given text.
+        owner: the model object whose `files` these are. It is pickled instead, because a client has the key.
     """
 
     def __init__(
@@ -55,10 +56,15 @@ class Files:
         client: Client,
         errors: Callable[[], AbstractContextManager[None]] = nullcontext,
         system_message: Callable[[str], Any] | None = None,
+        owner: object = None,
     ) -> None:
         self._client = client
         self._errors = errors
         self._make_system_message = system_message
+        self._owner = owner
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._owner, "files")
 
     # ---------------------------------------------------------------- upload
 

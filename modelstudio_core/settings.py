@@ -178,7 +178,7 @@ class ChatSettings(ResponsesSettings):
     @property
     def files(self) -> Files:
         """Return the client of the Files API (upload, list, retrieve, content, delete, wait)."""
-        return Files(self._core_client(), self._adapted_errors, self._system_message)
+        return Files(self._core_client(), self._adapted_errors, self._system_message, owner=self)
 
     def _adapted_errors(self) -> AbstractContextManager[None]:
         """Return a context that raises core errors as the adapter's own."""

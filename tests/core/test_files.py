@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import io
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from llama_index.core.llms import ChatMessage, MessageRole
 
 from langchain_modelstudio import ChatModelStudio
 from llama_index_modelstudio import ModelStudio
+from modelstudio_core.config import API_KEY
 from modelstudio_core.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -462,3 +464,15 @@ def test_a_system_message_names_files(adapter: str) -> None:
     for bad in ([], [f"file-{n}" for n in range(101)], ["a,b"], [""], [None]):
         with pytest.raises(ConfigurationError):
             files.system_message(bad)
+
+
+def test_a_method_pickles_without_the_key(
+    ask: Ask, server: Loopback, service: FileService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a worker, which reads the key where it runs."""
+    id = service.add("out.jsonl", b"{}")
+    data = pickle.dumps(ask.files(server).content)
+    assert KEY.encode() not in data
+    monkeypatch.setenv(API_KEY, "sk-of-the-worker")
+    assert pickle.loads(data)(id) == b"{}"
+    assert server.requests[0].headers["authorization"] == "Bearer sk-of-the-worker"
