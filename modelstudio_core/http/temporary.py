@@ -15,6 +15,8 @@ from functools import partial
 from io import BytesIO
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
+from pydantic import SecretStr
+
 from modelstudio_core.config import Config
 from modelstudio_core.errors import (
     BadRequestError,
@@ -25,7 +27,7 @@ from modelstudio_core.errors import (
     PermissionDeniedError,
 )
 from modelstudio_core.http.disk import Source
-from modelstudio_core.http.steps import Attempt, End, Flow, Perform, Step, Wait
+from modelstudio_core.http.steps import Attempt, End, Flow, GetKey, Perform, Step, Wait
 from modelstudio_core.media import data_uri
 from modelstudio_core.protocols.uploads import UploadPolicy, policy_call, read_policy, store_call
 from modelstudio_core.types import (
@@ -50,6 +52,7 @@ _INLINE_CHARACTERS = INLINE_BYTES * 4 // 3
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Step, Any, T]
+_Content: TypeAlias = "tuple[bytes, str, SecretStr | None]"  # its hash, the model, and the key where it may change
 _Upload: TypeAlias = "Callable[[Source, int, str], Steps[str]]"
 
 
@@ -76,8 +79,8 @@ class TemporaryUploads:
     def __init__(self, config: Config, requests: _Requests) -> None:
         self._config = config
         self._requests = requests
-        self._stored: dict[tuple[bytes, str], _Stored] = {}
-        self._busy: dict[tuple[bytes, str], object] = {}
+        self._stored: dict[_Content, _Stored] = {}
+        self._busy: dict[_Content, object] = {}
 
     def sent(self, request: ChatRequest) -> Steps[ChatRequest]:
         """Return the request with an address for each local file. Raises ModelStudioError that names the file."""
@@ -85,7 +88,9 @@ class TemporaryUploads:
 
     def _uploaded(self, model: str, source: Source, size: int, mime_type: str) -> Steps[str]:
         """Return the address of an upload of the same content for the same model, a new one if there is none."""
-        key = ((yield Perform(source.digest)), model)
+        provider = self._config.api_key
+        account = (yield GetKey(provider)) if callable(provider) else None  # a function may have keys of several
+        key = ((yield Perform(source.digest)), model, account)
         mine = object()
         while self._busy.setdefault(key, mine) is not mine:  # atomic
             yield Wait(_POLL)

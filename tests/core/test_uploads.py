@@ -361,6 +361,20 @@ def test_a_file_is_uploaded_once_for_each_model(
     assert addresses(chats(server)[-1]) == [[*service.stored][-1]]
 
 
+@one_each
+def test_a_key_function_may_have_keys_of_several_accounts(
+    adapter: str, protocol: str, way: str, server: Loopback, service: UploadService, tmp_path: Path
+) -> None:
+    """An upload of one account is of no use to another."""
+    path, keys = tmp_path / "a.png", ["sk-of-one"]
+    path.write_bytes(LARGE)
+    llm = model(adapter, server, protocol, api_key=lambda: keys[0])
+    for keys[0] in ("sk-of-one", "sk-of-two", "sk-of-one"):
+        ask(llm, way, message(adapter, path))
+    one, two = service.stored
+    assert [addresses(chat) for chat in chats(server)] == [[one], [two], [one]]
+
+
 @pytest.mark.parametrize("style", ["threads", "tasks"])
 def test_calls_at_the_same_time_share_an_upload(
     style: str, server: Loopback, service: UploadService, tmp_path: Path
