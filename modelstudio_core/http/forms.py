@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from secrets import token_hex
 from typing import Any
 
 import httpx
@@ -20,6 +21,11 @@ def form_arguments(form: Form) -> dict[str, Any]:
         },
         "files": {"file": (form.filename, form.file, form.content_type)},
     }
+
+
+def form_type() -> dict[str, str]:
+    """Return the content-type of a form, from which httpx takes the boundary. No default header may replace it."""
+    return {"content-type": f"multipart/form-data; boundary={token_hex(16)}"}
 
 
 class ReadInThread(httpx.AsyncByteStream):

@@ -26,7 +26,7 @@ from modelstudio_core.http.errors import (
     UnusableClient,
     convert_error,
 )
-from modelstudio_core.http.forms import ReadInThread, form_arguments
+from modelstudio_core.http.forms import ReadInThread, form_arguments, form_type
 from modelstudio_core.http.framing import Trace
 from modelstudio_core.http.response import AsyncResponse, Response
 from modelstudio_core.http.timeouts import TimeoutLike, Timeouts, timeouts
@@ -203,11 +203,14 @@ def _request(
     extensions: dict[str, Any],
 ) -> httpx.Request:
     """Return the request, with the default headers of an injected `client` if there is one."""
-    content = form_arguments(body) if isinstance(body, Form) else {"content": body or None}
+    own: dict[str, str] = {}
+    content: dict[str, Any] = {"content": body or None}
+    if isinstance(body, Form):
+        own, content = form_type(), form_arguments(body)
     if client is not None:
-        headers = _IDENTITY | _with_lower_names(headers)
+        headers = _IDENTITY | _with_lower_names(headers) | own
         return client.build_request(method, url, headers=headers, extensions=extensions, **content)
-    headers = _HEADERS | _with_lower_names(headers)
+    headers = _HEADERS | _with_lower_names(headers) | own
     return httpx.Request(method, _url(url), headers=headers, extensions=extensions, **content)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.exceptions import ModelError
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -158,6 +159,17 @@ def test_a_file_is_uploaded_whole(how: str, ask: Ask, server: Loopback, service:
     if hasattr(given, "close"):
         assert not given.closed
         given.close()
+
+
+@pytest.mark.parametrize("where", ["default_headers", "client"])
+def test_a_default_content_type_is_not_that_of_a_form(where: str, ask: Ask, server: Loopback, path: Path) -> None:
+    """Such as that of a curl command."""
+    headers = {"Content-Type": "application/json"}
+    kind: Any = {"sync": httpx.Client, "async": httpx.AsyncClient}[ask.style]
+    client = kind(headers=headers, limits=httpx.Limits(max_keepalive_connections=0))
+    name = {"sync": "http_client", "async": "http_async_client"}[ask.style]
+    settings = {"default_headers": headers} if where == "default_headers" else {name: client}
+    assert ask(ask.files(server, **settings), "upload", path).bytes == len(DATA)
 
 
 @pytest.mark.parametrize("more", [b"more", b""], ids=["grows", "shrinks"])
