@@ -275,8 +275,7 @@ def place_in_line(config: Config, demand: Demand, *, again: bool) -> Place:
         demand: what it needs.
         again: whether it was let go before, and is sent again.
     """
-    key = config.api_key if isinstance(config.api_key, Hashable) else id(config.api_key)
-    name = (urlsplit(config.base_url).netloc, key, demand.model)
+    name = (urlsplit(config.base_url).netloc, _name_of(config.api_key), demand.model)
     requests, tokens = config.requests_per_minute, config.tokens_per_minute
     rates = (60 / requests if requests else 0.0, 60 / tokens if tokens else 0.0)
     with _lock:
@@ -288,6 +287,15 @@ def place_in_line(config: Config, demand: Demand, *, again: bool) -> Place:
         place = Place(limit, demand, rates)
         limit.enter(place, again=again)
     return place
+
+
+def _name_of(key: object) -> Hashable:
+    """Return the key or its function, or what stands for a function that has no hash, such as one with a dict."""
+    try:
+        hash(key)
+    except TypeError:
+        return id(key)
+    return key
 
 
 def _in_forked_child() -> None:

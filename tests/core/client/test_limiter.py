@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -185,7 +185,11 @@ def test_a_function_is_one_key(clock: Clock) -> None:
         def __call__(self) -> str:
             return "sk-" + os.urandom(4).hex()
 
-    for provider in (Vault(), lambda: "sk-other"):
+    @dataclass(frozen=True)
+    class Settings(Vault):
+        names: list[str]
+
+    for provider in (Vault(), Settings([]), lambda: "sk-other"):
         config = replace(CONFIG, api_key=provider)
         assert times(leave_line(clock, [enter(config), enter(config)])) == [0, 1]
 
