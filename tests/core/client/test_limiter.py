@@ -383,6 +383,21 @@ def test_a_call_waits_for_its_turn(
     assert transport.log[:3] == ["sleep 1.0", "sleep 0.5", "open"]
 
 
+def test_a_retry_goes_before_the_calls_that_wait(clock: Clock) -> None:
+    """Another call has come meanwhile."""
+
+    class Busy(SleepingTransport):
+        def open(self, *arguments: Any) -> Any:
+            waiting.append(enter())
+            return super().open(*arguments)
+
+    waiting: list[Place] = []
+    transport = Busy(clock, error(500, "InternalError"), OK)
+    Client(CONFIG, transport).complete(replace(REQUEST, model="qwen-plus"), model_info("qwen-plus"))
+    assert sum(transport.slept) == 1
+    assert waiting[0].wait() == 1
+
+
 async def test_a_cancelled_call_gives_its_place_back(clock: Clock) -> None:
     """A task that is cancelled while it waits, and a stream that is left before it began."""
     assert enter().wait() == 0
