@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from modelstudio_core.errors import (
     NotFoundError,
 )
 from modelstudio_core.files import FileObject, Files
+from modelstudio_core.http.disk import pauses
 from tests.file_service import CREATED, ROOT, FileService, error_body, form_of
 from tests.loopback import Exchange, Loopback, Script, reply, reply_json
 
@@ -244,6 +246,13 @@ def test_an_upload_waits_until_the_file_is_parsed(ask: Ask, path: Path) -> None:
         assert [request.method for request in server.requests[2:]] == ["POST", "GET", "GET"]
 
 
+def test_looks_at_a_file_become_less_frequent() -> None:
+    """The service allows 10 a second over all calls. The last look is at the end of the time."""
+    assert [round(pause, 2) for pause in islice(pauses(1000), 8)] == [0.5, 0.75, 1.12, 1.69, 2.53, 3.8, 5, 5]
+    assert 0 < next(pauses(0.2)) <= 0.2
+    assert not [*pauses(0)]
+
+
 def test_a_chat_about_a_file_that_is_not_parsed_is_repeated() -> None:
     """And the error says how to wait for it."""
     refused = reply_json(400, error_body("File parsing in progress, please try again later."))
@@ -415,6 +424,21 @@ def test_leaving_an_async_download_closes_it(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- the rest
+
+
+def test_a_list_that_repeats_its_page_ends(ask: Ask) -> None:
+    """A service that does not know `after` sends the same page for ever."""
+    page = {"object": "list", "has_more": True, "data": [{"id": "file-1"}]}
+    again = reply_json(200, page)
+    with Loopback(again, again, reply_json(400, error_body("asked for ever"))) as server:
+        assert [file.id for file in ask(ask.files(server), "list")] == ["file-1", "file-1"]
+
+
+def test_a_deletion_that_the_service_refuses(ask: Ask) -> None:
+    """With a status of 200. One that says nothing has deleted the file."""
+    answers = [{"object": "file", "deleted": False, "id": "file-1"}, {"id": "file-1"}]
+    with Loopback(*(reply_json(200, answer) for answer in answers)) as server:
+        assert [ask(ask.files(server), "delete", "file-1") for _ in answers] == [False, True]
 
 
 @pytest.mark.parametrize("protocol", ["openai", "dashscope"])
