@@ -430,14 +430,14 @@ def test_a_list_that_repeats_its_page_ends(ask: Ask) -> None:
     """A service that does not know `after` sends the same page for ever."""
     page = {"object": "list", "has_more": True, "data": [{"id": "file-1"}]}
     again = reply_json(200, page)
-    with Loopback(again, again, reply_json(400, error_body("asked for ever"))) as server:
+    with Loopback([again, again, reply_json(400, error_body("asked for ever"))]) as server:
         assert [file.id for file in ask(ask.files(server), "list")] == ["file-1", "file-1"]
 
 
 def test_a_deletion_that_the_service_refuses(ask: Ask) -> None:
     """With a status of 200. One that says nothing has deleted the file."""
     answers = [{"object": "file", "deleted": False, "id": "file-1"}, {"id": "file-1"}]
-    with Loopback(*(reply_json(200, answer) for answer in answers)) as server:
+    with Loopback([reply_json(200, answer) for answer in answers]) as server:
         assert [ask(ask.files(server), "delete", "file-1") for _ in answers] == [False, True]
 
 
