@@ -74,8 +74,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, str | SecretStr]:
     }
     for name in ("x_oss_object_acl", "x_oss_forbid_overwrite"):
         if data.get(name) is not None:
-            value = data[name]
-            fields[name.replace("_", "-")] = str(value).lower() if isinstance(value, bool) else str(value)
+            fields[name.replace("_", "-")] = str(data[name])
     return fields
 
 

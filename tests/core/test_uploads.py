@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 import logging
+import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -359,6 +360,7 @@ def test_a_file_is_uploaded_once_for_each_model(
     ask(llm, way, message(adapter, first))
     assert len(service.stored) == 4
     assert addresses(chats(server)[-1]) == [[*service.stored][-1]]
+    assert len(llm._core_client()._flows._uploads._stored) == 1  # what has expired is forgotten
 
 
 @one_each
@@ -546,6 +548,9 @@ def test_a_file_beyond_the_limit_of_the_store_is_not_sent(tmp_path: Path) -> Non
             ask(model("langchain", server), "invoke", message("langchain", path, kind="video"))
         assert raised.value.file == "long.mp4"
         assert len(server.requests) == 1
+        os.truncate(path, 2 * 1024 * 1024)
+        assert ask(model("langchain", server), "invoke", message("langchain", path, kind="video")) == "Hello"
+        assert len(service.stored) == 1
 
 
 def test_leaving_in_an_upload_closes_it(tmp_path: Path) -> None:
