@@ -35,6 +35,7 @@ from modelstudio_core.errors import (
 )
 from modelstudio_core.files import FileObject, Files
 from modelstudio_core.http.disk import pauses
+from modelstudio_core.protocols.files import get_call
 from tests.file_service import CREATED, ROOT, FileService, error_body, form_of
 from tests.loopback import Exchange, Loopback, Script, reply, reply_json
 
@@ -161,6 +162,30 @@ def test_a_file_is_uploaded_whole(how: str, ask: Ask, server: Loopback, service:
     if hasattr(given, "close"):
         assert not given.closed
         given.close()
+
+
+def test_async_calls_use_the_disk_in_a_thread(server: Loopback) -> None:
+    """An upload reads there, a download writes there, so that a slow disk stops no other task."""
+    users: set[threading.Thread] = set()
+
+    class Watched(io.BytesIO):
+        def read(self, *arguments: Any) -> bytes:
+            users.add(threading.current_thread())
+            return super().read(*arguments)
+
+        def write(self, data: Any) -> int:
+            users.add(threading.current_thread())
+            return super().write(data)
+
+    async def use() -> bytes:
+        files, copy = Ask("langchain", "async").files(server), Watched()
+        stored = await files.aupload(Watched(DATA), filename="a.pdf")
+        await files._client.adownload(f"{server.url}{ROOT}/{stored.id}/content", get_call(), copy)
+        return copy.getvalue()
+
+    assert asyncio.run(use()) == DATA
+    assert users
+    assert threading.main_thread() not in users
 
 
 @pytest.mark.parametrize("where", ["default_headers", "client"])
