@@ -169,6 +169,8 @@ class Limit:
     def enter(self, place: Place, *, again: bool) -> None:
         """Put a place at the end of the line, or at the end of those that are sent again."""
         with self._lock:
+            if self._is_stale:
+                self._count()
             if not self._line and not self._again:
                 self._not_before(monotonic(), self._end)
             if again:
@@ -209,7 +211,7 @@ class Limit:
     def leave(self, place: Place) -> None:
         """Remove a place. Those behind it move up."""
         with self._lock:
-            place.has_left = self._is_stale = True  # counted at the next look, as many may leave at once
+            place.has_left = self._is_stale = True  # counted at the next look or entry, as many may leave at once
 
     def correct(self, seconds: float, output_tokens: int | None) -> None:
         """Delay the tokens' line by `seconds`, and count the output of an answer."""

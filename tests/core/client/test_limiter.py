@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -298,6 +298,7 @@ class Steps:
     any = st.lists(st.one_of(enter, leave, sleep), max_size=60)
 
 
+@example([("enter", False), ("leave", 0), ("sleep", 1.0), ("enter", False), ("enter", False)])
 @given(steps=Steps.any)
 @settings(max_examples=60, deadline=None)
 def test_whatever_happens_to_a_line(steps: list[tuple[str, Any]]) -> None:
