@@ -88,6 +88,8 @@ def test_messages_become_items(messages: Any, instructions: Any, items: Any) -> 
         ({"max_completion_tokens": 20}, {"max_output_tokens": 20}),
         ({"enable_thinking": True}, {"enable_thinking": True}),
         ({"reasoning_effort": "low"}, {"reasoning": {"effort": "low"}}),
+        ({"enable_thinking": True, "reasoning_effort": "low"},
+         {"enable_thinking": True, "reasoning": {"effort": "low"}}),
         ({"store": False, "conversation": "c"}, {"store": False, "conversation": "c"}),
         ({"use_previous_response_id": False, "conversation": "c"}, {"conversation": "c"}),
         ({"n": 1, "parallel_tool_calls": False, "tools": [FUNCTION]}, {}),
