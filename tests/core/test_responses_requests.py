@@ -21,6 +21,7 @@ from modelstudio_core.protocols.responses import ResponsesCodec
 from modelstudio_core.protocols.responses_requests import silent_cut
 from modelstudio_core.tools import chosen_tool
 from modelstudio_core.types import AudioPart, FunctionCall, ImagePart, Message, TextPart, VideoPart
+from tests.ids import short
 from tests.loopback import Exchange, Loopback, reply_json
 from tests.responses import RESPONSE_ID, frames, response
 from tests.service import Answer, Call
@@ -108,7 +109,7 @@ def test_messages_become_items(messages: Any, instructions: Any, items: Any) -> 
         ({"tools": [FUNCTION, SEARCH], "tool_choice": chosen_tool(SEARCH, [FUNCTION, SEARCH])},
          {"tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [SEARCH]}}),
     ],
-    ids=str,
+    ids=short,
 )  # fmt: skip
 def test_parameters(values: dict[str, Any], sent: dict[str, Any]) -> None:
     """What the API has goes out under its names there; what changes nothing is left out."""
@@ -139,6 +140,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"previous_response_id": "r", "conversation": "c"}, "exclude each other"),
     ({"use_previous_response_id": True, "conversation": "c"}, "exclude each other"),
     ({"tools": [{"type": "web_extractor"}]}, '{"type": "web_search"}'),
+    ({"tools": [{"type": "web_extractor"}, FUNCTION]}, '{"type": "web_search"}'),
+    ({"tools": [{"type": "file_search"}]}, "exactly one"),
     ({"tools": [{"type": "file_search", "vector_store_ids": ["a", "b"]}]}, "exactly one"),
     ({"tools": [{"type": "mcp", "server_label": "x"}]}, "server_url"),
     ({"tools": hidden_tools([MCP | {"headers": {"k": "[redacted]"}}])}, "redacted"),
@@ -146,6 +149,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"extra_body": {"tools": [{"type": "computer"}]}}, "'function'"),
     ({"extra_body": {"tools": [{"type": "function", "name": "x"}]}}, "'function'"),
     ({"model": "qwen3.7-max", "tools": [CODE], "enable_thinking": False}, "needs thinking"),
+    ({"model": "qwen3.7-flash", "tools": [CODE], "enable_thinking": False}, "needs thinking"),
     ({"model": "qwen3.8-omni-flash", "tools": [CODE]}, "web_search and functions"),
     ({"tools": [{"type": "function", "function": {**FUNCTION["function"], "strict": True}}]}, "strict"),
 ]  # fmt: skip
@@ -311,6 +315,9 @@ def test_headers() -> None:
     headers = ResponsesCodec().encode(request, stream=True).headers
     assert headers["x-dashscope-session-cache"] == "enable"
     assert headers["x-dashscope-ossresourceresolve"] == "enable"
+    for off in ({}, {"session_cache": False}):
+        headers = ResponsesCodec().encode(chat_request("qwen-plus", [USER], off), stream=True).headers
+        assert "x-dashscope-session-cache" not in headers
 
 
 @pytest.mark.parametrize(
