@@ -275,9 +275,9 @@ def test_a_failed_response(error: Json, cls: type[ModelStudioError], status: int
 @pytest.mark.parametrize("status", [None, "in_progress"])
 def test_the_last_event_says_how_a_response_ended(status: str | None) -> None:
     """The object in it need not say so, too."""
-    result, failure = streamed(CREATED, {"type": "response.completed", "response": response(status=status)})
+    result, failure = streamed(CREATED, {"type": "response.completed", "response": response() | {"status": status}})
     assert (result.choices[0].finish_reason, failure) == ("stop", None)
-    failed = response(status=status, error=FAILED_429)
+    failed = response(error=FAILED_429) | {"status": status}
     assert type(streamed(CREATED, {"type": "response.failed", "response": failed})[1]) is RateLimitError
 
 

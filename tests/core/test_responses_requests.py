@@ -28,7 +28,10 @@ from tests.service import Answer, Call
 
 USER = Message("user", "hi")
 URL = "https://example.com/a"
-FUNCTION = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
+FUNCTION: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "f", "description": "d", "parameters": {"type": "object"}},
+}
 SEARCH, CODE = {"type": "web_search"}, {"type": "code_interpreter"}
 ALLOWED = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]}
 TOKEN = "mcp-token-never-shown"
@@ -97,6 +100,8 @@ def test_messages_become_items(messages: Any, instructions: Any, items: Any) -> 
         ({"tool_stream": True, "enable_search": False}, {}),
         ({"extra_body": {"new": 1}}, {"new": 1}),
         ({"tools": [FUNCTION]}, {"tools": [{"type": "function", **FUNCTION["function"]}]}),
+        ({"tools": [{"type": "function", "function": FUNCTION["function"] | {"strict": False}}]},
+         {"tools": [{"type": "function", **FUNCTION["function"]}]}),
         ({"tools": hidden_tools([SEARCH, MCP])}, {"tools": [SEARCH, MCP]}),
         ({"tools": [FUNCTION], "tool_choice": {"type": "function", "function": {"name": "f"}}},
          {"tool_choice": "required"}),
@@ -274,7 +279,9 @@ def test_a_lost_response_by_argument_is_an_error() -> None:
     with Loopback(reply_json(400, LOST)) as server:
         with pytest.raises(BadRequestError):
             complete(server, NEW, previous_response_id="resp_1")
-        assert len(server.requests) == 1
+        with pytest.raises(BadRequestError):
+            complete(server, *HISTORY, NEW, previous_response_id="resp_9", use_previous_response_id=True)
+        assert len(server.requests) == 2
 
 
 def test_results_of_calls_that_the_service_keeps() -> None:
