@@ -39,7 +39,7 @@ from modelstudio_core.protocols.dashscope import DashScopeCodec
 from modelstudio_core.protocols.errors import safe_headers
 from modelstudio_core.protocols.openai import OpenAICodec
 from modelstudio_core.protocols.responses import ResponsesCodec, is_lost_response
-from modelstudio_core.protocols.responses_requests import without_previous_response
+from modelstudio_core.protocols.responses_requests import continued_response, without_previous_response
 from modelstudio_core.types import (
     CallOptions,
     ChatRequest,
@@ -125,10 +125,10 @@ class Flows:
 
         def mend(failure: ModelStudioError) -> bool:
             nonlocal planned
-            whole = without_previous_response(planned.request) if is_lost_response(failure) else None
-            if whole is not None:
+            previous = continued_response(planned.request)
+            if previous is not None and is_lost_response(failure, previous):
                 logger.info("Model Studio: the previous response is lost (%s): the whole history is sent", failure.code)
-                planned = replace(planned, request=whole)
+                planned = replace(planned, request=without_previous_response(planned.request))
                 return True
             if planned.stream or not asks_for_stream(failure):
                 return False

@@ -275,13 +275,14 @@ def _failure(response: Mapping[str, Any], head: ResponseHead) -> APIStatusError:
     return error_of_object({"error": error, "request_id": request_id_of(head, response)}, None, head)
 
 
-def is_lost_response(error: ModelStudioError) -> bool:
-    """Return True if the service does not know the previous response of a request, such as after its seven days.
+def is_lost_response(error: ModelStudioError, id: str) -> bool:
+    """Return True if the service does not know the response `id` that a request continues, as after its seven days.
 
-    No source has the wording, so any refusal of this kind that mentions a response counts.
+    No source has the wording, so any refusal of this kind that mentions a response or the id counts.
     """
     refused = isinstance(error, APIStatusError) and error.status_code in (400, 404, None)
-    return refused and not error.is_retryable and "response" in f"{error.code} {error.message}".lower()
+    said = f"{error.code} {error.message}"
+    return refused and not error.is_retryable and ("response" in said.lower() or id in said)
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:

@@ -198,17 +198,20 @@ def _continued(messages: Sequence[Message]) -> tuple[str | None, Sequence[Messag
     return None, messages
 
 
-def without_previous_response(request: ChatRequest) -> ChatRequest | None:
-    """Return the request with the whole history in place of the response it continues, or None if it continues none.
+def continued_response(request: ChatRequest) -> str | None:
+    """Return the id of the response in the history that a request continues, or None if it continues none.
 
-    A response that the caller named is not replaced, since the history may not have what it held.
+    A response that the caller named is not one, since the history may not have what it held.
     """
     given = request.parameters
-    if not given.get("use_previous_response_id") or given.get("previous_response_id") or given.get("conversation"):
+    if not given.get("use_previous_response_id") or given.get("previous_response_id"):
         return None
-    if _continued(_instructions(request.messages)[1])[0] is None:
-        return None
-    return replace(request, parameters={**given, "use_previous_response_id": False})
+    return _continued(_instructions(request.messages)[1])[0]
+
+
+def without_previous_response(request: ChatRequest) -> ChatRequest:
+    """Return the request with the whole history in place of the response that it continues."""
+    return replace(request, parameters={**request.parameters, "use_previous_response_id": False})
 
 
 def _items(message: Message) -> list[dict[str, Any]]:

@@ -335,6 +335,7 @@ def test_a_whole_body_that_is_no_answer(body: Json, cls: type[ModelStudioError])
         (404, "Not Found", "Response resp_1 not found", True),
         (400, "InvalidParameter", "previous_response_id is invalid or expired", True),
         (None, "InvalidParameter", "The previous response does not exist", True),
+        (404, "Not Found", "No item with id 47a2e6ae-1 found.", True),
         (404, "ModelNotFound", "The model x does not exist.", False),
         (400, "InvalidParameter", "Range of top_p should be (0.0, 1.0]", False),
         (500, "InternalError", "no response from upstream", False),
@@ -343,7 +344,7 @@ def test_a_whole_body_that_is_no_answer(body: Json, cls: type[ModelStudioError])
     ],
 )
 def test_which_errors_mean_a_lost_response(status: int | None, code: str, message: str, lost: bool) -> None:
-    """Only a refusal that mentions the response."""
+    """Only a refusal that mentions a response, or its id."""
     body = json.dumps({"code": code, "message": message}).encode()
     if status is None:
         failed = response(status="failed", error={"code": code, "message": message})
@@ -351,7 +352,7 @@ def test_which_errors_mean_a_lost_response(status: int | None, code: str, messag
     else:
         error = ResponsesCodec().error(ResponseHead(status, {}), body)
     assert error is not None
-    assert is_lost_response(error) is lost
+    assert is_lost_response(error, "47a2e6ae-1") is lost
 
 
 # ---------------------------------------------------------------- hostile events
