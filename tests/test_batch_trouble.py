@@ -13,7 +13,7 @@ import pytest
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
 from tests.batch_service import BatchService, Line, answered, failed
 from tests.loopback import Loopback
-from tests.test_batches import ADAPTERS, KEY, QUICK, Async, Sync, done, text
+from tests.test_batches import ADAPTERS, KEY, Async, Sync, done, text
 
 
 @pytest.fixture
@@ -234,3 +234,48 @@ def test_errors_that_cannot_be_downloaded(make: Any, way: type[Sync], service: B
     del service.files.stored[service.jobs[0]["error_file_id"]]
     way(job).wait()
     assert said(way(job).results()) == ["batch_without_result", "B"]
+
+
+# ---------------------------------------------------------------- arguments
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "number": ({"prompts": ["a", 5]}, r"prompts\[1\] cannot be sent"),
+    "none": ({"prompts": [None]}, r"prompts\[0\] cannot be sent"),
+    "no-iterable": ({"prompts": 5}, "prompts=5 is no iterable"),
+    "settings": ({"prompts": ["a"], "settings": ["x"]}, r"settings\[0\] is 'x'"),
+    "one-mapping": ({"prompts": ["a"], "settings": {"temperature": 1}}, "settings={'temperature': 1} is no iterable"),
+    "hours": ({"prompts": ["a"], "completion_window": "23h"}, "completion_window='23h' is neither \"24h\""),
+    "days": ({"prompts": ["a"], "completion_window": "15d"}, "completion_window='15d'"),
+    "unit": ({"prompts": ["a"], "completion_window": 24}, "completion_window=24"),
+}
+
+
+@pytest.mark.parametrize(("options", "said"), WRONG.values(), ids=WRONG)
+def test_wrong_arguments_name_what_is_wrong(
+    make: Any, service: BatchService, journal: str, options: dict[str, Any], said: str
+) -> None:
+    """What the frameworks say of a prompt comes with its position, and before anything is uploaded."""
+    with pytest.raises(ConfigurationError, match=said):
+        make().batch_job(journal=journal, **options).submit()
+    assert service.files.stored == {}
+
+
+@pytest.mark.parametrize("window", ["24h", "336h", "1d", "14d"])
+def test_completion_windows(chat: Any, service: BatchService, journal: str, window: str) -> None:
+    chat().batch_job(["a"], journal=journal, completion_window=window).submit()
+    assert service.jobs[0]["completion_window"] == window
+
+
+def test_a_region_without_batch_jobs(make: Any, journal: str) -> None:
+    with pytest.raises(ConfigurationError, match="region='hongkong' has no batch jobs"):
+        make(base_url=None, region="hongkong").batch_job(["a"], journal=journal)
+    assert not os.path.exists(journal)
+
+
+def test_lines_stream_only_where_the_model_thinks(make: Any, service: BatchService, journal: str) -> None:
+    """`streaming=True` is about how live answers come. The vendor's generator streams lines that think."""
+    llm = make(model="qwen-plus", streaming=True)
+    done(llm.batch_job(["a", "b"], journal=journal, settings=[{}, {"enable_thinking": True}]))
+    bodies = [service.lines(job["input_file_id"])[0]["body"] for job in service.jobs]
+    assert ["stream" in body for body in bodies] == [False, True]

@@ -18,7 +18,7 @@ from modelstudio_core.batches.lines import (
     read_answer,
     read_usage,
 )
-from modelstudio_core.batches.requests import batches_url
+from modelstudio_core.batches.requests import batches_url, check_window
 from modelstudio_core.batches.steps import Download, Find, Flow, Perform, Report, Request, Sleep, Step, Upload
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
 from modelstudio_core.files import Files
@@ -75,8 +75,12 @@ class BatchJob(Generic[Answer]):
         for name, value in (("lines_per_file", lines_per_file), ("bytes_per_file", bytes_per_file)):
             if value < 1:
                 raise ConfigurationError(f"{name}={value} leaves no room for a line")
+        check_window(completion_window)
         if isinstance(prompts, str | bytes):
             raise ConfigurationError("prompts is one text: give a list, or any other iterable, of prompts")
+        for name, given in (("prompts", prompts), ("settings", settings)):
+            if isinstance(given, Mapping) or not isinstance(given, Iterable | None):
+                raise ConfigurationError(f"{name}={given!r:.80} is no iterable with an entry for each prompt")
         if prompts is None and settings is not None:
             raise ConfigurationError("settings= are those of prompts: give both, or the journal alone")
         if prompts is None and not os.path.exists(journal):

@@ -148,10 +148,14 @@ def input_lines(
         setting = None if own is None else next(own, _NONE_LEFT)
         if setting is _NONE_LEFT:
             raise ConfigurationError(f"settings= has {position} entries, and there are more prompts: give one for each")
+        if not isinstance(setting, Mapping | None):
+            raise ConfigurationError(f"settings[{position}] is {setting!r:.80}: give a mapping of parameters, or None")
         try:
             messages = to_messages(prompt)
         except ModelStudioError as error:
             raise error_at(position, error) from None
+        except (TypeError, ValueError, AttributeError, NotImplementedError) as error:  # the frameworks' own
+            raise ConfigurationError(f"prompts[{position}] cannot be sent: {error}") from error
         yield writer.line(position, messages, setting)
     if own is not None and next(own, _NONE_LEFT) is not _NONE_LEFT:
         raise ConfigurationError(f"settings= has more than {position + 1} entries, and there are no more prompts")
@@ -172,6 +176,8 @@ class _Template:
             raise ConfigurationError("extra_headers: a line of a batch job has no headers of its own")
         if request.model == TEST_MODEL:
             request = replace(request, streaming=False)
+        elif request.streaming:  # how a live answer comes; lines stream only where the model thinks
+            request = replace(request, streaming=None)
         self._request, self._model, self._to_plan = request, model, to_plan
         self.body, self._group, text = self._encoded(_PROBE)
         messages = b'"messages":[{"role":"user","content":""}]'

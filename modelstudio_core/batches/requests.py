@@ -5,6 +5,7 @@ Source: the vendor's Batch File API page (October 2026).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -20,7 +21,16 @@ from modelstudio_core.types import ResponseHead, WireCall
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 _KNOWN_STATES = frozenset({"validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelling",
                            "cancelled"})  # fmt: skip
+_REGIONS = (None, "beijing", "singapore")
+_HOURS, _FEWEST_HOURS, _MOST_HOURS = {"h": 1, "d": 24}, 24, 336
 _PAGE = 100  # the most that a list returns
+
+
+def check_window(window: str) -> None:
+    """Raise ConfigurationError for a completion window that the service does not have."""
+    found = re.fullmatch(r"(\d{1,3})([hd])", str(window), re.ASCII)
+    if found is None or not _FEWEST_HOURS <= int(found[1]) * _HOURS[found[2]] <= _MOST_HOURS:
+        raise ConfigurationError(f'completion_window={window!r} is neither "24h" to "336h" nor "1d" to "14d"')
 
 
 def batches_url(config: Config, id: str = "", part: str = "", query: Mapping[str, Any] | None = None) -> str:
@@ -31,6 +41,8 @@ def batches_url(config: Config, id: str = "", part: str = "", query: Mapping[str
         raise ConfigurationError(
             f"{BATCH_CHAT_HOST} answers single calls (Batch Chat) and has no files: batch jobs go to region='beijing'"
         )
+    if config.region not in _REGIONS:
+        raise ConfigurationError(f"region={config.region!r} has no batch jobs: beijing and singapore have them")
     parts = "/".join(quote(piece, safe="") for piece in ("batches", id, part) if piece)
     return with_query(f"{config.base_url}/{parts}", query or {})
 
