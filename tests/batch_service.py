@@ -59,6 +59,7 @@ class BatchService:
         late: how many lists of jobs do not have the newest job yet.
         reverse: whether results are in another order than the inputs.
         files: where inputs and results are stored.
+        outages: how many looks at a job are answered with 503.
         failures: what answers the creation of jobs instead: status and body, once each.
         jobs: all jobs, in the order of their creation.
     """
@@ -71,6 +72,7 @@ class BatchService:
     lose: list[str] = field(default_factory=list)
     refuse: list[str] = field(default_factory=list)
     late: int = 0
+    outages: int = 0
     reverse: bool = True
     files: FileService = field(default_factory=FileService)
     jobs: list[dict[str, Any]] = field(default_factory=list)
@@ -121,6 +123,9 @@ class BatchService:
             return "create", reply_json(200, self._create(json.loads(request.body)))
         if not rest:
             return "list", self._list(query)
+        if self.outages and request.method == "GET":
+            self.outages -= 1
+            return "job", _refused(503, "ServiceUnavailable", "busy")
         job = next((job for job in self.jobs if job["id"] == rest[0]), None)
         if job is None:
             return "job", _refused(404, "BatchNotFound", f"No such batch: {rest[0]}")

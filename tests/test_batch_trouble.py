@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modelstudio_core.errors import ConfigurationError, ModelStudioError
+from modelstudio_core.errors import ConfigurationError, ModelStudioError, ServerError
 from tests.batch_service import BatchService, Line, answered, failed
 from tests.loopback import Loopback
 from tests.test_batches import ADAPTERS, KEY, Async, Sync, done, text
@@ -113,6 +113,39 @@ def test_a_lost_reply_to_a_cancellation(make: Any, way: type[Sync], service: Bat
     way(job).wait()
     way(job).cancel()
     assert job.status.state == "cancelled"
+
+
+@pytest.mark.parametrize(("outages", "ends"), [(10, True), (11, False)])
+def test_waiting_outlasts_an_outage(
+    make: Any, way: type[Sync], service: BatchService, journal: str, outages: int, ends: bool
+) -> None:
+    """Ten looks in a row may fail. Then the error is raised, and a later wait goes on."""
+    service.outages = outages
+    job = make(max_retries=0).batch_job(["a"], journal=journal)
+    way(job).submit()
+    if not ends:
+        with pytest.raises(ServerError, match="busy"):
+            way(job).wait()
+    way(job).wait()
+    assert said(way(job).results()) == ["A"]
+
+
+def test_an_interrupted_wait_leaves_the_journal_free(chat: Any, service: BatchService, journal: str) -> None:
+    """After Ctrl-C, or a loop over as_completed that is left, the job goes on in the same process."""
+    job = chat().batch_job(["a", "b"], journal=journal, lines_per_file=1)
+    job.submit()
+
+    def interrupt(step: Any) -> None:
+        raise KeyboardInterrupt
+
+    job._perform, perform = interrupt, job._perform
+    with pytest.raises(KeyboardInterrupt):
+        job.wait()
+    job._perform = perform
+    for position, _ in job.as_completed():
+        assert position == 0
+        break
+    assert said(list(job.results())) == said(list(job.results())) == ["A", "B"]
 
 
 # ---------------------------------------------------------------- the disk

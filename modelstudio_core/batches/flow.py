@@ -53,6 +53,7 @@ T = TypeVar("T")
 _CHUNK: Final = 1000  # inputs per transaction
 _LOOK_AGAIN: Final = (0.0, 1.0, 4.0)  # seconds before each search for a job whose creation got no reply
 _THROTTLED: Final = (5.0, 15.0, 60.0, 60.0)  # seconds before a job is created again after 429
+_FAILED_LOOKS: Final = 10  # in a row, of a wait that lasts a day or more
 _LOCK_SECONDS: Final = 10.0
 _CONFLICT: Final = 409
 _UNCERTAIN = (APIConnectionError, ServerError, ProtocolError)  # the request may have been carried out
@@ -85,8 +86,16 @@ class JobFlow:
     def wait(self, interval: float | None, timeout: float | None) -> Flow[None]:
         """Refresh until all results are there. The journal is free between the looks, for a cancel() elsewhere."""
         first, longest = (FIRST_PAUSE, LONGEST_PAUSE) if interval is None else (interval, interval)
+        failures = 0
         for pause in pauses(inf if timeout is None else timeout, first=first, longest=longest):
-            yield from self.refresh()
+            try:
+                yield from self.refresh()
+                failures = 0
+            except ModelStudioError as error:
+                failures += 1
+                if not error.is_retryable or failures > _FAILED_LOOKS:
+                    raise
+                logger.warning("Model Studio: no look at the batch job, which goes on: %s", error)
             yield Report()
             if self._journal.status().ended:
                 return
