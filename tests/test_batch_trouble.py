@@ -148,6 +148,17 @@ def test_an_interrupted_wait_leaves_the_journal_free(chat: Any, service: BatchSe
     assert said(list(job.results())) == said(list(job.results())) == ["A", "B"]
 
 
+def test_a_retry_with_other_prompts_changes_nothing(chat: Any, service: BatchService, journal: str) -> None:
+    """It is refused before any input is moved, so that the job is still at its end."""
+    service.answer = lambda line: failed(line, *THROTTLED)
+    done(chat().batch_job(["a", "b"], journal=journal))
+    job = chat().batch_job(["a", "c"], journal=journal)
+    with pytest.raises(ConfigurationError, match=r"prompts\[1\] differs"):
+        job.retry_failed()
+    assert job.status.state == "completed"
+    assert said(list(job.results())) == ["Throttling", "Throttling"]
+
+
 # ---------------------------------------------------------------- the disk
 
 
@@ -196,6 +207,17 @@ def test_a_journal_is_on_disk(make: Any, path: Any) -> None:
 
 def test_a_path_of_bytes(make: Any, journal: str) -> None:
     assert [text(each) for each in done(make().batch_job(["a"], journal=journal.encode()))] == ["A"]
+
+
+def test_the_lock_is_beside_the_journal(
+    chat: Any, tmp_path: Path, service: BatchService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the working directory changes, two processes still have the same lock."""
+    monkeypatch.chdir(tmp_path)
+    job = chat().batch_job(["a"], journal="night.db")
+    monkeypatch.chdir("/")
+    job.submit()
+    assert (tmp_path / "night.db-lock").exists()
 
 
 # ---------------------------------------------------------------- odd results
@@ -312,3 +334,17 @@ def test_lines_stream_only_where_the_model_thinks(make: Any, service: BatchServi
     done(llm.batch_job(["a", "b"], journal=journal, settings=[{}, {"enable_thinking": True}]))
     bodies = [service.lines(job["input_file_id"])[0]["body"] for job in service.jobs]
     assert ["stream" in body for body in bodies] == [False, True]
+
+
+def test_settings_that_change_between_prompts(chat: Any, service: BatchService, journal: str) -> None:
+    """A generator may give the same object each time; what it holds at that time is sent."""
+    settings: dict[str, Any] = {"stop": []}
+
+    def changing() -> Iterator[dict[str, Any]]:
+        for word in ("x", "y"):
+            settings["stop"].append(word)
+            yield settings
+
+    chat().batch_job(["a", "b"], journal=journal, settings=changing()).submit()
+    lines = service.lines(service.jobs[0]["input_file_id"])
+    assert [line["body"]["stop"] for line in lines] == [["x"], ["x", "y"]]

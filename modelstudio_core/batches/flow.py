@@ -170,6 +170,9 @@ class JobFlow:
             yield from self._refresh(file)
 
     def _retry(self) -> Flow[int]:
+        if not self._journal.status().ended:
+            raise ConfigurationError("the batch job has not ended: wait() first, then retry_failed()")
+        yield from self._write()  # compares the inputs, if they were given again
         count: int = yield Perform(self._regroup)
         yield from self._submit_all()
         return count
@@ -346,8 +349,6 @@ class JobFlow:
 
     def _regroup(self) -> int:
         """Move inputs with a retryable error to new files. Return their number."""
-        if not self._journal.status().ended:
-            raise ConfigurationError("the batch job has not ended: wait() first, then retry_failed()")
         files = {file.number: file for file in self._journal.files()}
         packer = Packer([replace(file, closed=1) for file in files.values()], self._limits())
         moved = []

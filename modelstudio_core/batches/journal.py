@@ -103,6 +103,7 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
+        self._lock_path = f"{os.path.abspath(self.path)}-lock"  # the working directory may change
         if self.path in ("", ":memory:"):
             raise ConfigurationError(f"journal={self.path!r} is no file: give a path on disk")
         try:
@@ -147,9 +148,8 @@ class Journal:
 
     def lock(self) -> sqlite3.Connection | None:
         """Return the lock of the journal, which is held until it is closed, or None if another holds it."""
-        path = f"{self.path}-lock"
         try:
-            lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+            lock = sqlite3.connect(self._lock_path, timeout=0, isolation_level=None, check_same_thread=False)
             try:
                 lock.execute("BEGIN EXCLUSIVE")
             except sqlite3.Error as error:
@@ -158,7 +158,9 @@ class Journal:
                     return None
                 raise
         except sqlite3.Error as error:
-            raise ConfigurationError(f"{path!r}, the lock of the journal, cannot be written: {error}") from None
+            raise ConfigurationError(
+                f"{self._lock_path!r}, the lock of the journal, cannot be written: {error}"
+            ) from None
         return lock
 
     # ---------------------------------------------------------------- facts

@@ -131,8 +131,15 @@ class LineWriter:
                 if len(self._templates) >= _MOST_TEMPLATES:
                     self._templates.clear()
                 self._templates[key] = template
-        self._last = (settings if settings is _NO_SETTINGS else dict(settings), template)
+        self._last = (settings if settings is _NO_SETTINGS else _copied(settings), template)
         return template
+
+
+def _copied(value: Any) -> Any:
+    """Return settings that do not change with the caller's: dicts and lists are copied, at any depth."""
+    if isinstance(value, Mapping):
+        return {name: _copied(item) for name, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def input_lines(
