@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from modelstudio_core.errors import ConfigurationError, ModelStudioError, ServerError
+from modelstudio_core.errors import ConfigurationError, ModelStudioError, RateLimitError, ServerError
 from tests.batch_service import BatchService, Line, answered, failed
-from tests.loopback import Loopback
+from tests.loopback import Loopback, reply_json
 from tests.test_batches import ADAPTERS, KEY, Async, Sync, done, text
 
 
@@ -91,6 +91,31 @@ def test_a_job_that_the_list_shows_late_is_found(
     assert service.jobs[0]["status"] == {"submit": "validating", "cancel": "cancelled"}[what]
 
 
+def test_a_refused_job_is_not_looked_for(chat: Any, service: BatchService, journal: str) -> None:
+    """The service said no, so it has no such job, and the next submit() need not wait for one."""
+    service.failures = [(400, {"error": {"message": "no", "code": "InvalidParameter"}})]
+    job = chat().batch_job(["a"], journal=journal)
+    with pytest.raises(ModelStudioError):
+        job.submit()
+    service.late = 1
+    job.submit()
+    assert (service.created, service.late) == (1, 1)
+
+
+def test_a_throttled_job_is_created_later(
+    chat: Any, way: type[Sync], service: BatchService, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After 429 the job is created again, some times."""
+    service.failures = [(429, {"error": {"message": "throttled", "code": "Throttling"}})] * 2
+    monkeypatch.setattr("modelstudio_core.batches.flow._THROTTLED", (0.0, 0.0))
+    job = chat().batch_job(["a"], journal=journal)
+    way(job).submit()
+    assert service.created == 1
+    service.failures = [(429, {"error": {"message": "throttled", "code": "Throttling"}})] * 3
+    with pytest.raises(RateLimitError):
+        chat().batch_job(["a"], journal=f"{journal}-2").submit()
+
+
 def test_a_lost_reply_to_an_upload(make: Any, way: type[Sync], service: BatchService, journal: str) -> None:
     """The file may be stored twice, which is free, but one job is created."""
 
@@ -146,6 +171,38 @@ def test_an_interrupted_wait_leaves_the_journal_free(chat: Any, service: BatchSe
         assert position == 0
         break
     assert said(list(job.results())) == said(list(job.results())) == ["A", "B"]
+
+
+def test_what_was_not_submitted_is_cancelled_for_good(
+    make: Any, way: type[Sync], service: BatchService, journal: str
+) -> None:
+    """A later submit() does not send it; its inputs have an error, and can be sent again on request."""
+    job = make().batch_job(["a", "b"], journal=journal, lines_per_file=1)
+    service.files.instead = [None, reply_json(400, {"error": {"message": "no", "code": "InvalidParameter"}})]
+    with pytest.raises(ModelStudioError):
+        way(job).submit()
+    assert job.status.state == "submitting"
+    way(job).cancel()
+    way(job).submit()
+    assert (service.created, job.status.state) == (1, "cancelled")
+    assert said(way(job).results()) == ["A", "batch_cancelled"]
+    assert way(job).retry_failed() == 1
+    way(job).wait()
+    assert said(way(job).results()) == ["A", "B"]
+
+
+def test_a_retry_keeps_the_limits(chat: Any, service: BatchService, journal: str) -> None:
+    """Inputs go to new files of at most `lines_per_file` lines. A second retry before the end is refused."""
+    service.answer = lambda line: failed(line, *THROTTLED)
+    job = chat().batch_job(["a", "b", "c"], journal=journal, lines_per_file=2)
+    done(job)
+    service.answer = answered
+    assert job.retry_failed() == 3
+    with pytest.raises(ConfigurationError, match="has not ended"):
+        job.retry_failed()
+    job.wait()
+    assert [len(service.lines(each["input_file_id"])) for each in service.jobs] == [2, 1, 2, 1]
+    assert said(list(job.results())) == ["A", "B", "C"]
 
 
 def test_a_retry_with_other_prompts_changes_nothing(chat: Any, service: BatchService, journal: str) -> None:
