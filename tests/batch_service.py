@@ -59,6 +59,7 @@ class BatchService:
         late: how many lists of jobs do not have the newest job yet.
         reverse: whether results are in another order than the inputs.
         files: where inputs and results are stored.
+        lists_all: whether the list of jobs ignores its queries.
         outages: how many looks at a job are answered with 503.
         failures: what answers the creation of jobs instead: status and body, once each.
         jobs: all jobs, in the order of their creation.
@@ -72,6 +73,7 @@ class BatchService:
     lose: list[str] = field(default_factory=list)
     refuse: list[str] = field(default_factory=list)
     late: int = 0
+    lists_all: bool = False
     outages: int = 0
     reverse: bool = True
     files: FileService = field(default_factory=FileService)
@@ -154,8 +156,11 @@ class BatchService:
         jobs = [
             job
             for job in (self.jobs[:-1] if is_late else self.jobs)
-            if query.get("input_file_ids", job["input_file_id"]) == job["input_file_id"]
-            and query.get("ds_name", "") in job["metadata"]["ds_name"]
+            if self.lists_all
+            or (
+                query.get("input_file_ids", job["input_file_id"]) == job["input_file_id"]
+                and query.get("ds_name", "") in job["metadata"]["ds_name"]
+            )
         ]
         return reply_json(200, {"object": "list", "data": jobs, "has_more": False})
 

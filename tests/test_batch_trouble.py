@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 
-from modelstudio_core.errors import ConfigurationError, ModelStudioError, RateLimitError, ServerError
-from tests.batch_service import BatchService, Line, answered, failed
+from modelstudio_core.errors import ConfigurationError, ModelStudioError, NotFoundError, RateLimitError, ServerError
+from tests.batch_service import BatchService, Line, answered, failed, succeeded
 from tests.loopback import Loopback, reply_json
 from tests.test_batches import ADAPTERS, KEY, Async, Sync, done, text
 
@@ -405,3 +406,77 @@ def test_settings_that_change_between_prompts(chat: Any, service: BatchService, 
     chat().batch_job(["a", "b"], journal=journal, settings=changing()).submit()
     lines = service.lines(service.jobs[0]["input_file_id"])
     assert [line["body"]["stop"] for line in lines] == [["x"], ["x", "y"]]
+
+
+# ---------------------------------------------------------------- what lines and answers have
+
+
+def test_a_file_has_one_model(make: Any, service: BatchService, journal: str) -> None:
+    """An input with a model of its own goes to another file, and the answers are in order all the same."""
+    settings = [None, {"model": "qwen-plus"}, None, {"model": "qwen-plus", "temperature": 0.5}]
+    assert said(done(make().batch_job(iter("abcd"), journal=journal, settings=settings))) == list("ABCD")
+    files = [service.lines(job["input_file_id"]) for job in service.jobs]
+    assert [[line["custom_id"] for line in file] for file in files] == [["0", "2"], ["1", "3"]]
+    assert [{line["body"]["model"] for line in file} for file in files] == [{"qwen-flash"}, {"qwen-plus"}]
+
+
+def test_json_mode_is_that_of_a_live_call(make: Any, service: BatchService, journal: str) -> None:
+    """The service demands the word JSON in the messages: it is added where a prompt does not have it."""
+    job = make().batch_job(["as JSON", "a"], journal=journal, response_format={"type": "json_object"})
+    job.submit()
+    first, second = (line["body"]["messages"] for line in service.lines(service.jobs[0]["input_file_id"]))
+    assert first == [{"role": "user", "content": "as JSON"}]
+    assert [message["role"] for message in second] == ["system", "user"]
+
+
+def test_names_of_messages_go_out(chat: Any, service: BatchService, journal: str) -> None:
+    done(chat().batch_job([[HumanMessage("a", name="Ada")]], journal=journal))
+    [line] = service.lines(service.jobs[0]["input_file_id"])
+    assert line["body"]["messages"] == [{"role": "user", "name": "Ada", "content": "a"}]
+
+
+def test_usage_has_all_kinds_of_tokens(make: Any, service: BatchService, journal: str) -> None:
+    usage = {
+        "prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8,
+        "prompt_tokens_details": {"cached_tokens": 2}, "completion_tokens_details": {"reasoning_tokens": 1},
+    }  # fmt: skip
+    service.answer = lambda line: succeeded(line, {"role": "assistant", "content": "x"}, usage=usage)
+    job = make().batch_job(["a", "b"], journal=journal)
+    done(job)
+    found = job.usage
+    assert (found.input_tokens, found.output_tokens, found.total_tokens) == (10, 6, 16)
+    assert (found.cached_tokens, found.reasoning_tokens) == (4, 2)
+
+
+def test_the_status_counts_while_the_job_runs(chat: Any, service: BatchService, journal: str) -> None:
+    """The counts are the service's until the results are there; a state that is not documented is under way."""
+    service.looks = 100
+    job = chat().batch_job(["a", "b", "c"], journal=journal)
+    job.submit()
+    service.jobs[0] |= {"request_counts": {"total": 3, "completed": 1, "failed": 1}, "status": "queued"}
+    status = job.refresh()
+    assert (status.state, status.total, status.completed, status.failed) == ("in_progress", 3, 1, 1)
+    assert not status.ended
+
+
+def test_a_job_that_the_service_has_forgotten(chat: Any, service: BatchService, journal: str) -> None:
+    job = chat().batch_job(["a"], journal=journal)
+    job.submit()
+    service.jobs.clear()
+    with pytest.raises(NotFoundError, match="batch_0; the service keeps jobs for 30 days"):
+        job.wait()
+
+
+def test_answers_have_the_output_version_of_the_model(chat: Any, service: BatchService, journal: str) -> None:
+    """As `invoke` has them."""
+    [found] = done(chat(output_version="v1").batch_job(["a"], journal=journal))
+    assert found.content == [{"type": "text", "text": "A"}]
+    assert found.response_metadata["output_version"] == "v1"
+
+
+def test_the_job_of_another_journal_is_not_taken(chat: Any, service: BatchService, journal: str) -> None:
+    """A service may ignore the queries of the list, and a search by name is fuzzy."""
+    chat().batch_job(["a"], journal=journal).submit()
+    service.lists_all, service.lose = True, ["create"]
+    assert said(done(chat().batch_job(["b"], journal=f"{journal}-2"))) == ["B"]
+    assert service.created == 2
