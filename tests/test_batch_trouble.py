@@ -480,3 +480,28 @@ def test_the_job_of_another_journal_is_not_taken(chat: Any, service: BatchServic
     service.lists_all, service.lose = True, ["create"]
     assert said(done(chat().batch_job(["b"], journal=f"{journal}-2"))) == ["B"]
     assert service.created == 2
+
+
+@pytest.mark.parametrize(("spare", "files"), [(0, 1), (-1, 2)])
+def test_bytes_of_a_file_include_the_ends_of_lines(
+    chat: Any, service: BatchService, journal: str, spare: int, files: int
+) -> None:
+    """Two lines fit exactly, or go to two files."""
+    chat().batch_job(["a"], journal=journal).submit()
+    [size] = [file["bytes"] for file in service.files.stored.values()]
+    job = chat().batch_job(["a", "b"], journal=f"{journal}-2", bytes_per_file=2 * size + spare)
+    job.submit()
+    assert job.status.files == files
+
+
+def test_each_file_is_yielded_once(chat: Any, service: BatchService, journal: str) -> None:
+    """Files that ended at an earlier look are not yielded again."""
+    service.looks = 100
+    job = chat().batch_job(["a", "b"], journal=journal, lines_per_file=1)
+    job.submit()
+    first, second = service.jobs
+    found = job.as_completed(poll_interval=0.001)
+    service._end(first)
+    assert next(found)[0] == 0
+    service._end(second)
+    assert [position for position, _ in found] == [1]
