@@ -72,6 +72,8 @@ def test_cancelling_half_written_inputs_loses_none(chat: Any, service: BatchServ
     assert job.status.total == 1000
     job.cancel()
     assert (job.status.state, job.status.failed) == ("new", 0)
+    with pytest.raises(ConfigurationError, match=r"prompts\[3\] differs"):
+        chat().batch_job([*prompts[:3], "x", *prompts[4:]], journal=journal).submit()
     assert [text(each) for each in done(chat().batch_job(prompts, journal=journal))] == prompts
     assert service.created == 1
 
