@@ -1,4 +1,4 @@
-"""Run the local model: print one READY line with the base URL, and serve until terminated."""
+"""Run the local model: print one READY line with the address, and serve until terminated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from local_model.front import ApiServer
 from local_model.options import from_arguments, parser
-from local_model.process import READY
+from local_model.process import COMPATIBLE_PATH, READY
 from local_model.server import LocalModelError, description, start
 
 
@@ -35,7 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (LocalModelError, OSError) as error:
         print(f"local_model: {error}", file=sys.stderr)
         return 2
-    print(f"{READY}{server.base_url} after {time.monotonic() - started_at:.2f} s: {description()}", flush=True)
+    # without a path, so that DASHSCOPE_BASE_URL can be set to it for each protocol
+    origin = server.base_url.removesuffix(COMPATIBLE_PATH)
+    print(f"{READY}{origin} after {time.monotonic() - started_at:.2f} s: {description()}", flush=True)
     with suppress(KeyboardInterrupt):
         server.serve_forever()
     return 0

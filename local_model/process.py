@@ -18,6 +18,7 @@ from local_model.options import TEXTS, Options, Thinking, to_arguments
 from local_model.server import LocalModelError, check_packages, description
 
 READY = "READY "
+COMPATIBLE_PATH = "/compatible-mode/v1"
 _END_SECONDS = 5.0
 _MAX_STDERR_CHARACTERS = 4000  # of the child's standard error in a LocalModelError
 
@@ -34,7 +35,7 @@ class RunningModel:
     @property
     def native_base_url(self) -> str:
         """Return the base URL for embeddings in the native protocol. Rerank accepts both base URLs."""
-        return self.base_url.replace("/compatible-mode/v1", "/api/v1")
+        return self.base_url.replace(COMPATIBLE_PATH, "/api/v1")
 
 
 @contextmanager
@@ -74,10 +75,10 @@ def running(
         start = time.monotonic()
         child = _started(options, errors)
         try:
-            base_url = _ready(child, start_timeout)
-            if base_url is None:
+            origin = _ready(child, start_timeout)
+            if origin is None:
                 raise LocalModelError(_failure(child, errors, start_timeout))
-            yield RunningModel(base_url, description(), child.pid, time.monotonic() - start)
+            yield RunningModel(f"{origin}{COMPATIBLE_PATH}", description(), child.pid, time.monotonic() - start)
         finally:
             _end(child)
 
@@ -93,7 +94,7 @@ def _started(options: Options, errors: IO[str]) -> subprocess.Popen[str]:
 
 
 def _ready(child: subprocess.Popen[str], seconds: float) -> str | None:
-    """Return the base URL in the child's READY line, or None if the child exited or on a timeout."""
+    """Return the address in the child's READY line, or None if the child exited or on a timeout."""
     urls: list[str] = []
     answered = threading.Event()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -507,3 +508,11 @@ def test_each_file_is_yielded_once(chat: Any, service: BatchService, journal: st
     assert next(found)[0] == 0
     service._end(second)
     assert [position for position, _ in found] == [1]
+
+
+def test_a_bar_without_tqdm_is_the_adapters_error(make: Any, journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs catch the errors of their own adapter."""
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    llm = make()
+    with pytest.raises(llm.configuration_error, match="pip install tqdm"):
+        llm.batch_job(["a"], journal=journal).wait(progress=True)

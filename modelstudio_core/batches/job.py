@@ -364,7 +364,8 @@ def _progress(job: BatchJob[Any], wanted: bool) -> Iterator[Callable[[], None]]:
     try:
         from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it has no types
     except ImportError:
-        raise ConfigurationError("progress=True needs tqdm: pip install 'modelstudio-integrations[progress]'") from None
+        with job._adapter.errors():
+            raise ConfigurationError("progress=True needs tqdm: pip install tqdm") from None
 
     with tqdm(total=job.status.total, desc="Batch", unit="prompt") as bar:
 
