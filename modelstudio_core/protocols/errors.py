@@ -88,7 +88,7 @@ def error_of_object(
     inner = _innermost(value)
     code = _code_in(inner)
     if status is None or status < _ERROR:
-        status = _status_in(code, _message_in(inner))
+        status = _status_in(code, _message_in(inner)) or status
     return status_error(
         status,
         code=as_string(code),
