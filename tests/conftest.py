@@ -48,6 +48,12 @@ def nothing_logged_yet() -> None:
     _log_once.cache_clear()
 
 
+@pytest.fixture
+def patient_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a busy machine take its time to end a body, for tests that count connections: 0.1 s is not always enough."""
+    monkeypatch.setattr("modelstudio_core.http.response.DRAIN_SECONDS", 5.0)
+
+
 @pytest.fixture(scope="session")
 def local_model_url() -> Iterator[str]:
     """Return the base URL of the local model, started once for all tests of the adapters that use it.

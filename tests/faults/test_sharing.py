@@ -32,6 +32,7 @@ from tests.faults.dialects import DIALECTS, PIECES, TEXT, Dialect
 from tests.faults.steps import EVENT_STREAM, KEY, good, streamed
 from tests.loopback import Exchange, Loopback
 
+pytestmark = pytest.mark.usefixtures("patient_drain")
 every_protocol = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
 MAKERS: dict[str, Any] = {"langchain": ChatModelStudio, "llama_index": ModelStudio}
 every_adapter = pytest.mark.parametrize("adapter", MAKERS)

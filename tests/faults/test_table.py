@@ -63,7 +63,12 @@ def scripts(fault: Fault, dialect: Dialect) -> list[Any]:
 
 @pytest.mark.parametrize(("fault", "dialect", "way"), list(parameters()))
 async def test_cell(
-    fault: Fault, dialect: Dialect, way: Way, waits: list[float], caplog: pytest.LogCaptureFixture
+    fault: Fault,
+    dialect: Dialect,
+    way: Way,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
 ) -> None:
     """The answer, or the error with all it knows; so many requests; in time; the connection kept or closed; no key."""
     caplog.set_level(logging.DEBUG)
@@ -74,6 +79,8 @@ async def test_cell(
         if fault.requests == 0:
             await refused(fault, way, settings)
             return
+        if fault.pooled:
+            request.getfixturevalue("patient_drain")
         model = way.make(base_url=server.url, **settings)
         heard = await way(model)
         check(fault, dialect, way, heard)
@@ -113,10 +120,10 @@ assert len(RESPONSES_CELLS) == 135
     ],
 )
 async def test_cell_of_the_responses_protocol(
-    fault: Fault, waits: list[float], caplog: pytest.LogCaptureFixture
+    fault: Fault, waits: list[float], caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
     """The rows that the third protocol has, each in one way: what differs is in the codec alone."""
-    await test_cell(fault, RESPONSES, WAYS[1], waits, caplog)
+    await test_cell(fault, RESPONSES, WAYS[1], waits, caplog, request)
 
 
 async def refused(fault: Fault, way: Way, settings: dict[str, Any]) -> None:

@@ -95,6 +95,7 @@ def test_one_object_serves_sync_then_twenty_event_loops_then_threads() -> None:
         assert len(server.requests) == 117
 
 
+@pytest.mark.usefixtures("patient_drain")
 def test_sequential_calls_share_one_connection() -> None:
     """Calls one after another, whole and streamed, go over one TCP connection."""
     with Loopback(answer) as server, model(server.url) as llm:

@@ -35,10 +35,8 @@ def one_write(exchange: Exchange) -> None:
     "script", [EVENTS, one_write, ends_later, reply(200, b"data: [DONE]\n\n")],
     ids=["end at once", "one write", "end 5 ms later", "content-length"],
 )  # fmt: skip
-def test_50_streams_left_at_done_use_one_connection(
-    wire: Wire, script: Script, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(response_module, "DRAIN_SECONDS", 5.0)  # what matters is that it waits, on a busy machine too
+@pytest.mark.usefixtures("patient_drain")
+def test_50_streams_left_at_done_use_one_connection(wire: Wire, script: Script) -> None:
     with Loopback(script) as server:
         for _ in range(50):
             answer = wire.open(server.url)

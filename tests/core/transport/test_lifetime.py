@@ -34,6 +34,7 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+pytestmark = pytest.mark.usefixtures("patient_drain")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts /proc/self/fd")
 
 # ---------------------------------------------------------------- leaving early
