@@ -69,7 +69,7 @@ def ask_all(client: Client, llm: ChatModelStudio, prompts: Sequence[str]) -> lis
 def main() -> None:
     """Ask for a sentence on each of some numbers."""
     with a_place() as place, a_cluster() as client:
-        default = 2000 if os.environ.get(config.BASE_URL) else 8
+        default = 2000 if os.environ.get(config.BASE_URL_VARIABLE) else 8
         count = int(sys.argv[1]) if len(sys.argv) > 1 else default
         prompts = [f"Say a sentence about the number {number}." for number in range(count)]
         for prompt, answer in zip(prompts, ask_all(client, ChatModelStudio(**place), prompts), strict=True):

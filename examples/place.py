@@ -24,18 +24,18 @@ def a_place() -> Iterator[dict[str, Any]]:
     The environment variable MODEL (default qwen-plus) selects the model.
     """
     name = os.environ.get("MODEL", "qwen-plus")
-    if any(os.environ.get(given, "").strip() for given in (config.API_KEY, config.BASE_URL)):
+    if any(os.environ.get(given, "").strip() for given in (config.API_KEY_VARIABLE, config.BASE_URL_VARIABLE)):
         console.print(f"Talking to [bold]Model Studio[/]: {name} at {config.resolve().where}.")
         yield {"model": name}
         return
     import local_model
 
-    console.print(f"{config.API_KEY} is not set: starting a small local model...")
+    console.print(f"{config.API_KEY_VARIABLE} is not set: starting a small local model...")
     with local_model.running(force_auto=True, budget=48, max_tokens=160, model_name="SmolLM2-135M") as server:
         console.print(f"Talking to [bold]the local model[/]: {server.version}.", soft_wrap=True)
         console.print(
             "It is very small: the traffic is real, what it says is often nonsense, and it is made to call tools.\n"
-            f"With a key, the same code talks to Qwen: set {config.API_KEY}.",
+            f"With a key, the same code talks to Qwen: set {config.API_KEY_VARIABLE}.",
             soft_wrap=True,
         )
         yield {"model": name, "base_url": server.base_url, "temperature": 0}

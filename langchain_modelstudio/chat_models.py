@@ -184,7 +184,7 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     @property
     def lc_secrets(self) -> dict[str, str]:
         """Return the secret fields and the environment variables that hold their values."""
-        return {"api_key": config.API_KEY}
+        return {"api_key": config.API_KEY_VARIABLE}
 
     def _resolve_model_profile(self) -> ModelProfile | None:
         return settings_profile(self)

@@ -29,11 +29,11 @@ from modelstudio_core.media import URL_SCHEMES, audio_format, check_url, data_ur
 from modelstudio_core.protocols.codec import as_string
 from modelstudio_core.tools import arguments_text
 from modelstudio_core.types import (
-    Address,
     AudioPart,
     FunctionCall,
     ImagePart,
     LocalFile,
+    MediaSource,
     Message,
     Part,
     Role,
@@ -263,7 +263,7 @@ def _part(kind: Any, block: Mapping[str, Any], local: bool) -> Part:
     if kind in ("image", "image_url"):
         inner = block.get("image_url")
         detail = _optional_field(inner, "detail", str) if isinstance(inner, Mapping) else None
-        url = _address(block, "image", "image/png", local)
+        url = _media_source(block, "image", "image/png", local)
         return ImagePart(url, detail, **pixels, cache_control=cache_control)
     if kind in ("video", "video_url"):
         more = {name: _optional_field(block, name, int) for name in ("total_pixels", "max_frames")}
@@ -295,10 +295,10 @@ def _text(kind: str, block: Mapping[str, Any]) -> str:
     return ""
 
 
-def _video(block: Mapping[str, Any], local: bool) -> Address | tuple[Address, ...]:
+def _video(block: Mapping[str, Any], local: bool) -> MediaSource | tuple[MediaSource, ...]:
     frames = block.get("video")
     if not isinstance(frames, list | tuple):
-        return _address(block, "video", "video/mp4", local)
+        return _media_source(block, "video", "video/mp4", local)
     if not frames:
         raise ConfigurationError("video has no frames: pass image URLs, or the url or base64 of a video")
     return tuple(_url(frame, "image", local) for frame in frames)
@@ -307,13 +307,13 @@ def _video(block: Mapping[str, Any], local: bool) -> Address | tuple[Address, ..
 def _audio_part(block: Mapping[str, Any], cache_control: Any, local: bool) -> AudioPart:
     inner = block.get("input_audio")
     inner = inner if isinstance(inner, Mapping) else {}
-    address = _address(block if not inner else {"data": inner.get("data")}, "audio", "audio/wav", local)
+    media = _media_source(block if not inner else {"data": inner.get("data")}, "audio", "audio/wav", local)
     format = inner.get("format") or _optional_field(block, "format", str) or block.get("mime_type")
-    format = audio_format(format or (address.mime_type if isinstance(address, LocalFile) else None))
-    return AudioPart(address, format, cache_control)
+    format = audio_format(format or (media.mime_type if isinstance(media, LocalFile) else None))
+    return AudioPart(media, format, cache_control)
 
 
-def _address(block: Mapping[str, Any], kind: str, default_mime_type: str, local: bool) -> Address:
+def _media_source(block: Mapping[str, Any], kind: str, default_mime_type: str, local: bool) -> MediaSource:
     """Return the URL, data URI or local file of a media block in any of the formats."""
     inner = block.get(f"{kind}_url", block.get("source"))
     if isinstance(inner, str):
@@ -336,7 +336,7 @@ def _address(block: Mapping[str, Any], kind: str, default_mime_type: str, local:
     raise ConfigurationError(f"neither url nor base64 is set; the block has the keys {', '.join(map(str, block))}")
 
 
-def _url(url: Any, kind: str, local: bool, mime_type: Any = None) -> Address:
+def _url(url: Any, kind: str, local: bool, mime_type: Any = None) -> MediaSource:
     """Return a URL that the service accepts, or the local file of a `file://` URL."""
     if local and isinstance(url, str) and url.startswith("file:"):
         return _file(url, kind, mime_type)

@@ -34,10 +34,10 @@ from modelstudio_core.media import audio_format, check_url, data_uri
 from modelstudio_core.protocols.codec import as_string
 from modelstudio_core.tools import arguments_text
 from modelstudio_core.types import (
-    Address,
     AudioPart,
     FunctionCall,
     ImagePart,
+    MediaSource,
     Message,
     Part,
     Role,
@@ -213,12 +213,12 @@ def _to_core_part(block: ContentBlock) -> Part:
         return TextPart(block.text)
     try:
         if isinstance(block, ImageBlock):
-            return ImagePart(_address(block, "image", block.image_mimetype or "image/png"), block.detail)
+            return ImagePart(_media_source(block, "image", block.image_mimetype or "image/png"), block.detail)
         if isinstance(block, VideoBlock):
-            return VideoPart(_address(block, "video", block.video_mimetype or "video/mp4"), fps=block.fps)
+            return VideoPart(_media_source(block, "video", block.video_mimetype or "video/mp4"), fps=block.fps)
         if isinstance(block, AudioBlock):
             format = audio_format(block.format)
-            return AudioPart(_address(block, "audio", f"audio/{format or 'wav'}"), format)
+            return AudioPart(_media_source(block, "audio", f"audio/{format or 'wav'}"), format)
     except ConfigurationError as error:
         raise ConfigurationError(f"{type(block).__name__} {error.message}") from None
     raise ConfigurationError(
@@ -228,7 +228,7 @@ def _to_core_part(block: ContentBlock) -> Part:
     )
 
 
-def _address(block: ImageBlock | VideoBlock | AudioBlock, kind: str, mime_type: str) -> Address:
+def _media_source(block: ImageBlock | VideoBlock | AudioBlock, kind: str, mime_type: str) -> MediaSource:
     """Return the URL of a block, its data as a data URI, or its file, which is read when the request is sent."""
     data = _data(block)
     if block.url is not None and data is None:

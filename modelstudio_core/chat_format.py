@@ -23,7 +23,7 @@ from itertools import groupby
 
 from modelstudio_core.built_in_tools import built_in_name
 from modelstudio_core.catalogue import ModelInfo
-from modelstudio_core.history import sendable
+from modelstudio_core.history import prepare_history
 from modelstudio_core.policies import may_think, plan
 from modelstudio_core.tokens import TokenEstimate, count_tokens, has_qwen_vocabulary, has_tokenizer
 from modelstudio_core.tools import inline_tool, tool_name
@@ -46,8 +46,8 @@ _Turns = list[tuple[str, str]]
 def count_request(request: ChatRequest, model: ModelInfo, *, text_only: bool = False) -> int:
     """Return the number of input tokens of a request, or 0 if there is nothing to send.
 
-    The request is counted as it is sent, after `history.sendable` and the policies; only its tool choice is counted as
-    the caller gave it. The count is a `TokenEstimate` where it may differ from the service's.
+    The request is counted as it is sent, after `history.prepare_history` and the policies. Only its tool choice is
+    counted as the caller gave it. The count is a `TokenEstimate` where it may differ from the service's.
 
     Args:
         request: the request.
@@ -57,7 +57,7 @@ def count_request(request: ChatRequest, model: ModelInfo, *, text_only: bool = F
     Raises:
         ConfigurationError: for a combination that the service is documented to reject.
     """
-    messages = sendable(request.messages, model, text_only=text_only).messages
+    messages = prepare_history(request.messages, model, text_only=text_only).messages
     if not messages:
         return 0
     request = replace(request, tools=tuple(tool for tool in request.tools if built_in_name(tool) is None))

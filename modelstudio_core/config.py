@@ -25,7 +25,7 @@ Protocol = Literal["openai", "dashscope", "responses"]
 KeyProvider: TypeAlias = Callable[[], Any]
 """A sync or async function that returns the API key of one request as a str or SecretStr."""
 
-API_KEY, BASE_URL, REGION, WORKSPACE = (
+API_KEY_VARIABLE, BASE_URL_VARIABLE, REGION_VARIABLE, WORKSPACE_VARIABLE = (
     "DASHSCOPE_API_KEY",
     "DASHSCOPE_BASE_URL",
     "DASHSCOPE_REGION",
@@ -33,7 +33,7 @@ API_KEY, BASE_URL, REGION, WORKSPACE = (
 )
 PICKLED_KEY = "\0"  # placeholder in an unpickled object if the environment has no key
 PICKLED_KEY_MISSING = (
-    f"pickled models do not contain the API key: set the environment variable {API_KEY} where they are loaded"
+    f"pickled models do not contain the API key: set the environment variable {API_KEY_VARIABLE} where they are loaded"
 )
 DEFAULT_REGION = "singapore"
 DEFAULT_TIMEOUT = 300.0
@@ -150,28 +150,28 @@ def resolve(
         raise ConfigurationError(f"protocol={protocol!r} is unknown: use {' or '.join(map(repr, _PATHS))}")
     if base_url and region:
         raise ConfigurationError("set region or base_url, not both: base_url already determines the host")
-    workspace = workspace or environ.get(WORKSPACE) or None
+    workspace = workspace or environ.get(WORKSPACE_VARIABLE) or None
     if workspace and not _WORKSPACE_ID.fullmatch(workspace):
         raise ConfigurationError(
             f"workspace={workspace!r:.80} is not a workspace id: use at most 64 letters, digits, - and _"
         )
-    address, name = _address_and_region(base_url, region, workspace, protocol, environ)
-    headers = _headers(default_headers or {}, workspace, address)
-    key = _key(api_key, environ, address)
-    if key is not None and not allow_insecure and urlsplit(address).scheme == "http" and not is_loopback(address):
+    url, name = _url_and_region(base_url, region, workspace, protocol, environ)
+    headers = _headers(default_headers or {}, workspace, url)
+    key = _key(api_key, environ, url)
+    if key is not None and not allow_insecure and urlsplit(url).scheme == "http" and not is_loopback(url):
         raise ConfigurationError(
-            f"the API key would be sent to {urlsplit(address).netloc} over plain HTTP: use https, or "
+            f"the API key would be sent to {urlsplit(url).netloc} over plain HTTP: use https, or "
             "allow_insecure=True if the network is trusted"
         )
     if max_event_bytes is not None and max_event_bytes <= 0:
         raise ConfigurationError(f"max_event_bytes={max_event_bytes} must be positive")
     return Config(
-        base_url=address,
+        base_url=url,
         api_key=key,
         protocol=protocol,
         region=name,
         headers=headers,
-        timeout=_default_timeout(address) if timeout is None else timeout,
+        timeout=_default_timeout(url) if timeout is None else timeout,
         max_retries=_retries(max_retries),
         max_event_bytes=max_event_bytes or MAX_EVENT_BYTES,
         requests_per_minute=requests_per_minute,
@@ -179,21 +179,25 @@ def resolve(
     )
 
 
-def _address_and_region(
+def _url_and_region(
     base_url: str | None, region: str | None, workspace: str | None, protocol: str, environ: Mapping[str, str]
 ) -> tuple[str, str | None]:
     """Return the base URL with the protocol's path, and the name of the region if it is known."""
     argument = "region"
     if not base_url and not region:
-        base_url, region, argument = environ.get(BASE_URL) or None, environ.get(REGION) or None, REGION
+        base_url, region, argument = (
+            environ.get(BASE_URL_VARIABLE) or None,
+            environ.get(REGION_VARIABLE) or None,
+            REGION_VARIABLE,
+        )
     if base_url:
-        return _address(base_url, protocol), _region_of(base_url)
+        return _checked_url(base_url, protocol), _region_of(base_url)
     name = _region_name(region or DEFAULT_REGION, argument)
     return f"https://{_host(name, workspace)}{_PATHS[protocol]}", name
 
 
-def _default_timeout(address: str) -> float:
-    return BATCH_CHAT_TIMEOUT if urlsplit(address).hostname == BATCH_CHAT_HOST else DEFAULT_TIMEOUT
+def _default_timeout(url: str) -> float:
+    return BATCH_CHAT_TIMEOUT if urlsplit(url).hostname == BATCH_CHAT_HOST else DEFAULT_TIMEOUT
 
 
 def _retries(max_retries: int | None) -> int:
@@ -237,12 +241,13 @@ def _host(name: str, workspace: str | None) -> str:
         return region.host
     if not workspace:
         raise ConfigurationError(
-            f"region {name} has workspace hosts only: set workspace= or {WORKSPACE} to the id shown in the console"
+            f"region {name} has workspace hosts only: set workspace= or {WORKSPACE_VARIABLE} to the id "
+            "shown in the console"
         )
     return f"{workspace}.{region.id}.maas.aliyuncs.com"
 
 
-def _address(base_url: str, protocol: str) -> str:
+def _checked_url(base_url: str, protocol: str) -> str:
     parts = _parsed(base_url)
     host, path = (parts.hostname or "").lower(), parts.path.rstrip("/")
     paths = _CODING_PLAN_PATHS if _CODING_PLAN_HOST.fullmatch(host) else _PATHS
@@ -302,28 +307,28 @@ def _region_of(base_url: str) -> str | None:
     return None
 
 
-def _headers(given: Mapping[str, str], workspace: str | None, address: str) -> dict[str, str]:
+def _headers(given: Mapping[str, str], workspace: str | None, url: str) -> dict[str, str]:
     headers = checked_headers(given, "default_headers")
-    host = urlsplit(address).hostname or ""
+    host = urlsplit(url).hostname or ""
     if workspace and not host.startswith(f"{workspace.lower()}."):
         headers.setdefault(_WORKSPACE_HEADER, workspace)
     return headers
 
 
 def _key(
-    api_key: SecretStr | str | KeyProvider | None, environ: Mapping[str, str], address: str
+    api_key: SecretStr | str | KeyProvider | None, environ: Mapping[str, str], url: str
 ) -> SecretStr | KeyProvider | None:
     if callable(api_key):
         return api_key
     given = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-    found = environ.get(API_KEY) or ""
+    found = environ.get(API_KEY_VARIABLE) or ""
     key = (given if given and given != PICKLED_KEY else found).strip()
     if not key and given == PICKLED_KEY:
         raise ConfigurationError(PICKLED_KEY_MISSING)
     if not key:
-        if is_loopback(address):
+        if is_loopback(url):
             return None
-        raise ConfigurationError(f"no API key: pass api_key=, or set the environment variable {API_KEY}")
+        raise ConfigurationError(f"no API key: pass api_key=, or set the environment variable {API_KEY_VARIABLE}")
     return checked_key(key)
 
 

@@ -39,7 +39,7 @@ _HTTP_CLIENTS = ("http_client", "http_async_client")
 
 def key_from_environment() -> SecretStr | None:
     """Return the value of DASHSCOPE_API_KEY, or None if it is empty or not set."""
-    key = os.environ.get(config.API_KEY)
+    key = os.environ.get(config.API_KEY_VARIABLE)
     return SecretStr(key) if key else None
 
 

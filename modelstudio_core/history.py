@@ -31,7 +31,7 @@ class History:
     replaced: tuple[str, ...] = ()
 
 
-def sendable(
+def prepare_history(
     messages: Sequence[Message], model: ModelInfo, *, text_only: bool = False, continues: bool = False
 ) -> History:
     """Return the conversation in a form that the service accepts.
@@ -102,23 +102,23 @@ def accepts_in_results(model: ModelInfo, part: type[Part], *, text_only: bool) -
 
 
 def replacement(
-    kind: str, address: str = "", *, mime_type: str | None = None, size: int | None = None, name: str | None = None
+    kind: str, media: str = "", *, mime_type: str | None = None, size: int | None = None, name: str | None = None
 ) -> TextPart:
     """Return the text that replaces a block that cannot be sent in a tool message.
 
     Args:
         kind: the type of the block, such as "file".
-        address: its data URI or URL. A data URI provides the MIME type and the size. A URL provides the name if `name`
+        media: its data URI or URL. A data URI provides the MIME type and the size. A URL provides the name if `name`
             is not given. The query of a URL, which may contain a credential, is omitted.
         mime_type: its MIME type, if known.
         size: its size in bytes, if known.
         name: its file name or title, if known.
     """
-    if address.startswith("data:"):
-        head, _, data = address.removeprefix("data:").partition(",")
+    if media.startswith("data:"):
+        head, _, data = media.removeprefix("data:").partition(",")
         mime_type, size = mime_type or head.partition(";")[0], base64_size(data)
     else:
-        name = name or address.partition("?")[0]
+        name = name or media.partition("?")[0]
     details = (mime_type, None if size is None else f"{size} bytes", (name or "")[:_MAX_NAME])
     described = ", ".join(detail for detail in details if detail)
     known = f" ({described})" if described else ""
@@ -219,9 +219,9 @@ def _sendable_part(part: Part, model: ModelInfo, text_only: bool) -> Part:
 
 def _media_replacement(part: Part) -> TextPart:
     kind = type(part).__name__.removesuffix("Part").lower()
-    address = part.source if isinstance(part, VideoPart) else getattr(part, "url", "")
-    if isinstance(address, LocalFile):
-        text = replacement(kind, mime_type=address.mime_type, name=address.name)
+    media = part.source if isinstance(part, VideoPart) else getattr(part, "url", "")
+    if isinstance(media, LocalFile):
+        text = replacement(kind, mime_type=media.mime_type, name=media.name)
         return replace(text, cache_control=part.cache_control)
-    text = replacement(kind, address if isinstance(address, str) else "")  # video frames have no single address
+    text = replacement(kind, media if isinstance(media, str) else "")  # video frames have no single URL
     return replace(text, cache_control=part.cache_control)

@@ -98,8 +98,8 @@ def check_contents(contents: Sequence[Content], model: EmbeddingModel) -> None:
             raise ConfigurationError(f"{name} has {' and '.join(content)}: for one vector of several, use embed_fused")
         if "text" in content:
             _check_text(name, content["text"], model.max_tokens, model)
-        for address in _addresses(content):
-            size = len(address) * 3 // 4 if address.startswith("data:") else 0
+        for url in _urls(content):
+            size = len(url) * 3 // 4 if url.startswith("data:") else 0
             if model.max_image_mb is not None and size > model.max_image_mb * _MB:
                 raise ConfigurationError(
                     f"{name} is an image of {size / _MB:.1f} MB, but {model.id} accepts {model.max_image_mb} MB"
@@ -144,7 +144,7 @@ def fuse_contents(contents: Sequence[Content], model: EmbeddingModel) -> tuple[l
 def _merge_parts(parts: Iterable[Content], model: EmbeddingModel) -> dict[str, Any]:
     """Return one object with all parts; several images are its `multi_images`."""
     merged: dict[str, Any] = {}
-    images = [address for part in parts for address in _addresses(part)]
+    images = [url for part in parts for url in _urls(part)]
     for part in parts:
         for kind, value in part.items():
             if kind in merged:
@@ -156,10 +156,10 @@ def _merge_parts(parts: Iterable[Content], model: EmbeddingModel) -> dict[str, A
 
 def _media(content: Content) -> tuple[int, int]:
     """Return the number of images and videos in a content."""
-    return len(_addresses(content)), int("video" in content)
+    return len(_urls(content)), int("video" in content)
 
 
-def _addresses(content: Content) -> list[str]:
+def _urls(content: Content) -> list[str]:
     return [*([content["image"]] if "image" in content else []), *content.get("multi_images", ())]
 
 

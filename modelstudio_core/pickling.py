@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from modelstudio_core.config import API_KEY, PICKLED_KEY, PICKLED_KEY_MISSING
+from modelstudio_core.config import API_KEY_VARIABLE, PICKLED_KEY, PICKLED_KEY_MISSING
 from modelstudio_core.errors import ConfigurationError
 
 
@@ -53,7 +53,7 @@ def with_key(state: dict[Any, Any], error: type[ConfigurationError] = Configurat
     state = {**state, "__pydantic_fields_set__": set(state["__pydantic_fields_set__"])}
     if not isinstance(state["__dict__"].get("api_key"), SecretStr):
         return state
-    found = os.environ.get(API_KEY, "").strip()
+    found = os.environ.get(API_KEY_VARIABLE, "").strip()
     if not found and not _in_worker():
         raise error(PICKLED_KEY_MISSING)
     return {**state, "__dict__": {**state["__dict__"], "api_key": SecretStr(found or PICKLED_KEY)}}

@@ -52,7 +52,7 @@ class LocalFile:
     name: str
 
 
-Address: TypeAlias = str | LocalFile
+MediaSource: TypeAlias = str | LocalFile
 """An https URL, `oss://` URL or data URI, or a local file, for which one is put when the request is sent."""
 
 
@@ -60,7 +60,7 @@ Address: TypeAlias = str | LocalFile
 class ImagePart:
     """An image as https URL, `oss://` URL, data URI or local file, with the vendor's `min_pixels` and `max_pixels`."""
 
-    url: Address
+    url: MediaSource
     detail: str | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None
@@ -71,7 +71,7 @@ class ImagePart:
 class VideoPart:
     """A video: one URL, data URI or local file, or a tuple of frame images. `fps` is in frames per second."""
 
-    source: Address | tuple[Address, ...]
+    source: MediaSource | tuple[MediaSource, ...]
     fps: float | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None
@@ -84,7 +84,7 @@ class VideoPart:
 class AudioPart:
     """Audio as URL, data URI or local file (the service rejects bare base64). `format` is such as "wav" or "mp3"."""
 
-    url: Address
+    url: MediaSource
     format: str | None = None
     cache_control: Mapping[str, Any] | None = None
 

@@ -46,12 +46,12 @@ MODALITIES = {"Image": "input_image", "Video": "input_video", "Audio": "input_au
 
 def main() -> int:
     """Print the differences, with a count at the end."""
-    key = os.environ.get(config.API_KEY)
+    key = os.environ.get(config.API_KEY_VARIABLE)
     if key:
         resolved = config.resolve(protocol="dashscope")
         region, models = resolved.region, fetched(resolved.base_url, key)
     else:
-        print(f"{config.API_KEY} is not set: comparing with the saved examples in {SAVED.name}")
+        print(f"{config.API_KEY_VARIABLE} is not set: comparing with the saved examples in {SAVED.name}")
         region, models = "singapore", json.loads(SAVED.read_text(encoding="utf-8"))["output"]["models"]
     found = list(differences(models, region))
     for line in found:

@@ -42,13 +42,13 @@ def _from_local_model(scenarios: Sequence[Scenario]) -> Iterator[bool]:
 
 
 def _from_model_studio(scenarios: Sequence[Scenario]) -> Iterator[bool]:
-    key, workspace = os.environ.get(config.API_KEY), os.environ.get(config.WORKSPACE)
+    key, workspace = os.environ.get(config.API_KEY_VARIABLE), os.environ.get(config.WORKSPACE_VARIABLE)
     if not key:
-        _say(f"Model Studio: {config.API_KEY} is not set, so nothing is recorded from it")
+        _say(f"Model Studio: {config.API_KEY_VARIABLE} is not set, so nothing is recorded from it")
         return
     region = config.resolve().region
     if region is None:
-        _say(f"Model Studio: {config.BASE_URL} is none of its hosts, so nothing is recorded from it")
+        _say(f"Model Studio: {config.BASE_URL_VARIABLE} is none of its hosts, so nothing is recorded from it")
         return
     for scenario in scenarios:
         if scenario.provoked:

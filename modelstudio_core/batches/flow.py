@@ -194,7 +194,7 @@ class JobFlow:
         number: int | None = yield Perform(partial(_compare, lines, self._journal, known, complete=bool(written)))
         if written:
             return
-        packer = Packer(self._journal.files(), self._limits())
+        packer = Packer(self._journal.files(), self._file_limits())
         while number is not None:
             number = yield Perform(partial(self._write_chunk, lines, packer, number))
             yield Report()
@@ -215,7 +215,7 @@ class JobFlow:
                 self._journal.set_fact("written", 1)
         return None if ended else position
 
-    def _limits(self) -> Limits:
+    def _file_limits(self) -> Limits:
         return Limits(*self._journal.fact("limits"))
 
     # ---------------------------------------------------------------- submitting
@@ -350,7 +350,7 @@ class JobFlow:
     def _regroup(self) -> int:
         """Move inputs with a retryable error to new files. Return their number."""
         files = {file.number: file for file in self._journal.files()}
-        packer = Packer([replace(file, closed=1) for file in files.values()], self._limits())
+        packer = Packer([replace(file, closed=1) for file in files.values()], self._file_limits())
         moved = []
         for position, number, size in self._journal.retryable():
             file = files[number]

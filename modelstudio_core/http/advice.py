@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelstudio_core.catalogue import ModelInfo, similar_model
-from modelstudio_core.config import API_KEY, REGIONS, Config
+from modelstudio_core.config import API_KEY_VARIABLE, REGIONS, Config
 from modelstudio_core.errors import (
     AuthenticationError,
     BadRequestError,
@@ -86,7 +86,7 @@ def advice(
 
 def _key_advice(config: Config, where: str, headers: SecretHeaders | None) -> str:
     if headers is None or "authorization" not in headers:
-        return f"No key was sent to {where}: pass api_key=, or set {API_KEY}"
+        return f"No key was sent to {where}: pass api_key=, or set {API_KEY_VARIABLE}"
     if headers.reveal()["authorization"].startswith("Bearer sk-sp-") or config.is_plan_host:
         return f"The key was sent to {where}. {_PLAN_KEYS}"
     here = (config.region or "").removesuffix("-batch")  # Batch Chat takes the keys of its region

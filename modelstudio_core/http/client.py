@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.config import Config
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
-from modelstudio_core.history import is_text_only, sendable
+from modelstudio_core.history import is_text_only, prepare_history
 from modelstudio_core.http.flow import CODECS, Flows
 from modelstudio_core.http.keys import aprovided_key, provided_key
 from modelstudio_core.http.limiter import Demand
@@ -216,7 +216,7 @@ class Client:
 
     def _chat(self, request: ChatRequest, model: ModelInfo, *, stream: bool) -> Flow:
         """Plan a chat call and return its flow."""
-        request = self._sendable(request, model)
+        request = self._prepare(request, model)
         return self._flows.chat(request, model, self._planned(request, model, stream=stream))
 
     def planned(self, request: ChatRequest, model: ModelInfo) -> Plan:
@@ -224,7 +224,7 @@ class Client:
 
         Raises ConfigurationError.
         """
-        planned = self._planned(self._sendable(request, model), model, stream=False)
+        planned = self._planned(self._prepare(request, model), model, stream=False)
         return replace(planned, request=inlined(planned.request)) if has_local_media(planned.request) else planned
 
     def _planned(self, request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
@@ -235,18 +235,18 @@ class Client:
             self._log(notice)
         return planned
 
-    def _sendable(self, request: ChatRequest, model: ModelInfo) -> ChatRequest:
+    def _prepare(self, request: ChatRequest, model: ModelInfo) -> ChatRequest:
         if request.native_endpoint is None:
             request = replace(request, native_endpoint=model.native_endpoint)
         if model.retired_on:
             self._log(Notice(model.retirement, logging.WARNING))
-        return self._with_sendable_history(request, model)
+        return self._prepare_history(request, model)
 
-    def _with_sendable_history(self, request: ChatRequest, model: ModelInfo) -> ChatRequest:
+    def _prepare_history(self, request: ChatRequest, model: ModelInfo) -> ChatRequest:
         """Return the request with a history that the service accepts. Log what was omitted or replaced."""
         text_only = is_text_only(self.config.protocol, request.native_endpoint)
         continues = bool(request.parameters.keys() & {"previous_response_id", "conversation"})
-        history = sendable(request.messages, model, text_only=text_only, continues=continues)
+        history = prepare_history(request.messages, model, text_only=text_only, continues=continues)
         if not history.messages:
             raise ConfigurationError("no message to send: all messages are empty or tool calls without a result")
         for omission in history.omitted:

@@ -137,7 +137,7 @@ class Flows:
 
         demand = chat_demand(self._config, planned.request)
         if not has_local_media(request):
-            return self.retried(send, request, model, mend, demand=demand)
+            return self.with_retries(send, request, model, mend, demand=demand)
 
         def send_with_media() -> Flow:
             nonlocal planned, request
@@ -147,7 +147,7 @@ class Flows:
                 yield End([], error.without_frames())
                 return
             request = replace(request, messages=planned.request.messages)
-            yield from self.retried(send, request, model, mend, demand=demand)
+            yield from self.with_retries(send, request, model, mend, demand=demand)
 
         return send_with_media()
 
@@ -167,7 +167,7 @@ class Flows:
             tokens = receive(*(yield from self.exchange(url, call, attempt)))
             attempt.deltas.append(UsageDelta(Usage(tokens, None, tokens)))
 
-        return self.retried(send, demand=demand)
+        return self.with_retries(send, demand=demand)
 
     def exchange(self, url: str, call: WireCall, attempt: Attempt) -> Generator[Step, Any, tuple[ResponseHead, bytes]]:
         """Send a non-chat request without retries, and return its response. Raises ModelStudioError."""
@@ -196,9 +196,9 @@ class Flows:
                 yield Perform(partial(file.write, b"".join(pieces)))
                 data = None if data is None else b""
 
-        return self.retried(send)
+        return self.with_retries(send)
 
-    def retried(
+    def with_retries(
         self,
         send: Callable[[Attempt], Flow],
         request: ChatRequest | None = None,

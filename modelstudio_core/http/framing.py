@@ -72,7 +72,7 @@ class _Reader:
                 int(length) if length.isascii() and length.isdigit() else -1
             )  # -1: until the connection closes
 
-    def is_clean(self) -> bool:
+    def is_reusable(self) -> bool:
         """Return True if the response was read to its end and no other bytes were received.
 
         Resets the state, so a second call returns False.

@@ -264,7 +264,7 @@ def _difference(a: Costs, b: Costs) -> Costs:
 # ---------------------------------------------------------------- shared by the process
 
 _lock = threading.Lock()
-_limits: dict[Hashable, Limit] = {}
+_limit_by_line: dict[Hashable, Limit] = {}
 
 
 def place_in_line(config: Config, demand: Demand, *, again: bool) -> Place:
@@ -275,24 +275,24 @@ def place_in_line(config: Config, demand: Demand, *, again: bool) -> Place:
     Args:
         config: where the request goes, with which key and at which rates.
         demand: what it needs.
-        again: whether it was let go before, and is sent again.
+        again: whether it has waited before, and is sent again.
     """
-    name = (urlsplit(config.base_url).netloc, _name_of(config.api_key), demand.model)
+    line = (urlsplit(config.base_url).netloc, _key_identity(config.api_key), demand.model)
     requests, tokens = config.requests_per_minute, config.tokens_per_minute
     rates = (60 / requests if requests else 0.0, 60 / tokens if tokens else 0.0)
     with _lock:
-        limit = _limits.get(name)
+        limit = _limit_by_line.get(line)
         if limit is None:
-            for known in [known for known, other in _limits.items() if other.is_idle]:
-                del _limits[known]
-            limit = _limits[name] = Limit()
+            for known in [known for known, other in _limit_by_line.items() if other.is_idle]:
+                del _limit_by_line[known]
+            limit = _limit_by_line[line] = Limit()
         place = Place(limit, demand, rates)
         limit.enter(place, again=again)
     return place
 
 
-def _name_of(key: object) -> Hashable:
-    """Return the key or its function, or what stands for a function that has no hash, such as one with a dict."""
+def _key_identity(key: object) -> Hashable:
+    """Return the key or its function, or the id of a function that cannot be hashed."""
     try:
         hash(key)
     except TypeError:
@@ -302,8 +302,8 @@ def _name_of(key: object) -> Hashable:
 
 def _in_forked_child() -> None:
     """Forget the parent's lines: its threads, one of which may hold a lock, are not here."""
-    global _lock, _limits
-    _lock, _limits = threading.Lock(), {}
+    global _lock, _limit_by_line
+    _lock, _limit_by_line = threading.Lock(), {}
 
 
 if hasattr(os, "register_at_fork"):

@@ -158,7 +158,7 @@ class ConnectionPool(httpx.BaseTransport):
         self._busy.discard(transport)
         self._slots.put(None)
         reader = Reader.attach(network_stream)
-        if reader is not None and reader.is_clean():
+        if reader is not None and reader.is_reusable():
             for excess in self._idle.push(origin, transport, network_stream):
                 excess.close()
         else:
@@ -280,7 +280,7 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
         self._busy.discard(transport)
         self._slots.release()
         reader = AsyncReader.attach(network_stream)
-        if reader is not None and reader.is_clean():
+        if reader is not None and reader.is_reusable():
             for excess in self._idle.push(origin, transport, network_stream):
                 await excess.aclose()
         else:

@@ -44,7 +44,7 @@ class Response:
         self.head = ResponseHead(response.status_code, dict(response.headers.items()))
         self._response = response
         self._url = url
-        self._limits = limits
+        self._timeouts = limits
         self._injected = injected
         self._fork_count = shared_pools.fork_count
         self._reading = False  # a thread is in __next__
@@ -77,7 +77,7 @@ class Response:
             self.close()
             if not isinstance(error, HTTPX_ERRORS):
                 raise
-            failed = closed_early() if aborted else _body_error(error, self._url, self._limits)
+            failed = closed_early() if aborted else _body_error(error, self._url, self._timeouts)
         else:
             self._reading = False
             return chunk
@@ -123,7 +123,7 @@ class Response:
                 shut_down(self._network)
         if not self._closed and not self._reading:  # a reading thread is interrupted by shut_down, and closes
             self._closed = True
-            if self._injected and self._is_complete and self._reader is not None and not self._reader.is_clean():
+            if self._injected and self._is_complete and self._reader is not None and not self._reader.is_reusable():
                 shut_down(self._network)
             with contextlib.suppress(Exception):
                 self._response.close()
@@ -136,7 +136,7 @@ class AsyncResponse:
         self.head = ResponseHead(response.status_code, dict(response.headers.items()))
         self._response = response
         self._url = url
-        self._limits = limits
+        self._timeouts = limits
         self._injected = injected
         self._fork_count = shared_pools.fork_count
         self._loop = running_loop()
@@ -170,7 +170,7 @@ class AsyncResponse:
             elif not isinstance(error, HTTPX_ERRORS):
                 raise
             else:
-                failed = closed_early() if aborted else _body_error(error, self._url, self._limits)
+                failed = closed_early() if aborted else _body_error(error, self._url, self._timeouts)
         raise failed
 
     async def aread_trailing(self, extend: bool = False) -> bytes | None:
@@ -212,7 +212,7 @@ class AsyncResponse:
                 shut_down(self._network)
         if not self._closed:
             self._closed = True
-            if self._injected and self._is_complete and self._reader is not None and not self._reader.is_clean():
+            if self._injected and self._is_complete and self._reader is not None and not self._reader.is_reusable():
                 shut_down(self._network)
             with contextlib.suppress(Exception):
                 await self._response.aclose()

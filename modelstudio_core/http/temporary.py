@@ -31,11 +31,11 @@ from modelstudio_core.http.steps import Attempt, End, Flow, GetKey, Perform, Ste
 from modelstudio_core.media import data_uri
 from modelstudio_core.protocols.uploads import UploadPolicy, policy_call, read_policy, store_call
 from modelstudio_core.types import (
-    Address,
     AudioPart,
     ChatRequest,
     ImagePart,
     LocalFile,
+    MediaSource,
     Part,
     ResponseHead,
     UploadMode,
@@ -59,12 +59,12 @@ _Upload: TypeAlias = "Callable[[Source, int, str], Steps[str]]"
 class _Requests(Protocol):
     def exchange(self, url: str, call: WireCall, attempt: Attempt) -> Steps[tuple[ResponseHead, bytes]]: ...
 
-    def retried(self, send: Callable[[Attempt], Flow]) -> Flow: ...
+    def with_retries(self, send: Callable[[Attempt], Flow]) -> Flow: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    address: str
+    url: str
     until: float  # of the clock on the wall, which goes on while a machine sleeps
 
 
@@ -83,11 +83,11 @@ class TemporaryUploads:
         self._busy: dict[_Content, object] = {}
 
     def sent(self, request: ChatRequest) -> Steps[ChatRequest]:
-        """Return the request with an address for each local file. Raises ModelStudioError that names the file."""
+        """Return the request with a URL for each local file. Raises ModelStudioError that names the file."""
         return (yield from _sent(request, request.options.upload, partial(self._uploaded, request.model)))
 
     def _uploaded(self, model: str, source: Source, size: int, mime_type: str) -> Steps[str]:
-        """Return the address of an upload of the same content for the same model, a new one if there is none."""
+        """Return the URL of an upload of the same content for the same model, a new one if there is none."""
         provider = self._config.api_key
         account = (yield GetKey(provider)) if callable(provider) else None  # a function may have keys of several
         key = ((yield Perform(source.digest)), model, account)
@@ -100,7 +100,7 @@ class TemporaryUploads:
                 known = _Stored((yield from self._upload(source, size, mime_type, model)), time.time() + LIFETIME)
                 self._forget_expired()
                 self._stored[key] = known
-            return known.address
+            return known.url
         finally:
             del self._busy[key]
 
@@ -118,14 +118,14 @@ class TemporaryUploads:
             url, call = policy_call(self._config, model)
             policy = read_policy(*(yield from self._requests.exchange(url, call, attempt)))
             _check_size(policy, size)
-            call, address = store_call(policy, source.file, source.name, mime_type)
+            call, url = store_call(policy, source.file, source.name, mime_type)
             try:
                 yield from self._requests.exchange(policy.host, call, attempt)
             except (PermissionDeniedError, NotFoundError, BadRequestError) as error:
                 raise _refused(error) from None
-            found.append(address)
+            found.append(url)
 
-        error = yield from _inner(self._requests.retried(send))
+        error = yield from _inner(self._requests.with_retries(send))
         if error is not None:
             raise _named(error, source.name)
         return found[-1]
@@ -152,7 +152,7 @@ def inlined(request: ChatRequest) -> ChatRequest:
 
 
 def _sent(request: ChatRequest, mode: UploadMode, upload: _Upload) -> Steps[ChatRequest]:
-    """Return the request with an address for each local file."""
+    """Return the request with a URL for each local file."""
     messages = []
     for message in request.messages:
         if not isinstance(message.content, str):
@@ -166,23 +166,23 @@ def _sent(request: ChatRequest, mode: UploadMode, upload: _Upload) -> Steps[Chat
 
 def _part(part: Part, mode: UploadMode, upload: _Upload) -> Steps[Part]:
     if isinstance(part, ImagePart | AudioPart):
-        return replace(part, url=(yield from _address(part.url, mode, upload)))
+        return replace(part, url=(yield from _media_source(part.url, mode, upload)))
     if not isinstance(part, VideoPart):
         return part
     if not isinstance(part.source, tuple):
-        return replace(part, source=(yield from _address(part.source, mode, upload)))
-    frames: list[Address] = []
+        return replace(part, source=(yield from _media_source(part.source, mode, upload)))
+    frames: list[MediaSource] = []
     for frame in part.source:
-        frames.append((yield from _address(frame, mode, upload)))
+        frames.append((yield from _media_source(frame, mode, upload)))
     return replace(part, source=tuple(frames))
 
 
-def _address(address: Address, mode: UploadMode, upload: _Upload) -> Steps[str]:
-    if isinstance(address, str) and not _is_uploaded(address, mode):
-        return address
-    source: Source = yield Perform(partial(_opened, address))
+def _media_source(media: MediaSource, mode: UploadMode, upload: _Upload) -> Steps[str]:
+    if isinstance(media, str) and not _is_uploaded(media, mode):
+        return media
+    source: Source = yield Perform(partial(_opened, media))
     try:
-        mime_type = address.mime_type if isinstance(address, LocalFile) else _mime_type(address)
+        mime_type = media.mime_type if isinstance(media, LocalFile) else _mime_type(media)
         size: int = yield Perform(source.size)
         if mode == "never" or (mode == "auto" and size <= INLINE_BYTES):
             inline: str = yield Perform(partial(_inline, source, mime_type))
@@ -199,22 +199,22 @@ def has_local_media(request: ChatRequest) -> bool:
             continue
         for part in message.content:
             if isinstance(part, ImagePart | AudioPart):
-                addresses: tuple[Address, ...] = (part.url,)
+                sources: tuple[MediaSource, ...] = (part.url,)
             elif isinstance(part, VideoPart):
-                addresses = part.source if isinstance(part.source, tuple) else (part.source,)
+                sources = part.source if isinstance(part.source, tuple) else (part.source,)
             else:
                 continue
-            for address in addresses:
-                if isinstance(address, LocalFile) or _is_uploaded(address, request.options.upload):
+            for media in sources:
+                if isinstance(media, LocalFile) or _is_uploaded(media, request.options.upload):
                     return True
     return False
 
 
-def _is_uploaded(address: str, mode: UploadMode) -> bool:
-    """Return True if an address is a data URI that is uploaded."""
-    if mode == "never" or not address.startswith("data:"):
+def _is_uploaded(media: str, mode: UploadMode) -> bool:
+    """Return True if the media is a data URI that is uploaded."""
+    if mode == "never" or not media.startswith("data:"):
         return False
-    return (mode == "always" or len(address) > _INLINE_CHARACTERS) and ";base64," in address[:200]
+    return (mode == "always" or len(media) > _INLINE_CHARACTERS) and ";base64," in media[:200]
 
 
 def _inner(flow: Flow) -> Steps[ModelStudioError | None]:
@@ -233,11 +233,11 @@ def _inner(flow: Flow) -> Steps[ModelStudioError | None]:
     return step.error
 
 
-def _opened(address: Address) -> Source:
-    if isinstance(address, LocalFile):
-        return Source.open(address.source, address.name)
+def _opened(media: MediaSource) -> Source:
+    if isinstance(media, LocalFile):
+        return Source.open(media.source, media.name)
     try:
-        return Source(BytesIO(b64decode(address.partition(",")[2])), "inline data")
+        return Source(BytesIO(b64decode(media.partition(",")[2])), "inline data")
     except ValueError as error:
         raise ConfigurationError(f"a data URI cannot be uploaded: {error}") from None
 

@@ -66,12 +66,12 @@ class Transport:
             http_async_client, (httpx.AsyncClient, NoneType)
         ):
             raise ConfigurationError("http_client must be an httpx.Client, and http_async_client an httpx.AsyncClient")
-        self._limits = timeouts(timeout)
+        self._timeouts = timeouts(timeout)
         self._client = http_client
         self._async_client = http_async_client
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self._limits, self._client, self._async_client)
+        return _unpickle, (self._timeouts, self._client, self._async_client)
 
     def open(
         self,
@@ -91,7 +91,7 @@ class Transport:
         Raises:
             ConfigurationError, APIConnectionError, APITimeoutError, ProtocolError: if the request fails.
         """
-        limits = timeout or self._limits
+        limits = timeout or self._timeouts
         trace = Trace()
         failed: ModelStudioError | None = None
         try:
@@ -121,7 +121,7 @@ class Transport:
         to_service: bool = True,
     ) -> AsyncResponse:
         """Async version of `open`."""
-        limits = timeout or self._limits
+        limits = timeout or self._timeouts
         trace = Trace()
         failed: ModelStudioError | None = None
         try:

@@ -17,7 +17,7 @@ from modelstudio_core.catalogue import NativeEndpoint
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, ProtocolError
 from modelstudio_core.protocols.assembler import EMPTY, DeltaWriter
 from modelstudio_core.protocols.codec import as_integer, read_index, write_json
-from modelstudio_core.protocols.decoding import EventStreamDecoder, NotAnAnswer, decode_whole
+from modelstudio_core.protocols.decoding import EventStreamDecoder, NotAnAnswer, decode_response
 from modelstudio_core.protocols.errors import check_finish_reason, error_of_response, request_id_of
 from modelstudio_core.protocols.requests import (
     joined_text,
@@ -84,7 +84,7 @@ class DashScopeCodec:
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
         """Return the deltas of a whole response."""
         reader = _Reader(request, whole=True)
-        return decode_whole(DeltaWriter(request.n or 1, read_usage), body, head, reader)
+        return decode_response(DeltaWriter(request.n or 1, read_usage), body, head, reader)
 
     def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> EventStreamDecoder:
         """Return a decoder for one streamed response, cumulative if `incremental_output` is False."""

@@ -19,7 +19,7 @@ from modelstudio_core.types import Delta, ResponseHead
 _STREAMING_HINT = "or set streaming=True if a non-streaming answer takes longer than 300 s"
 _FIRST_ERROR_STATUS = 400
 JsonObject: TypeAlias = dict[str, Any]
-Read: TypeAlias = Callable[[DeltaWriter, JsonObject, ResponseHead], None]
+ReadObject: TypeAlias = Callable[[DeltaWriter, JsonObject, ResponseHead], None]
 
 
 class NotAnAnswer(Exception):
@@ -30,12 +30,12 @@ class NotAnAnswer(Exception):
     """
 
 
-def decode_whole(writer: DeltaWriter, body: bytes, head: ResponseHead, read: Read) -> list[Delta]:
+def decode_response(writer: DeltaWriter, body: bytes, head: ResponseHead, read: ReadObject) -> list[Delta]:
     """Return the deltas of a whole response, as written by `read`. Raises what `decode_value` raises."""
     return decode_value(writer, read_object(body), head, read)
 
 
-def decode_value(writer: DeltaWriter, value: JsonObject, head: ResponseHead, read: Read) -> list[Delta]:
+def decode_value(writer: DeltaWriter, value: JsonObject, head: ResponseHead, read: ReadObject) -> list[Delta]:
     """Return the deltas of a whole response that is decoded from JSON, as written by `read`.
 
     Raises:
@@ -73,7 +73,7 @@ class EventStreamDecoder:
 
     __slots__ = ("_events", "_head", "_read", "_unrecognized", "_writer", "ended", "failure")
 
-    def __init__(self, writer: DeltaWriter, head: ResponseHead, max_event_bytes: int, read: Read) -> None:
+    def __init__(self, writer: DeltaWriter, head: ResponseHead, max_event_bytes: int, read: ReadObject) -> None:
         self.failure: ModelStudioError | None = None
         self.ended = False
         self._writer = writer

@@ -9,11 +9,11 @@ from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.parameters import POLICY_PARAMETERS, RESPONSES_PARAMETERS
 from modelstudio_core.tools import inline_response_format, inline_tool
 from modelstudio_core.types import (
-    Address,
     AudioPart,
     ChatRequest,
     FunctionCall,
     ImagePart,
+    MediaSource,
     Message,
     Part,
     TextPart,
@@ -41,11 +41,11 @@ def _uses_oss(part: Part) -> bool:
     return False
 
 
-def url_of(address: Address) -> str:
+def url_of(media: MediaSource) -> str:
     """Return the URL of an image, video or audio. Raises ConfigurationError for a file that was not read."""
-    if isinstance(address, str):
-        return address
-    raise ConfigurationError(f"the local file {address.name!r} cannot be sent here: give its URL, or base64")
+    if isinstance(media, str):
+        return media
+    raise ConfigurationError(f"the local file {media.name!r} cannot be sent here: give its URL, or base64")
 
 
 def policy_parameters(request: ChatRequest) -> dict[str, Any]:

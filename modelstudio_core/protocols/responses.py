@@ -20,7 +20,7 @@ from typing import Any
 from modelstudio_core.errors import APIStatusError, ModelStudioError, ProtocolError
 from modelstudio_core.protocols.assembler import DeltaWriter
 from modelstudio_core.protocols.codec import as_string, read_json
-from modelstudio_core.protocols.decoding import EventStreamDecoder, NotAnAnswer, decode_whole
+from modelstudio_core.protocols.decoding import EventStreamDecoder, NotAnAnswer, decode_response
 from modelstudio_core.protocols.errors import error_of_object, error_of_response, request_id_of
 from modelstudio_core.protocols.responses_requests import encode
 from modelstudio_core.protocols.usage import read_count, read_details, total_of
@@ -51,7 +51,7 @@ class ResponsesCodec:
 
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
         """Return the deltas of a whole response."""
-        return decode_whole(DeltaWriter(1, read_usage), body, head, _Reader(request))
+        return decode_response(DeltaWriter(1, read_usage), body, head, _Reader(request))
 
     def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> EventStreamDecoder:
         """Return a decoder for one streamed response."""

@@ -79,7 +79,7 @@ def _fields(data: Mapping[str, Any]) -> dict[str, str | SecretStr]:
 
 
 def store_call(policy: UploadPolicy, file: BinaryIO, name: str, mime_type: str) -> tuple[WireCall, str]:
-    """Return the request that stores a file, and its `oss://` address.
+    """Return the request that stores a file, and its `oss://` URL.
 
     The file gets a name of its own, because a name cannot be used twice in one policy. Of the caller's name only the
     ending is sent.

@@ -23,7 +23,7 @@ from llama_index.core.llms import ChatMessage, MessageRole
 
 from langchain_modelstudio import ChatModelStudio
 from llama_index_modelstudio import ModelStudio
-from modelstudio_core.config import API_KEY
+from modelstudio_core.config import API_KEY_VARIABLE
 from modelstudio_core.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -534,6 +534,6 @@ def test_a_method_pickles_without_the_key(
     id = service.add("out.jsonl", b"{}")
     data = pickle.dumps(ask.files(server).content)
     assert KEY.encode() not in data
-    monkeypatch.setenv(API_KEY, "sk-of-the-worker")
+    monkeypatch.setenv(API_KEY_VARIABLE, "sk-of-the-worker")
     assert pickle.loads(data)(id) == b"{}"
     assert server.requests[0].headers["authorization"] == "Bearer sk-of-the-worker"

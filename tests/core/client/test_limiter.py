@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock of the limiter's own, and no line from other tests."""
     fake = Clock()
     monkeypatch.setattr(limiter, "monotonic", fake)
-    monkeypatch.setattr(limiter, "_limits", {})
+    monkeypatch.setattr(limiter, "_limit_by_line", {})
     return fake
 
 
@@ -200,7 +200,7 @@ def test_unused_limits_are_forgotten(clock: Clock) -> None:
     for number in range(100):
         enter(replace(CONFIG, api_key=SecretStr(f"sk-{number}"))).wait()
         clock.now += 30
-    assert len(limiter._limits) <= 5
+    assert len(limiter._limit_by_line) <= 5
     assert waiting.wait() == 0
 
 
@@ -306,7 +306,7 @@ def test_whatever_happens_to_a_line(steps: list[tuple[str, Any]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         clock = Clock()
         patch.setattr(limiter, "monotonic", clock)
-        patch.setattr(limiter, "_limits", {})
+        patch.setattr(limiter, "_limit_by_line", {})
         places: list[Place] = []
         sent: list[float] = []
         for kind, value in [*steps, ("sleep", 100.0)]:
@@ -420,7 +420,7 @@ async def test_a_cancelled_call_gives_its_place_back(clock: Clock) -> None:
 
 def test_threads_and_event_loops_share_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """40 calls at 100 a second from two threads and two event loops take 0.4 s by the real clock."""
-    monkeypatch.setattr(limiter, "_limits", {})
+    monkeypatch.setattr(limiter, "_limit_by_line", {})
     config = replace(CONFIG, requests_per_minute=6000)
     request, model, sent = replace(REQUEST, model="qwen-plus"), model_info("qwen-plus"), []
 
@@ -452,7 +452,7 @@ def test_threads_and_event_loops_share_a_line(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_has_lines_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """It neither waits for the parent's calls nor for a lock that one of its threads held."""
-    monkeypatch.setattr(limiter, "_limits", {})
+    monkeypatch.setattr(limiter, "_limit_by_line", {})
     monkeypatch.setattr(limiter, "_lock", threading.Lock())
     assert enter().wait() == 0
     with limiter._lock:

@@ -416,6 +416,6 @@ def test_a_transport_can_be_copied_and_pickled(wire: Wire) -> None:
     with Loopback(reply_json(200, {})) as server:
         wire.open(server.url).read()
         for other in (copy.deepcopy(wire.transport), pickle.loads(pickle.dumps(wire.transport))):
-            assert other._limits == wire.transport._limits
+            assert other._timeouts == wire.transport._timeouts
             with contextlib.closing(other.open(server.url, {}, b"")) as response:
                 assert b"".join(response) == b"{}"
