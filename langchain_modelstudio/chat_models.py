@@ -11,8 +11,8 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
-from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, SystemMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_protocol.protocol import MessagesData
@@ -33,6 +33,7 @@ from modelstudio_core import __version__, config
 from modelstudio_core import errors as core_errors
 from modelstudio_core import types as core
 from modelstudio_core.catalogue import ModelInfo
+from modelstudio_core.http.event_loop import running_loop
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tokens import count_tokens, token_ids
 from modelstudio_core.tools import chosen_tool
@@ -226,6 +227,21 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         with langchain_errors():
             request, model = self._request(messages, stop, kwargs)
             return from_core_result(self._core_client().complete(request, model))
+
+    async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        running_loop()  # LangChain would fail in trio with an error that does not name it
+        return await super().agenerate(*args, **kwargs)
+
+    def astream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        running_loop()
+        return super().astream(input, config, stop=stop, **kwargs)
 
     async def _agenerate(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
@@ -13,6 +12,7 @@ from typing_extensions import Self
 
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from modelstudio_core import errors as core_errors
+from modelstudio_core.http.event_loop import in_thread
 from modelstudio_core.http.local_files import Contents, Image
 from modelstudio_core.protocols.embeddings import SparseVector, TextType, Vector
 from modelstudio_core.retrieval_settings import EmbeddingSettings, Progress
@@ -137,7 +137,7 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
     async def aembed_contents(self, contents: Contents) -> list[Vector]:
         """Async version of `embed_contents`. Local images are read in a thread."""
         with langchain_errors():
-            return (await self._aembed_all(await asyncio.to_thread(self._content_requests, contents))).dense
+            return (await self._aembed_all(await in_thread(self._content_requests, contents))).dense
 
     def embed_fused(self, contents: Contents) -> Vector:
         """Return one vector for all contents together, by a multimodal model that fuses; see `embed_contents`."""
@@ -147,7 +147,7 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
     async def aembed_fused(self, contents: Contents) -> Vector:
         """Async version of `embed_fused`. Local images are read in a thread."""
         with langchain_errors():
-            return (await self._aembed_all(await asyncio.to_thread(self._fused_requests, contents))).dense[0]
+            return (await self._aembed_all(await in_thread(self._fused_requests, contents))).dense[0]
 
     # ---------------------------------------------------------------- helpers
 

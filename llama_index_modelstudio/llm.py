@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +34,7 @@ from llama_index_modelstudio.outputs import Responses, from_core_result, to_comp
 from llama_index_modelstudio.structured import StructuredAnswer, class_format
 from llama_index_modelstudio.tracing import ModelStudioStructuredLLM, hide_headers
 from modelstudio_core.catalogue import ModelInfo
+from modelstudio_core.http.event_loop import in_thread
 from modelstudio_core.types import ChatRequest, Message
 
 _dispatcher = get_dispatcher(__name__)
@@ -422,7 +422,7 @@ class ModelStudio(TokenCounting, BatchingLLM):
 async def _to_core_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     """Async version of `to_core_messages`. Reads files in a thread."""
     if reads_files(messages):
-        return await asyncio.to_thread(to_core_messages, messages)
+        return await in_thread(to_core_messages, messages)
     return to_core_messages(messages)
 
 

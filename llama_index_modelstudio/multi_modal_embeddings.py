@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ from pydantic import Field
 
 from llama_index_modelstudio.embedding_run import progress_bar
 from llama_index_modelstudio.embeddings import ModelStudioEmbedding
+from modelstudio_core.http.event_loop import in_thread
 from modelstudio_core.http.local_files import Contents
 from modelstudio_core.http.retrieval import AnyEmbeddingRequest
 from modelstudio_core.protocols.embeddings import Vector
@@ -59,7 +59,7 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
 
     async def aembed_contents(self, contents: Contents) -> list[Vector]:
         """Async version of `embed_contents`. Local images are read in a thread."""
-        return (await self._aembed_all(await asyncio.to_thread(self._content_requests, contents))).dense
+        return (await self._aembed_all(await in_thread(self._content_requests, contents))).dense
 
     def embed_fused(self, contents: Contents) -> Vector:
         """Return one vector for all contents, if the model supports it; see `embed_contents`."""
@@ -67,7 +67,7 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
 
     async def aembed_fused(self, contents: Contents) -> Vector:
         """Async version of `embed_fused`. Local images are read in a thread."""
-        return (await self._aembed_all(await asyncio.to_thread(self._fused_requests, contents))).dense[0]
+        return (await self._aembed_all(await in_thread(self._fused_requests, contents))).dense[0]
 
     def get_image_embedding_batch(self, img_file_paths: list[ImageType], show_progress: bool = False) -> list[Vector]:
         """Return a vector for each image, in order."""
@@ -79,7 +79,7 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
     ) -> list[Vector]:
         """Async version of `get_image_embedding_batch`. Local images are read in a thread."""
         with self._event(img_file_paths, show_progress) as (progress, end):
-            requests = await asyncio.to_thread(self._image_requests, img_file_paths)
+            requests = await in_thread(self._image_requests, img_file_paths)
             return end((await self._aembed_all(requests, progress)).dense)
 
     def _get_image_embedding(self, img_file_path: ImageType) -> Vector:
@@ -92,7 +92,7 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
         return self._embed_all(self._image_requests(img_file_paths)).dense
 
     async def _aget_image_embeddings(self, img_file_paths: list[ImageType]) -> list[Vector]:
-        requests = await asyncio.to_thread(self._image_requests, img_file_paths)
+        requests = await in_thread(self._image_requests, img_file_paths)
         return (await self._aembed_all(requests)).dense
 
     def _image_requests(self, images: list[ImageType]) -> list[AnyEmbeddingRequest]:

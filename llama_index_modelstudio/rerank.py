@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from llama_index_modelstudio.errors import ConfigurationError
+from modelstudio_core.http.event_loop import in_thread
 from modelstudio_core.http.local_files import image_address
 from modelstudio_core.media import data_uri
 from modelstudio_core.protocols.rerank import Document, Ranked
@@ -86,7 +86,7 @@ class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
     async def _adocuments(self, nodes: list[NodeWithScore]) -> list[Document]:
         """Async version of `_documents`: files are read in a thread."""
         if any(isinstance(scored.node, ImageNode) for scored in nodes):
-            return await asyncio.to_thread(self._documents, nodes)
+            return await in_thread(self._documents, nodes)
         return self._documents(nodes)
 
     @contextmanager

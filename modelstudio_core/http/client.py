@@ -16,6 +16,7 @@ from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.config import Config
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
 from modelstudio_core.history import is_text_only, prepare_history
+from modelstudio_core.http.event_loop import running_loop
 from modelstudio_core.http.flow import CODECS, Flows
 from modelstudio_core.http.keys import aprovided_key, provided_key
 from modelstudio_core.http.limiter import Demand
@@ -152,6 +153,7 @@ class Client:
 
     async def _arun(self, flow: Flow) -> AsyncIterator[Delta]:
         """Async version of `_run`."""
+        running_loop()  # refuses trio
         response: AsyncResponse | None = None
         result: Any = None
         try:

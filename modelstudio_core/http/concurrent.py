@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from typing import TypeVar
 
+from modelstudio_core.http.event_loop import running_loop
+
 T = TypeVar("T")
 R = TypeVar("R")
 _Done = tuple[int, "R | None", "BaseException | None"]
@@ -62,6 +64,7 @@ async def arun_all(
     job: Callable[[T], Awaitable[R]], items: Sequence[T], most: int, deliver: Callable[[int, R], None]
 ) -> None:
     """Async version of `run_all`. Cancellation cancels all requests in progress."""
+    running_loop()  # refuses trio
     waiting = iter(enumerate(items))
 
     async def worker() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Coroutine
 from typing import Any
@@ -11,6 +10,7 @@ from pydantic import SecretStr
 
 from modelstudio_core.config import KeyProvider, checked_key
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
+from modelstudio_core.http.event_loop import in_thread
 
 _NEEDS_ASYNC = (
     "api_key= is an async function, which sync calls do not support: use the async methods, or pass a sync function"
@@ -35,7 +35,7 @@ def provided_key(provider: KeyProvider) -> SecretStr:
 async def aprovided_key(provider: KeyProvider) -> SecretStr:
     """Return the key for an async call. A sync function runs in a thread, because it may block."""
     try:
-        key = provider() if _is_async(provider) else await asyncio.to_thread(provider)
+        key = provider() if _is_async(provider) else await in_thread(provider)
         if inspect.isawaitable(key):
             key = await key
     except Exception as error:

@@ -17,7 +17,6 @@ import contextlib
 import gc
 import queue
 import socket
-import sys
 import time
 import warnings
 from collections import deque
@@ -29,6 +28,7 @@ from weakref import ReferenceType, WeakSet, ref
 import httpx
 
 from modelstudio_core.http.environment import transport_options
+from modelstudio_core.http.event_loop import running_loop
 from modelstudio_core.http.framing import AsyncReader, Reader
 
 MAX_CONNECTIONS = 1000  # concurrent requests; others wait up to the pool timeout
@@ -379,14 +379,9 @@ def shut_down(network_stream: Any) -> None:
     Closing the socket would not interrupt a thread in recv(), and a forked child may have a copy of the socket.
     """
     with contextlib.suppress(Exception):
-        network_stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
-
-
-def running_loop() -> Any:
-    """Return the running asyncio event loop, or the token of the running trio loop."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        if "trio" not in sys.modules:
-            raise
-        return sys.modules["trio"].lowlevel.current_trio_token()
+        connection = network_stream.get_extra_info("socket")
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        except TypeError:  # uvloop 0.23: its objects in place of sockets have no shutdown()
+            with socket.fromfd(connection.fileno(), connection.family, connection.type) as same:
+                same.shutdown(socket.SHUT_RDWR)

@@ -17,8 +17,9 @@ import httpx
 from modelstudio_core.errors import APITimeoutError, ConfigurationError, ModelStudioError
 from modelstudio_core.http import shared_pools
 from modelstudio_core.http.errors import HTTPX_ERRORS, closed_early, convert_error, host_and_port, wrong_owner
+from modelstudio_core.http.event_loop import running_loop
 from modelstudio_core.http.framing import AsyncReader, Reader
-from modelstudio_core.http.pool import running_loop, shut_down
+from modelstudio_core.http.pool import shut_down
 from modelstudio_core.http.timeouts import Timeouts
 from modelstudio_core.types import ResponseHead
 

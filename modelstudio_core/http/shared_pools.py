@@ -13,11 +13,12 @@ import threading
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from modelstudio_core.http.pool import AsyncConnectionPool, ConnectionPool, running_loop
+from modelstudio_core.http.event_loop import running_loop
+from modelstudio_core.http.pool import AsyncConnectionPool, ConnectionPool
 
 _lock = threading.Lock()
 _pool: ConnectionPool | None = None
-_pool_by_loop: WeakKeyDictionary[Any, AsyncConnectionPool] = WeakKeyDictionary()
+_pool_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncConnectionPool] = WeakKeyDictionary()
 _inherited_pools: list[Any] = []
 fork_count = 0
 """Number of forks since this module was imported. Detects a forked child faster than `os.getpid`."""
@@ -72,7 +73,7 @@ async def release_async_pool(user: object) -> None:
 
 def _discard_closed_loops() -> None:
     with _lock:
-        dead = [loop for loop in _pool_by_loop if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()]
+        dead = [loop for loop in _pool_by_loop if loop.is_closed()]
         pools = [_pool_by_loop.pop(loop) for loop in dead]
     for pool in pools:
         pool.discard()

@@ -26,6 +26,7 @@ from modelstudio_core.http.errors import (
     UnusableClient,
     convert_error,
 )
+from modelstudio_core.http.event_loop import running_loop
 from modelstudio_core.http.forms import ReadInThread, form_arguments, form_type
 from modelstudio_core.http.framing import Trace
 from modelstudio_core.http.response import AsyncResponse, Response
@@ -161,6 +162,7 @@ class Transport:
         """Run the function in a thread. Cancellation takes effect when it returns."""
         from anyio import to_thread
 
+        running_loop()  # refuses trio
         return await to_thread.run_sync(function)
 
     def close(self) -> None:
