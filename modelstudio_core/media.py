@@ -5,7 +5,9 @@ Nothing is fetched. A malformed URL raises ConfigurationError before anything is
 
 from __future__ import annotations
 
+import mimetypes
 import re
+from functools import lru_cache
 from typing import Any
 
 from modelstudio_core.errors import ConfigurationError
@@ -53,3 +55,16 @@ def audio_format(name: Any) -> str | None:
         raise ConfigurationError(f'the audio format {name!r:.80} is not a string, such as "wav"')
     short = name.removeprefix("audio/").removeprefix("x-") or None
     return {"mpeg": "mp3"}.get(short or "", short)
+
+
+def mime_type_of(name: str) -> str | None:
+    """Return the MIME type that the ending of a file name stands for, or None.
+
+    By Python's own table first: the system's may differ, as that of Windows does for .csv where Excel is installed.
+    """
+    return _own_types().guess_type(name)[0] or mimetypes.guess_type(name)[0]
+
+
+@lru_cache(maxsize=1)
+def _own_types() -> mimetypes.MimeTypes:
+    return mimetypes.MimeTypes()  # without the files of the system, or the registry of Windows

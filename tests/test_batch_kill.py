@@ -17,6 +17,7 @@ import pytest
 from tests.batch_night import FILES, PROMPTS
 from tests.batch_service import BatchService, Line, answered, failed
 from tests.loopback import Loopback
+from tests.platforms import needs_fork
 
 MOMENTS = int(os.environ.get("MOMENTS", "10"))
 LONGEST = 60.0
@@ -27,6 +28,7 @@ def some_fail(line: Line) -> Line:
     return failed(line, "DataInspectionFailed", "no") if int(line["custom_id"]) % 7 == 0 else answered(line)
 
 
+@needs_fork
 @pytest.mark.slow
 def test_a_job_survives_kills_at_any_moment(tmp_path: Path) -> None:
     """Each journal is killed once or twice. Nothing is uploaded or submitted twice, and all results are the same."""

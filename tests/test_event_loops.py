@@ -134,12 +134,16 @@ def test_uvloop(call: Call, service: Callable[[], Any], expected: Any, tmp_path:
 
 @pytest.mark.slow
 def test_the_transport_on_uvloop() -> None:
-    """All tests of the transport pass, faults, timeouts and proxies included, where asyncio.run makes uvloop's loops."""
+    """All tests of the transport pass on uvloop: faults, timeouts and proxies too.
+
+    Except for two: uvloop itself needs a file descriptor to run, and tells of connections that the exit closes.
+    """
     pytest.importorskip("uvloop", reason="not made for Windows")
     code = (
         "import asyncio, sys, uvloop, pytest\n"
         "asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())\n"
-        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', 'tests/core/transport', '-k', 'async']))"
+        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', 'tests/core/transport',"
+        " '-k', 'async and not open_files and not end_of_the_process']))"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False

@@ -1,7 +1,7 @@
 """Find the event loop of async calls, which is asyncio's, or another implementation of it, such as uvloop's.
 
-httpx also runs on trio, but LangChain and much of LlamaIndex do not. So trio is refused by name before anything is sent,
-which would be billed.
+httpx also runs on trio, but LangChain and much of LlamaIndex do not. So trio is refused by name, before a request is
+sent.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 import stat
 from base64 import b64encode
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.media import URL_SCHEMES, data_uri
+from modelstudio_core.media import URL_SCHEMES, data_uri, mime_type_of
 from modelstudio_core.types import LocalFile
 
 Image: TypeAlias = "str | bytes | os.PathLike[str] | Any"
@@ -76,7 +75,7 @@ def local_file(path: str | os.PathLike[str], kind: str, mime_type: str | None = 
         raise ConfigurationError(f"cannot be read: {error}") from None
     if not start:
         raise ConfigurationError("is empty")
-    known = mime_type or _signed_type(start) or mimetypes.guess_type(place)[0]
+    known = mime_type or _signed_type(start) or mime_type_of(place)
     if known is None or (mime_type is None and not known.startswith(f"{kind}/")):
         raise ConfigurationError(f"is no {kind} of a known format: {place!r:.200}; give mime_type")
     return LocalFile(place, known, os.path.basename(place))
@@ -148,7 +147,7 @@ def _whole_file(file: Any) -> Any:
 def _mime_type(data: bytes, path: str | None, name: str) -> str:
     if (signed := _signed_type(data)) is not None:
         return signed
-    guessed = mimetypes.guess_type(path)[0] if path else None
+    guessed = mime_type_of(path) if path else None
     if guessed and guessed.startswith("image/"):
         return guessed
     raise ConfigurationError(f"{name} has an unknown image format; it begins with {data[:12]!r}")

@@ -5,7 +5,6 @@ The native file API is not used: it answers the same questions in another shape.
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -13,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 from modelstudio_core.config import Config, service_url
 from modelstudio_core.errors import ProtocolError
+from modelstudio_core.media import mime_type_of
 from modelstudio_core.protocols.codec import as_integer, as_string, excerpt, read_object
 from modelstudio_core.types import Form, ResponseHead, WireCall
 
@@ -67,7 +67,7 @@ def file_url(config: Config, id: str = "", part: str = "") -> str:
 
 def content_type_of(filename: str) -> str:
     """Return the MIME type that a name's ending stands for."""
-    return mimetypes.guess_type(filename)[0] or "application/octet-stream"
+    return mime_type_of(filename) or "application/octet-stream"
 
 
 def upload_call(file: BinaryIO, filename: str, purpose: str) -> WireCall:

@@ -8,12 +8,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("resource") is None, reason="measures memory with the module resource"),
+]
 SIZE = 200 * 1024 * 1024
 ROOM = 12 * 1024 * 1024
 """What a process may grow by. A file, or its base64, would be 200 MB or 267 MB."""

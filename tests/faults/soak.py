@@ -29,6 +29,7 @@ from langchain_modelstudio import ChatModelStudio
 from llama_index_modelstudio import ModelStudio
 from modelstudio_core import errors
 from tests.faults.dialects import DIALECTS, PIECES, REQUEST_ID, Dialect, written
+from tests.platforms import descriptors
 
 WORKERS = 100
 SYNC_WORKERS = 12
@@ -340,11 +341,6 @@ async def run(seconds: float, seed: int = 0) -> Report:
 async def _later(seconds: float) -> int:
     await asyncio.sleep(seconds)
     return resident()
-
-
-def descriptors() -> int:
-    gc.collect()
-    return len(os.listdir("/dev/fd"))
 
 
 def resident() -> int:

@@ -287,6 +287,7 @@ async def test_a_call_cancelled_at_any_moment_hinders_no_other(adapter: str, dia
 # ---------------------------------------------------------------- agents
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="LangGraph streams no messages of async agents on Python 3.10")
 @every_protocol
 async def test_a_langgraph_agent_stopped_in_mid_stream(dialect: Dialect) -> None:
     """Leaving an agent's stream of messages leaves the model's."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import gc
 import multiprocessing
-import os
 import pickle
 import re
 import subprocess
@@ -31,6 +29,7 @@ from modelstudio_core.http import shared_pools
 from tests.faults.dialects import DIALECTS, PIECES, TEXT, Dialect
 from tests.faults.steps import EVENT_STREAM, KEY, good, streamed
 from tests.loopback import Exchange, Loopback
+from tests.platforms import descriptors, needs_fork
 
 pytestmark = pytest.mark.usefixtures("patient_drain")
 every_protocol = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
@@ -69,11 +68,6 @@ async def aask(llm: Any, number: int) -> str:
     if isinstance(llm, ChatModelStudio):
         return "".join([chunk.text async for chunk in llm.astream(prompt)])
     return "".join([response.delta or "" async for response in await llm.astream_chat([ChatMessage(prompt)])])
-
-
-def descriptors() -> int:
-    gc.collect()
-    return len(os.listdir("/dev/fd"))
 
 
 @pytest.fixture
@@ -176,6 +170,7 @@ def test_closing_in_the_middle_of_others() -> None:
 # ---------------------------------------------------------------- fork
 
 
+@needs_fork
 @pytest.mark.parametrize(("adapter", "protocol"), [("langchain", "openai"), ("llama_index", "dashscope")])
 def test_a_fork_in_the_middle_of_an_answer(adapter: str, protocol: str) -> None:
     """The child may not read on, asks anew and leaves; the parent's answer goes on to its end."""
