@@ -349,10 +349,12 @@ def resident() -> int:
     try:
         with open("/proc/self/statm", encoding="ascii") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # elsewhere, its most
-        import resource
+    except OSError:  # elsewhere, its most; on Windows, nothing tells
+        with contextlib.suppress(ImportError):
+            import resource
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return 0
 
 
 def main() -> int:
