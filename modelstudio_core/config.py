@@ -104,7 +104,7 @@ class Config:
 
     @property
     def is_limited(self) -> bool:
-        """Return True if calls wait for their turn (see `http.limiter`)."""
+        """Return True if requests or tokens per minute are limited (see `http.limiter`)."""
         return self.requests_per_minute is not None or self.tokens_per_minute is not None
 
     @property

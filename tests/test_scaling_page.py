@@ -19,7 +19,7 @@ def test_the_snippet_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def test_the_numbers_are_those_of_the_code() -> None:
     """What is waited for at most, and what an answer is taken to have."""
     text = (ROOT / PAGE).read_text(encoding="utf-8")
-    assert limiter.LONGEST_PAUSE == 60
+    assert limiter.MAX_PAUSE == 60
     assert "a minute at most" in text
     assert f"{retry.FIRST_DELAY} s if it says nothing" in text
-    assert f"({limiter._USUAL_OUTPUT} before" in text
+    assert f"({limiter._INITIAL_OUTPUT_TOKENS} before" in text

@@ -28,7 +28,7 @@ from modelstudio_core.errors import (
 )
 from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.http.advice import advice
-from modelstudio_core.http.limiter import Demand, Place, chat_demand, place_in_line
+from modelstudio_core.http.limiter import Demand, Reservation, chat_demand, reserve
 from modelstudio_core.http.retry import retry_delay
 from modelstudio_core.http.steps import Attempt, End, Flow, GetKey, Open, Perform, Read, Step, Wait
 from modelstudio_core.http.temporary import TemporaryUploads, has_local_media
@@ -211,9 +211,9 @@ class Flows:
 
         If `should_retry_now(error)` is True, it retries at once, without counting it.
         """
-        retries, place = 0, None
+        retries, reservation = 0, None
         while True:
-            place = yield from self._wait_for_turn(demand, again=place is not None)
+            reservation = yield from self._wait_for_turn(demand, is_retry=reservation is not None)
             attempt = Attempt()
             try:
                 yield from send(attempt)
@@ -221,15 +221,15 @@ class Flows:
                 self._add_context(error, attempt, request, model)
                 failure = error.without_frames()
             else:
-                if place is not None:
-                    place.settle(attempt.deltas)
+                if reservation is not None:
+                    reservation.settle(attempt.deltas)
                 if logger.isEnabledFor(logging.DEBUG):
                     request_id = attempt.redactor(attempt.request_id)
                     logger.debug("response from %s, request id %s", self._config.where, request_id)
                 yield End(attempt.pop_deltas())
                 return
-            if place is not None:
-                place.settle(attempt.deltas, failure)
+            if reservation is not None:
+                reservation.settle(attempt.deltas, failure)
             remaining = attempt.pop_deltas()
             delay: float | None = None
             if not attempt.has_output and should_retry_now(failure):
@@ -251,18 +251,18 @@ class Flows:
                 return
             yield Wait(delay)
 
-    def _wait_for_turn(self, demand: Demand | None, *, again: bool) -> Generator[Step, Any, Place | None]:
-        """Wait until the limits allow a request. Return its place, or None if there are no limits."""
+    def _wait_for_turn(self, demand: Demand | None, *, is_retry: bool) -> Generator[Step, Any, Reservation | None]:
+        """Wait until the limits allow a request. Return its reservation, or None without limits."""
         if demand is None or not self._config.is_limited:
             return None
-        place = place_in_line(self._config, demand, again=again)
+        reservation = reserve(self._config, demand, is_retry=is_retry)
         try:
-            while seconds := place.wait():
+            while seconds := reservation.poll():
                 yield Wait(seconds)
         except BaseException:  # the caller left
-            place.give_back()
+            reservation.release()
             raise
-        return place
+        return reservation
 
     def _chat_attempt(self, planned: Plan, attempt: Attempt) -> Flow:
         request = planned.request

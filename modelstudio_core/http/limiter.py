@@ -1,12 +1,11 @@
-"""Limit requests and tokens per minute over all calls of the process that have the same host, key and model.
+"""Limit requests and tokens per minute across all calls of the process with the same host, key and model.
 
-A token bucket that holds one request: calls are sent evenly, in the order in which they came, because the service
-limits each second too (its limit per minute / 60) and refuses bursts. A call may go as soon as the calls before it are
-paid for, at its own object's rates; its own cost delays those behind it. So a call that is larger than the budget of a
-minute waits for its turn and no longer.
+A token bucket with a capacity of one request: requests are sent in order at even intervals, because the service also
+limits each second (limit per minute / 60) and rejects bursts. The cost of a request, in seconds at its own object's
+rates, delays the requests behind it, not the request itself. So a request larger than the budget of a minute is sent.
 
-A waiting call sleeps and looks again (`Place.wait`), by whatever its driver sleeps with. So there are no wake-ups
-between threads and event loops, and a call that never looks again holds up no other.
+A waiting call polls (`Reservation.poll`) and sleeps with its own driver. So no thread or event loop has to wake
+another, and a call that stops polling does not block the queue.
 """
 
 from __future__ import annotations
@@ -27,35 +26,35 @@ from modelstudio_core.http.retry import FIRST_DELAY
 from modelstudio_core.tokens import estimate_tokens
 from modelstudio_core.types import ChatRequest, Delta, TextPart, UsageDelta
 
-LONGEST_PAUSE = 60.0  # seconds that a Retry-After counts, the period of the service's limits
-_LONGEST_SLEEP = 1.0  # seconds until a waiting call looks again, or 5 ms for each call ahead of it, if more
-_LATENESS = 0.5  # seconds that a look may be late without a loss
-_LOOK = 0.005  # so there are at most some hundred looks a second
-_USUAL_OUTPUT = 500  # tokens of an answer, until one has come
-_ANSWERS = 20  # over which the mean of output tokens is taken then
+MAX_PAUSE = 60.0  # seconds; longer Retry-After values are capped, because the service limits per minute
+_MAX_SLEEP = 1.0  # seconds between two polls of a call, or `_POLL_SPACING` for each call ahead of it, if that is longer
+_POLL_SPACING = 0.005  # seconds; a long queue is polled about 200 times per second
+_MAX_CATCH_UP = 0.5  # seconds of a late poll that the following requests make up for
+_INITIAL_OUTPUT_TOKENS = 500  # estimate until the first response
+_MEAN_WINDOW = 20  # responses in the moving average of output tokens
 
 Costs: TypeAlias = tuple[float, float, float]
-"""Seconds that a call takes of the requests' line and of the tokens' line, and that others need not look for it."""
-_NOTHING: Costs = (0.0, 0.0, 0.0)
+"""Seconds by which a request delays those behind it: by the request limit, by the token limit, and between polls."""
+_ZERO: Costs = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a call needs of a limit.
+    """The model and the estimated tokens of a request.
 
     Attributes:
-        model: the model id, since the service limits each model for itself.
-        input_tokens: the estimated tokens of the input, without media; 0 where no tokens are limited.
-        most_output: how many tokens the answer may have at most; None if no limit is set.
+        model: the model ID, because the service limits each model separately.
+        input_tokens: estimated input tokens, without media; 0 if `tokens_per_minute` is not set.
+        max_output_tokens: upper limit of the output tokens; None if the request sets none.
     """
 
     model: str
     input_tokens: int = 0
-    most_output: int | None = 0
+    max_output_tokens: int | None = 0
 
 
 def chat_demand(config: Config, request: ChatRequest) -> Demand:
-    """Return what a chat request needs. Tokens are estimated, which takes some us a message."""
+    """Return the demand of a chat request. Estimating tokens takes a few microseconds per message."""
     if config.tokens_per_minute is None:
         return Demand(request.model)
     texts = [json.dumps(request.tools, ensure_ascii=False)] if request.tools else []
@@ -66,75 +65,77 @@ def chat_demand(config: Config, request: ChatRequest) -> Demand:
         texts += (
             [content] if isinstance(content, str) else [part.text for part in content if isinstance(part, TextPart)]
         )
-    return Demand(request.model, _estimated(texts), _most_output(request))
+    return Demand(request.model, _estimate(texts), _max_output_tokens(request))
 
 
-def _most_output(request: ChatRequest) -> int | None:
-    whole, answer = (request.parameters.get(name) for name in ("max_completion_tokens", "max_tokens"))
-    if not isinstance(whole, int):
+def _max_output_tokens(request: ChatRequest) -> int | None:
+    total, answer = (request.parameters.get(name) for name in ("max_completion_tokens", "max_tokens"))
+    if not isinstance(total, int):
         if not isinstance(answer, int):
             return None
-        whole = answer + (request.thinking_budget or 0)
-    return whole * (request.n or 1)
+        total = answer + (request.thinking_budget or 0)
+    return total * (request.n or 1)
 
 
 def retrieval_demand(config: Config, model: str, inputs: Iterable[object]) -> Demand:
-    """Return what an embedding or rerank request needs, whose inputs are texts, or objects of texts and media."""
+    """Return the demand of an embedding or rerank request. Only the texts of its inputs are counted."""
     if config.tokens_per_minute is None:
         return Demand(model)
     texts: list[str] = []
     for value in inputs:
         texts += [value] if isinstance(value, str) else [str(value["text"])] if _has_text(value) else []
-    return Demand(model, _estimated(texts))
+    return Demand(model, _estimate(texts))
 
 
 def _has_text(value: object) -> TypeGuard[Mapping[str, object]]:
     return isinstance(value, Mapping) and "text" in value
 
 
-def _estimated(texts: Iterable[str]) -> int:
+def _estimate(texts: Iterable[str]) -> int:
     return sum(map(estimate_tokens, texts))
 
 
 # ---------------------------------------------------------------- one limit
 
 
-class Place:
-    """The place of one request in the line of its limit."""
+class Reservation:
+    """A request in the queue of its limit, with the tokens reserved for it."""
 
     def __init__(self, limit: Limit, demand: Demand, rates: tuple[float, float]) -> None:
         self._limit = limit
         self._demand = demand
         self._rates = rates
-        self._reserved = 0.0
-        self.before = self.costs = _NOTHING  # `before` is the sum of the costs of those ahead
-        self.has_left = False
-        self.price(limit.usual_output)
+        self._tokens = 0.0
+        self.offset = self.costs = _ZERO  # `offset` is the sum of the costs ahead
+        self.is_released = False
+        self.update_costs(limit.mean_output_tokens)
 
-    def price(self, usual_output: float) -> None:
-        """Set the costs, with an answer of the usual length, or the longest that there may be."""
-        most = self._demand.most_output
-        self._reserved = self._demand.input_tokens + (usual_output if most is None else min(most, usual_output))
-        self.costs = (self._rates[0], self._rates[1] * self._reserved, _LOOK)
+    def update_costs(self, mean_output_tokens: float) -> None:
+        """Set the costs from the estimated input and the mean or maximum output, whichever is smaller."""
+        most = self._demand.max_output_tokens
+        self._tokens = self._demand.input_tokens + (
+            mean_output_tokens if most is None else min(most, mean_output_tokens)
+        )
+        self.costs = (self._rates[0], self._rates[1] * self._tokens, _POLL_SPACING)
 
-    def wait(self) -> float:
-        """Return the seconds to sleep before the next look; 0.0: the request may be sent."""
-        return self._limit.look(self)
+    def poll(self) -> float:
+        """Return 0.0 if the request may be sent now, otherwise the seconds to sleep before the next poll."""
+        return self._limit.poll(self)
 
-    def give_back(self) -> None:
-        """Leave the line, without sending the request."""
-        self._limit.leave(self)
+    def release(self) -> None:
+        """Leave the queue without sending the request."""
+        self._limit.release(self)
 
     def settle(self, deltas: Sequence[Delta], failure: ModelStudioError | None = None) -> None:
-        """Replace the estimated tokens by those that were used, as far as they are known.
+        """Replace the estimated tokens with the actual usage, if known.
 
-        Where the service is busy, no call of this limit goes for as long as it asks.
+        After a 429 or Retry-After, pause all requests under this limit.
         """
         usage = next((delta.usage for delta in reversed(deltas) if isinstance(delta, UsageDelta)), None)
         if usage is not None and usage.total_tokens is not None:
-            self._limit.correct(self._rates[1] * (usage.total_tokens - self._reserved), usage.output_tokens)
+            self._limit.adjust(self._rates[1] * (usage.total_tokens - self._tokens), usage.output_tokens)
         elif failure is not None and not deltas:
-            self._limit.correct(-self._rates[1] * self._reserved, None)
+            self._limit.adjust(-self._rates[1] * self._tokens, None)
         if failure is not None and (isinstance(failure, RateLimitError) or failure.retry_after is not None):
             self._limit.pause(FIRST_DELAY if failure.retry_after is None else failure.retry_after)
 
@@ -142,115 +143,116 @@ class Place:
 class Limit:
     """The limit of one host, key and model. Thread-safe.
 
-    It is a timetable: the time of a place is the sum of the costs before it, counted from `_start`. What delays all
-    calls (a late one, more tokens than were estimated) moves the start.
+    A reservation is due at `_start` plus its offset. Moving `_start` delays all requests, for example after a late poll
+    or if a response used more tokens than estimated.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._line: OrderedDict[Place, None] = OrderedDict()
-        self._again: OrderedDict[Place, None] = OrderedDict()  # requests that are sent again, ahead of the line
-        self._start = self._end = _NOTHING  # `_end` is the sum of all costs
+        self._queue: OrderedDict[Reservation, None] = OrderedDict()
+        self._retries: OrderedDict[Reservation, None] = OrderedDict()  # sent before the queue
+        self._start = self._end = _ZERO  # `_end` is the sum of all costs
         self._paused_until = 0.0
-        self._is_stale = False  # costs have changed, or places have left
-        self._answers = 0
-        self.usual_output: float = _USUAL_OUTPUT
-        self._priced_at: float = _USUAL_OUTPUT  # the usual output by which the line is counted
+        self._is_stale = False  # costs changed or reservations were released, so offsets are outdated
+        self._responses = 0
+        self.mean_output_tokens: float = _INITIAL_OUTPUT_TOKENS
+        self._scheduled_mean: float = _INITIAL_OUTPUT_TOKENS  # the mean with which the offsets were computed
 
     @property
     def is_idle(self) -> bool:
-        """Return True if nothing would be lost with this limit."""
+        """Return True if the limit can be discarded: nothing is queued or was sent recently."""
         return (
-            not self._line
-            and not self._again
-            and (max(self._time(self._end), self._paused_until) < monotonic() - LONGEST_PAUSE)
+            not self._queue
+            and not self._retries
+            and (max(self._due(self._end), self._paused_until) < monotonic() - MAX_PAUSE)
         )
 
-    def enter(self, place: Place, *, again: bool) -> None:
-        """Put a place at the end of the line, or at the end of those that are sent again."""
+    def enter(self, reservation: Reservation, *, is_retry: bool) -> None:
+        """Append a reservation to the queue, or to the retries, which are sent first."""
         with self._lock:
             if self._is_stale:
-                self._count()
-            if not self._line and not self._again:
-                self._not_before(monotonic(), self._end)
-            if again:
-                place.before = _difference(self._first(self._line), place.costs)
-                self._start = _sum(self._start, place.costs)
-                for other in self._again:
-                    other.before = _difference(other.before, place.costs)
-                self._again[place] = None
+                self._reschedule()
+            if not self._queue and not self._retries:
+                self._delay_until(monotonic(), self._end)
+            if is_retry:
+                reservation.offset = _difference(self._first_offset(self._queue), reservation.costs)
+                self._start = _sum(self._start, reservation.costs)
+                for other in self._retries:
+                    other.offset = _difference(other.offset, reservation.costs)
+                self._retries[reservation] = None
             else:
-                place.before = self._end
-                self._end = _sum(self._end, place.costs)
-                self._line[place] = None
+                reservation.offset = self._end
+                self._end = _sum(self._end, reservation.costs)
+                self._queue[reservation] = None
 
-    def look(self, place: Place) -> float:
-        """Let `place` go and return 0.0 if its time has come, else the seconds until it should look again.
+    def poll(self, reservation: Reservation) -> float:
+        """Return 0.0 and dequeue `reservation` if it is due, otherwise the seconds until its next poll.
 
-        Nothing is lost where calls look a little late. Where they look very late, since their event loop is busy, the
-        rest is not made up for, which would be a burst.
+        Requests make up for slightly late polls. After very late ones, such as those of a blocked event loop, they do
+        not, because that would be a burst.
         """
         with self._lock:
             if self._is_stale:
-                self._count()
+                self._reschedule()
             now = monotonic()
-            time = max(self._time(place.before), now - _LATENESS, self._paused_until)
-            if time > now:
-                ahead = place.before[2] - self._first(self._again or self._line)[2]
-                return min(time - now, max(_LONGEST_SLEEP, ahead))
-            line = self._again if place in self._again else self._line
-            line.pop(place, None)
-            while line and self._time(self._first(line)) < now - LONGEST_PAUSE:
-                line.popitem(last=False)  # it has not looked for a minute, so its event loop is blocked or gone
-            self._not_before(time, place.before)
-            counted = place.costs
-            place.price(self.usual_output)
-            self._start = _sum(self._start, _difference(place.costs, counted))
+            due = max(self._due(reservation.offset), now - _MAX_CATCH_UP, self._paused_until)
+            if due > now:
+                ahead = reservation.offset[2] - self._first_offset(self._retries or self._queue)[2]
+                return min(due - now, max(_MAX_SLEEP, ahead))
+            queue = self._retries if reservation in self._retries else self._queue
+            queue.pop(reservation, None)
+            while queue and self._due(self._first_offset(queue)) < now - MAX_PAUSE:
+                queue.popitem(last=False)  # not polled for a minute: its event loop is blocked or gone
+            self._delay_until(due, reservation.offset)
+            scheduled = reservation.costs
+            reservation.update_costs(self.mean_output_tokens)
+            self._start = _sum(self._start, _difference(reservation.costs, scheduled))
             return 0.0
 
-    def leave(self, place: Place) -> None:
-        """Remove a place. Those behind it move up."""
+    def release(self, reservation: Reservation) -> None:
+        """Remove a reservation. Those behind it move up."""
         with self._lock:
-            place.has_left = self._is_stale = True  # counted at the next look or entry, as many may leave at once
+            reservation.is_released = self._is_stale = True  # removed at the next poll, as many may be released at once
 
-    def correct(self, seconds: float, output_tokens: int | None) -> None:
-        """Delay the tokens' line by `seconds`, and count the output of an answer."""
+    def adjust(self, seconds: float, output_tokens: int | None) -> None:
+        """Delay the token limit by `seconds`, and add a response to the mean of output tokens."""
         with self._lock:
             self._start = _sum(self._start, (0.0, seconds, 0.0))
             if output_tokens is not None:
-                self._answers = min(self._answers + 1, _ANSWERS)
-                self.usual_output += (output_tokens - self.usual_output) / self._answers
-                self._is_stale |= abs(self.usual_output - self._priced_at) > 0.1 * self._priced_at
+                self._responses = min(self._responses + 1, _MEAN_WINDOW)
+                self.mean_output_tokens += (output_tokens - self.mean_output_tokens) / self._responses
+                change = abs(self.mean_output_tokens - self._scheduled_mean)
+                self._is_stale |= change > 0.1 * self._scheduled_mean
 
     def pause(self, seconds: float) -> None:
-        """Let no call go for so many seconds, a minute at most."""
+        """Send no request for `seconds`, at most `MAX_PAUSE`."""
         with self._lock:
-            self._paused_until = max(self._paused_until, monotonic() + min(seconds, LONGEST_PAUSE))
+            self._paused_until = max(self._paused_until, monotonic() + min(seconds, MAX_PAUSE))
 
-    def _first(self, line: OrderedDict[Place, None]) -> Costs:
-        return next(iter(line)).before if line else self._end
+    def _first_offset(self, queue: OrderedDict[Reservation, None]) -> Costs:
+        return next(iter(queue)).offset if queue else self._end
 
-    def _time(self, before: Costs) -> float:
-        return max(self._start[0] + before[0], self._start[1] + before[1])
+    def _due(self, offset: Costs) -> float:
+        return max(self._start[0] + offset[0], self._start[1] + offset[1])
 
-    def _not_before(self, time: float, before: Costs) -> None:
-        """Delay the lines so that what has these costs before it comes at `time` or later."""
-        requests, tokens, looks = self._start
-        self._start = (max(requests, time - before[0]), max(tokens, time - before[1]), looks)
+    def _delay_until(self, time: float, offset: Costs) -> None:
+        """Move the start so that `offset` is due at `time` or later."""
+        requests, tokens, polls = self._start
+        self._start = (max(requests, time - offset[0]), max(tokens, time - offset[1]), polls)
 
-    def _count(self) -> None:
-        """Price and count all places anew, which takes a us each."""
-        end = self._first(self._again or self._line)
-        for line in (self._again, self._line):
-            for place in list(line):
-                if place.has_left:
-                    del line[place]
+    def _reschedule(self) -> None:
+        """Compute all costs and offsets again, which takes about a microsecond per reservation."""
+        end = self._first_offset(self._retries or self._queue)
+        for queue in (self._retries, self._queue):
+            for reservation in list(queue):
+                if reservation.is_released:
+                    del queue[reservation]
                     continue
-                place.price(self.usual_output)
-                place.before = end
-                end = _sum(end, place.costs)
+                reservation.update_costs(self.mean_output_tokens)
+                reservation.offset = end
+                end = _sum(end, reservation.costs)
         self._end = end
-        self._priced_at, self._is_stale = self.usual_output, False
+        self._scheduled_mean, self._is_stale = self.mean_output_tokens, False
 
 
 def _sum(a: Costs, b: Costs) -> Costs:
@@ -264,35 +266,30 @@ def _difference(a: Costs, b: Costs) -> Costs:
 # ---------------------------------------------------------------- shared by the process
 
 _lock = threading.Lock()
-_limit_by_line: dict[Hashable, Limit] = {}
+_limits: dict[Hashable, Limit] = {}
 
 
-def place_in_line(config: Config, demand: Demand, *, again: bool) -> Place:
-    """Return the place of a request in the line of its host, key and model.
+def reserve(config: Config, demand: Demand, *, is_retry: bool) -> Reservation:
+    """Queue a request under the limit of its host, key and model, and return its reservation.
 
-    A function that provides the key counts as one key, since it may return another one for each call.
-
-    Args:
-        config: where the request goes, with which key and at which rates.
-        demand: what it needs.
-        again: whether it has waited before, and is sent again.
+    A key function counts as one key, even if it returns different keys.
     """
-    line = (urlsplit(config.base_url).netloc, _key_identity(config.api_key), demand.model)
+    key = (urlsplit(config.base_url).netloc, _key_identity(config.api_key), demand.model)
     requests, tokens = config.requests_per_minute, config.tokens_per_minute
     rates = (60 / requests if requests else 0.0, 60 / tokens if tokens else 0.0)
     with _lock:
-        limit = _limit_by_line.get(line)
+        limit = _limits.get(key)
         if limit is None:
-            for known in [known for known, other in _limit_by_line.items() if other.is_idle]:
-                del _limit_by_line[known]
-            limit = _limit_by_line[line] = Limit()
-        place = Place(limit, demand, rates)
-        limit.enter(place, again=again)
-    return place
+            for idle in [known for known, other in _limits.items() if other.is_idle]:
+                del _limits[idle]
+            limit = _limits[key] = Limit()
+        reservation = Reservation(limit, demand, rates)
+        limit.enter(reservation, is_retry=is_retry)
+    return reservation
 
 
 def _key_identity(key: object) -> Hashable:
-    """Return the key or its function, or the id of a function that cannot be hashed."""
+    """Return the key or key function, or the id of a function that is not hashable."""
     try:
         hash(key)
     except TypeError:
@@ -301,9 +298,9 @@ def _key_identity(key: object) -> Hashable:
 
 
 def _in_forked_child() -> None:
-    """Forget the parent's lines: its threads, one of which may hold a lock, are not here."""
-    global _lock, _limit_by_line
-    _lock, _limit_by_line = threading.Lock(), {}
+    """Discard the parent's limits: its threads do not exist here, and one may hold a lock."""
+    global _lock, _limits
+    _lock, _limits = threading.Lock(), {}
 
 
 if hasattr(os, "register_at_fork"):
