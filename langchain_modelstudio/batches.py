@@ -1,4 +1,4 @@
-"""Batch jobs of LangChain prompts and answers. `modelstudio_core.batches` runs them."""
+"""Batch jobs for LangChain prompts and answers, run by `modelstudio_core.batches`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def make_job(
     parse: Callable[[AIMessage], Any] | None = None,
     **options: Any,
 ) -> BatchJob[Any]:
-    """Return a job of `llm` with the parameters in `bound`, whose answers are what `parse` makes of the messages."""
+    """Return a batch job of `llm` with the parameters in `bound`. Its answers are parsed with `parse`, if given."""
     with langchain_errors():
         writer = LineWriter(
             lambda messages, settings: llm._request_of(messages, None, {**bound, **settings}),
@@ -47,16 +47,16 @@ def make_job(
 
 
 def _messages(llm: ChatModelStudio, prompt: Any) -> tuple[Message, ...]:
-    """Return the core messages of any input of a model."""
+    """Convert a model input to core messages."""
     if type(prompt) is str:
         return (Message("user", prompt),)
     return to_core_messages(llm._convert_input(prompt).to_messages())
 
 
 def _message(result: ChatResult, *, v1: bool) -> AIMessage:
-    """Return the message of a result, as `invoke` does, but without the id of a run."""
+    """Return the message of a result, like that of `invoke`, but without a run ID."""
     message = from_core_choice(result.choices[0] if result.choices else Choice(), result)
-    if result.usage is not None:  # langchain-core adds it to the answer of a call
+    if result.usage is not None:  # in a call, langchain-core adds it
         message.response_metadata["token_usage"] = openai_usage(result.usage)
     if not v1:
         return message
@@ -65,7 +65,7 @@ def _message(result: ChatResult, *, v1: bool) -> AIMessage:
 
 
 def _parsed(parse: Callable[[AIMessage], Any], message: AIMessage) -> Any:
-    """Return what the parser makes of a message, or its error, which is about this answer alone."""
+    """Return the parsed message, or the parser's error, so that one error does not end the iteration."""
     try:
         return parse(message)
     except (OutputParserException, ModelStudioError) as error:

@@ -170,22 +170,21 @@ class ToolBinding:
         completion_window: str = "24h",
         **kwargs: Any,
     ) -> BatchJob[AIMessage]:
-        """Return a batch job, which answers many prompts at half the price. Nothing is sent before its `submit`.
+        """Return a batch job, which answers many prompts at half the price. Nothing is sent until `submit`.
 
-        Its results are AIMessages as from `invoke`, in the order of the prompts, or the ModelStudioErrors of inputs
-        that failed. What is bound holds for all inputs.
+        The results are AIMessages as from `invoke`, in the order of the prompts, or a ModelStudioError for each input
+        that failed. Bound parameters apply to all inputs.
 
         Args:
-            prompts: any iterable of inputs of a model; it may have millions. None to go on with a journal.
-            journal: path of the journal on disk, which is created if it does not exist. Keep it until the end.
-            settings: parameters of a call for each prompt, or None; as many as there are prompts.
-            lines_per_file, bytes_per_file: split into more files than the service's limits ask for.
-            completion_window: time after which the service gives up, "24h" to "336h", or "1d" to "14d".
-            **kwargs: parameters of a call for all prompts.
+            prompts: an iterable of model inputs, possibly millions. None to resume a job.
+            journal: path of the journal, created if it does not exist. Keep it until you have the results.
+            settings: call parameters for each prompt, such as `[{"temperature": 0}, None, ...]`.
+            lines_per_file, bytes_per_file: maximum size of a file. Default: the limits of the service.
+            completion_window: time after which the job expires, "24h" to "336h" or "1d" to "14d".
+            **kwargs: call parameters for all prompts.
 
         Raises:
-            ConfigurationError: the journal belongs to a job with other settings, or does not exist and there are no
-                prompts.
+            ConfigurationError: if the journal has other settings, or does not exist and no prompts are passed.
         """
         options: dict[str, Any] = {"lines_per_file": lines_per_file, "bytes_per_file": bytes_per_file}
         options |= {"completion_window": completion_window, "journal": journal, "settings": settings}
@@ -198,7 +197,7 @@ class ToolBinding:
         call: Mapping[str, Any],
         options: Mapping[str, Any],
     ) -> BatchJob[Any]:
-        from langchain_modelstudio.batches import make_job  # sqlite3 takes its time to import
+        from langchain_modelstudio.batches import make_job  # importing sqlite3 is slow
 
         llm = cast("ChatModelStudio", self._settings())
         return make_job(llm, prompts, {**self._bound_kwargs(), **call}, parse, **options)

@@ -196,7 +196,7 @@ def with_parsing_error(parser: BaseOutputParser[Any]) -> Runnable[Any, dict[str,
 
 
 class StructuredSequence(RunnableSequence[LanguageModelInput, dict[str, Any] | BaseModel]):
-    """A model followed by the parser of its structured output. It has `batch_job` as the model has."""
+    """A model followed by the parser of its structured output, with `batch_job`."""
 
     @classmethod
     def lc_id(cls) -> list[str]:

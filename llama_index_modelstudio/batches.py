@@ -1,4 +1,4 @@
-"""Batch jobs of LlamaIndex prompts and responses. `modelstudio_core.batches`, imported when needed, runs them."""
+"""Batch jobs for LlamaIndex prompts and responses, run by `modelstudio_core.batches`, which is imported lazily."""
 
 from __future__ import annotations
 
@@ -38,25 +38,24 @@ class BatchingLLM:
         output_cls: type[BaseModel] | None = None,
         **kwargs: Any,
     ) -> BatchJob[ChatResponse]:
-        """Return a batch job, which answers many prompts at half the price. Nothing is sent before its `submit`.
+        """Return a batch job, which answers many prompts at half the price. Nothing is sent until `submit`.
 
-        Its results are ChatResponses as from `chat`, in the order of the prompts, or the ModelStudioErrors of inputs
+        The results are ChatResponses as from `chat`, in the order of the prompts, or a ModelStudioError for each input
         that failed.
 
         Args:
-            prompts: any iterable of texts or lists of messages; it may have millions. None to go on with a journal.
-            journal: path of the journal on disk, which is created if it does not exist. Keep it until the end.
-            settings: parameters of a call for each prompt, or None; as many as there are prompts.
-            lines_per_file, bytes_per_file: split into more files than the service's limits ask for.
-            completion_window: time after which the service gives up, "24h" to "336h", or "1d" to "14d".
-            output_cls: class of an object to ask for, which is then the `raw` of each response.
-            **kwargs: parameters of a call for all prompts; with `tools`, those of `chat_with_tools`.
+            prompts: an iterable of texts or lists of messages, possibly millions. None to resume a job.
+            journal: path of the journal, created if it does not exist. Keep it until you have the results.
+            settings: call parameters for each prompt, such as `[{"temperature": 0}, None, ...]`.
+            lines_per_file, bytes_per_file: maximum size of a file. Default: the limits of the service.
+            completion_window: time after which the job expires, "24h" to "336h" or "1d" to "14d".
+            output_cls: class of the structured output. The object is the `raw` of each response.
+            **kwargs: call parameters for all prompts; with `tools`, those of `chat_with_tools`.
 
         Raises:
-            ConfigurationError: the journal belongs to a job with other settings, or does not exist and there are no
-                prompts.
+            ConfigurationError: if the journal has other settings, or does not exist and no prompts are passed.
         """
-        from modelstudio_core.batches import BatchJob  # sqlite3 takes its time to import
+        from modelstudio_core.batches import BatchJob  # importing sqlite3 is slow
         from modelstudio_core.batches.job import Adapter
         from modelstudio_core.batches.lines import LineWriter
 
@@ -85,20 +84,20 @@ class BatchingLLM:
 def _parser(
     llm: ModelStudio, output_cls: type[BaseModel] | None, shared: Mapping[str, Any]
 ) -> tuple[Callable[[ChatResponse], BaseModel] | None, Mapping[str, Any]]:
-    """Return what makes an object of a response, if one is asked for, and the parameters of the calls."""
+    """Return the parser of structured output, or None if there is none, and the call parameters."""
     if output_cls is None:
         return None, shared
     structured = llm._structured(output_cls, shared)
     if structured is None:
         raise ConfigurationError(
-            f"batch jobs ask for objects by json_schema or by a call, and {llm.model} has neither with "
+            f"structured output in batch jobs needs json_schema or tool calls, which {llm.model} does not support with "
             f"pydantic_program_mode={llm.pydantic_program_mode.value!r}"
         )
     return structured.final_object, structured.options
 
 
 def _request(llm: ModelStudio, messages: tuple[Message, ...], call: Mapping[str, Any]) -> tuple[ChatRequest, ModelInfo]:
-    """Return a request with the parameters of `chat`, or, if its tools are LlamaIndex's, of `chat_with_tools`."""
+    """Return a request with the parameters of `chat`, or of `chat_with_tools` for LlamaIndex tools."""
     tools = call.get("tools")
     if tools and all(isinstance(tool, BaseTool) for tool in tools):
         call = llm._prepare_chat_with_tools(**call)
@@ -107,7 +106,7 @@ def _request(llm: ModelStudio, messages: tuple[Message, ...], call: Mapping[str,
 
 
 def _messages(llm: ModelStudio, prompt: Prompt, *, extended: bool) -> tuple[Message, ...]:
-    """Return the core messages of a prompt: a text as for `complete`, or messages as for `chat`."""
+    """Convert a prompt to core messages: a text like `complete` does, messages like `chat`."""
     if isinstance(prompt, str):
         if not extended:
             return (Message("user", llm.completion_to_prompt(prompt) if llm.completion_to_prompt else prompt),)
@@ -118,7 +117,7 @@ def _messages(llm: ModelStudio, prompt: Prompt, *, extended: bool) -> tuple[Mess
 
 
 def _parsed(parse: Callable[[ChatResponse], BaseModel], response: ChatResponse) -> Any:
-    """Return the response of a structured LLM, or the error of this answer alone."""
+    """Return the response of a structured LLM, or its error, so that one error does not end the iteration."""
     try:
         found = parse(response)
     except ModelStudioError as error:

@@ -16,7 +16,7 @@ from typing import Any
 
 from modelstudio_core.errors import APITimeoutError, BadRequestError, ConfigurationError, FileError, ModelStudioError
 from modelstudio_core.http.client import Client
-from modelstudio_core.http.disk import Source, Target, Upload, pauses
+from modelstudio_core.http.disk import Source, Target, Upload, poll_delays
 from modelstudio_core.protocols.files import (
     FileObject,
     FilePage,
@@ -134,7 +134,7 @@ class Files:
             APITimeoutError: if it is not parsed within `timeout` seconds.
         """
         found = file if isinstance(file, FileObject) else self.retrieve(file)
-        for pause in pauses(timeout):
+        for pause in poll_delays(timeout):
             if found.is_parsed:
                 break
             self._client.transport.sleep(pause)
@@ -145,7 +145,7 @@ class Files:
     async def await_parsed(self, file: str | FileObject, *, timeout: float = WAIT_SECONDS) -> FileObject:
         """Async version of `wait`. Its name differs, because `await` is a Python keyword."""
         found = file if isinstance(file, FileObject) else await self.aretrieve(file)
-        for pause in pauses(timeout):
+        for pause in poll_delays(timeout):
             if found.is_parsed:
                 break
             await self._client.transport.asleep(pause)

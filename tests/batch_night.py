@@ -1,8 +1,7 @@
-"""Run a batch job in a process of its own, and kill it after a time: `python -m tests.batch_night URL`.
+"""Run batch jobs in forked processes and kill them: `python -m tests.batch_night URL`.
 
-For each line `JOURNAL SECONDS` on standard input, a fork of this process begins or goes on with the job of that
-journal. It is killed (SIGKILL) after these seconds, unless it has ended by then. The answer, on one line of standard
-output, is a digest of the results, or "killed".
+For each line `JOURNAL SECONDS` on standard input, a fork starts or resumes the job of the journal. It is killed
+(SIGKILL) after that time. One line of output has a digest of the results, or "killed".
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ FILES = 3
 
 
 def run(url: str, journal: str) -> str:
-    """Run the job to its end, and return a digest of its results."""
+    """Run the job to completion, and return a digest of its results."""
     llm = ChatModelStudio(model="qwen-turbo", api_key="sk-night-key", base_url=url)
     prompts = (f"prompt {number}" for number in range(PROMPTS))
     job = llm.batch_job(prompts, journal=journal, lines_per_file=PROMPTS // FILES)
@@ -33,7 +32,7 @@ def run(url: str, journal: str) -> str:
 
 
 def run_and_kill(url: str, journal: str, seconds: float) -> str:
-    """Run the job in a fork, which is killed after `seconds`."""
+    """Run the job in a fork, and kill it after `seconds`."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -44,13 +43,13 @@ def run_and_kill(url: str, journal: str, seconds: float) -> str:
     if not ended:
         os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    said = os.read(reader, 1000).decode() if ended else ""
+    digest = os.read(reader, 1000).decode() if ended else ""
     os.close(reader)
-    return said or "killed"
+    return digest or "killed"
 
 
 def main() -> None:
-    """Answer each line of standard input."""
+    """Process each line of standard input."""
     for line in sys.stdin:
         journal, seconds = line.rsplit(" ", 1)
         sys.stdout.write(run_and_kill(sys.argv[1], journal, float(seconds)) + "\n")

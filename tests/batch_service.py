@@ -1,4 +1,4 @@
-"""A service that stores files and runs batch jobs, as the vendor's Batch File API page has it. A script for `Loopback`.
+"""A fake service with files and batch jobs, after the vendor's Batch File API page. A script for `Loopback`.
 
 service = BatchService()
 with Loopback(service) as server:
@@ -42,7 +42,7 @@ def succeeded(line: Line, message: Mapping[str, Any], finish: str = "stop", usag
 
 
 def failed(line: Line, code: str, message: str) -> Line:
-    """Return a result line of an input that failed, in the form of the vendor's field table."""
+    """Return the result line of a failed input, in the form of the vendor's field table."""
     return {"id": None, "custom_id": line["custom_id"], "response": None, "error": {"code": code, "message": message}}
 
 
@@ -51,22 +51,22 @@ class BatchService:
     """The service.
 
     Attributes:
-        answer: makes the result line of an input line.
-        looks: how often a job is looked at before it has ended.
-        ends: the state in which jobs end. One that does not complete has processed `processed` lines.
-        lose: names of requests ("create", "cancel") that are carried out, and whose reply is then lost, once each.
-        refuse: queries that the list of jobs refuses.
-        late: how many lists of jobs do not have the newest job yet.
-        reverse: whether results are in another order than the inputs.
-        files: where inputs and results are stored.
+        answer: returns the result line of an input line.
+        polls: number of polls until a job ends.
+        ends: final state of jobs. Unless "completed", they process only `processed` lines.
+        lose: names of requests ("create", "cancel") that are performed, but whose reply is lost, once each.
+        refuse: queries that the list of jobs rejects.
+        late: number of list requests that do not show the newest job yet.
+        reverse: whether results are in reverse order.
+        files: stores inputs and results.
         lists_all: whether the list of jobs ignores its queries.
-        outages: how many looks at a job are answered with 503.
-        failures: what answers the creation of jobs instead: status and body, once each.
+        outages: number of polls answered with 503.
+        failures: replies (status and body) to the creation of jobs, once each.
         jobs: all jobs, in the order of their creation.
     """
 
     answer: Callable[[Line], Line] = answered
-    looks: int = 1
+    polls: int = 1
     ends: str = "completed"
     processed: int = 1_000_000
     errors: Any = None
@@ -82,7 +82,7 @@ class BatchService:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._looked: dict[str, int] = {}
+        self._polled: dict[str, int] = {}
 
     @property
     def created(self) -> int:
@@ -118,7 +118,7 @@ class BatchService:
     def _routed(
         self, request: Received, rest: list[str], query: Mapping[str, str]
     ) -> tuple[str, Callable[[Exchange], None]]:
-        """Carry out a request. Return its name, and what answers it."""
+        """Perform a request. Return its name, and the reply."""
         if not rest and request.method == "POST":
             if self.failures:
                 return "create", reply_json(*self.failures.pop(0))
@@ -136,7 +136,7 @@ class BatchService:
                 return "cancel", _refused(409, "InvalidState", "the batch has ended")
             job["status"] = "cancelling"
             return "cancel", reply_json(200, job)
-        return "job", reply_json(200, self._looked_at(job))
+        return "job", reply_json(200, self._poll(job))
 
     def _create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         job: dict[str, Any] = {
@@ -164,10 +164,10 @@ class BatchService:
         ]
         return reply_json(200, {"object": "list", "data": jobs, "has_more": False})
 
-    def _looked_at(self, job: dict[str, Any]) -> dict[str, Any]:
-        looked = self._looked[job["id"]] = self._looked.get(job["id"], 0) + 1
+    def _poll(self, job: dict[str, Any]) -> dict[str, Any]:
+        polled = self._polled[job["id"]] = self._polled.get(job["id"], 0) + 1
         if job["status"] in ("validating", "in_progress", "cancelling"):
-            if looked < self.looks:
+            if polled < self.polls:
                 job["status"] = "cancelling" if job["status"] == "cancelling" else "in_progress"
             else:
                 self._end(job)

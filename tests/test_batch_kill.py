@@ -1,7 +1,4 @@
-"""A batch job that is killed at any moment, and begun again with its journal, gives the results it would have given.
-
-`make kill` runs it with 50 moments.
-"""
+"""A batch job that is killed at a random moment and resumed gives the same results. `make kill` runs 50 kills."""
 
 from __future__ import annotations
 
@@ -20,20 +17,20 @@ from tests.loopback import Loopback
 from tests.platforms import needs_fork
 
 MOMENTS = int(os.environ.get("MOMENTS", "10"))
-LONGEST = 60.0
+LIMIT = 60.0  # seconds
 
 
-def some_fail(line: Line) -> Line:
-    """Answer, except for every seventh input."""
+def fail_some(line: Line) -> Line:
+    """Fail every seventh input."""
     return failed(line, "DataInspectionFailed", "no") if int(line["custom_id"]) % 7 == 0 else answered(line)
 
 
 @needs_fork
 @pytest.mark.slow
 def test_a_job_survives_kills_at_any_moment(tmp_path: Path) -> None:
-    """Each journal is killed once or twice. Nothing is uploaded or submitted twice, and all results are the same."""
+    """After one or two kills, the results are the same, and nothing was uploaded or submitted twice."""
     moments = random.Random(1)
-    service = BatchService(answer=some_fail, looks=3)
+    service = BatchService(answer=fail_some, polls=3)
     with (
         Loopback(service) as server,
         subprocess.Popen(
@@ -50,9 +47,9 @@ def test_a_job_survives_kills_at_any_moment(tmp_path: Path) -> None:
             return night.stdout.readline().strip()
 
         began = time.monotonic()
-        whole = run("warm.db", LONGEST)  # the first also waits for the import
+        whole = run("warm.db", LIMIT)  # not measured, because it also imports the packages
         began = time.monotonic()
-        whole = run("whole.db", LONGEST)
+        whole = run("whole.db", LIMIT)
         took = time.monotonic() - began
         assert whole.startswith(f"{PROMPTS - 35} 35 ")
         killed = 0
@@ -60,7 +57,7 @@ def test_a_job_survives_kills_at_any_moment(tmp_path: Path) -> None:
             before = service.created
             for _ in range(moments.randint(1, 2)):
                 killed += run(f"{number}.db", moments.uniform(0, took)) == "killed"
-            assert run(f"{number}.db", LONGEST) == whole
+            assert run(f"{number}.db", LIMIT) == whole
             assert service.created - before == FILES
         assert killed > MOMENTS // 2
         assert len(service.uploads) == len(set(service.uploads)) == service.created

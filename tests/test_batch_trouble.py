@@ -1,4 +1,4 @@
-"""Batch jobs in trouble: interrupted writing, disks that fail, results that are odd, and arguments that are wrong."""
+"""Batch jobs with interruptions, disk errors, unusual results and invalid arguments."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def way(request: pytest.FixtureRequest) -> type[Sync]:
 
 
 def test_cancelling_half_written_inputs_loses_none(chat: Any, service: BatchService, journal: str) -> None:
-    """Nothing was sent, so there is nothing to cancel. With the same prompts, the job goes on to its end."""
+    """Nothing was submitted, so there is nothing to cancel. With the same prompts, the job can be completed."""
     prompts = [str(number) for number in range(1200)]
 
     def interrupted() -> Iterator[str]:
@@ -80,23 +80,23 @@ def test_cancelling_half_written_inputs_loses_none(chat: Any, service: BatchServ
 
 
 @pytest.mark.parametrize("what", ["submit", "cancel"])
-def test_a_job_that_the_list_shows_late_is_found(
+def test_a_job_that_is_listed_late_is_found(
     chat: Any, service: BatchService, journal: str, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """Where the process was killed after the request to create a job, the service may still be about to create it."""
-    monkeypatch.setattr("modelstudio_core.batches.flow._LOOK_AGAIN", (0.0, 0.0))
+    """After a kill during creation, the service may still be creating the job."""
+    monkeypatch.setattr("modelstudio_core.batches.flow._SEARCH_DELAYS", (0.0, 0.0))
     job = chat().batch_job(["a"], journal=journal)
     job.submit()
     with sqlite3.connect(journal) as db:
         db.execute("UPDATE files SET batch_id = NULL, state = 'new'")
-    service.late = 2  # both queries of the first look
+    service.late = 2  # both queries of the first search
     getattr(job, what)()
     assert service.created == 1
     assert service.jobs[0]["status"] == {"submit": "validating", "cancel": "cancelled"}[what]
 
 
-def test_a_refused_job_is_not_looked_for(chat: Any, service: BatchService, journal: str) -> None:
-    """The service said no, so it has no such job, and the next submit() need not wait for one."""
+def test_a_rejected_job_is_not_searched(chat: Any, service: BatchService, journal: str) -> None:
+    """It does not exist, so the next submit() does not wait for it."""
     service.failures = [(400, {"error": {"message": "no", "code": "InvalidParameter"}})]
     job = chat().batch_job(["a"], journal=journal)
     with pytest.raises(ModelStudioError):
@@ -106,12 +106,12 @@ def test_a_refused_job_is_not_looked_for(chat: Any, service: BatchService, journ
     assert (service.created, service.late) == (1, 1)
 
 
-def test_a_throttled_job_is_created_later(
+def test_throttled_creation_is_retried(
     chat: Any, way: type[Sync], service: BatchService, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After 429 the job is created again, some times."""
+    """After 429, a limited number of times."""
     service.failures = [(429, {"error": {"message": "throttled", "code": "Throttling"}})] * 2
-    monkeypatch.setattr("modelstudio_core.batches.flow._THROTTLED", (0.0, 0.0))
+    monkeypatch.setattr("modelstudio_core.batches.flow._CREATE_DELAYS", (0.0, 0.0))
     job = chat().batch_job(["a"], journal=journal)
     way(job).submit()
     assert service.created == 1
@@ -121,7 +121,7 @@ def test_a_throttled_job_is_created_later(
 
 
 def test_a_lost_reply_to_an_upload(make: Any, way: type[Sync], service: BatchService, journal: str) -> None:
-    """The file may be stored twice, which is free, but one job is created."""
+    """The file may be stored twice, which is free, but only one job is created."""
 
     def lose(exchange: Any) -> None:
         service.files._upload(exchange.request)
@@ -133,8 +133,8 @@ def test_a_lost_reply_to_an_upload(make: Any, way: type[Sync], service: BatchSer
 
 
 def test_a_lost_reply_to_a_cancellation(make: Any, way: type[Sync], service: BatchService, journal: str) -> None:
-    """The service refuses the second request, as the job is being cancelled. A later cancel() is no error either."""
-    service.looks, service.lose = 2, ["cancel"]
+    """The service rejects the second request because the job is being cancelled. That raises no error."""
+    service.polls, service.lose = 2, ["cancel"]
     job = make().batch_job(["a"], journal=journal)
     way(job).submit()
     way(job).cancel()
@@ -145,10 +145,10 @@ def test_a_lost_reply_to_a_cancellation(make: Any, way: type[Sync], service: Bat
 
 
 @pytest.mark.parametrize(("outages", "ends"), [(10, True), (11, False)])
-def test_waiting_outlasts_an_outage(
+def test_waiting_survives_an_outage(
     make: Any, way: type[Sync], service: BatchService, journal: str, outages: int, ends: bool
 ) -> None:
-    """Ten looks in a row may fail. Then the error is raised, and a later wait goes on."""
+    """Up to ten successive polls may fail. Then the error is raised, and a later wait() continues."""
     service.outages = outages
     job = make(max_retries=0).batch_job(["a"], journal=journal)
     way(job).submit()
@@ -159,8 +159,8 @@ def test_waiting_outlasts_an_outage(
     assert said(way(job).results()) == ["A"]
 
 
-def test_an_interrupted_wait_leaves_the_journal_free(chat: Any, service: BatchService, journal: str) -> None:
-    """After Ctrl-C, or a loop over as_completed that is left, the job goes on in the same process."""
+def test_an_interrupted_wait_unlocks_the_journal(chat: Any, service: BatchService, journal: str) -> None:
+    """After Ctrl-C or a closed as_completed(), the job can be continued in the same process."""
     job = chat().batch_job(["a", "b"], journal=journal, lines_per_file=1)
     job.submit()
 
@@ -177,10 +177,8 @@ def test_an_interrupted_wait_leaves_the_journal_free(chat: Any, service: BatchSe
     assert said(list(job.results())) == said(list(job.results())) == ["A", "B"]
 
 
-def test_what_was_not_submitted_is_cancelled_for_good(
-    make: Any, way: type[Sync], service: BatchService, journal: str
-) -> None:
-    """A later submit() does not send it; its inputs have an error, and can be sent again on request."""
+def test_cancelled_files_are_never_submitted(make: Any, way: type[Sync], service: BatchService, journal: str) -> None:
+    """A later submit() ignores them. Their inputs have an error, and retry_failed() submits them."""
     job = make().batch_job(["a", "b"], journal=journal, lines_per_file=1)
     service.files.instead = [None, reply_json(400, {"error": {"message": "no", "code": "InvalidParameter"}})]
     with pytest.raises(ModelStudioError):
@@ -196,7 +194,7 @@ def test_what_was_not_submitted_is_cancelled_for_good(
 
 
 def test_a_retry_keeps_the_limits(chat: Any, service: BatchService, journal: str) -> None:
-    """Inputs go to new files of at most `lines_per_file` lines. A second retry before the end is refused."""
+    """New files have at most `lines_per_file` lines. A second retry before the end raises an error."""
     service.answer = lambda line: failed(line, *THROTTLED)
     job = chat().batch_job(["a", "b", "c"], journal=journal, lines_per_file=2)
     done(job)
@@ -210,7 +208,7 @@ def test_a_retry_keeps_the_limits(chat: Any, service: BatchService, journal: str
 
 
 def test_a_retry_with_other_prompts_changes_nothing(chat: Any, service: BatchService, journal: str) -> None:
-    """It is refused before any input is moved, so that the job is still at its end."""
+    """An error is raised before any input is moved, so the job is still completed."""
     service.answer = lambda line: failed(line, *THROTTLED)
     done(chat().batch_job(["a", "b"], journal=journal))
     job = chat().batch_job(["a", "c"], journal=journal)
@@ -223,8 +221,8 @@ def test_a_retry_with_other_prompts_changes_nothing(chat: Any, service: BatchSer
 # ---------------------------------------------------------------- the disk
 
 
-def test_a_full_disk_is_named_and_loses_nothing(chat: Any, service: BatchService, journal: str) -> None:
-    """The inputs written so far stay, and the same job goes on once there is room."""
+def test_a_full_disk_loses_nothing(chat: Any, service: BatchService, journal: str) -> None:
+    """The inputs written so far are kept, and the job can be resumed once there is space."""
     prompts = [f"{number} {'x' * 300}" for number in range(1500)]
     job = chat().batch_job(prompts, journal=journal)
     job._journal._db.execute("PRAGMA max_page_count = 40")
@@ -236,8 +234,8 @@ def test_a_full_disk_is_named_and_loses_nothing(chat: Any, service: BatchService
     assert service.created == 1
 
 
-def test_a_full_disk_while_results_come(chat: Any, service: BatchService, journal: str) -> None:
-    """They are at the service, and fetched once there is room."""
+def test_a_full_disk_during_download(chat: Any, service: BatchService, journal: str) -> None:
+    """The results are downloaded once there is space."""
     job = chat().batch_job(["a" * 50_000], journal=journal)
     job.submit()
     [(pages,)] = job._journal._db.execute("PRAGMA page_count")
@@ -251,18 +249,18 @@ def test_a_full_disk_while_results_come(chat: Any, service: BatchService, journa
 
 
 def test_a_lock_that_cannot_be_written(chat: Any, service: BatchService, journal: str) -> None:
-    """It is no journal in use, and is said at once."""
+    """The error is raised immediately, and differs from that of a journal in use."""
     os.mkdir(f"{journal}-lock")
     job = chat().batch_job(["a"], journal=journal)
-    with pytest.raises(ConfigurationError, match=r"night.db-lock', the lock of the journal, cannot be written"):
+    with pytest.raises(ConfigurationError, match=r"night.db-lock' of the journal cannot be written"):
         job.submit()
     assert service.files.stored == {}
 
 
 @pytest.mark.parametrize("path", [":memory:", "", b""], ids=["memory", "empty", "bytes"])
 def test_a_journal_is_on_disk(make: Any, path: Any) -> None:
-    """SQLite would keep these in memory, and the job would be lost with the process."""
-    with pytest.raises(ConfigurationError, match="is no file"):
+    """SQLite would keep these journals in memory, where a crash loses them."""
+    with pytest.raises(ConfigurationError, match="is not a file path"):
         make().batch_job(["a"], journal=path)
 
 
@@ -273,7 +271,7 @@ def test_a_path_of_bytes(make: Any, journal: str) -> None:
 def test_the_lock_is_beside_the_journal(
     chat: Any, tmp_path: Path, service: BatchService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the working directory changes, two processes still have the same lock."""
+    """Even if the working directory changes."""
     monkeypatch.chdir(tmp_path)
     job = chat().batch_job(["a"], journal="night.db")
     monkeypatch.chdir("/")
@@ -281,7 +279,7 @@ def test_the_lock_is_beside_the_journal(
     assert (tmp_path / "night.db-lock").exists()
 
 
-# ---------------------------------------------------------------- odd results
+# ---------------------------------------------------------------- unusual results
 
 
 def ended(service: BatchService, output: list[Line], errors: list[Line]) -> None:
@@ -298,7 +296,7 @@ def said(results: list[Any]) -> list[str]:
 
 
 THROTTLED = ("Throttling", "slow down")
-ODD: dict[str, tuple[Callable[[list[Line]], tuple[list[Line], list[Line]]], list[str]]] = {
+UNUSUAL: dict[str, tuple[Callable[[list[Line]], tuple[list[Line], list[Line]]], list[str]]] = {
     "answer-and-error": (lambda of: ([answered(line) for line in of], [failed(of[1], *THROTTLED)]), ["A", "B", "C"]),
     "error-then-answer": (
         lambda of: ([failed(of[1], *THROTTLED), *(answered(line) for line in of)], []), ["A", "B", "C"]
@@ -317,9 +315,9 @@ ODD: dict[str, tuple[Callable[[list[Line]], tuple[list[Line], list[Line]]], list
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("made", "expected"), ODD.values(), ids=ODD)
-def test_odd_results(chat: Any, service: BatchService, journal: str, made: Any, expected: list[str]) -> None:
-    """An answer is kept whatever else there is; what has no result can be sent again."""
+@pytest.mark.parametrize(("made", "expected"), UNUSUAL.values(), ids=UNUSUAL)
+def test_unusual_results(chat: Any, service: BatchService, journal: str, made: Any, expected: list[str]) -> None:
+    """An answer has priority over errors. Inputs without a result can be submitted again."""
     job = chat().batch_job(["a", "b", "c"], journal=journal)
     job.submit()
     ended(service, *made(service.lines(service.jobs[0]["input_file_id"])))
@@ -330,8 +328,8 @@ def test_odd_results(chat: Any, service: BatchService, journal: str, made: Any, 
     assert job.retry_failed() == wrong
 
 
-def test_lines_end_as_on_windows(chat: Any, service: BatchService, journal: str) -> None:
-    """Blank lines and carriage returns between results are no results."""
+def test_blank_lines_and_carriage_returns(chat: Any, service: BatchService, journal: str) -> None:
+    """They are ignored in result files."""
     job = chat().batch_job(["a", "b"], journal=journal)
     job.submit()
     ended(service, [answered(line) for line in service.lines(service.jobs[0]["input_file_id"])], [])
@@ -341,8 +339,10 @@ def test_lines_end_as_on_windows(chat: Any, service: BatchService, journal: str)
     assert said(list(job.results())) == ["A", "B"]
 
 
-def test_errors_that_cannot_be_downloaded(make: Any, way: type[Sync], service: BatchService, journal: str) -> None:
-    """One vendor text says that only output files can be downloaded. The answers are there all the same."""
+def test_an_error_file_that_cannot_be_downloaded(
+    make: Any, way: type[Sync], service: BatchService, journal: str
+) -> None:
+    """According to one vendor page, only output files can be downloaded. The answers are returned anyway."""
     job = make().batch_job(["a", "b"], journal=journal)
     way(job).submit()
     first, second = service.lines(service.jobs[0]["input_file_id"])
@@ -358,20 +358,21 @@ def test_errors_that_cannot_be_downloaded(make: Any, way: type[Sync], service: B
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "number": ({"prompts": ["a", 5]}, r"prompts\[1\] cannot be sent"),
     "none": ({"prompts": [None]}, r"prompts\[0\] cannot be sent"),
-    "no-iterable": ({"prompts": 5}, "prompts=5 is no iterable"),
-    "settings": ({"prompts": ["a"], "settings": ["x"]}, r"settings\[0\] is 'x'"),
-    "one-mapping": ({"prompts": ["a"], "settings": {"temperature": 1}}, "settings={'temperature': 1} is no iterable"),
-    "hours": ({"prompts": ["a"], "completion_window": "23h"}, "completion_window='23h' is neither \"24h\""),
+    "no-iterable": ({"prompts": 5}, "prompts=5 is not an iterable"),
+    "settings": ({"prompts": ["a"], "settings": ["x"]}, r"settings\[0\]='x'"),
+    "one-mapping": (
+        {"prompts": ["a"], "settings": {"temperature": 1}},
+        "settings={'temperature': 1} is not an iterable",
+    ),
+    "hours": ({"prompts": ["a"], "completion_window": "23h"}, "completion_window='23h' must be \"24h\""),
     "days": ({"prompts": ["a"], "completion_window": "15d"}, "completion_window='15d'"),
     "unit": ({"prompts": ["a"], "completion_window": 24}, "completion_window=24"),
 }
 
 
 @pytest.mark.parametrize(("options", "said"), WRONG.values(), ids=WRONG)
-def test_wrong_arguments_name_what_is_wrong(
-    make: Any, service: BatchService, journal: str, options: dict[str, Any], said: str
-) -> None:
-    """What the frameworks say of a prompt comes with its position, and before anything is uploaded."""
+def test_invalid_arguments(make: Any, service: BatchService, journal: str, options: dict[str, Any], said: str) -> None:
+    """Errors of the frameworks get the position of the prompt. Nothing is uploaded."""
     with pytest.raises(ConfigurationError, match=said):
         make().batch_job(journal=journal, **options).submit()
     assert service.files.stored == {}
@@ -384,13 +385,13 @@ def test_completion_windows(chat: Any, service: BatchService, journal: str, wind
 
 
 def test_a_region_without_batch_jobs(make: Any, journal: str) -> None:
-    with pytest.raises(ConfigurationError, match="region='hongkong' has no batch jobs"):
+    with pytest.raises(ConfigurationError, match="region='hongkong' does not support batch jobs"):
         make(base_url=None, region="hongkong").batch_job(["a"], journal=journal)
     assert not os.path.exists(journal)
 
 
-def test_lines_stream_only_where_the_model_thinks(make: Any, service: BatchService, journal: str) -> None:
-    """`streaming=True` is about how live answers come. The vendor's generator streams lines that think."""
+def test_lines_stream_only_if_the_model_thinks(make: Any, service: BatchService, journal: str) -> None:
+    """`streaming=True` applies to live calls. The vendor's generator streams lines that think."""
     llm = make(model="qwen-plus", streaming=True)
     done(llm.batch_job(["a", "b"], journal=journal, settings=[{}, {"enable_thinking": True}]))
     bodies = [service.lines(job["input_file_id"])[0]["body"] for job in service.jobs]
@@ -398,7 +399,7 @@ def test_lines_stream_only_where_the_model_thinks(make: Any, service: BatchServi
 
 
 def test_settings_that_change_between_prompts(chat: Any, service: BatchService, journal: str) -> None:
-    """A generator may give the same object each time; what it holds at that time is sent."""
+    """A generator may yield the same dict each time. Each line has its current content."""
     settings: dict[str, Any] = {"stop": []}
 
     def changing() -> Iterator[dict[str, Any]]:
@@ -411,11 +412,11 @@ def test_settings_that_change_between_prompts(chat: Any, service: BatchService, 
     assert [line["body"]["stop"] for line in lines] == [["x"], ["x", "y"]]
 
 
-# ---------------------------------------------------------------- what lines and answers have
+# ---------------------------------------------------------------- lines and answers
 
 
 def test_a_file_has_one_model(make: Any, service: BatchService, journal: str) -> None:
-    """An input with a model of its own goes to another file, and the answers are in order all the same."""
+    """Prompts with other models are in separate files. The answers are still in order."""
     settings = [None, {"model": "qwen-plus"}, None, {"model": "qwen-plus", "temperature": 0.5}]
     assert said(done(make().batch_job(iter("abcd"), journal=journal, settings=settings))) == list("ABCD")
     files = [service.lines(job["input_file_id"]) for job in service.jobs]
@@ -423,8 +424,8 @@ def test_a_file_has_one_model(make: Any, service: BatchService, journal: str) ->
     assert [{line["body"]["model"] for line in file} for file in files] == [{"qwen-flash"}, {"qwen-plus"}]
 
 
-def test_json_mode_is_that_of_a_live_call(make: Any, service: BatchService, journal: str) -> None:
-    """The service demands the word JSON in the messages: it is added where a prompt does not have it."""
+def test_json_mode_as_in_a_live_call(make: Any, service: BatchService, journal: str) -> None:
+    """The service requires the word JSON in the messages, so it is added if missing."""
     job = make().batch_job(["as JSON", "a"], journal=journal, response_format={"type": "json_object"})
     job.submit()
     first, second = (line["body"]["messages"] for line in service.lines(service.jobs[0]["input_file_id"]))
@@ -432,13 +433,13 @@ def test_json_mode_is_that_of_a_live_call(make: Any, service: BatchService, jour
     assert [message["role"] for message in second] == ["system", "user"]
 
 
-def test_names_of_messages_go_out(chat: Any, service: BatchService, journal: str) -> None:
+def test_names_of_messages_are_sent(chat: Any, service: BatchService, journal: str) -> None:
     done(chat().batch_job([[HumanMessage("a", name="Ada")]], journal=journal))
     [line] = service.lines(service.jobs[0]["input_file_id"])
     assert line["body"]["messages"] == [{"role": "user", "name": "Ada", "content": "a"}]
 
 
-def test_usage_has_all_kinds_of_tokens(make: Any, service: BatchService, journal: str) -> None:
+def test_usage_includes_cached_and_reasoning_tokens(make: Any, service: BatchService, journal: str) -> None:
     usage = {
         "prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8,
         "prompt_tokens_details": {"cached_tokens": 2}, "completion_tokens_details": {"reasoning_tokens": 1},
@@ -451,9 +452,9 @@ def test_usage_has_all_kinds_of_tokens(make: Any, service: BatchService, journal
     assert (found.cached_tokens, found.reasoning_tokens) == (4, 2)
 
 
-def test_the_status_counts_while_the_job_runs(chat: Any, service: BatchService, journal: str) -> None:
-    """The counts are the service's until the results are there; a state that is not documented is under way."""
-    service.looks = 100
+def test_the_status_of_a_running_job(chat: Any, service: BatchService, journal: str) -> None:
+    """It has the counts of the service. An undocumented state counts as in progress."""
+    service.polls = 100
     job = chat().batch_job(["a", "b", "c"], journal=journal)
     job.submit()
     service.jobs[0] |= {"request_counts": {"total": 3, "completed": 1, "failed": 1}, "status": "queued"}
@@ -462,23 +463,23 @@ def test_the_status_counts_while_the_job_runs(chat: Any, service: BatchService, 
     assert not status.ended
 
 
-def test_a_job_that_the_service_has_forgotten(chat: Any, service: BatchService, journal: str) -> None:
+def test_a_job_that_the_service_has_deleted(chat: Any, service: BatchService, journal: str) -> None:
     job = chat().batch_job(["a"], journal=journal)
     job.submit()
     service.jobs.clear()
-    with pytest.raises(NotFoundError, match="batch_0; the service keeps jobs for 30 days"):
+    with pytest.raises(NotFoundError, match=r"batch_0\. The service keeps jobs for 30 days"):
         job.wait()
 
 
 def test_answers_have_the_output_version_of_the_model(chat: Any, service: BatchService, journal: str) -> None:
-    """As `invoke` has them."""
+    """Like those of `invoke`."""
     [found] = done(chat(output_version="v1").batch_job(["a"], journal=journal))
     assert found.content == [{"type": "text", "text": "A"}]
     assert found.response_metadata["output_version"] == "v1"
 
 
-def test_the_job_of_another_journal_is_not_taken(chat: Any, service: BatchService, journal: str) -> None:
-    """A service may ignore the queries of the list, and a search by name is fuzzy."""
+def test_jobs_of_other_journals_are_ignored(chat: Any, service: BatchService, journal: str) -> None:
+    """The service may ignore the queries of a list, and a search by name is fuzzy."""
     chat().batch_job(["a"], journal=journal).submit()
     service.lists_all, service.lose = True, ["create"]
     assert said(done(chat().batch_job(["b"], journal=f"{journal}-2"))) == ["B"]
@@ -486,10 +487,10 @@ def test_the_job_of_another_journal_is_not_taken(chat: Any, service: BatchServic
 
 
 @pytest.mark.parametrize(("spare", "files"), [(0, 1), (-1, 2)])
-def test_bytes_of_a_file_include_the_ends_of_lines(
+def test_bytes_of_a_file_include_newlines(
     chat: Any, service: BatchService, journal: str, spare: int, files: int
 ) -> None:
-    """Two lines fit exactly, or go to two files."""
+    """Two lines fit exactly, or are split."""
     chat().batch_job(["a"], journal=journal).submit()
     [size] = [file["bytes"] for file in service.files.stored.values()]
     job = chat().batch_job(["a", "b"], journal=f"{journal}-2", bytes_per_file=2 * size + spare)
@@ -498,8 +499,8 @@ def test_bytes_of_a_file_include_the_ends_of_lines(
 
 
 def test_each_file_is_yielded_once(chat: Any, service: BatchService, journal: str) -> None:
-    """Files that ended at an earlier look are not yielded again."""
-    service.looks = 100
+    """Not again at the next poll."""
+    service.polls = 100
     job = chat().batch_job(["a", "b"], journal=journal, lines_per_file=1)
     job.submit()
     first, second = service.jobs
@@ -510,8 +511,8 @@ def test_each_file_is_yielded_once(chat: Any, service: BatchService, journal: st
     assert [position for position, _ in found] == [1]
 
 
-def test_a_bar_without_tqdm_is_the_adapters_error(make: Any, journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs catch the errors of their own adapter."""
+def test_a_progress_bar_without_tqdm(make: Any, journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is of the adapter's class."""
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     llm = make()
     with pytest.raises(llm.configuration_error, match="pip install tqdm"):

@@ -1,4 +1,4 @@
-"""Batch jobs of both adapters, sync and async, against a loopback service: results, errors, resumption, splitting."""
+"""Batch jobs of both adapters, sync and async: results, errors, resuming, splitting."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def chat(url: str) -> Callable[..., ChatModelStudio]:
 
 
 class Sync:
-    """Calls the methods of a job."""
+    """Call the methods of a job."""
 
     def __init__(self, job: BatchJob[Any]) -> None:
         self.job = job
@@ -105,7 +105,7 @@ class Sync:
 
 
 class Async(Sync):
-    """Calls the async twins."""
+    """Call the async versions."""
 
     def submit(self) -> None:
         asyncio.run(self.job.asubmit())
@@ -150,11 +150,11 @@ def done(job: BatchJob[Any], way: type[Sync] = Sync) -> list[Any]:
     return calls.results()
 
 
-# ---------------------------------------------------------------- the main way
+# ---------------------------------------------------------------- answers
 
 
 def test_answers_come_in_order(make: Any, way: type[Sync], service: BatchService, journal: str) -> None:
-    """The service's results are in another order, in several files; usage is summed, and priced as the caller says."""
+    """Even if the service returns them in another order, in several files. Usage and cost are totals."""
     job = make().batch_job((f"prompt {number}" for number in range(5)), journal=journal, lines_per_file=2)
     assert (job.status.state, job.status.total, service.created) == ("new", 0, 0)
     results = done(job, way)
@@ -165,8 +165,8 @@ def test_answers_come_in_order(make: Any, way: type[Sync], service: BatchService
     assert [body["completion_window"] for body in service.jobs] == ["24h"] * 3
 
 
-def test_the_answer_is_that_of_a_live_call(make: Any, journal: str, service: BatchService, url: str) -> None:
-    """Reasoning, a tool call, and what the service says of itself, as `invoke` and `chat` return them."""
+def test_the_answer_equals_that_of_a_live_call(make: Any, journal: str, service: BatchService, url: str) -> None:
+    """With reasoning, a tool call and metadata, as from `invoke` and `chat`."""
     call = {"id": "call_1", "type": "function", "index": 0, "function": {"name": "f", "arguments": '{"a": 1}'}}
     message = {"role": "assistant", "content": "Hm", "reasoning_content": "Let me see", "tool_calls": [call]}
     service.answer = lambda line: succeeded(line, message, "tool_calls")
@@ -184,8 +184,8 @@ def test_the_answer_is_that_of_a_live_call(make: Any, journal: str, service: Bat
             assert [type(block) for block in found.message.blocks][-1] is ToolCallBlock
 
 
-def test_every_input_of_a_model_is_taken(url: str, service: BatchService, journal: str) -> None:
-    """Texts, messages, prompt values and tuples become the messages that `invoke` sends."""
+def test_langchain_prompts(url: str, service: BatchService, journal: str) -> None:
+    """Texts, messages, prompt values and tuples are sent as by `invoke`."""
     llm = ChatModelStudio(model="qwen-turbo", api_key=KEY, base_url=url)
     inputs: list[Any] = ["a", [SystemMessage("s"), HumanMessage("b")], StringPromptValue(text="c"), [("user", "d")]]
     assert [text(result) for result in done(llm.batch_job(inputs, journal=journal))] == ["A", "B", "C", "D"]
@@ -195,15 +195,15 @@ def test_every_input_of_a_model_is_taken(url: str, service: BatchService, journa
     ]
 
 
-def test_a_chat_of_llama_index_is_taken(url: str, service: BatchService, journal: str) -> None:
+def test_llama_index_prompts(url: str, service: BatchService, journal: str) -> None:
     """A text, one message and a list of messages."""
     llm = ModelStudio(model="qwen-turbo", api_key=KEY, base_url=url)
     inputs: list[Any] = ["a", ChatMessage("b"), [ChatMessage("s", role=MessageRole.SYSTEM), ChatMessage("c")]]
     assert [text(result) for result in done(llm.batch_job(inputs, journal=journal))] == ["A", "B", "C"]
 
 
-def test_local_media_go_inside_the_line(url: str, service: BatchService, journal: str, tmp_path: Path) -> None:
-    """A line cannot refer to a temporary upload. A medium that makes it too long is an error."""
+def test_local_media_are_inlined(url: str, service: BatchService, journal: str, tmp_path: Path) -> None:
+    """A line cannot refer to a temporary upload. If the line becomes too long, an error is raised."""
     image = tmp_path / "dot.png"
     image.write_bytes(b"\x89PNG\r\n\x1a\n1")
     llm = ChatModelStudio(model="qwen3-vl-plus", api_key=KEY, base_url=url)
@@ -220,8 +220,8 @@ def test_local_media_go_inside_the_line(url: str, service: BatchService, journal
 # ---------------------------------------------------------------- settings and bindings
 
 
-def test_settings_of_each_input(make: Any, service: BatchService, journal: str) -> None:
-    """Each line has its own; a file has one model and one thinking mode."""
+def test_settings_per_prompt(make: Any, service: BatchService, journal: str) -> None:
+    """Each file has one model and one thinking mode."""
     settings = [
         {"temperature": 0.5}, {"model": "qwen-plus"}, None, {"enable_thinking": True}, {"stop": ["x"], "max_tokens": 3},
     ]  # fmt: skip
@@ -232,12 +232,12 @@ def test_settings_of_each_input(make: Any, service: BatchService, journal: str) 
     assert bodies["4"] | {"stop": ["x"], "max_tokens": 3} == bodies["4"]
     assert [line["custom_id"] for line in service.lines("file-batch-2")] == ["3"]
     assert bodies["3"]["enable_thinking"] is True
-    assert bodies["3"]["stream"] is True  # as the vendor's generator has it for lines that think
+    assert bodies["3"]["stream"] is True  # as in the vendor's generator, for lines that think
     assert service.created == 2
 
 
-def test_bound_tools_and_settings_go_out(url: str, service: BatchService, journal: str) -> None:
-    """What is bound is in every line, however often it was bound."""
+def test_bound_tools_and_settings_are_sent(url: str, service: BatchService, journal: str) -> None:
+    """In every line, also after several binds."""
     llm = ChatModelStudio(model="qwen-turbo", api_key=KEY, base_url=url)
     bound = llm.bind(temperature=0.1).bind_tools([get_weather]).with_config(tags=["a"])
     done(bound.batch_job(["a", "b"], journal=journal))
@@ -247,8 +247,8 @@ def test_bound_tools_and_settings_go_out(url: str, service: BatchService, journa
 
 
 @pytest.mark.parametrize("include_raw", [False, True])
-def test_a_bound_structured_output_parses(url: str, service: BatchService, journal: str, include_raw: bool) -> None:
-    """Results are objects; an answer that is none is an error in its place."""
+def test_structured_output_is_parsed(url: str, service: BatchService, journal: str, include_raw: bool) -> None:
+    """Results are objects. An answer that cannot be parsed is returned as an error."""
     service.answer = lambda line: succeeded(
         line, {"role": "assistant", "content": '{"name": "Paris"}' if line["custom_id"] == "0" else "no"}
     )
@@ -266,8 +266,8 @@ def test_a_bound_structured_output_parses(url: str, service: BatchService, journ
     assert isinstance(bad, ValueError)
 
 
-def test_llama_index_tools_and_objects(url: str, service: BatchService, tmp_path: Path) -> None:
-    """`tools=` takes what `chat_with_tools` takes, and a structured LLM gives objects."""
+def test_llama_index_tools_and_structured_output(url: str, service: BatchService, tmp_path: Path) -> None:
+    """`tools=` works as in `chat_with_tools`, and a structured LLM returns objects."""
     llm = ModelStudio(model="qwen-turbo", api_key=KEY, base_url=url)
     tool = FunctionTool.from_defaults(get_weather)
     done(llm.batch_job(["a"], journal=tmp_path / "tools.db", tools=[tool], tool_required=True))
@@ -288,7 +288,7 @@ def test_llama_index_tools_and_objects(url: str, service: BatchService, tmp_path
 
 
 def test_the_test_model(chat: Any, service: BatchService, journal: str) -> None:
-    """A dry run has an endpoint and limits of its own."""
+    """The dry-run model has its own endpoint and limits."""
     done(chat(model="batch-test-model").batch_job(map(str, range(150)), journal=journal))
     assert [job["endpoint"] for job in service.jobs] == ["/v1/chat/ds-test"] * 2
     line = service.lines("file-batch-1")[0]
@@ -299,7 +299,7 @@ def test_the_test_model(chat: Any, service: BatchService, journal: str) -> None:
 
 
 def test_failed_lines_are_typed_errors(make: Any, way: type[Sync], service: BatchService, journal: str) -> None:
-    """An input that failed has its error in its place; those that may succeed are sent again, once asked."""
+    """`retry_failed` submits only those with retryable errors."""
 
     def answer(line: Line) -> Line:
         kinds = {"1": ("DataInspectionFailed", "no"), "2": ("Throttling.RateQuota", "slow down")}
@@ -325,7 +325,7 @@ def test_failed_lines_are_typed_errors(make: Any, way: type[Sync], service: Batc
 
 @pytest.mark.parametrize("ends", ["expired", "cancelled", "failed"])
 def test_a_job_that_does_not_complete(chat: Any, service: BatchService, journal: str, ends: str) -> None:
-    """It returns what was completed, and an error for each input that was not processed."""
+    """Completed answers are returned, with an error for each unprocessed input."""
     service.ends, service.processed = ends, 1
     service.errors = {"data": [{"code": "invalid_file", "message": "line 1"}]}
     job = chat().batch_job(["a", "b"], journal=journal)
@@ -344,8 +344,8 @@ def test_a_job_that_does_not_complete(chat: Any, service: BatchService, journal:
 
 
 def test_cancel(make: Any, way: type[Sync], service: BatchService, journal: str) -> None:
-    """What has not ended is cancelled; a job that ended meanwhile is no error."""
-    service.looks = 3
+    """Running jobs are cancelled. A job that has ended meanwhile raises no error."""
+    service.polls = 3
     job = make().batch_job(["a", "b"], journal=journal, lines_per_file=1)
     calls = way(job)
     calls.submit()
@@ -358,39 +358,39 @@ def test_cancel(make: Any, way: type[Sync], service: BatchService, journal: str)
     assert [text(each) for each in calls.results()] == ["A", "B"]  # done before the service stopped
 
 
-def test_files_come_as_they_are_completed(make: Any, way: type[Sync], service: BatchService, journal: str) -> None:
-    """Each result with the position of its input."""
+def test_as_completed(make: Any, way: type[Sync], service: BatchService, journal: str) -> None:
+    """Yields each result with the position of its input."""
     job = make().batch_job(iter("abc"), journal=journal, lines_per_file=2)
     way(job).submit()
     found = way(job).as_completed()
     assert [(position, text(each)) for position, each in found] == [(0, "A"), (1, "B"), (2, "C")]
 
 
-# ---------------------------------------------------------------- nothing twice
+# ---------------------------------------------------------------- resuming without duplicates
 
 
 @pytest.mark.parametrize("refuse", [[], ["input_file_ids"]], ids=["by-file", "by-name"])
 def test_a_lost_reply_creates_no_second_job(
     make: Any, way: type[Sync], service: BatchService, journal: str, refuse: list[str]
 ) -> None:
-    """The job is found again by its input file, or by its name if the service refuses that query."""
+    """The job is found by its input file, or by its name if the service rejects that query."""
     service.lose, service.refuse = ["create"], refuse
     assert [text(each) for each in done(make().batch_job(["a"], journal=journal), way)] == ["A"]
     assert service.created == 1
 
 
-def test_a_server_error_is_looked_into(
+def test_a_server_error_on_creation(
     chat: Any, service: BatchService, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a 503 on creation the job is looked for, and created again only if it is not there."""
-    monkeypatch.setattr("modelstudio_core.batches.flow._LOOK_AGAIN", (0.0,))
+    """The job is created again only if a search does not find it."""
+    monkeypatch.setattr("modelstudio_core.batches.flow._SEARCH_DELAYS", (0.0,))
     service.failures = [(503, {"error": {"message": "busy", "code": "ServiceUnavailable"}})]
     assert [text(each) for each in done(chat().batch_job(["a"], journal=journal))] == ["A"]
     assert service.created == 1
 
 
-def test_a_refused_job_can_be_submitted_later(chat: Any, service: BatchService, journal: str) -> None:
-    """An error of the service is raised; the same call then goes on, without a second upload."""
+def test_a_rejected_job_can_be_submitted_later(chat: Any, service: BatchService, journal: str) -> None:
+    """After the error, `submit` creates it without a second upload."""
     body = {"error": {"message": "The provided model x is not supported by the Batch API.", "code": "model_not_found"}}
     service.failures = [(404, body)]
     job = chat().batch_job(["a"], journal=journal)
@@ -401,8 +401,8 @@ def test_a_refused_job_can_be_submitted_later(chat: Any, service: BatchService, 
     assert (len(service.uploads), service.created) == (1, 1)
 
 
-def test_another_process_goes_on(chat: Any, service: BatchService, journal: str) -> None:
-    """With the journal alone, or with the same prompts again, nothing is sent twice."""
+def test_another_process_resumes(chat: Any, service: BatchService, journal: str) -> None:
+    """With the journal alone or with the same prompts, nothing is sent twice."""
     chat().batch_job(["a", "b"], journal=journal).submit()
     job = chat().batch_job(journal=journal)
     assert [text(each) for each in done(job)] == ["A", "B"]
@@ -411,8 +411,8 @@ def test_another_process_goes_on(chat: Any, service: BatchService, journal: str)
     assert service.created == 1
 
 
-def test_an_upload_that_was_not_noted_is_found(chat: Any, service: BatchService, journal: str) -> None:
-    """A process that was killed between an upload and its note finds the file by its name."""
+def test_an_upload_missing_in_the_journal_is_found(chat: Any, service: BatchService, journal: str) -> None:
+    """After a kill between the upload and the commit, the file is found by its name."""
     job = chat().batch_job(["a"], journal=journal)
     job.submit()
     with sqlite3.connect(journal) as db:
@@ -423,11 +423,11 @@ def test_an_upload_that_was_not_noted_is_found(chat: Any, service: BatchService,
 
 
 OTHERS: dict[str, tuple[dict[str, Any], Any, str]] = {
-    "model": ({"model": "qwen-max"}, None, "model='qwen-turbo' there, 'qwen-max' here"),
+    "model": ({"model": "qwen-max"}, None, "model='qwen-turbo' in the journal, now 'qwen-max'"),
     "settings": ({"temperature": 0.5}, ["a", "b"], "temperature"),
     "prompt": ({}, ["a", "c"], r"prompts\[1\] differs"),
-    "fewer": ({}, ["a"], "it has 2, and 1 were given"),
-    "more": ({}, ["a", "b", "c"], "more were given"),
+    "fewer": ({}, ["a"], "it has 2, not 1"),
+    "more": ({}, ["a", "b", "c"], "more were passed"),
 }
 
 
@@ -435,7 +435,7 @@ OTHERS: dict[str, tuple[dict[str, Any], Any, str]] = {
 def test_a_journal_belongs_to_its_job(
     chat: Any, journal: str, settings: dict[str, Any], prompts: list[str] | None, said: str
 ) -> None:
-    """Another model, other settings or other prompts are an error that names the difference."""
+    """With another model, other settings or prompts, an error names the difference."""
     chat().batch_job(["a", "b"], journal=journal).submit()
     with pytest.raises(ConfigurationError, match=said):
         chat(**settings).batch_job(prompts, journal=journal).submit()
@@ -447,7 +447,7 @@ def test_the_journal_holds_no_key(chat: Any, journal: str, tmp_path: Path) -> No
 
 
 def test_one_process_at_a_time(chat: Any, journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While another works on the journal, there is an error after a while."""
+    """If another process uses the journal, an error is raised after the lock timeout."""
     monkeypatch.setattr("modelstudio_core.batches.flow._LOCK_SECONDS", 0.05)
     job = chat().batch_job(["a"], journal=journal)
     lock = sqlite3.connect(f"{journal}-lock", isolation_level=None)
@@ -458,11 +458,11 @@ def test_one_process_at_a_time(chat: Any, journal: str, monkeypatch: pytest.Monk
     assert [text(each) for each in done(job)] == ["A"]
 
 
-# ---------------------------------------------------------------- what is refused before anything is sent
+# ---------------------------------------------------------------- rejected before anything is sent
 
 
 def test_a_line_that_is_too_long(chat: Any, service: BatchService, journal: str) -> None:
-    """It is named by its position, and nothing is uploaded. A shorter one in its place goes on."""
+    """The error has its position, and nothing is uploaded. With a shorter prompt, the job continues."""
     job = chat().batch_job(["a", "b" * 6_000_000], journal=journal)
     with pytest.raises(ConfigurationError, match=r"prompts\[1\] makes a line of 6000\d+ bytes"):
         job.submit()
@@ -479,10 +479,10 @@ def test_files_are_split_by_bytes(chat: Any, service: BatchService, journal: str
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "native": ({"protocol": "dashscope"}, {}, "protocol='openai'"),
-    "none": ({}, {"prompts": []}, "there are no prompts"),
-    "one-text": ({}, {"prompts": "hello"}, "one text"),
-    "few-settings": ({}, {"settings": [None]}, "has 1 entries, and there are more prompts"),
-    "many-settings": ({}, {"settings": [None] * 3}, "more than 2 entries"),
+    "none": ({}, {"prompts": []}, "prompts is empty"),
+    "one-text": ({}, {"prompts": "hello"}, "a single text"),
+    "few-settings": ({}, {"settings": [None]}, "has 1 entries, but there are more prompts"),
+    "many-settings": ({}, {"settings": [None] * 3}, "more entries than the 2 prompts"),
     "headers": ({}, {"settings": [{"extra_headers": {"a": "b"}}] * 2}, r"prompts\[0\]: extra_headers"),
     "unknown": ({}, {"settings": [{}, {"temprature": 1}]}, r"prompts\[1\]: unknown argument temprature"),
     "no-file": ({}, {"prompts": None}, "does not exist"),
@@ -491,7 +491,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("settings", "options", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_is_refused(
+def test_rejected_arguments(
     chat: Any, service: BatchService, journal: str, settings: dict[str, Any], options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=said):
@@ -499,8 +499,8 @@ def test_what_is_refused(
     assert service.files.stored == {}
 
 
-def test_what_is_no_journal(chat: Any, tmp_path: Path) -> None:
-    """A file of another kind is not overwritten."""
+def test_a_file_that_is_not_a_journal(chat: Any, tmp_path: Path) -> None:
+    """It is not overwritten."""
     other = tmp_path / "notes.txt"
     other.write_text("nothing of ours" * 100)
     with pytest.raises(ConfigurationError, match="cannot be used as a journal"):
@@ -508,22 +508,22 @@ def test_what_is_no_journal(chat: Any, tmp_path: Path) -> None:
     assert other.read_text() == "nothing of ours" * 100
 
 
-def test_a_long_line_is_warned_of(chat: Any, journal: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Sources differ between 1 and 6 MB, so a line between them is sent."""
+def test_a_warning_about_a_long_line(chat: Any, journal: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The vendor's sources say 1 MB or 6 MB, so a line between them is sent."""
     done(chat().batch_job(["a" * 1_100_000], journal=journal))
     assert "prompts[0] makes a line of 11" in caplog.text
 
 
 def test_waiting(chat: Any, service: BatchService, journal: str) -> None:
-    """`wait` needs a submitted job; a timeout leaves the job as it is."""
+    """`wait` needs a submitted job. A timeout does not change the job."""
     job = chat().batch_job(["a"], journal=journal)
     with pytest.raises(ConfigurationError, match=r"call submit\(\) first"):
         job.wait()
-    service.looks = 1000
+    service.polls = 1000
     job.submit()
-    with pytest.raises(TimeoutError, match="it is in_progress"):
+    with pytest.raises(TimeoutError, match=r"\(in_progress, 0 of 1 answered\)"):
         job.wait(poll_interval=0.01, timeout=0.03)
-    service.looks = 1
+    service.polls = 1
     assert job.refresh().ended
 
 
@@ -554,7 +554,7 @@ FORMS: dict[str, tuple[dict[str, Any], type[ModelStudioError]]] = {
 def test_forms_of_failed_lines(
     url: str, service: BatchService, journal: str, form: dict[str, Any], kind: type[ModelStudioError]
 ) -> None:
-    """No vendor sample shows one: both namings, a null response, another status and an error inside the body."""
+    """All forms that the vendor's texts suggest, because there is no sample."""
     service.answer = lambda line: {"custom_id": line["custom_id"], "error": None} | form
     job = ChatModelStudio(model="qwen-turbo", api_key=KEY, base_url=url).batch_job(["a"], journal=journal)
     [found] = done(job)
@@ -564,8 +564,8 @@ def test_forms_of_failed_lines(
 
 
 def test_a_lost_connection_is_raised(chat: Any, journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody answers, the error of the connection comes, and the inputs are in the journal."""
-    monkeypatch.setattr("modelstudio_core.batches.flow._LOOK_AGAIN", (0.0,))
+    """The inputs stay in the journal."""
+    monkeypatch.setattr("modelstudio_core.batches.flow._SEARCH_DELAYS", (0.0,))
     job = chat(base_url="http://127.0.0.1:9", max_retries=0).batch_job(["a"], journal=journal)
     with pytest.raises(APIConnectionError):
         job.submit()

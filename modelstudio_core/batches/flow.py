@@ -1,7 +1,7 @@
-"""What a batch job does, written once for sync and async: generators of steps, which a driver in `job` performs.
+"""Submit, poll, cancel and collect batch jobs, as generators of steps that a sync or async driver in `job` performs.
 
-Each step that changes something at the service is noted in the journal before and after. So whatever is repeated after
-a kill is first looked for at the service: an uploaded file by its name, a job by its input file and its name.
+The journal records each change at the service before and after the request. To avoid duplicates, a resumed job first
+searches the service for what may already exist: a file by its name, a job by its input file and then its name.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from modelstudio_core.batches.requests import (
     create_call,
     get_call,
     is_job_of,
-    note,
     read_batch,
     read_batches,
-    searches,
+    search_queries,
+    update_file,
 )
 from modelstudio_core.batches.rows import rows_of, unprocessed_lines
 from modelstudio_core.batches.steps import Download, Find, Flow, Perform, Report, Request, Sleep, Upload
@@ -45,29 +45,29 @@ from modelstudio_core.errors import (
     RateLimitError,
     ServerError,
 )
-from modelstudio_core.http.disk import pauses
+from modelstudio_core.http.disk import poll_delays
 
 logger = logging.getLogger("modelstudio_core")
 T = TypeVar("T")
 
 _CHUNK: Final = 1000  # inputs per transaction
-_LOOK_AGAIN: Final = (0.0, 1.0, 4.0)  # seconds before each search for a job whose creation got no reply
-_THROTTLED: Final = (5.0, 15.0, 60.0, 60.0)  # seconds before a job is created again after 429
-_FAILED_LOOKS: Final = 10  # in a row, of a wait that lasts a day or more
+_SEARCH_DELAYS: Final = (0.0, 1.0, 4.0)  # seconds before each search for a job whose creation got no reply
+_CREATE_DELAYS: Final = (5.0, 15.0, 60.0, 60.0)  # seconds before creating a job again after a 429
+_MAX_FAILED_POLLS: Final = 10  # in succession, because a wait may last days
 _LOCK_SECONDS: Final = 10.0
 _CONFLICT: Final = 409
-_UNCERTAIN = (APIConnectionError, ServerError, ProtocolError)  # the request may have been carried out
-FIRST_PAUSE: Final = 5.0
-LONGEST_PAUSE: Final = 120.0  # the vendor advises to ask less than once a minute
+_UNCERTAIN = (APIConnectionError, ServerError, ProtocolError)  # the service may have performed the request
+FIRST_POLL_DELAY: Final = 5.0
+MAX_POLL_DELAY: Final = 120.0  # the vendor advises less than one request per minute
 
 
 class JobFlow:
-    """The flows of one job.
+    """Create the flows of one job.
 
     Args:
-        journal: where it is kept.
-        config: where it runs.
-        lines: the lines of the inputs, if the caller gave any.
+        journal: state of the job.
+        config: host and region of the service.
+        lines: the input lines; None to use those of the journal.
     """
 
     def __init__(self, journal: Journal, config: Config, lines: Iterator[Line] | None) -> None:
@@ -76,53 +76,53 @@ class JobFlow:
         self._lines = lines
 
     def submit(self) -> Flow[None]:
-        """Write the inputs into the journal and submit all files that are not submitted."""
+        """Write the inputs to the journal, and submit the files that are not submitted yet."""
         yield from self._locked(self._submit_all())
 
     def refresh(self) -> Flow[None]:
-        """Ask for the state of all jobs that are under way, and collect the results of those that have ended."""
+        """Poll all running jobs once, and collect the results of those that have ended."""
         yield from self._locked(self._refresh_all())
 
     def wait(self, interval: float | None, timeout: float | None) -> Flow[None]:
-        """Refresh until all results are there. The journal is free between the looks, for a cancel() elsewhere."""
-        first, longest = (FIRST_PAUSE, LONGEST_PAUSE) if interval is None else (interval, interval)
+        """Refresh until all results are collected. Between polls, the journal is unlocked, so others can cancel()."""
+        first, longest = (FIRST_POLL_DELAY, MAX_POLL_DELAY) if interval is None else (interval, interval)
         failures = 0
-        for pause in pauses(inf if timeout is None else timeout, first=first, longest=longest):
+        for delay in poll_delays(inf if timeout is None else timeout, first=first, longest=longest):
             try:
                 yield from self.refresh()
                 failures = 0
             except ModelStudioError as error:
                 failures += 1
-                if not error.is_retryable or failures > _FAILED_LOOKS:
+                if not error.is_retryable or failures > _MAX_FAILED_POLLS:
                     raise
-                logger.warning("Model Studio: no look at the batch job, which goes on: %s", error)
+                logger.warning("Model Studio: polling the batch job failed, and is repeated: %s", error)
             yield Report()
             if self._journal.status().ended:
                 return
-            yield Sleep(pause)
+            yield Sleep(delay)
         yield from self.refresh()
         yield Report()
         status = self._journal.status()
         if not status.ended:
             raise TimeoutError(
-                f"the batch job has not ended within {timeout:g} s: it is {status.state}, with {status.completed} of "
-                f"{status.total} answers. It goes on at the service: wait() again, here or in another process"
+                f"the batch job has not ended after {timeout:g} s ({status.state}, {status.completed} of "
+                f"{status.total} answered). It continues at the service: call wait() again"
             )
 
     def cancel(self) -> Flow[None]:
-        """Cancel what has not ended. What was not submitted never is."""
+        """Cancel running jobs. Files not submitted yet are never submitted."""
         yield from self._locked(self._cancel_all())
 
     def retry(self) -> Flow[int]:
-        """Send the inputs again whose errors are retryable. Return their number."""
+        """Submit the inputs with retryable errors again. Return their number."""
         return (yield from self._locked(self._retry()))
 
     def _locked(self, flow: Flow[T]) -> Flow[T]:
-        """Perform a flow while this process alone works on the journal."""
-        for pause in pauses(_LOCK_SECONDS, first=0.05, longest=0.5):
+        """Perform a flow while holding the lock of the journal."""
+        for delay in poll_delays(_LOCK_SECONDS, first=0.05, longest=0.5):
             if (lock := self._journal.lock()) is not None:
                 break
-            yield Sleep(pause)
+            yield Sleep(delay)
         else:
             raise ConfigurationError(
                 f"journal={self._journal.path!r} is in use: another process, thread or task is working on this job"
@@ -133,7 +133,7 @@ class JobFlow:
             lock.close()
 
     def _submit_all(self) -> Flow[None]:
-        yield from self._write()
+        yield from self._write_inputs()
         for file in self._journal.files():
             if not file.is_submitted:
                 yield from self._submit(file)
@@ -141,52 +141,52 @@ class JobFlow:
 
     def _refresh_all(self) -> Flow[None]:
         files = self._journal.files()
-        waiting = sum(not file.is_submitted for file in files)
-        if waiting or not files:
-            raise ConfigurationError(f"{waiting} of {len(files)} files are not submitted: call submit() first")
+        unsubmitted = sum(not file.is_submitted for file in files)
+        if unsubmitted or not files:
+            raise ConfigurationError(f"{unsubmitted} of {len(files)} files are not submitted: call submit() first")
         for file in files:
             if not file.collected:
                 yield from self._refresh(file)
 
     def _cancel_all(self) -> Flow[None]:
         if not self._journal.fact("written"):
-            return  # nothing was sent, and the rest of the inputs may follow
+            return  # nothing was submitted; submit() may still add the rest of the inputs
         for file in self._journal.files():
             if file.collected:
                 continue
-            if file.batch_id is None and file.create_begun and (batch := (yield from self._find_late(file))):
-                note(file, batch)
+            if file.batch_id is None and file.create_begun and (batch := (yield from self._find_job(file))):
+                update_file(file, batch)
             if file.batch_id is None:
                 file.state = "cancelled"
             elif file.state not in ENDED:
                 url = batches_url(self._config, file.batch_id, "cancel")
                 try:
-                    note(file, (yield Request(url, cancel_call(), read_batch)))
+                    update_file(file, (yield Request(url, cancel_call(), read_batch)))
                 except APIStatusError as error:
                     if not isinstance(error, BadRequestError) and error.status_code != _CONFLICT:
                         raise
-                    logger.info("Model Studio: batch job %s is not cancelled: %s", file.batch_id, error)
+                    logger.info("Model Studio: batch job %s cannot be cancelled: %s", file.batch_id, error)
             self._save(file)
             yield from self._refresh(file)
 
     def _retry(self) -> Flow[int]:
         if not self._journal.status().ended:
-            raise ConfigurationError("the batch job has not ended: wait() first, then retry_failed()")
-        yield from self._write()  # compares the inputs, if they were given again
+            raise ConfigurationError("the batch job has not ended: call wait() before retry_failed()")
+        yield from self._write_inputs()  # compares the prompts, if the caller passed them again
         count: int = yield Perform(self._regroup)
         yield from self._submit_all()
         return count
 
     # ---------------------------------------------------------------- writing
 
-    def _write(self) -> Flow[None]:
-        """Write the inputs, or compare them with those of the journal, as far as they are there."""
+    def _write_inputs(self) -> Flow[None]:
+        """Write the inputs to the journal. Those that it already has are compared instead."""
         written = self._journal.fact("written")
         if self._lines is None:
             if not written:
                 raise ConfigurationError(
-                    f"journal={self._journal.path!r} holds {self._journal.count_inputs()} inputs, and writing them was "
-                    "interrupted: pass the same prompts again, with the journal"
+                    f"journal={self._journal.path!r} is incomplete: writing prompts was interrupted after "
+                    f"{self._journal.count_inputs()}. Pass the same prompts again"
                 )
             return
         lines, self._lines = self._lines, None
@@ -207,7 +207,7 @@ class JobFlow:
             position += 1
         ended = len(rows) < _CHUNK
         if ended and not position:
-            raise ConfigurationError("there are no prompts: give at least one")
+            raise ConfigurationError("prompts is empty: pass at least one")
         with self._journal.transaction():
             self._journal.add_inputs(rows)
             self._journal.save(*packer.changed())
@@ -223,12 +223,12 @@ class JobFlow:
     def _submit(self, file: File) -> Flow[None]:
         if file.file_id is None:
             yield from self._upload(file)
-        batch = (yield from self._find_late(file)) if file.create_begun else None
+        batch = (yield from self._find_job(file)) if file.create_begun else None
         if batch is None:
             file.create_begun = 1
             self._save(file)
             batch = yield from self._create(file)
-        note(file, batch)
+        update_file(file, batch)
         self._save(file)
 
     def _upload(self, file: File) -> Flow[None]:
@@ -249,46 +249,46 @@ class JobFlow:
             target.writelines(line + b"\n" for line in self._journal.lines_of(file))
 
     def _create(self, file: File) -> Flow[dict[str, Any]]:
-        """Create a job once. Where it is uncertain whether the service did, the job is looked for first."""
+        """Create a job. If a reply is lost, search for the job before creating it again."""
         url, window = batches_url(self._config), self._journal.fact("window")
-        throttled = iter(_THROTTLED)
+        delays = iter(_CREATE_DELAYS)
         uncertain = 0
         while True:
             batch: dict[str, Any] | None
             try:
                 batch = yield Request(url, create_call(file, self._name(file), window), read_batch, once=True)
             except RateLimitError as error:
-                if (pause := next(throttled, None)) is None:
+                if (delay := next(delays, None)) is None:
                     raise
-                yield Sleep(error.retry_after or pause)
+                yield Sleep(error.retry_after or delay)
                 continue
             except ModelStudioError as error:
                 uncertain += 1
-                if not _is_uncertain(error):  # the service refused it
+                if not _is_uncertain(error):  # the service rejected it
                     file.create_begun = 0
                     self._save(file)
                     raise
                 failure = error
             else:
                 return batch
-            if (batch := (yield from self._find_late(file))) is not None:
+            if (batch := (yield from self._find_job(file))) is not None:
                 return batch
             if uncertain > self._config.max_retries:
                 raise failure
 
-    def _find_late(self, file: File) -> Flow[dict[str, Any] | None]:
-        """Look for a job that may be about to be created, more than once."""
-        for pause in _LOOK_AGAIN:
-            if pause:
-                yield Sleep(pause)
-            if (batch := (yield from self._find(file))) is not None:
+    def _find_job(self, file: File) -> Flow[dict[str, Any] | None]:
+        """Search repeatedly for a job that the service may still be creating."""
+        for delay in _SEARCH_DELAYS:
+            if delay:
+                yield Sleep(delay)
+            if (batch := (yield from self._search(file))) is not None:
                 return batch
         return None
 
-    def _find(self, file: File) -> Flow[dict[str, Any] | None]:
-        """Look for the job of a file: by its input file, then by its name."""
+    def _search(self, file: File) -> Flow[dict[str, Any] | None]:
+        """Search for the job of a file: by its input file, then by its name."""
         name = self._name(file)
-        for query in searches(file, name):
+        for query in search_queries(file, name):
             try:
                 batches = yield Request(batches_url(self._config, query=query), get_call(), read_batches)
             except BadRequestError as error:
@@ -310,11 +310,9 @@ class JobFlow:
     def _refresh(self, file: File) -> Flow[None]:
         if file.batch_id is not None and file.state not in ENDED:
             try:
-                note(file, (yield Request(batches_url(self._config, file.batch_id), get_call(), read_batch)))
+                update_file(file, (yield Request(batches_url(self._config, file.batch_id), get_call(), read_batch)))
             except NotFoundError as error:
-                error.message = (
-                    f"{error.message} It was the batch job {file.batch_id}; the service keeps jobs for 30 days."
-                )
+                error.message = f"{error.message} Batch job: {file.batch_id}. The service keeps jobs for 30 days."
                 error.args = (error.message,)
                 raise
             self._save(file)
@@ -322,7 +320,7 @@ class JobFlow:
             yield from self._collect(file)
 
     def _collect(self, file: File) -> Flow[None]:
-        """Download the results of a job that has ended, and keep them, with an error for each input without one."""
+        """Download and store the results of a job. Inputs without a result get an error."""
         with tempfile.TemporaryDirectory(prefix="modelstudio-") as folder:
             paths: list[Path] = []
             if file.output_file_id is not None:
@@ -333,11 +331,12 @@ class JobFlow:
                 try:
                     yield Download(file.error_file_id, path)
                     paths.append(path)
-                except (BadRequestError, NotFoundError, PermissionDeniedError) as error:  # the vendor's pages differ
-                    logger.warning("Model Studio: the errors of batch job %s cannot be read: %s", file.batch_id, error)
-            yield Perform(partial(self._keep, file, paths))
+                # the vendor's pages disagree on whether error files can be downloaded
+                except (BadRequestError, NotFoundError, PermissionDeniedError) as error:
+                    logger.warning("Model Studio: cannot read the error file of batch job %s: %s", file.batch_id, error)
+            yield Perform(partial(self._store_results, file, paths))
 
-    def _keep(self, file: File, paths: list[Path]) -> None:
+    def _store_results(self, file: File, paths: list[Path]) -> None:
         with self._journal.transaction():
             for path in paths:
                 with path.open("rb") as lines:
@@ -362,19 +361,19 @@ class JobFlow:
 
 
 def _compare(lines: Iterator[Line], journal: Journal, known: int, *, complete: bool) -> int:
-    """Compare inputs with those that the journal has. Return their number. Raises ConfigurationError if they differ."""
-    there = f"journal={journal.path!r} belongs to other inputs:"
+    """Compare inputs with those of the journal, and return their number. Raises ConfigurationError if they differ."""
+    mismatch = f"journal={journal.path!r} belongs to other prompts:"
     position = 0
-    for position, (noted, line) in enumerate(zip(journal.input_lines(), lines, strict=False), 1):
-        if noted != line[0]:
-            raise ConfigurationError(f"{there} prompts[{position - 1}] differs. Use another journal for another job")
+    for position, (stored, line) in enumerate(zip(journal.input_lines(), lines, strict=False), 1):
+        if stored != line[0]:
+            raise ConfigurationError(f"{mismatch} prompts[{position - 1}] differs. Use a new journal for a new job")
     if position < known:
-        raise ConfigurationError(f"{there} it has {known}, and {position} were given. Use another journal")
+        raise ConfigurationError(f"{mismatch} it has {known}, not {position}. Use a new journal for a new job")
     if complete and next(lines, None) is not None:
-        raise ConfigurationError(f"{there} it has {known}, and more were given. Use another journal for another job")
+        raise ConfigurationError(f"{mismatch} it has {known}, but more were passed. Use a new journal for a new job")
     return position
 
 
 def _is_uncertain(error: ModelStudioError) -> bool:
-    """Return True if the service may have carried out a request that ended with this error."""
+    """Return True if the service may have performed a request despite this error."""
     return isinstance(error, _UNCERTAIN) or error.status_code in (408, 409)

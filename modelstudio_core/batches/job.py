@@ -1,4 +1,4 @@
-"""Batch jobs as callers see them, and the drivers of their flows: sync and async, twins in the same order of lines."""
+"""The public class for batch jobs, with the sync and async drivers of its flows. Change both versions together."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Adapter(Generic[Answer]):
-    """What a framework contributes to its batch jobs.
+    """Conversions between a framework and the core.
 
     Attributes:
-        messages: makes messages of one prompt.
-        answer: makes the framework's answer of a result.
-        error: makes the framework's error of a core error.
-        errors: makes a context that raises core errors as the framework's own.
+        messages: converts a prompt to messages.
+        answer: converts a result to the framework's response.
+        error: converts a core error to the adapter's error.
+        errors: returns a context manager that raises core errors as the adapter's errors.
     """
 
     messages: Callable[[Any], tuple[Message, ...]]
@@ -49,12 +49,12 @@ class Adapter(Generic[Answer]):
 
 
 class BatchJob(Generic[Answer]):
-    """Many prompts as batch jobs: half the price, results within a day or more, one journal for all of it.
+    """A batch job: many prompts at half the price, answered within `completion_window`. Create it with `llm.batch_job`.
 
-    `submit` and the other methods that reach the service have async twins. A process that is killed goes on where it
-    was: make the job again with the same journal. Made by `batch_job` of a model.
+    Resume after a crash by creating the job again with the same journal. Methods that send requests have async
+    versions.
 
-    All methods raise ModelStudioError, and ConfigurationError while another process works on the same journal.
+    All methods raise ModelStudioError, and ConfigurationError if another process is using the journal.
     """
 
     def __init__(
@@ -71,29 +71,29 @@ class BatchJob(Generic[Answer]):
         bytes_per_file: int = MAX_FILE_BYTES,
         completion_window: str = "24h",
     ) -> None:
-        """Open or create the journal. Nothing is sent, and no prompt is read yet."""
+        """Open or create the journal. Send nothing, and read no prompts yet."""
         for name, value in (("lines_per_file", lines_per_file), ("bytes_per_file", bytes_per_file)):
             if value < 1:
-                raise ConfigurationError(f"{name}={value} leaves no room for a line")
+                raise ConfigurationError(f"{name}={value} must be at least 1")
         check_window(completion_window)
         if isinstance(prompts, str | bytes):
-            raise ConfigurationError("prompts is one text: give a list, or any other iterable, of prompts")
+            raise ConfigurationError("prompts is a single text: pass a list or another iterable of prompts")
         for name, given in (("prompts", prompts), ("settings", settings)):
             if isinstance(given, Mapping) or not isinstance(given, Iterable | None):
-                raise ConfigurationError(f"{name}={given!r:.80} is no iterable with an entry for each prompt")
+                raise ConfigurationError(f"{name}={given!r:.80} is not an iterable with one entry per prompt")
         if prompts is None and settings is not None:
-            raise ConfigurationError("settings= are those of prompts: give both, or the journal alone")
+            raise ConfigurationError("settings= needs prompts=: pass both, or the journal alone")
         if prompts is None and not os.path.exists(journal):
-            raise ConfigurationError(f"journal={os.fspath(journal)!r} does not exist: give prompts to begin a job")
+            raise ConfigurationError(f"journal={os.fspath(journal)!r} does not exist: pass prompts to start a job")
         self._client = client
-        self._once = Client(replace(client.config, max_retries=0), client.transport)
+        self._client_without_retries = Client(replace(client.config, max_retries=0), client.transport)
         self._files = files
         self._adapter = adapter
         request = writer.request()
-        place = {"base_url": batches_url(client.config).removesuffix("/batches")}
+        location = {"base_url": batches_url(client.config).removesuffix("/batches")}
         self._journal = Journal(journal)
         limits = [min(lines_per_file, MAX_LINES), min(bytes_per_file, MAX_FILE_BYTES)]
-        _bind(self._journal, request | place, limits, completion_window)
+        _bind(self._journal, request | location, limits, completion_window)
         lines = None if prompts is None else input_lines(prompts, settings, writer, adapter.messages)
         self._flow = JobFlow(self._journal, client.config, lines)
 
@@ -104,24 +104,24 @@ class BatchJob(Generic[Answer]):
 
     @property
     def status(self) -> BatchStatus:
-        """Return where the job stands, as of the last look at the service (`wait`, `refresh`). Nothing is sent."""
+        """Return the status as of the last poll (`wait`, `refresh`). Sends nothing."""
         return self._journal.status()
 
     @property
     def usage(self) -> Usage:
-        """Return the sum of the tokens of all answers that are there. Reads all answers, which takes its time."""
+        """Return the total tokens of all answers so far. Reads all of them from disk, so it may be slow."""
         totals = [0] * 5
         for line in self._journal.answers():
             totals = [total + count for total, count in zip(totals, read_usage(line), strict=True)]
-        given, taken, total, reasoning, cached = totals
-        return Usage(given, taken, total, reasoning, cached)
+        input_tokens, output_tokens, total_tokens, reasoning, cached = totals
+        return Usage(input_tokens, output_tokens, total_tokens, reasoning, cached)
 
     def cost(self, *, input: float, output: float) -> float:
-        """Return the price of all answers that are there.
+        """Return the price of all answers so far.
 
         Args:
-            input: price of a million input tokens in a batch job, which is half that of a live call.
-            output: price of a million output tokens.
+            input: batch price per million input tokens, half the price of live calls.
+            output: batch price per million output tokens.
         """
         usage = self.usage
         return ((usage.input_tokens or 0) * input + (usage.output_tokens or 0) * output) / _MILLION
@@ -130,40 +130,42 @@ class BatchJob(Generic[Answer]):
         """Close the journal."""
         self._journal.close()
 
-    # ---------------------------------------------------------------- at the service
+    # ---------------------------------------------------------------- requests
 
     def submit(self) -> None:
-        """Write the prompts into the journal, upload them, and submit the jobs. Does nothing for what is submitted.
+        """Write the prompts to the journal, upload them, and submit what is not submitted yet.
 
-        Prompts are read once, and never held in memory. Where the journal has inputs, those that are given have to be
-        the same. An input that cannot be sent, or makes a line of more than 6 MB, is a ConfigurationError that names
-        its position, before anything is uploaded.
+        Prompts are read once, and not held in memory.
+
+        Raises:
+            ConfigurationError: if the journal has other prompts. Also, before anything is uploaded, for a prompt that
+                cannot be sent or whose line exceeds 6 MB; the message has its position.
         """
         self._finish(self._flow.submit())
 
     async def asubmit(self) -> None:
-        """The async twin of `submit`."""
+        """Async version of `submit`."""
         await self._afinish(self._flow.submit())
 
     def refresh(self) -> BatchStatus:
-        """Ask the service once where the jobs stand, and fetch the results of those that have ended."""
+        """Poll the service once, download the results of jobs that have ended, and return the status."""
         self._finish(self._flow.refresh())
         return self.status
 
     async def arefresh(self) -> BatchStatus:
-        """The async twin of `refresh`."""
+        """Async version of `refresh`."""
         await self._afinish(self._flow.refresh())
         return self.status
 
     def wait(
         self, *, progress: bool = False, poll_interval: float | None = None, timeout: float | None = None
     ) -> BatchStatus:
-        """Wait until all results are there.
+        """Poll until all results are downloaded, and return the status.
 
         Args:
-            progress: show a progress bar, with the package tqdm.
-            poll_interval: seconds between looks. Default: 5, growing to 120.
-            timeout: seconds after which TimeoutError is raised. The job goes on. Default: no limit.
+            progress: show a progress bar; needs the package tqdm.
+            poll_interval: seconds between polls. Default: 5, increasing to 120.
+            timeout: seconds until TimeoutError. The job continues at the service. Default: no limit.
         """
         with _progress(self, progress) as show:
             for _ in self._run(self._flow.wait(poll_interval, timeout)):
@@ -173,42 +175,42 @@ class BatchJob(Generic[Answer]):
     async def await_done(
         self, *, progress: bool = False, poll_interval: float | None = None, timeout: float | None = None
     ) -> BatchStatus:
-        """The async twin of `wait`, under another name: `await` is a word of Python."""
+        """Async version of `wait`. Its name differs, because `await` is a Python keyword."""
         with _progress(self, progress) as show:
             async for _ in self._arun(self._flow.wait(poll_interval, timeout)):
                 show()
         return self.status
 
     def cancel(self) -> None:
-        """Cancel the jobs that have not ended. What is done by then is billed, and among the results."""
+        """Cancel the jobs that have not ended. Answers completed by then are billed, and part of the results."""
         self._finish(self._flow.cancel())
 
     async def acancel(self) -> None:
-        """The async twin of `cancel`."""
+        """Async version of `cancel`."""
         await self._afinish(self._flow.cancel())
 
     def retry_failed(self) -> int:
-        """Submit the inputs again whose errors are retryable, or whose job expired or was cancelled before them.
+        """Submit inputs again that have a retryable error, or were not processed. Return their number.
 
-        Returns their number. `wait` for their results as for the first. Raises ConfigurationError before the end.
+        Call `wait` for their results. Raises ConfigurationError if the job has not ended.
         """
         return self._finish(self._flow.retry())
 
     async def aretry_failed(self) -> int:
-        """The async twin of `retry_failed`."""
+        """Async version of `retry_failed`."""
         return await self._afinish(self._flow.retry())
 
     # ---------------------------------------------------------------- results
 
     def results(self) -> Iterator[Answer | ModelStudioError]:
-        """Yield the answer of each input, in their order, or the error of the input. Waits for the end first."""
+        """Yield the answer or error of each input, in order. Waits for all results first."""
         if not self.status.ended:
             self.wait()
         for _, line in self._journal.results():
             yield self._answer(line)
 
     async def aresults(self) -> AsyncIterator[Answer | ModelStudioError]:
-        """The async twin of `results`."""
+        """Async version of `results`."""
         if not self.status.ended:
             await self.await_done()
         for position, line in self._journal.results():
@@ -219,7 +221,7 @@ class BatchJob(Generic[Answer]):
     def as_completed(
         self, *, poll_interval: float | None = None, timeout: float | None = None
     ) -> Iterator[tuple[int, Answer | ModelStudioError]]:
-        """Yield the position and the answer or error of each input, file by file as they end; see `wait`."""
+        """Yield (position, answer or error) of the inputs, one file at a time as its job ends; see `wait`."""
         seen: set[int] = set()
         yield from self._collected(seen)
         if not self.status.ended:
@@ -229,7 +231,7 @@ class BatchJob(Generic[Answer]):
     async def aas_completed(
         self, *, poll_interval: float | None = None, timeout: float | None = None
     ) -> AsyncIterator[tuple[int, Answer | ModelStudioError]]:
-        """The async twin of `as_completed`."""
+        """Async version of `as_completed`."""
         seen: set[int] = set()
         for found in self._collected(seen):
             yield found
@@ -266,7 +268,7 @@ class BatchJob(Generic[Answer]):
         return result[0]
 
     def _run(self, flow: Flow[T], result: list[T] | None = None) -> Iterator[None]:
-        """Perform the steps of a flow, and yield at its reports."""
+        """Perform the steps of a flow. Yield at each Report."""
         with self._adapter.errors():
             try:
                 step = next(flow)
@@ -286,7 +288,7 @@ class BatchJob(Generic[Answer]):
                 flow.close()
 
     async def _arun(self, flow: Flow[T], result: list[T] | None = None) -> AsyncIterator[None]:
-        """The async twin of `_run`."""
+        """Async version of `_run`."""
         with self._adapter.errors():
             try:
                 step = next(flow)
@@ -307,7 +309,9 @@ class BatchJob(Generic[Answer]):
 
     def _perform(self, step: Step) -> Any:
         if isinstance(step, Request):
-            return (self._once if step.once else self._client).request(step.url, step.call, step.decode)
+            return (self._client_without_retries if step.once else self._client).request(
+                step.url, step.call, step.decode
+            )
         if isinstance(step, Upload):
             return self._files.upload(step.path, purpose=_PURPOSE).id
         if isinstance(step, Find):
@@ -324,7 +328,9 @@ class BatchJob(Generic[Answer]):
 
     async def _aperform(self, step: Step) -> Any:
         if isinstance(step, Request):
-            return await (self._once if step.once else self._client).arequest(step.url, step.call, step.decode)
+            return await (self._client_without_retries if step.once else self._client).arequest(
+                step.url, step.call, step.decode
+            )
         if isinstance(step, Upload):
             return (await self._files.aupload(step.path, purpose=_PURPOSE)).id
         if isinstance(step, Find):
@@ -341,28 +347,28 @@ class BatchJob(Generic[Answer]):
 
 
 def _bind(journal: Journal, request: dict[str, Any], limits: list[int], window: str) -> None:
-    """Note what a new journal belongs to. Raises ConfigurationError for a journal of other settings."""
+    """Store the settings in a new journal. Raises ConfigurationError if the journal has other settings."""
     with journal.transaction():
-        noted = journal.fact("request")
-        if noted is None:
+        stored = journal.fact("request")
+        if stored is None:
             journal.set_fact("request", request)
             journal.set_fact("limits", limits)
             journal.set_fact("window", window)
-    if noted is not None and noted != request:
+    if stored is not None and stored != request:
         raise ConfigurationError(
-            f"journal={journal.path!r} belongs to a job with other settings: {differences(noted, request)}. Use the "
-            "same model, settings and bindings, or another journal"
+            f"journal={journal.path!r} belongs to a job with other settings: {differences(stored, request)}. Use the "
+            "same settings, or a new journal"
         )
 
 
 @contextmanager
 def _progress(job: BatchJob[Any], wanted: bool) -> Iterator[Callable[[], None]]:
-    """Give a function that shows the progress of a job."""
+    """Return a function that updates the progress bar of a job."""
     if not wanted:
         yield lambda: None
         return
     try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it has no types
+        from tqdm.auto import tqdm  # type: ignore[import-untyped]  # has no type hints
     except ImportError:
         with job._adapter.errors():
             raise ConfigurationError("progress=True needs tqdm: pip install tqdm") from None

@@ -1,7 +1,7 @@
-"""Keep a batch job on disk, in one SQLite file: its inputs, files, jobs and results, but never the key.
+"""Store a batch job in an SQLite file: inputs, files, jobs and results, but never the key.
 
-Each step is one transaction, so that a process may be killed at any moment. Positions are those of the inputs, from 0.
-One process works on a journal at a time; the system frees its lock when it dies.
+Each step is one transaction, so a crash never leaves it half done. Positions are indexes of the inputs. A lock admits
+one process at a time; the operating system releases it when the process ends.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ CREATE TABLE files (
     output_file_id TEXT, error_file_id TEXT, reason TEXT, collected INTEGER NOT NULL DEFAULT 0
 );
 """
-_PAGE_BYTES: Final = 16384  # lines are longer than most rows
+_PAGE_BYTES: Final = 16384  # larger than the default, because lines are long
 ENDED: Final = ("completed", "failed", "expired", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
-    """Where a job stands, as far as the service was last asked.
+    """The status of a job as of the last poll.
 
     Attributes:
-        state: "new" (nothing was sent), "submitting" (some files are not), "validating", "in_progress", "finalizing",
-            "cancelling", or at the end "completed", "failed", "expired" or "cancelled"; of several files, the earliest
-            of those under way, and at the end the worst. A completed job may have failed lines.
+        state: "new" (nothing submitted), "submitting" (some files submitted), "validating", "in_progress", "finalizing"
+            or "cancelling"; at the end "completed", "failed", "expired" or "cancelled". With several files, the
+            earliest state of those running, and at the end the worst. A completed job may have failed inputs.
         total: number of inputs.
-        completed: number of answers.
-        failed: number of inputs that have an error instead.
-        files: number of files, each of which is a job of its own at the service.
+        completed: number of inputs that have an answer.
+        failed: number of inputs that have an error.
+        files: number of files. Each is a job of its own at the service.
     """
 
     state: str
@@ -59,7 +59,7 @@ class BatchStatus:
 
     @property
     def ended(self) -> bool:
-        """Return True if all results are there."""
+        """Return True if all results are downloaded."""
         return self.state in ENDED
 
 
@@ -89,7 +89,7 @@ class File:
 
     @property
     def is_submitted(self) -> bool:
-        """Return True if its job exists at the service, or never will."""
+        """Return True if its job was created, or will not be because it was cancelled."""
         return self.batch_id is not None or self.state in ENDED
 
 
@@ -99,19 +99,19 @@ ResultRow = tuple[int, int, int, bytes]  # a row of the table `results`
 
 
 class Journal:
-    """A journal on disk. Raises ConfigurationError for a file that is none."""
+    """A journal on disk. Raises ConfigurationError if the file is not a journal."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
-        self._lock_path = f"{os.path.abspath(self.path)}-lock"  # the working directory may change
+        self._lock_path = f"{os.path.abspath(self.path)}-lock"  # absolute, because the working directory may change
         if self.path in ("", ":memory:"):
-            raise ConfigurationError(f"journal={self.path!r} is no file: give a path on disk")
+            raise ConfigurationError(f"journal={self.path!r} is not a file path: pass a path on disk")
         try:
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             weakref.finalize(self, self._db.close)
-            self._db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # of a new file
+            self._db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # applies to a new file only
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")  # a commit survives a power failure too
+            self._db.execute("PRAGMA synchronous = FULL")  # commits survive a power failure
             with self.transaction():
                 if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
                     for statement in _SCHEMA.split(";"):
@@ -119,10 +119,10 @@ class Journal:
                     self.set_fact("version", _VERSION)
                     self.set_fact("name", secrets.token_hex(6))
             if self.fact("version") != _VERSION:
-                raise sqlite3.DatabaseError(f"it is of version {self.fact('version')}")
+                raise sqlite3.DatabaseError(f"unknown version {self.fact('version')}")
         except (sqlite3.Error, ConfigurationError) as error:
             raise ConfigurationError(
-                f"journal={self.path!r} cannot be used as a journal of batch jobs: {error.__cause__ or error}"
+                f"journal={self.path!r} cannot be used as a journal: {error.__cause__ or error}"
             ) from None
 
     def close(self) -> None:
@@ -131,47 +131,47 @@ class Journal:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Keep all changes of the block, or none. Raises ConfigurationError if the disk refuses them."""
+        """Commit the changes of the block, or roll them back. Raises ConfigurationError if the disk write fails."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
-                if self._db.in_transaction:  # SQLite has rolled back by itself where the disk is full
+                if self._db.in_transaction:  # SQLite rolls back by itself if the disk is full
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
             raise ConfigurationError(
-                f"journal={self.path!r} cannot be written: {error}. Once it can, go on with the same journal"
+                f"journal={self.path!r} cannot be written: {error}. Fix this, then continue with the same journal"
             ) from error
 
     def lock(self) -> sqlite3.Connection | None:
-        """Return the lock of the journal, which is held until it is closed, or None if another holds it."""
+        """Lock the journal. Return the lock, to be closed by the caller, or None if another process holds it."""
         try:
             lock = sqlite3.connect(self._lock_path, timeout=0, isolation_level=None, check_same_thread=False)
             try:
                 lock.execute("BEGIN EXCLUSIVE")
             except sqlite3.Error as error:
                 lock.close()
-                if "locked" in str(error):  # Python 3.10 has no codes
+                if "locked" in str(error):  # Python 3.10 has no error codes
                     return None
                 raise
         except sqlite3.Error as error:
             raise ConfigurationError(
-                f"{self._lock_path!r}, the lock of the journal, cannot be written: {error}"
+                f"the lock file {self._lock_path!r} of the journal cannot be written: {error}"
             ) from None
         return lock
 
-    # ---------------------------------------------------------------- facts
+    # ---------------------------------------------------------------- values
 
     def fact(self, name: str) -> Any:
-        """Return a noted value, or None."""
+        """Return a stored value, or None."""
         found = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if found is None else json.loads(found[0])
 
     def set_fact(self, name: str, value: Any) -> None:
-        """Note a value, which JSON can hold."""
+        """Store a JSON value."""
         self._db.execute("REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
 
     # ---------------------------------------------------------------- inputs and files
@@ -181,7 +181,7 @@ class Journal:
         return int(self._db.execute("SELECT coalesce(max(position) + 1, 0) FROM inputs").fetchone()[0])
 
     def add_inputs(self, rows: Iterable[tuple[int, int, bytes]]) -> None:
-        """Add inputs: position, number of the file, and line."""
+        """Add inputs as (position, file number, line)."""
         self._db.executemany("INSERT INTO inputs VALUES (?, ?, ?)", rows)
 
     def input_lines(self) -> Iterator[bytes]:
@@ -194,18 +194,18 @@ class Journal:
         return (line for (line,) in self._rows(query, (file.first, file.last, file.number)))
 
     def files(self) -> list[File]:
-        """Return all files, in the order in which they were begun."""
+        """Return all files, in the order of their creation."""
         query = f"SELECT {', '.join(_COLUMNS)} FROM files ORDER BY number"
         return [File(*row) for row in self._db.execute(query)]
 
     def save(self, *files: File) -> None:
-        """Write files as they are now."""
+        """Insert or update files."""
         self._db.executemany(_INSERT_FILE, [tuple(getattr(file, name) for name in _COLUMNS) for file in files])
 
     # ---------------------------------------------------------------- results
 
     def add_results(self, rows: Iterable[ResultRow]) -> None:
-        """Add results. An answer takes the place of an error at the same position, and never the reverse."""
+        """Add results. An answer replaces an error at the same position, but not the reverse."""
         self._db.executemany(
             "INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT (position) DO UPDATE SET "
             "failed = excluded.failed, retryable = excluded.retryable, line = excluded.line WHERE failed",
@@ -213,7 +213,7 @@ class Journal:
         )
 
     def missing(self, file: File) -> Iterator[int]:
-        """Yield the positions of a file's inputs that have no result."""
+        """Yield the positions of a file's inputs without a result, in order."""
         query = (
             "SELECT position FROM inputs WHERE position BETWEEN ? AND ? AND file = ? "
             "AND position NOT IN (SELECT position FROM results WHERE position BETWEEN ? AND ?) ORDER BY position"
@@ -222,7 +222,7 @@ class Journal:
         return (position for (position,) in rows)
 
     def results(self, file: File | None = None) -> Iterator[tuple[int, bytes]]:
-        """Yield position and line of all results, or of those of one file, in order."""
+        """Yield (position, line) of all results, or of one file's results, in order."""
         if file is None:
             return self._rows("SELECT position, line FROM results ORDER BY position")
         query = (
@@ -232,33 +232,40 @@ class Journal:
         return self._rows(query, (file.first, file.last, file.number))
 
     def retryable(self) -> Iterator[tuple[int, int, int]]:
-        """Yield position, file and length in bytes of the inputs whose errors are retryable, in order."""
+        """Yield (position, file number, bytes of the line) of inputs with retryable errors, in order."""
         return self._rows(
             "SELECT position, file, length(inputs.line) FROM results JOIN inputs USING (position) "
             "WHERE retryable ORDER BY position"
         )
 
     def move(self, rows: Iterable[tuple[int, int]]) -> None:
-        """Move inputs to another file and drop their results. Rows are position and file."""
-        given = list(rows)
-        self._db.executemany("UPDATE inputs SET file = ? WHERE position = ?", [(file, at) for at, file in given])
-        self._db.executemany("DELETE FROM results WHERE position = ?", [(at,) for at, _ in given])
+        """Assign inputs to other files and delete their results. Rows are (position, file number)."""
+        moves = list(rows)
+        self._db.executemany("UPDATE inputs SET file = ? WHERE position = ?", [(file, at) for at, file in moves])
+        self._db.executemany("DELETE FROM results WHERE position = ?", [(at,) for at, _ in moves])
 
     def answers(self) -> Iterator[bytes]:
-        """Yield the lines of all answers."""
+        """Yield the result lines of all answers."""
         return (line for (line,) in self._rows("SELECT line FROM results WHERE NOT failed"))
 
     def status(self) -> BatchStatus:
-        """Return where the job stands."""
+        """Return the status."""
         files = self.files()
-        done = sum(file.completed for file in files if not file.collected)
-        bad = sum(file.failed for file in files if not file.collected)
-        total, good = self._db.execute("SELECT count(*), count(*) - coalesce(sum(failed), 0) FROM results").fetchone()
-        return BatchStatus(_state(files, self.fact("written")), self.count_inputs(), done + good, bad + total - good,
-                           len(files))  # fmt: skip
+        completed = sum(file.completed for file in files if not file.collected)
+        failed = sum(file.failed for file in files if not file.collected)
+        results, answers = self._db.execute(
+            "SELECT count(*), count(*) - coalesce(sum(failed), 0) FROM results"
+        ).fetchone()
+        return BatchStatus(
+            state=_state(files, self.fact("written")),
+            total=self.count_inputs(),
+            completed=completed + answers,
+            failed=failed + results - answers,
+            files=len(files),
+        )
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
-        """Yield the rows of a query, in a cursor of its own."""
+        """Yield the rows of a query, with a separate cursor."""
         with closing(self._db.cursor()) as cursor:
             yield from cursor.execute(query, values)
 
@@ -276,13 +283,13 @@ def _state(files: list[File], written: Any) -> str:
     states = {file.state if file.collected or file.state not in ENDED else "finalizing" for file in files}
     if "cancelling" in states:
         return "cancelling"
-    under_way = states - set(ENDED)
-    if under_way:
-        return next((state for state in _EARLIEST if state in under_way), "in_progress")
+    running = states - set(ENDED)
+    if running:
+        return next((state for state in _EARLIEST if state in running), "in_progress")
     return next((state for state in _WORST if state in states), "completed")
 
 
-def differences(noted: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return a text that names the settings that differ."""
-    names = [name for name in sorted({*noted, *now}) if noted.get(name) != now.get(name)]
-    return ", ".join(f"{name}={noted.get(name)!r:.80} there, {now.get(name)!r:.80} here" for name in names)
+def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Describe the settings that differ."""
+    names = [name for name in sorted({*stored, *given}) if stored.get(name) != given.get(name)]
+    return ", ".join(f"{name}={stored.get(name)!r:.80} in the journal, now {given.get(name)!r:.80}" for name in names)

@@ -1,7 +1,7 @@
-"""Write the input lines of a batch job and read its result lines. Pure, and the same codec as live requests.
+"""Encode the input lines of a batch job and decode its result lines, with the codec of live requests. Pure.
 
 Line formats and limits: the vendor's Batch File API page (October 2026). Where its sources differ, both forms are read.
-What is equal between lines, which is all but their messages, is resolved and encoded once per settings.
+Everything except the messages is encoded once for all lines with the same settings.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from modelstudio_core.types import ChatRequest, ChatResult, Message, ResponseHea
 MAX_LINES: Final = 50_000
 MAX_FILE_BYTES: Final = 500_000_000
 MAX_LINE_BYTES: Final = 6_000_000
-_SURE_LINE_BYTES = 1_000_000  # the limit in one reader of the English page; the vendor's pages say 6 MB
+_SAFE_LINE_BYTES = 1_000_000  # one version of the English page has this limit, all others 6 MB
 TEST_MODEL: Final = "batch-test-model"
-"""Answers every line with a fixed text, without inference or fee; at most 100 lines and 1 MB per file."""
+"""Model that answers every line with a fixed text, free of charge; at most 100 lines and 1 MB per file."""
 _TEST_LINES, _TEST_BYTES = 100, 1_000_000
 _CHAT, _TEST = "/v1/chat/completions", "/v1/chat/ds-test"
 _THINKING = ("enable_thinking", "thinking", "reasoning_effort", "stream")  # equal for all lines of a file
-_MOST_TEMPLATES = 256
-_MOST_CHOICES = 16  # beyond what any model returns
+_MAX_TEMPLATES = 256
+_MAX_CHOICES = 16  # more than any model returns
 _OK = 200
 
 logger = logging.getLogger("modelstudio_core")
 
 Settings: TypeAlias = Mapping[str, Any]
 ToRequest: TypeAlias = Callable[[tuple[Message, ...], Settings], tuple[ChatRequest, ModelInfo]]
-"""Returns the request for messages and the settings of one input."""
+"""Returns the request for the messages and settings of one input."""
 ToPlan: TypeAlias = Callable[[ChatRequest, ModelInfo], Plan]
 """Applies the policies of live requests."""
 
 _codec = OpenAICodec()
-_ANY_REQUEST = ChatRequest(model="", messages=(), n=_MOST_CHOICES)
+_ANY_REQUEST = ChatRequest(model="", messages=(), n=_MAX_CHOICES)
 _PROBE = (Message("user", ""),)
 _NO_SETTINGS: Settings = {}
-_NONE_LEFT: Settings = {}
+_EXHAUSTED: Settings = {}
 
 
 # ---------------------------------------------------------------- writing
@@ -59,7 +59,7 @@ _NONE_LEFT: Settings = {}
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What all lines of a file have in common: endpoint, model and thinking mode, as JSON text in `key`."""
+    """Lines that may share a file: same endpoint, model and thinking mode. `key` is JSON of the last two."""
 
     key: str
     endpoint: str
@@ -76,16 +76,16 @@ class Group:
     @classmethod
     def of_file(cls, key: str, endpoint: str) -> Group:
         """Return the group of a file with this key and endpoint."""
-        most = (_TEST_LINES, _TEST_BYTES) if endpoint == _TEST else (MAX_LINES, MAX_FILE_BYTES)
-        return cls(key, endpoint, *most)
+        limits = (_TEST_LINES, _TEST_BYTES) if endpoint == _TEST else (MAX_LINES, MAX_FILE_BYTES)
+        return cls(key, endpoint, *limits)
 
 
 Line: TypeAlias = tuple[bytes, Group]
-"""An input line without its end of line, and the group of files that it belongs to."""
+"""An input line without its newline, and its group."""
 
 
 class LineWriter:
-    """Write the lines of a job. Plain lines, of system and user texts, are made from the template of their settings."""
+    """Encode the lines of a job. Lines with only system and user texts use a template for their settings."""
 
     def __init__(self, to_request: ToRequest, to_plan: ToPlan) -> None:
         self._to_request = to_request
@@ -94,7 +94,7 @@ class LineWriter:
         self._last: tuple[Settings, _Template] | None = None
 
     def line(self, position: int, messages: tuple[Message, ...], settings: Settings | None) -> Line:
-        """Return the line of one input. Raises ConfigurationError, naming the position, for what cannot be sent."""
+        """Return the line of one input. Raises ConfigurationError with the position if it cannot be sent."""
         try:
             template = self._template(settings or _NO_SETTINGS)
             line = template.line(position, messages)
@@ -103,15 +103,17 @@ class LineWriter:
         size = len(line[0])
         if size > MAX_LINE_BYTES:
             raise ConfigurationError(
-                f"prompts[{position}] makes a line of {size} bytes, and the service takes {MAX_LINE_BYTES}: shorten "
-                "it, or give media by URL. Nothing was uploaded"
+                f"prompts[{position}] makes a line of {size} bytes, and the service accepts {MAX_LINE_BYTES}: shorten "
+                "it, or pass media by URL. Nothing was uploaded"
             )
-        if size > _SURE_LINE_BYTES:
-            logger.warning("Model Studio: prompts[%d] makes a line of %d bytes, which may be too long", position, size)
+        if size > _SAFE_LINE_BYTES:
+            logger.warning(
+                "Model Studio: prompts[%d] makes a line of %d bytes, which the service may reject", position, size
+            )
         return line
 
     def request(self) -> dict[str, Any]:
-        """Return the body of a line without messages: what the settings of all inputs amount to."""
+        """Return the body of a line without messages: the settings of all inputs."""
         body = dict(self._template(_NO_SETTINGS).body)
         del body["messages"]
         return body
@@ -123,23 +125,23 @@ class LineWriter:
         try:
             key = frozenset(settings.items())
             template = self._templates.get(key)
-        except TypeError:  # lists and dicts
+        except TypeError:  # lists and dicts are not hashable
             key = template = None
         if template is None:
             template = _Template(*self._to_request(_PROBE, settings), self._to_plan)
             if key is not None:
-                if len(self._templates) >= _MOST_TEMPLATES:
+                if len(self._templates) >= _MAX_TEMPLATES:
                     self._templates.clear()
                 self._templates[key] = template
-        self._last = (settings if settings is _NO_SETTINGS else _copied(settings), template)
+        self._last = (settings if settings is _NO_SETTINGS else _deep_copy(settings), template)
         return template
 
 
-def _copied(value: Any) -> Any:
-    """Return settings that do not change with the caller's: dicts and lists are copied, at any depth."""
+def _deep_copy(value: Any) -> Any:
+    """Copy dicts and lists at any depth, because the caller may change them."""
     if isinstance(value, Mapping):
-        return {name: _copied(item) for name, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value
+        return {name: _deep_copy(item) for name, item in value.items()}
+    return [_deep_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def input_lines(
@@ -148,48 +150,50 @@ def input_lines(
     writer: LineWriter,
     to_messages: Callable[[Any], tuple[Message, ...]],
 ) -> Iterator[Line]:
-    """Yield the lines of all inputs. Raises ConfigurationError, naming the position, for what cannot be sent."""
+    """Yield the lines of all inputs. Raises ConfigurationError with the position of one that cannot be sent."""
     own = None if settings is None else iter(settings)
     position = -1
     for position, prompt in enumerate(prompts):
-        setting = None if own is None else next(own, _NONE_LEFT)
-        if setting is _NONE_LEFT:
-            raise ConfigurationError(f"settings= has {position} entries, and there are more prompts: give one for each")
+        setting = None if own is None else next(own, _EXHAUSTED)
+        if setting is _EXHAUSTED:
+            raise ConfigurationError(
+                f"settings= has {position} entries, but there are more prompts: pass one per prompt"
+            )
         if not isinstance(setting, Mapping | None):
-            raise ConfigurationError(f"settings[{position}] is {setting!r:.80}: give a mapping of parameters, or None")
+            raise ConfigurationError(f"settings[{position}]={setting!r:.80} must be a mapping of parameters or None")
         try:
             messages = to_messages(prompt)
         except ModelStudioError as error:
             raise error_at(position, error) from None
-        except (TypeError, ValueError, AttributeError, NotImplementedError) as error:  # the frameworks' own
+        except (TypeError, ValueError, AttributeError, NotImplementedError) as error:  # raised by the frameworks
             raise ConfigurationError(f"prompts[{position}] cannot be sent: {error}") from error
         yield writer.line(position, messages, setting)
-    if own is not None and next(own, _NONE_LEFT) is not _NONE_LEFT:
-        raise ConfigurationError(f"settings= has more than {position + 1} entries, and there are no more prompts")
+    if own is not None and next(own, _EXHAUSTED) is not _EXHAUSTED:
+        raise ConfigurationError(f"settings= has more entries than the {position + 1} prompts")
 
 
 def error_at(position: int, error: ModelStudioError) -> ModelStudioError:
-    """Return `error` with the position of the input that it is about."""
+    """Prefix the message of `error` with the position of its input."""
     error.message = f"prompts[{position}]: {error.message}"
     error.args = (error.message,)
     return error
 
 
 class _Template:
-    """The lines of one setting: the request without its messages, and the encoded text around them."""
+    """Template for lines with the same settings: the request, and the encoded text around its messages."""
 
     def __init__(self, request: ChatRequest, model: ModelInfo, to_plan: ToPlan) -> None:
         if request.options.headers is not None:
-            raise ConfigurationError("extra_headers: a line of a batch job has no headers of its own")
+            raise ConfigurationError("extra_headers: the lines of a batch job cannot have headers")
         if request.model == TEST_MODEL:
             request = replace(request, streaming=False)
-        elif request.streaming:  # how a live answer comes; lines stream only where the model thinks
+        elif request.streaming:  # applies to live calls; lines stream only if the model thinks
             request = replace(request, streaming=None)
         self._request, self._model, self._to_plan = request, model, to_plan
         self.body, self._group, text = self._encoded(_PROBE)
         messages = b'"messages":[{"role":"user","content":""}]'
         before, found, after = text.partition(messages)
-        # JSON mode depends on the words of the messages
+        # JSON mode depends on the text of the messages
         self._is_plain = bool(found) and (request.response_format or {}).get("type") != "json_object"
         url = encode_basestring(self._group.endpoint)
         self._before = f'","method":"POST","url":{url},"body":{before.decode()}"messages":['
@@ -201,7 +205,7 @@ class _Template:
             try:
                 return line.encode(), self._group
             except UnicodeEncodeError:
-                pass  # half a surrogate pair, for which the codec has an error
+                pass  # an unpaired surrogate, for which the codec raises an error
         _, group, text = self._encoded(messages)
         head = f'{{"custom_id":"{position}","method":"POST","url":{encode_basestring(group.endpoint)},"body":'
         return head.encode() + text + b"}", group
@@ -214,7 +218,7 @@ class _Template:
 
 
 def _plain_texts(messages: Sequence[Message]) -> str | None:
-    """Return the JSON of messages that are only texts of system and user, else None."""
+    """Return the JSON of the messages if they have only system and user texts, otherwise None."""
     texts = []
     for message in messages:
         content = message.content
@@ -233,26 +237,27 @@ def _plain_texts(messages: Sequence[Message]) -> str | None:
 
 
 ResultLine: TypeAlias = tuple[int, ModelStudioError | None]
-"""The position of an input, and the error of a failed line."""
+"""The position of an input, and its error if it failed."""
 
 UNPROCESSED: Final = frozenset({"batch_expired", "batch_cancelled", "batch_without_result"})
-"""Codes of this package for inputs that were not processed, and can be sent again; "batch_failed" cannot."""
+"""Our codes for unprocessed inputs that can be submitted again. Inputs with "batch_failed" cannot."""
 
 
 def result_line(data: bytes) -> ResultLine | None:
-    """Return what a result line is, or None for an empty line. Raises ProtocolError if it has no known position.
+    """Return the position and error of a result line, or None for an empty line.
 
-    The form of the vendor's sample says so at its beginning and end; any other line is decoded.
+    Lines in the form of the vendor's sample are recognized by their start and end; others are decoded. Raises
+    ProtocolError if `custom_id` is not a position.
     """
-    begins = _ANSWERED(data)
-    if begins is not None and data.endswith(_WITHOUT_ERROR) and _FINISHED in data:
-        return int(begins[1]), None
+    start = _ANSWERED(data)
+    if start is not None and data.endswith(_WITHOUT_ERROR) and _FINISHED in data:
+        return int(start[1]), None
     if not data.strip():
         return None
     value = read_object(data)
     id = value.get("custom_id")
     if not isinstance(id, str) or not id.isascii() or not id.isdigit():
-        raise ProtocolError(f"a result line has the custom_id {id!r:.80}, which this package did not send")
+        raise ProtocolError(f"unknown custom_id {id!r:.80}")
     try:
         _answer(value)
     except ModelStudioError as error:
@@ -266,7 +271,7 @@ _FINISHED = b'"finish_reason":"'
 
 
 def read_usage(data: bytes) -> tuple[int, ...]:
-    """Return the tokens of an answer: input, output, total, reasoning and cached ones; 0 for those not given."""
+    """Return the input, output, total, reasoning and cached tokens of an answer; 0 if unknown."""
     found = read_answer(data)
     usage = None if isinstance(found, ModelStudioError) else found.usage
     if usage is None:
@@ -282,7 +287,7 @@ def read_usage(data: bytes) -> tuple[int, ...]:
 
 
 def read_answer(data: bytes) -> ChatResult | ModelStudioError:
-    """Return the answer of a result line, or its error."""
+    """Return the answer or the error of a result line."""
     try:
         value = from_json(data)
         response = value["response"]
@@ -291,7 +296,7 @@ def read_answer(data: bytes) -> ChatResult | ModelStudioError:
             if result is not None:
                 return result
     except (LookupError, TypeError, ValueError, AttributeError):
-        pass  # read below, with an error that says what is wrong
+        pass  # decoded below, which gives a precise error
     try:
         return _answer(read_object(data))
     except ModelStudioError as error:
@@ -299,10 +304,10 @@ def read_answer(data: bytes) -> ChatResult | ModelStudioError:
 
 
 def _answer(value: Mapping[str, Any]) -> ChatResult:
-    """Return the answer of a line. Raises its error, or ProtocolError where it has neither.
+    """Return the answer of a line, or raise its error. Raises ProtocolError if it has neither.
 
-    Failed lines have no vendor sample. An error object under either naming, `response` null, a status other than 200
-    and an error inside the body are all accepted.
+    The vendor shows no failed line. These forms are accepted: an error object with the keys of the field table or of
+    the vendor's script, a status other than 200, and an error in the body.
     """
     response = value.get("response")
     response = response if isinstance(response, dict) else {}
@@ -312,8 +317,8 @@ def _answer(value: Mapping[str, Any]) -> ChatResult:
     head = ResponseHead(status or _OK, {} if id is None else {"x-request-id": id})
     error = value.get("error")
     if is_error_object({"error": error}):
-        known = error if isinstance(error, Mapping) else {"message": str(error)}
-        failure = error_of_object({"error": _renamed(known)}, _status(status), head)
+        details = error if isinstance(error, Mapping) else {"message": str(error)}
+        failure = error_of_object({"error": _standard_keys(details)}, _status(status), head)
         failure.is_retryable = failure.is_retryable or failure.code in UNPROCESSED
         raise failure
     if isinstance(body, dict) and (status in (None, _OK)) and not is_error_object(body):
@@ -322,22 +327,22 @@ def _answer(value: Mapping[str, Any]) -> ChatResult:
         raise error_of_object(body, _status(status), head)
     if status is not None and status >= 400:
         raise error_of_object({"message": str(body or "")}, status, head)
-    raise ProtocolError(f"the result line has neither an answer nor an error: {dict(value)!r:.200}")
+    raise ProtocolError(f"a result line has neither an answer nor an error: {dict(value)!r:.200}")
 
 
-def _renamed(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an error object under the names of the field table: the vendor's script reads `error_code`."""
+def _standard_keys(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an error object with the keys of the field table. The vendor's script reads `error_code`."""
     names = {"error_code": "code", "error_message": "message"}
     return {names.get(name, name): item for name, item in error.items()}
 
 
 def _status(status: int | None) -> int | None:
-    """Return the HTTP status of a failed line, unless it claims success."""
+    """Return the status if it is an HTTP error, otherwise None."""
     return status if status is not None and status >= 400 else None
 
 
 def unprocessed_line(position: int, code: str, reason: str) -> bytes:
-    """Return the result line of an input that has none, as the journal keeps it. `code` is one of `UNPROCESSED`."""
+    """Return a result line for an input that the service did not process."""
     return json.dumps(
         {"custom_id": str(position), "response": None, "error": {"code": code, "message": reason}}, ensure_ascii=False
     ).encode()

@@ -1,4 +1,4 @@
-"""Distribute the lines of a batch job to files. Pure."""
+"""Assign the lines of a batch job to files. Pure."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from modelstudio_core.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of a file, below those of the service."""
+    """Limits of a file. They do not exceed those of the service."""
 
     lines: int
     bytes: int
 
 
 class Packer:
-    """Distribute lines to files: one group per file, and no more lines or bytes than the limits."""
+    """Assign lines to files: one group per file, within the limits."""
 
     def __init__(self, files: list[File], limits: Limits) -> None:
         self._limits = limits
         self._next = max((file.number for file in files), default=0) + 1
         self._open = {file.grp: file for file in files if not file.closed}
-        self._most: dict[str, Limits] = {}
+        self._limits_by_group: dict[str, Limits] = {}
         self._changed: dict[int, File] = {}
 
     def place(self, position: int, group: Group, size: int) -> int:
-        """Return the number of the file that the line of an input goes to. `size` is its length in bytes."""
+        """Assign the line of an input to a file, and return its number. `size` is the length in bytes."""
         file = self._open.get(group.key)
-        most = self._most.get(group.key)
-        if most is None:
-            most = Limits(min(self._limits.lines, group.max_lines), min(self._limits.bytes, group.max_bytes))
-            self._most[group.key] = most
-        if file is None or file.lines >= most.lines or file.bytes + size > most.bytes:
-            file = self._begin(position, group, size, most)
+        limits = self._limits_by_group.get(group.key)
+        if limits is None:
+            limits = Limits(min(self._limits.lines, group.max_lines), min(self._limits.bytes, group.max_bytes))
+            self._limits_by_group[group.key] = limits
+        if file is None or file.lines >= limits.lines or file.bytes + size > limits.bytes:
+            file = self._new_file(position, group, size, limits)
         file.last = position
         file.lines += 1
         file.bytes += size
         self._changed[file.number] = file
         return file.number
 
-    def _begin(self, position: int, group: Group, size: int, most: Limits) -> File:
-        """Begin another file of a group."""
-        if size > most.bytes:
+    def _new_file(self, position: int, group: Group, size: int, limits: Limits) -> File:
+        """Close the open file of a group, and create the next one."""
+        if size > limits.bytes:
             raise ConfigurationError(
-                f"prompts[{position}] makes a line of {size} bytes, and a file may have {most.bytes} (bytes_per_file): "
-                "shorten it. Nothing was uploaded"
+                f"prompts[{position}] makes a line of {size} bytes, and a file is limited to {limits.bytes} "
+                "(bytes_per_file): shorten it. Nothing was uploaded"
             )
         if (full := self._open.get(group.key)) is not None:
             full.closed = 1

@@ -1,4 +1,4 @@
-"""Encode and decode requests of the batch API (`/batches`), and the plain facts of its objects. Pure.
+"""Encode requests and decode responses of the batch API (`/batches`). Pure.
 
 Source: the vendor's Batch File API page (October 2026).
 """
@@ -22,27 +22,27 @@ _JSON = {"accept": "application/json", "content-type": "application/json"}
 _KNOWN_STATES = frozenset({"validating", "in_progress", "finalizing", "completed", "failed", "expired", "cancelling",
                            "cancelled"})  # fmt: skip
 _REGIONS = (None, "beijing", "singapore")
-_HOURS, _FEWEST_HOURS, _MOST_HOURS = {"h": 1, "d": 24}, 24, 336
-_PAGE = 100  # the most that a list returns
+_HOURS, _MIN_HOURS, _MAX_HOURS = {"h": 1, "d": 24}, 24, 336
+_PAGE_SIZE = 100  # the maximum
 
 
 def check_window(window: str) -> None:
-    """Raise ConfigurationError for a completion window that the service does not have."""
+    """Raise ConfigurationError for a completion window that the service does not accept."""
     found = re.fullmatch(r"(\d{1,3})([hd])", str(window), re.ASCII)
-    if found is None or not _FEWEST_HOURS <= int(found[1]) * _HOURS[found[2]] <= _MOST_HOURS:
-        raise ConfigurationError(f'completion_window={window!r} is neither "24h" to "336h" nor "1d" to "14d"')
+    if found is None or not _MIN_HOURS <= int(found[1]) * _HOURS[found[2]] <= _MAX_HOURS:
+        raise ConfigurationError(f'completion_window={window!r} must be "24h" to "336h" or "1d" to "14d"')
 
 
 def batches_url(config: Config, id: str = "", part: str = "", query: Mapping[str, Any] | None = None) -> str:
-    """Return the URL of the jobs, or of one. Raises ConfigurationError for settings that have no batch jobs."""
+    """Return the URL of all jobs, or of one. Raises ConfigurationError if the settings do not support batch jobs."""
     if config.protocol != "openai":
-        raise ConfigurationError(f"protocol={config.protocol!r} has no batch jobs: they use protocol='openai'")
+        raise ConfigurationError(f"protocol={config.protocol!r} does not support batch jobs: use protocol='openai'")
     if urlsplit(config.base_url).hostname == BATCH_CHAT_HOST:
         raise ConfigurationError(
-            f"{BATCH_CHAT_HOST} answers single calls (Batch Chat) and has no files: batch jobs go to region='beijing'"
+            f"{BATCH_CHAT_HOST} (Batch Chat) takes single calls only: use region='beijing' for batch jobs"
         )
     if config.region not in _REGIONS:
-        raise ConfigurationError(f"region={config.region!r} has no batch jobs: beijing and singapore have them")
+        raise ConfigurationError(f"region={config.region!r} does not support batch jobs: use beijing or singapore")
     parts = "/".join(quote(piece, safe="") for piece in ("batches", id, part) if piece)
     return with_query(f"{config.base_url}/{parts}", query or {})
 
@@ -68,36 +68,36 @@ def cancel_call() -> WireCall:
     return WireCall("/batches", _JSON, b"{}")
 
 
-def searches(file: File, name: str) -> list[dict[str, Any]]:
-    """Return the queries that find the job of a file whose creation was not confirmed."""
-    return [{"input_file_ids": file.file_id, "limit": _PAGE}, {"ds_name": name, "limit": _PAGE}]
+def search_queries(file: File, name: str) -> list[dict[str, Any]]:
+    """Return the queries that find the job of a file if the reply to its creation was lost."""
+    return [{"input_file_ids": file.file_id, "limit": _PAGE_SIZE}, {"ds_name": name, "limit": _PAGE_SIZE}]
 
 
 def is_job_of(batch: Mapping[str, Any], file: File, name: str) -> bool:
-    """Return True if a job is that of the file. A search by name is fuzzy, and a server may ignore the query."""
+    """Return True if a job belongs to the file. A search by name is fuzzy, and a server may ignore the query."""
     metadata = batch.get("metadata")
     named = isinstance(metadata, Mapping) and metadata.get("ds_name") == name
     return batch.get("input_file_id") == file.file_id or named
 
 
 def read_batch(head: ResponseHead, body: bytes) -> dict[str, Any]:
-    """Return a job. Raises ProtocolError if it has no id."""
+    """Return a job. Raises ProtocolError if it has no ID."""
     value = read_object(body)
     if as_string(value.get("id")) is None:
-        raise ProtocolError(f"the service sent a batch job without an id: {excerpt(body)}")
+        raise ProtocolError(f"the service sent a batch job without an ID: {excerpt(body)}")
     return value
 
 
 def read_batches(head: ResponseHead, body: bytes) -> list[dict[str, Any]]:
-    """Return the jobs of a list. Raises ProtocolError if it is none."""
+    """Return the jobs of a list. Raises ProtocolError if the response has no list."""
     data = read_object(body).get("data")
     if not isinstance(data, list):
         raise ProtocolError(f"the service sent no list of batch jobs: {excerpt(body)}")
     return [item for item in data if isinstance(item, dict)]
 
 
-def note(file: File, batch: Mapping[str, Any]) -> None:
-    """Write what the service says about a job into its file. An unknown state counts as under way."""
+def update_file(file: File, batch: Mapping[str, Any]) -> None:
+    """Copy the state of a job to its file. An unknown state counts as in progress."""
     file.batch_id = as_string(batch.get("id")) or file.batch_id
     state = batch.get("status")
     file.state = state if state in _KNOWN_STATES else "in_progress"

@@ -1,4 +1,4 @@
-"""Make the rows of the journal's table `results` from the lines of a job that has ended. Pure."""
+"""Convert the result lines of a job to rows of the journal's table `results`. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ logger = logging.getLogger("modelstudio_core")
 
 
 def rows_of(lines: Iterable[bytes], file: File) -> Iterator[ResultRow]:
-    """Yield the rows of a job's result lines. A line that belongs to no input is left out, with a warning."""
+    """Yield a row for each result line. Lines that belong to no input are ignored, with a warning."""
     first, last = file.first, file.last
     for data in lines:
         try:
             found = result_line(data)
         except ProtocolError as unknown:
-            logger.warning("Model Studio: a result line of batch job %s is left out: %s", file.batch_id, unknown)
+            logger.warning("Model Studio: ignored a result line of batch job %s: %s", file.batch_id, unknown)
             continue
         if found is not None and first <= found[0] <= last:
             position, error = found
@@ -30,13 +30,13 @@ def rows_of(lines: Iterable[bytes], file: File) -> Iterator[ResultRow]:
 
 
 def unprocessed_lines(positions: Iterable[int], file: File) -> Iterator[bytes]:
-    """Yield the result lines of inputs that the job has none for."""
+    """Yield an error line for each input without a result."""
     job = f"the batch job {file.batch_id}"
-    said = f": {file.reason}" if file.reason else ""
-    code, reason = {
-        "failed": ("batch_failed", f"{job} failed{said}"),
+    reason = f": {file.reason}" if file.reason else ""
+    code, message = {
+        "failed": ("batch_failed", f"{job} failed{reason}"),
         "expired": ("batch_expired", f"{job} expired before this input was processed"),
         "cancelled": ("batch_cancelled", "the batch job was cancelled before this input was processed"),
         "completed": ("batch_without_result", f"{job} has no result for this input"),
     }[file.state]
-    return (unprocessed_line(at, code, reason) for at in positions)
+    return (unprocessed_line(at, code, message) for at in positions)

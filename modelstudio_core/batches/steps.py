@@ -24,14 +24,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Upload a file for a job; the result is its id."""
+    """Upload an input file; the result is its ID."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """Look for an uploaded file of this name and size; the result is its id, or None."""
+    """Search for an uploaded file of this name and size; the result is its ID, or None."""
 
     name: str
     size: int
@@ -39,7 +39,7 @@ class Find:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Write the content of a file at the service to a path; no result."""
+    """Download a file of the service to a path; no result."""
 
     id: str
     path: Path
@@ -47,19 +47,19 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Perform:
-    """Call a function that works on the disk; the result is its result."""
+    """Call a function that does disk I/O; the result is its result."""
 
     function: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Tell the caller that the status may have changed; no result."""
+    """Report that the status may have changed; no result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait; no result."""
+    """Sleep; no result."""
 
     seconds: float
 

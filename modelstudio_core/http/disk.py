@@ -191,7 +191,7 @@ class Target:
                 os.unlink(name)
 
 
-def pauses(timeout: float, *, first: float = 0.5, longest: float = 5.0) -> Iterator[float]:
+def poll_delays(timeout: float, *, first: float = 0.5, longest: float = 5.0) -> Iterator[float]:
     """Yield the seconds to wait before each next look at something, half as long again each, until `timeout` is over.
 
     The last pause ends with the timeout.

@@ -34,7 +34,7 @@ from modelstudio_core.errors import (
     NotFoundError,
 )
 from modelstudio_core.files import FileObject, Files
-from modelstudio_core.http.disk import pauses
+from modelstudio_core.http.disk import poll_delays
 from modelstudio_core.protocols.files import get_call
 from tests.file_service import CREATED, ROOT, FileService, error_body, form_of
 from tests.loopback import Exchange, Loopback, Script, reply, reply_json
@@ -273,9 +273,9 @@ def test_an_upload_waits_until_the_file_is_parsed(ask: Ask, path: Path) -> None:
 
 def test_looks_at_a_file_become_less_frequent() -> None:
     """The service allows 10 a second over all calls. The last look is at the end of the time."""
-    assert [round(pause, 2) for pause in islice(pauses(1000), 8)] == [0.5, 0.75, 1.12, 1.69, 2.53, 3.8, 5, 5]
-    assert 0 < next(pauses(0.2)) <= 0.2
-    assert not [*pauses(0)]
+    assert [round(pause, 2) for pause in islice(poll_delays(1000), 8)] == [0.5, 0.75, 1.12, 1.69, 2.53, 3.8, 5, 5]
+    assert 0 < next(poll_delays(0.2)) <= 0.2
+    assert not [*poll_delays(0)]
 
 
 def test_a_chat_about_a_file_that_is_not_parsed_is_repeated() -> None:
