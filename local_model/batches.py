@@ -1,7 +1,7 @@
-"""Batch jobs in Model Studio's shapes, run on the local chat model, one request after the other.
+"""Run batch jobs in Model Studio's formats on the local chat model, one request at a time.
 
-Shapes: the vendor's Batch File API page. A job is checked line by line, and fails as a whole if a line cannot be read;
-a request that the model refuses is a failed line.
+Source of the formats: the vendor's Batch File API page. If a line of the input is invalid, the whole job fails. If the
+model rejects a request, only its line fails.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from local_model.retrieval import InvalidRequest, failure
 
 BATCHES = "/v1/batches"
 _CHAT, _TEST = "/v1/chat/completions", "/v1/chat/ds-test"
-_UNDER_WAY = ("validating", "in_progress")
+_CANCELLABLE = ("validating", "in_progress")
 _TEST_USAGE = {"prompt_tokens": 20, "completion_tokens": 6, "total_tokens": 26}
 _MAX_PAGE = 100
-_SECONDS = 600.0  # for one answer
+_TIMEOUT = 600.0  # seconds for one answer
 _HOURS = {"h": 1, "d": 24}
-_FEWEST_HOURS, _MOST_HOURS = 24, 336
+_MIN_HOURS, _MAX_HOURS = 24, 336
 
 Ask = Callable[[Mapping[str, Any]], tuple[int, dict[str, Any]]]
 
@@ -50,7 +50,7 @@ class _Job:
     errors: dict[str, Any] | None = None
     times: dict[str, int] = field(default_factory=dict)
 
-    def become(self, status: str) -> None:
+    def set_status(self, status: str) -> None:
         self.status = status
         self.times[f"{status}_at"] = int(time.time())
 
@@ -78,19 +78,19 @@ class Batches:
     """The batch jobs of one server, in the order of their creation.
 
     Args:
-        files: where inputs are read and results are stored.
-        ask: answers the body of a chat request with a status and an object.
+        files: stores inputs and results.
+        ask: sends the body of a chat request, and returns the status and the response.
     """
 
     def __init__(self, files: FileStore, ask: Ask) -> None:
         self._files = files
         self._ask = ask
         self._jobs: dict[str, _Job] = {}
-        self._waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="local-model-batches", daemon=True).start()
 
     def reply(self, method: str, path: str, body: Any) -> Reply | None:
-        """Return the response to a request, or None if its path is none of those here.
+        """Return the response to a request, or None if this class does not handle the path.
 
         Args:
             method: GET or POST.
@@ -110,9 +110,9 @@ class Batches:
             if job is None:
                 return Reply(404, failure(BATCHES, f"No such batch: {id}"))
             if action == "cancel":
-                if job.status not in _UNDER_WAY:
+                if job.status not in _CANCELLABLE:
                     raise InvalidRequest(f"the batch {id} is {job.status}, and cannot be cancelled")
-                job.become("cancelling")
+                job.set_status("cancelling")
             return Reply(200, job.to_json())
         except InvalidRequest as error:
             return Reply(400, failure(BATCHES, str(error)))
@@ -126,27 +126,27 @@ class Batches:
             raise InvalidRequest(f"endpoint is {given.get('endpoint')!r}, not {_CHAT} or {_TEST}")
         window = str(given.get("completion_window"))
         hours = int(window[:-1]) * _HOURS.get(window[-1], 0) if window[:-1].isdecimal() else 0
-        if not _FEWEST_HOURS <= hours <= _MOST_HOURS:
+        if not _MIN_HOURS <= hours <= _MAX_HOURS:
             raise InvalidRequest(f"completion_window is {window!r}, not 24h to 336h or 1d to 14d")
         metadata = given.get("metadata")
         job = _Job(given["endpoint"], file.id, window, metadata if isinstance(metadata, dict) else {})
         self._jobs[job.id] = job
-        self._waiting.put(job)
+        self._queue.put(job)
         return job
 
-    def _list(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        ids = asked["input_file_ids"].split(",") if "input_file_ids" in asked else None
-        states = asked["status"].split(",") if "status" in asked else None
+    def _list(self, query: Mapping[str, str]) -> dict[str, Any]:
+        ids = query["input_file_ids"].split(",") if "input_file_ids" in query else None
+        states = query["status"].split(",") if "status" in query else None
         jobs = [
             job
             for job in reversed(self._jobs.values())
             if (ids is None or job.input_file_id in ids)
             and (states is None or job.status in states)
-            and asked.get("ds_name", "") in str(job.metadata.get("ds_name", ""))
+            and query.get("ds_name", "") in str(job.metadata.get("ds_name", ""))
         ]
         known = [job.id for job in jobs]
-        begin = known.index(asked["after"]) + 1 if asked.get("after") in known else 0
-        limit = asked.get("limit", "20")
+        begin = known.index(query["after"]) + 1 if query.get("after") in known else 0
+        limit = query.get("limit", "20")
         if not limit.isdecimal() or not 1 <= int(limit) <= _MAX_PAGE:
             raise InvalidRequest(f"limit is {limit!r}, not 1 to {_MAX_PAGE}")
         data = [job.to_json() for job in jobs[begin : begin + int(limit)]]
@@ -154,11 +154,11 @@ class Batches:
         more = begin + int(limit) < len(jobs)
         return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": more}
 
-    # ---------------------------------------------------------------- the work
+    # ---------------------------------------------------------------- worker thread
 
     def _work(self) -> None:
         while True:
-            self._run(self._waiting.get())
+            self._run(self._queue.get())
 
     def _run(self, job: _Job) -> None:
         file = self._files.get(job.input_file_id)
@@ -166,12 +166,12 @@ class Batches:
             lines = _lines(b"" if file is None else file.content, job.endpoint)
         except InvalidRequest as error:
             job.errors = {"data": [{"code": "invalid_file", "message": str(error)}]}
-            job.become("failed")
+            job.set_status("failed")
             return
         job.total = len(lines)
         results: dict[str, list[dict[str, Any]]] = {"output": [], "error": []}
         if job.status == "validating":
-            job.become("in_progress")
+            job.set_status("in_progress")
         for line in lines:
             if job.status != "in_progress":
                 break
@@ -180,10 +180,10 @@ class Batches:
             job.completed, job.failed = len(results["output"]), len(results["error"])
         cancelled = job.status == "cancelling"
         if not cancelled:
-            job.become("finalizing")
+            job.set_status("finalizing")
         job.output_file_id = self._stored(job, "output", results["output"])
         job.error_file_id = self._stored(job, "error", results["error"])
-        job.become("cancelled" if cancelled else "completed")
+        job.set_status("cancelled" if cancelled else "completed")
 
     def _result(self, line: Mapping[str, Any], endpoint: str) -> dict[str, Any]:
         id = str(uuid4())
@@ -191,9 +191,10 @@ class Batches:
         if status == 200:
             response = {"status_code": status, "request_id": id, "body": answer}
             return {"id": id, "custom_id": line["custom_id"], "response": response, "error": None}
-        said = answer.get("error")
-        said = said if isinstance(said, dict) else answer
-        error = {"code": said.get("code") or "InternalError", "message": said.get("message") or f"HTTP status {status}"}
+        details = answer.get("error")
+        details = details if isinstance(details, dict) else answer
+        message = details.get("message") or f"HTTP status {status}"
+        error = {"code": details.get("code") or "InternalError", "message": message}
         return {"id": id, "custom_id": line["custom_id"], "response": None, "error": error}
 
     def _stored(self, job: _Job, kind: str, results: list[dict[str, Any]]) -> str | None:
@@ -204,12 +205,12 @@ class Batches:
 
 
 def asker(address: Address, path: str, api_key: str | None) -> Ask:
-    """Return a function that sends the body of a chat request to a server, whole, and returns status and object."""
+    """Return a function that sends a chat request without streaming, and returns the status and the response."""
     headers = {"content-type": "application/json"} | ({} if api_key is None else {"authorization": f"Bearer {api_key}"})
 
     def ask(body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         whole = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
-        connection = HTTPConnection(*address, timeout=_SECONDS)
+        connection = HTTPConnection(*address, timeout=_TIMEOUT)
         try:
             connection.request("POST", path, json.dumps(whole), headers)
             response = connection.getresponse()
@@ -224,7 +225,7 @@ def asker(address: Address, path: str, api_key: str | None) -> Ask:
 
 
 def _lines(content: bytes, endpoint: str) -> list[dict[str, Any]]:
-    """Return the lines of an input file. Raises InvalidRequest for one that cannot be run."""
+    """Return the lines of an input file. Raises InvalidRequest for an invalid line."""
     lines: list[dict[str, Any]] = []
     for number, data in enumerate(content.splitlines(), 1):
         try:
@@ -232,14 +233,14 @@ def _lines(content: bytes, endpoint: str) -> list[dict[str, Any]]:
         except ValueError:
             line = None
         if not isinstance(line, dict) or not isinstance(line.get("custom_id"), str):
-            raise InvalidRequest(f"line {number} is no JSON object with a custom_id")
+            raise InvalidRequest(f"line {number} is not a JSON object with a custom_id")
         if line.get("method") != "POST" or line.get("url") != endpoint or not isinstance(line.get("body"), dict):
-            raise InvalidRequest(f"line {number} is no POST to {endpoint} with a body")
+            raise InvalidRequest(f"line {number} is not a POST to {endpoint} with a body")
         lines.append(line)
     if not lines:
         raise InvalidRequest("the file has no lines")
     if len({line["custom_id"] for line in lines}) < len(lines):
-        raise InvalidRequest("a custom_id occurs twice")
+        raise InvalidRequest("a custom_id is not unique")
     if len({line["body"].get("model") for line in lines}) > 1:
         raise InvalidRequest("the lines have more than one model")
     return lines

@@ -29,7 +29,7 @@ _MAX_PAGE = 2000
 _MAX_MB = 1024
 _POLICY_SECONDS = 300
 _LIFETIME = 48 * 3600
-_MAX_DOCUMENT_CHARACTERS = 6000  # fit in the model's context
+_MAX_DOCUMENT_CHARACTERS = 6000  # fits in the model's context
 _FILE_ID = "fileid://"
 _MEDIA = {"image_url": "image", "video_url": "video", "video": "video", "input_audio": "audio"}
 
@@ -72,14 +72,14 @@ class StoredFile:
 class _Policy:
     model: str
     folder: str
-    until: float
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Temporary:
     model: str
     size: int
-    until: float
+    expires_at: float
 
 
 class FileStore:
@@ -101,7 +101,7 @@ class FileStore:
         return file
 
     def get(self, id: str) -> StoredFile | None:
-        """Return a file, or None if there is none with this id."""
+        """Return a file, or None if the ID is unknown."""
         return self._files.get(id)
 
     def reply(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply | None:
@@ -114,14 +114,14 @@ class FileStore:
             body: the bytes of the request.
         """
         parts = urlsplit(path)
-        asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         try:
             if parts.path == POLICY:
-                return self._policy(asked, headers)
+                return self._policy(query, headers)
             if parts.path == STORE:
                 return self._store(headers, body)
             if parts.path == FILES:
-                return self._upload(headers, body) if method == "POST" else self._list(asked)
+                return self._upload(headers, body) if method == "POST" else self._list(query)
             if parts.path.startswith(f"{FILES}/"):
                 id, _, what = parts.path.removeprefix(f"{FILES}/").partition("/")
                 return self._file_request(method, id, what)
@@ -129,15 +129,15 @@ class FileStore:
             return Reply(400, failure(parts.path, str(error)))
         return None
 
-    def resolved(self, asked: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+    def resolve(self, request: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
         """Return a chat request with the text of its documents, and descriptions of its temporary uploads.
 
         Raises InvalidRequest, with the vendor's message, for a file that cannot be read.
         """
-        messages = asked.get("messages")
+        messages = request.get("messages")
         if not isinstance(messages, list):
-            return dict(asked)
-        return {**asked, "messages": [self._message(message, asked, headers) for message in messages]}
+            return dict(request)
+        return {**request, "messages": [self._message(message, request, headers) for message in messages]}
 
     # ---------------------------------------------------------------- the Files API
 
@@ -151,12 +151,12 @@ class FileStore:
         filename, content = fields["file"]
         return Reply(200, self.add(filename or "file", content, purpose).to_json())
 
-    def _list(self, asked: Mapping[str, str]) -> Reply:
-        files = [file for file in self._files.values() if asked.get("purpose") in (None, file.purpose)]
+    def _list(self, query: Mapping[str, str]) -> Reply:
+        files = [file for file in self._files.values() if query.get("purpose") in (None, file.purpose)]
         ids = [file.id for file in files]
-        if (after := asked.get("after")) is not None and after not in ids:
+        if (after := query.get("after")) is not None and after not in ids:
             raise InvalidRequest(f"No such File object: {after}")
-        limit = asked.get("limit", str(_MAX_PAGE))
+        limit = query.get("limit", str(_MAX_PAGE))
         if not limit.isdecimal() or not 1 <= int(limit) <= _MAX_PAGE:
             raise InvalidRequest(f"limit is {limit!r}, not 1 to {_MAX_PAGE}")
         begin = 0 if after is None else ids.index(after) + 1
@@ -182,12 +182,12 @@ class FileStore:
 
     # ---------------------------------------------------------------- temporary uploads
 
-    def _policy(self, asked: Mapping[str, str], headers: Mapping[str, str]) -> Reply:
-        if asked.get("action") != "getPolicy" or not asked.get("model"):
+    def _policy(self, query: Mapping[str, str], headers: Mapping[str, str]) -> Reply:
+        if query.get("action") != "getPolicy" or not query.get("model"):
             raise InvalidRequest("action must be getPolicy, and model the name of a model")
         policy = secrets.token_urlsafe(24)
         folder = f"dashscope-instant/local/{time.strftime('%Y-%m-%d')}/{uuid4()}"
-        self._policies[policy] = _Policy(asked["model"], folder, time.time() + _POLICY_SECONDS)
+        self._policies[policy] = _Policy(query["model"], folder, time.time() + _POLICY_SECONDS)
         data = {
             "policy": policy,
             "signature": secrets.token_urlsafe(16),
@@ -208,7 +208,7 @@ class FileStore:
         key = fields.get("key", b"").decode("utf-8", "replace")
         if policy is None or not key.startswith(f"{policy.folder}/"):
             return _oss_error("Invalid according to Policy: the policy does not allow this key.")
-        if policy.until < time.time():
+        if policy.expires_at < time.time():
             return _oss_error("Invalid according to Policy: Policy expired.")
         if [*fields][-1] != "file":
             return _oss_error("The file must be the last field of the form.")
@@ -221,13 +221,13 @@ class FileStore:
 
     # ---------------------------------------------------------------- chats
 
-    def _message(self, message: Any, asked: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
+    def _message(self, message: Any, request: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
         content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, str) and message.get("role") == "system" and content.startswith(_FILE_ID):
             ids = [id.removeprefix(_FILE_ID) for id in content.split(",")]
             return {**message, "content": "\n\n".join(self._document(id) for id in ids)[:_MAX_DOCUMENT_CHARACTERS]}
         if isinstance(content, list):
-            return {**message, "content": [self._part(part, asked, headers) for part in content]}
+            return {**message, "content": [self._part(part, request, headers) for part in content]}
         return message
 
     def _document(self, id: str) -> str:
@@ -239,7 +239,7 @@ class FileStore:
             raise InvalidRequest(f"File [id:{id}] format is not supported.")
         return f"{file.filename}:\n{text}"
 
-    def _part(self, part: Any, asked: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
+    def _part(self, part: Any, request: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
         kind = str(part.get("type")) if isinstance(part, dict) else ""
         if kind not in _MEDIA:
             return part
@@ -249,10 +249,10 @@ class FileStore:
         size = 0
         for address in addresses:
             stored = self._temporary.get(address)
-            if headers.get(_RESOLVE) != "enable" or stored is None or stored.until < time.time():
+            if headers.get(_RESOLVE) != "enable" or stored is None or stored.expires_at < time.time():
                 raise InvalidRequest("The provided URL does not appear to be valid. Ensure it is correctly formatted.")
-            if stored.model != asked.get("model"):  # the vendor documents no message for this
-                raise InvalidRequest(f"the file was uploaded for {stored.model}, not for {asked.get('model')}")
+            if stored.model != request.get("model"):  # the vendor documents no message for this
+                raise InvalidRequest(f"the file was uploaded for {stored.model}, not for {request.get('model')}")
             size += stored.size
         return {"type": "text", "text": f"[{_MEDIA[kind]} of {size} bytes]"}
 

@@ -2,7 +2,8 @@
 
 Chat requests are converted (`dialect`) or, depending on the options, rejected (`refusals`). Chat responses are relayed
 unchanged, except for the Connection header, so that the client can reuse its connection. Native embeddings and rerank
-are converted in `retrieval`. Files and temporary uploads are kept in `files`.
+are converted in `retrieval`, and the Responses protocol in `responses`. Files and temporary uploads are kept in
+`files`, and batch jobs run in `batches`.
 """
 
 from __future__ import annotations
@@ -94,26 +95,26 @@ class _Handler(BaseHTTPRequestHandler):
         endpoint = path.partition("?")[0]
         backend: Backend = "embeddings" if endpoint == _EMBEDDINGS else "chat"
         headers = {name.lower(): value for name, value in self.headers.items()}
-        asked = _json(body) if not headers.get("content-type", "").startswith("multipart/") else None
+        payload = _json(body) if not headers.get("content-type", "").startswith("multipart/") else None
         # an upload to temporary storage is authorized by a policy, not by a key
-        rejected = None if endpoint == STORE else rejection(front.options, headers.get("authorization"), asked)
+        rejected = None if endpoint == STORE else rejection(front.options, headers.get("authorization"), payload)
         try:
             if rejected is not None:
                 self._send(*rejected)
                 return
             reply = front.files.reply(self.command, path, headers, body) or front.batches.reply(
-                self.command, path, asked
+                self.command, path, payload
             )
             if reply is not None:
                 self._send(reply.status, reply.content)
                 return
-            if self._retrieval(endpoint, asked):
+            if self._retrieval(endpoint, payload):
                 return
             if endpoint == _RESPONSES and self.command == "POST":
-                self._respond(asked)
+                self._respond(payload)
                 return
-            if endpoint == _CHAT and isinstance(asked, dict):
-                body = self._rewritten(front.files.resolved(asked, headers), front.options)
+            if endpoint == _CHAT and isinstance(payload, dict):
+                body = self._to_llama_body(front.files.resolve(payload, headers), front.options)
             with closing(self._exchange(backend, self.command, path, body)) as parts:
                 self._pass_on(parts)
         except InvalidRequest as error:  # a chat refers to an invalid file
@@ -121,15 +122,15 @@ class _Handler(BaseHTTPRequestHandler):
         except (ClientDisconnected, ConnectionError):
             self.close_connection = True
 
-    def _retrieval(self, endpoint: str, asked: Any) -> bool:
-        """Respond to an embedding or rerank request. Return False if it is to be relayed to llama.cpp unchanged."""
+    def _retrieval(self, endpoint: str, payload: Any) -> bool:
+        """Respond to an embedding or rerank request. Return False if it must be relayed to llama.cpp unchanged."""
         try:
-            wanted = task(endpoint, asked)
-            if wanted is None:
+            retrieval_task = task(endpoint, payload)
+            if retrieval_task is None:
                 if endpoint == _EMBEDDINGS:
-                    check_compatible(asked)
+                    check_compatible(payload)
                 return False
-            answer = self._embedded(wanted)
+            answer = self._run_task(retrieval_task)
         except InvalidRequest as error:
             self._send(400, failure(endpoint, str(error)))
         else:
@@ -138,19 +139,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     # ---------------------------------------------------------------- Responses
 
-    def _respond(self, asked: Any) -> None:
+    def _respond(self, payload: Any) -> None:
         front = cast(ApiServer, self.server)
         try:
-            if not isinstance(asked, dict):
-                raise InvalidRequest("the body is no JSON object")
-            items = [*front.memory.read(asked.get("previous_response_id")), *input_items(asked)]
-            writer = Writer(asked)
-            events = self._response_events(asked, items, writer)
+            if not isinstance(payload, dict):
+                raise InvalidRequest("the body is not a JSON object")
+            items = [*front.memory.read(payload.get("previous_response_id")), *input_items(payload)]
+            writer = Writer(payload)
+            events = self._response_events(payload, items, writer)
             first = next(events)
         except InvalidRequest as error:
             self._send(400, {"code": "InvalidParameter", "message": str(error), "request_id": str(uuid4())})
             return
-        if asked.get("stream"):
+        if payload.get("stream"):
             self._send_events(chain([first], events))
         else:
             deque(events, maxlen=0)
@@ -158,14 +159,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(400, {**failed, "request_id": str(uuid4())})
                 return
             self._send(200, writer.response)
-        if asked.get("store") is not False and writer.response["status"] in ("completed", "incomplete"):
+        if payload.get("store") is not False and writer.response["status"] in ("completed", "incomplete"):
             front.memory.keep(writer.response["id"], [*items, *writer.response["output"]])
 
-    def _response_events(self, asked: dict[str, Any], items: list[dict[str, Any]], writer: Writer) -> Iterator[Any]:
+    def _response_events(self, payload: dict[str, Any], items: list[dict[str, Any]], writer: Writer) -> Iterator[Any]:
         front, found = cast(ApiServer, self.server), []
-        if search := search_of(asked, items):
-            found = front.texts.search(search[1], lambda texts: self._embedded(Task(texts, lambda made, _: made)))
-        body = self._rewritten(chat_body(asked, items, found), front.options)
+        if search := search_of(payload, items):
+            found = front.texts.search(search[1], lambda texts: self._run_task(Task(texts, lambda made, _: made)))
+        body = self._to_llama_body(chat_body(payload, items, found), front.options)
         yield from writer.start()
         if search:
             yield from writer.searched(*search, found)
@@ -173,8 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
             llama.request("POST", _CHAT, body, {"Content-Type": "application/json"})
             answer = llama.getresponse()
             if answer.status != 200:
-                said = (_json(answer.read()) or {}).get("error") or {}
-                yield from writer.failed("InvalidParameter", str(said.get("message", "llama.cpp failed")))
+                error = (_json(answer.read()) or {}).get("error") or {}
+                yield from writer.failed("InvalidParameter", str(error.get("message", "llama.cpp failed")))
                 return
             for line in answer:
                 if line.startswith(b"data: {"):
@@ -191,17 +192,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         self.wfile.write(b"0\r\n\r\n")
 
-    def _embedded(self, wanted: Task[T]) -> T:
+    def _run_task(self, retrieval_task: Task[T]) -> T:
         """Return the response to a task. Raises InvalidRequest with llama.cpp's message if a text is too long."""
-        with closing(self._exchange("embeddings", "POST", _EMBEDDINGS, _bytes({"input": wanted.texts}))) as parts:
+        with closing(
+            self._exchange("embeddings", "POST", _EMBEDDINGS, _bytes({"input": retrieval_task.texts}))
+        ) as parts:
             answer = _json(b"".join(parts).partition(b"\r\n\r\n")[2])
         if "error" in answer:
             raise InvalidRequest(answer["error"]["message"])
         vectors = [item["embedding"] for item in sorted(answer["data"], key=lambda item: item["index"])]
-        return wanted.answer(vectors, answer["usage"]["total_tokens"])
+        return retrieval_task.answer(vectors, answer["usage"]["total_tokens"])
 
-    def _rewritten(self, asked: dict[str, Any], options: Options) -> bytes:
-        call = to_llama(asked, options)
+    def _to_llama_body(self, payload: dict[str, Any], options: Options) -> bytes:
+        call = to_llama(payload, options)
         first = reasoning_request(call)
         if first is not None:
             with closing(self._exchange("chat", "POST", _CHAT, _bytes(first))) as parts:

@@ -1,9 +1,8 @@
-"""Answer Model Studio's Responses protocol with chat requests to llama.cpp; no network.
+"""Implement Model Studio's Responses protocol with chat requests to llama.cpp. No I/O except the folder of texts.
 
-Fields and events follow the vendor's Responses API reference, with the right `output_index` on every event, which the
-vendor's own samples do not have. Of the built-in tools, web_search and file_search run: they search the texts of a
-folder, once for each question of the user, because a model this small never calls tools by itself. Others are ignored,
-as the service ignores tools that it does not know.
+Fields and events follow the vendor's Responses API reference, but with a correct `output_index`, unlike the vendor's
+samples. The built-in tools web_search and file_search search the texts of a folder, once per user message, because a
+model this small never calls tools by itself. Other built-in tools are ignored, like unknown tools by the service.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from local_model.retrieval import InvalidRequest, Vector, cosine
 
 Json = dict[str, Any]
 SEARCHES = ("web_search", "file_search")
-_PASSED_ON = ("model", "temperature", "top_p", "enable_thinking")
-_FOUND = 3  # texts of a search
-_KEPT = 100  # responses
+_COPIED = ("model", "temperature", "top_p", "enable_thinking")
+_MAX_RESULTS = 3  # of a search
+_MAX_RESPONSES = 100  # kept in memory
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text that a search found: its file's name, and how near it is to the query, from 0 to 1."""
+    """A search result: file name, text, and similarity to the query from 0 to 1."""
 
     name: str
     text: str
@@ -44,12 +43,12 @@ def input_items(body: Mapping[str, Any]) -> list[Json]:
     if isinstance(given, str):
         return [{"type": "message", "role": "user", "content": given}]
     if not isinstance(given, list) or not given or not all(isinstance(item, dict) for item in given):
-        raise InvalidRequest(f"input is neither a text nor a list of items but {given!r:.100}")
+        raise InvalidRequest(f"input is not a text or a list of items but {given!r:.100}")
     return given
 
 
 def search_of(body: Mapping[str, Any], items: Sequence[Json]) -> tuple[str, str] | None:
-    """Return the search to run, by its tool, and the query: the last text of the user, if it is the last item."""
+    """Return the search tool and the query if the last item is a user message, otherwise None."""
     tools = [tool.get("type") for tool in body.get("tools") or () if isinstance(tool, dict)]
     kind = next((kind for kind in SEARCHES if kind in tools), None)
     last = items[-1]
@@ -59,24 +58,24 @@ def search_of(body: Mapping[str, Any], items: Sequence[Json]) -> tuple[str, str]
 
 
 def chat_body(body: Mapping[str, Any], items: Sequence[Json], found: Sequence[Text] = ()) -> Json:
-    """Return the chat request for a request with these input items, and with the texts found in front of them."""
+    """Return the chat request for these input items, preceded by the search results."""
     system = [str(body["instructions"])] if body.get("instructions") else []
     if found:
         system.append("Answer from these texts:\n" + "\n".join(text.text for text in found))
     messages = [{"role": "system", "content": "\n\n".join(system)}] if system else []
     messages += _messages(items)
-    made: Json = {name: body[name] for name in _PASSED_ON if name in body}
-    made |= {"messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+    chat: Json = {name: body[name] for name in _COPIED if name in body}
+    chat |= {"messages": messages, "stream": True, "stream_options": {"include_usage": True}}
     if body.get("max_output_tokens") is not None:
-        made["max_tokens"] = body["max_output_tokens"]
+        chat["max_tokens"] = body["max_output_tokens"]
     if isinstance(effort := (body.get("reasoning") or {}).get("effort"), str):
-        made["reasoning_effort"] = effort
+        chat["reasoning_effort"] = effort
     tools = [_chat_tool(tool) for tool in body.get("tools") or () if tool.get("type") == "function"]
     if tools:
-        made["tools"] = tools
+        chat["tools"] = tools
         if (choice := _choice(body.get("tool_choice"))) is not None:
-            made["tool_choice"] = choice
-    return made
+            chat["tool_choice"] = choice
+    return chat
 
 
 def _messages(items: Sequence[Json]) -> list[Json]:
@@ -106,20 +105,20 @@ def _messages(items: Sequence[Json]) -> list[Json]:
 
 
 def _text(content: Any) -> str:
-    """Return the text of a content. Raises InvalidRequest for a part that the local model cannot read."""
+    """Return the text of message content. Raises InvalidRequest for a part that is not text."""
     if isinstance(content, str):
         return content
     texts = []
     for part in content if isinstance(content, list) else ():
         if not isinstance(part, dict) or not isinstance(part.get("text"), str):
-            raise InvalidRequest(f"the local model reads texts only, not {part!r:.100}")
+            raise InvalidRequest(f"the local model supports text only, not {part!r:.100}")
         texts.append(part["text"])
     return "".join(texts)
 
 
 def _chat_tool(tool: Mapping[str, Any]) -> Json:
-    if not isinstance(tool.get("name"), str):  # the nested form of chat, which the service refuses as well
-        raise InvalidRequest("a tool of type function needs name and parameters beside its type")
+    if not isinstance(tool.get("name"), str):  # the nested format of chat requests, which the service rejects, too
+        raise InvalidRequest("a tool of type function needs name and parameters at the top level")
     return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
 
 
@@ -136,7 +135,7 @@ def _choice(choice: Any) -> Any:
 
 
 class Writer:
-    """Write the events of one response, from llama.cpp's chunks; `response` is the whole response at the end."""
+    """Convert llama.cpp's chunks to the events of one response. At the end, `response` is the complete response."""
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self.response: Json = {
@@ -156,8 +155,8 @@ class Writer:
             "usage": None,
         }
         self._number = 0
-        self._open: Json | None = None  # the item that grows
-        self._runs: Json = {}  # how often each tool ran
+        self._open: Json | None = None  # the item being written
+        self._runs: Json = {}  # number of runs of each tool
         self._finish: str | None = None
 
     def start(self) -> Iterator[Json]:
@@ -167,7 +166,7 @@ class Writer:
         yield self._of_response("response.in_progress")
 
     def searched(self, kind: str, query: str, found: Sequence[Text]) -> Iterator[Json]:
-        """Yield the events of a search that ran."""
+        """Yield the events of a search."""
         name = f"{kind}_call"
         item: Json = {"id": f"{kind[:2]}_{uuid4().hex}", "type": name, "status": "in_progress"}
         empty = {"action": {"type": "search", "query": query}} if kind == "web_search" else {"queries": [query]}
@@ -201,10 +200,10 @@ class Writer:
 
     def end(self) -> Iterator[Json]:
         """Yield the last events."""
-        cut = self._finish == "length"
-        yield from self._close(cut=cut)
-        self.response["status"] = "incomplete" if cut else "completed"
-        if cut:
+        truncated = self._finish == "length"
+        yield from self._close(truncated=truncated)
+        self.response["status"] = "incomplete" if truncated else "completed"
+        if truncated:
             self.response["incomplete_details"] = {"reason": "max_output_tokens"}
         yield self._of_response(f"response.{self.response['status']}")
 
@@ -256,7 +255,7 @@ class Writer:
         self.response["output"].append(item)
         yield self._event("response.output_item.added", output_index=self._index, item=dict(item))
 
-    def _close(self, *, cut: bool = False, **changes: Any) -> Iterator[Json]:
+    def _close(self, *, truncated: bool = False, **changes: Any) -> Iterator[Json]:
         """Yield the events that finish the open item, if there is one."""
         item = self._open
         if item is None:
@@ -268,20 +267,20 @@ class Writer:
             yield self._event("response.output_text.done", **here, content_index=0, **text)
             yield self._event("response.content_part.done", **here, content_index=0, part=part)
         elif item["type"] == "reasoning":
-            said = item["summary"][0]["text"]
-            yield self._event("response.reasoning_text.done", **here, content_index=0, text=said)
+            reasoning = item["summary"][0]["text"]
+            yield self._event("response.reasoning_text.done", **here, content_index=0, text=reasoning)
         elif item["type"] == "function_call":
             done = {"arguments": item["arguments"], "name": item["name"]}
             yield self._event("response.function_call_arguments.done", **here, **done)
         if "status" in item:
-            item["status"] = "incomplete" if cut else "completed"
+            item["status"] = "incomplete" if truncated else "completed"
         item |= changes
         yield self._event("response.output_item.done", output_index=self._index, item=item)
         self._open = None
 
     @property
     def _opened(self) -> Json:
-        assert self._open is not None  # a fragment of a call comes after its id
+        assert self._open is not None  # fragments of a call follow its ID
         return self._open
 
     @property
@@ -300,7 +299,7 @@ class Writer:
 
 
 class Texts:
-    """The texts of a folder, and their vectors once they have been searched. Thread-safe."""
+    """The texts of a folder, and their vectors, computed on the first search. Thread-safe."""
 
     def __init__(self, folder: str) -> None:
         self._files = sorted(Path(folder).glob("*.txt")) if folder else []
@@ -308,45 +307,45 @@ class Texts:
         self._lock = Lock()
 
     def search(self, query: str, embed: Callable[[Sequence[str]], Sequence[Vector]]) -> list[Text]:
-        """Return the texts nearest to a query, the nearest first. `embed` gives the vectors of texts."""
+        """Return the texts most similar to a query, the best first. `embed` returns the vectors of texts."""
         if not self._files:
             return []
         texts = [file.read_text("utf-8").strip() for file in self._files]
         with self._lock:
             self._vectors = self._vectors or embed(texts)
-        [asked] = embed([query])
+        [query_vector] = embed([query])
         found = [
-            Text(file.name, text, cosine(asked, vector))
+            Text(file.name, text, cosine(query_vector, vector))
             for file, text, vector in zip(self._files, texts, self._vectors, strict=True)
         ]
-        return sorted(found, key=lambda text: -text.score)[:_FOUND]
+        return sorted(found, key=lambda text: -text.score)[:_MAX_RESULTS]
 
 
 class Memory:
-    """The items of the latest responses by id, as the service keeps them. Thread-safe."""
+    """The items of the latest responses by ID. Thread-safe."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, list[Json]] = {}
+        self._responses: dict[str, list[Json]] = {}
         self._lock = Lock()
 
     def keep(self, id: str, items: list[Json]) -> None:
-        """Keep the items of a response, and forget the oldest one if there are many."""
+        """Store the items of a response. Delete the oldest response if there are too many."""
         with self._lock:
-            self._kept[id] = items
-            if len(self._kept) > _KEPT:
-                del self._kept[next(iter(self._kept))]
+            self._responses[id] = items
+            if len(self._responses) > _MAX_RESPONSES:
+                del self._responses[next(iter(self._responses))]
 
     def read(self, id: Any) -> list[Json]:
         """Return the items of a response, [] for None. Raises InvalidRequest if it is unknown."""
         if id is None:
             return []
         with self._lock:
-            if id not in self._kept:
+            if id not in self._responses:
                 raise InvalidRequest(f"Previous response with id {id!r:.100} not found")
-            return self._kept[id]
+            return self._responses[id]
 
 
 def framed(number: int, event: Mapping[str, Any]) -> bytes:
-    """Return an event as the service frames it."""
+    """Return an event as SSE bytes, framed like the service does."""
     data = json.dumps(event, ensure_ascii=False)
     return f"id:{number}\nevent:{event['type']}\n:HTTP_STATUS/200\ndata:{data}\n\n".encode()

@@ -26,7 +26,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")
 
 
 class InvalidRequest(ValueError):
-    """The request is invalid or not supported. The message says why."""
+    """The request is invalid or not supported. The message states the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,9 @@ def _rerank(
         raise InvalidRequest(f"top_n is {top_n!r}, not a positive integer")
 
     def answer(vectors: Sequence[Vector], tokens: int) -> dict[str, Any]:
-        asked, *rest = vectors
-        left = iter(rest)
-        scores = [max(cosine(asked, next(left)) for _ in each) for each in parts]
+        query_vector, *document_vectors = vectors
+        remaining = iter(document_vectors)
+        scores = [max(cosine(query_vector, next(remaining)) for _ in each) for each in parts]
         best = sorted(range(len(scores)), key=lambda at: -scores[at])[:top_n]
         return shape([{"index": at, "relevance_score": scores[at]} for at in best], tokens)
 
@@ -119,9 +119,11 @@ def cosine(one: Vector, other: Vector) -> float:
     return min(1.0, max(0.0, sum(x * y for x, y in zip(one, other, strict=True))))
 
 
-def _check_dimensions(asked: Any) -> None:
-    if asked not in (None, DIMENSIONS):
-        raise InvalidRequest(f"the vectors of the local embedding model have {DIMENSIONS} dimensions, not {asked!r}")
+def _check_dimensions(dimensions: Any) -> None:
+    if dimensions not in (None, DIMENSIONS):
+        raise InvalidRequest(
+            f"the vectors of the local embedding model have {DIMENSIONS} dimensions, not {dimensions!r}"
+        )
 
 
 def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:

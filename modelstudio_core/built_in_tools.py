@@ -1,4 +1,4 @@
-"""Know the tools that the service runs itself, with the Responses protocol. Sources: its reference and tool pages."""
+"""Built-in tools, which the service runs itself. Source: the vendor's Responses API reference and tool pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from modelstudio_core.headers import SecretHeaders, hidden_headers
 BUILT_IN_TOOLS = frozenset(
     {"web_search", "web_extractor", "code_interpreter", "web_search_image", "image_search", "file_search", "mcp"}
 )
-"""Types of these tools. The service ignores a type that it does not know, so others are errors."""
+"""Types of the built-in tools. The service ignores unknown types, so they raise an error here."""
 
 
 def built_in_name(tool: Any) -> str | None:
@@ -20,12 +20,12 @@ def built_in_name(tool: Any) -> str | None:
 
 
 def mcp_headers(tool: Mapping[str, Any]) -> SecretHeaders:
-    """Return the headers that the service sends to an MCP server, hidden, since they may hold a token."""
+    """Return the headers that the service sends to an MCP server, hidden because they may contain a token."""
     return hidden_headers(tool.get("headers") or {})
 
 
 def hidden_tools(tools: Any) -> Any:
-    """Return a list of tools with the headers in each hidden, whatever its type. Other values are unchanged."""
+    """Return a list of tools with hidden headers. Other values are unchanged."""
     if not isinstance(tools, Sequence) or isinstance(tools, str):
         return tools
     secret = [isinstance(tool, Mapping) and "headers" in tool for tool in tools]

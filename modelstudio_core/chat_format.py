@@ -1,16 +1,16 @@
 """Count the input tokens of a request: its messages, tools and settings in Qwen's chat format.
 
-Each turn is `<|im_start|>role\\n...<|im_end|>\\n`, and the answer begins with `<|im_start|>assistant\\n`. The rules are
-those of Qwen's published chat template; where the service differs from it, the `prompt_tokens` of recorded requests to
-qwen-turbo, qwen-plus and qwen-max (2024 to 2026) decide:
+Each turn is `<|im_start|>role\\n...<|im_end|>\\n`, and the answer starts with `<|im_start|>assistant\\n`. The rules are
+those of Qwen's published chat template. Where the service differs from it, they follow the `prompt_tokens` of requests
+to qwen-turbo, qwen-plus and qwen-max recorded from 2024 to 2026:
 
-- Adjacent messages of one role are one turn, joined by a newline. A final assistant message is the beginning of the
+- Adjacent messages of one role are one turn, joined by a newline. A final assistant message is the start of the
   answer, with or without `partial`.
-- Schemas of tools and arguments of calls are parsed and written again: keys sorted, no escapes for non-ASCII text.
-- The tags of thoughts, calls and results are one token each, wherever they stand.
+- Tool schemas and arguments are parsed and serialized again, with sorted keys and unescaped non-ASCII text.
+- The tags of thoughts, calls and results are one token each, at any position.
 - JSON mode adds 2 tokens and a forced tool choice 3 (recorded for "required").
 
-Images, video, audio and what the service's own tools add are not counted.
+Images, video, audio and the text added for built-in tools are not counted.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _MARKS = 3  # <|im_start|>, <|im_end|> and the newline
 _CLOSED_THOUGHT = 4  # <think>, </think> and the blank lines after each
 _JSON_MODE = 2
 _FORCED_CHOICE = 3
-_TOOLS = 77  # text around the schemas of tools, from "# Tools" on: 35 tokens before and 42 after
-# Qwen-Agent's English text for parallel calls around its descriptions of tools: 12 tokens before, 141 after, and 10
-# that the recorded counts have beyond it
+_TOOLS = 77  # text around the tool schemas, starting with "# Tools": 35 tokens before and 42 after
+# Qwen-Agent's English text for parallel calls around the tool descriptions: 12 tokens before and 141 after, plus 10
+# unexplained tokens in the recorded counts
 _QWEN_AGENT_TOOLS = 163
 _RETURN = "\n✿RETURN✿: "
 _TAG = re.compile("(</?(?:tool_call|tool_response|think)>)")
@@ -46,8 +46,8 @@ _Turns = list[tuple[str, str]]
 def count_request(request: ChatRequest, model: ModelInfo, *, text_only: bool = False) -> int:
     """Return the number of input tokens of a request, or 0 if there is nothing to send.
 
-    The request is counted as it is sent, after `history.prepare_history` and the policies. Only its tool choice is
-    counted as the caller gave it. The count is a `TokenEstimate` where it may differ from the service's.
+    The request is counted after `history.prepare_history` and the policies, but with the caller's tool choice. The
+    count is a `TokenEstimate` if it may differ from the service's.
 
     Args:
         request: the request.
@@ -65,13 +65,13 @@ def count_request(request: ChatRequest, model: ModelInfo, *, text_only: bool = F
     extra = _JSON_MODE if (sent.response_format or {}).get("type") in ("json_object", "json_schema") else 0
     if request.tools and request.tool_choice not in (None, "auto", "none"):
         extra += _FORCED_CHOICE
-    by_agent = bool(sent.tools) and model.tools_format == "qwen-agent"
-    turns, around_tools = _qwen_agent(sent) if by_agent else _hermes(sent)
+    uses_qwen_agent = bool(sent.tools) and model.tools_format == "qwen-agent"
+    turns, around_tools = _qwen_agent(sent) if uses_qwen_agent else _hermes(sent)
     starts_answer = turns[-1][0] == "assistant"
     if not starts_answer:
         turns.append(("assistant", ""))
     total = sum(_count(f"{role}\n{text}", sent.model) + _MARKS for role, text in turns)
-    total += around_tools + extra - 2  # the turn of the answer has no end
+    total += around_tools + extra - 2  # the turn of the answer has no end mark
     if model.closed_thought == "always" or (model.closed_thought is None and _thinking_is_off(sent, model)):
         total += _CLOSED_THOUGHT
     reason = _why_estimated(replace(sent, tool_choice=request.tool_choice), model)
@@ -83,23 +83,23 @@ def _thinking_is_off(request: ChatRequest, model: ModelInfo) -> bool:
 
 
 def _count(text: str, model: str) -> int:
-    pieces = _TAG.split(text)  # at odd positions: tags
-    return len(pieces) // 2 + sum(count_tokens(piece, model) for piece in pieces[::2] if piece)
+    parts = _TAG.split(text)  # tags are at odd positions
+    return len(parts) // 2 + sum(count_tokens(part, model) for part in parts[::2] if part)
 
 
 def _why_estimated(request: ChatRequest, model: ModelInfo) -> str | None:
-    """Return why the count may differ from the service's, or None if recorded requests show that it does not."""
+    """Return why the count may differ from the service's, or None if recorded requests confirm it."""
     name = request.model
     reasons = {
         "the extra 'tokenizer' is not installed": not has_tokenizer(name),
-        f"the vocabulary of {name} is not known": not has_qwen_vocabulary(name),
+        f"the vocabulary of {name} is unknown": not has_qwen_vocabulary(name),
         "images, video and audio are not counted": any(map(_has_media, request.messages)),
-        "what the service's search adds is not counted": bool(request.parameters.get("enable_search")),
-        f"the text around the tools of {name} is not wholly known": bool(request.tools)
+        "the text added by web search is not counted": bool(request.parameters.get("enable_search")),
+        f"the text around the tools of {name} is not completely known": bool(request.tools)
         and model.tools_format == "qwen-agent",
-        "what a named tool choice adds is not known": isinstance(request.tool_choice, Mapping),
-        "what a JSON schema adds is not known": (request.response_format or {}).get("type") == "json_schema",
-        f"no request to {name} was recorded": model.closed_thought is None,
+        "the tokens of a named tool choice are unknown": isinstance(request.tool_choice, Mapping),
+        "the tokens of a JSON schema are unknown": (request.response_format or {}).get("type") == "json_schema",
+        f"there are no recorded requests to {name}": model.closed_thought is None,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -159,7 +159,7 @@ def _qwen_agent(request: ChatRequest) -> tuple[_Turns, int]:
 
 
 def _agent_turn(messages: Iterable[Message]) -> str:
-    """Return one assistant turn of answers, calls and results."""
+    """Return answers, calls and results as one assistant turn."""
     turn = ""
     for message in messages:
         text = _text(message)
@@ -169,7 +169,7 @@ def _agent_turn(messages: Iterable[Message]) -> str:
         turn += text
         for call in message.tool_calls:
             turn += f"{chr(10) if turn else ''}✿FUNCTION✿: {call.name}\n✿ARGS✿: {_arguments(call)}"
-    return turn[:-2] if turn.endswith(_RETURN) else turn  # the answer goes on after the mark
+    return turn[:-2] if turn.endswith(_RETURN) else turn  # the answer continues after the mark
 
 
 # ---------------------------------------------------------------- text
@@ -178,7 +178,7 @@ def _agent_turn(messages: Iterable[Message]) -> str:
 def _with_tools(turns: _Turns, tools: str) -> _Turns:
     """Return the turns with the tools in the system turn, which is added if there is none.
 
-    The text around the tools is left out: no token spans its edges, because tokens do not cross line ends like these.
+    The text around the tools is omitted. No token spans its edges, because they are newlines.
     """
     first_role, system = turns[0]
     if first_role != "system":

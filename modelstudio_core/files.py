@@ -1,8 +1,8 @@
-"""Store files at the service: documents for qwen-long, input and results of batch jobs.
+"""The Files API: documents for qwen-long, inputs and results of batch jobs.
 
-Facts: the vendor's "OpenAI compatible - File" and "Qwen-Long" pages. Files belong to the account and do not expire; an
-account has room for 10,000 of them and 100 GB. The service offers them in Beijing, and in Singapore for batch jobs
-only. The sync and async code have the same structure; change both together.
+Source: the vendor's "OpenAI compatible - File" and "Qwen-Long" pages. Files belong to the account and do not expire;
+an account may store 10,000 files and 100 GB. The API is available in Beijing, and in Singapore for batch jobs only.
+The sync and async code have the same structure; change both together.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from modelstudio_core.protocols.files import (
 __all__ = ["FileObject", "Files", "Upload"]
 
 MAX_IDS = 100
-"""Most files in one system message (vendor's Qwen-Long page)."""
+"""Maximum number of files in one system message (vendor's Qwen-Long page)."""
 WAIT_SECONDS = 300.0
 EXTRACT = "file-extract"
 
@@ -46,9 +46,9 @@ class Files:
 
     Args:
         client: sends the requests.
-        errors: returns a context that raises core errors as an adapter's own.
+        errors: returns a context manager that raises core errors as an adapter's errors.
         system_message: returns a system message of the framework with the given text.
-        owner: the model object whose `files` these are. It is pickled instead, because a client has the key.
+        owner: the model object with this `files`. It is pickled instead, because a client has the key.
     """
 
     def __init__(
@@ -77,22 +77,22 @@ class Files:
         wait: bool | None = None,
         timeout: float = WAIT_SECONDS,
     ) -> FileObject:
-        """Store a file. It is read from disk while it is sent.
+        """Upload a file. It is read from disk while it is sent.
 
-        A retry after a lost response may store the file twice. That is harmless: storage is free, and only the file
-        that is returned is used.
+        A retry after a lost response may store the file twice. That is harmless: storage is free, and only the returned
+        file is used.
 
         Args:
             file: a path, bytes, or a binary file object.
             purpose: "file-extract" (documents up to 150 MB, images up to 20 MB, for qwen-long), "batch" (up to 500 MB)
                 or "fine-tune" (up to 300 MB).
-            filename: its name at the service, which reads the format from it. Needed with bytes.
-            wait: return only once the file is parsed; see `wait`. Default: for "file-extract".
-            timeout: seconds to wait for that.
+            filename: its name at the service, whose extension determines the format. Required with bytes.
+            wait: wait until the file is parsed. Default: True for "file-extract".
+            timeout: seconds to wait.
 
         Raises:
             ConfigurationError: if the file cannot be read, or has no name.
-            FileError: if the service refuses the file, or cannot parse it.
+            FileError: if the service rejects the file, or cannot parse it.
         """
         with self._errors():
             client = self._client
@@ -127,7 +127,7 @@ class Files:
         return await self.await_parsed(stored, timeout=timeout) if _waits(wait, purpose) else stored
 
     def wait(self, file: str | FileObject, *, timeout: float = WAIT_SECONDS) -> FileObject:
-        """Return a file once the service has parsed it. Looks after 0.5 s, then less and less often, up to each 5 s.
+        """Poll until the service has parsed a file, and return it. The first interval is 0.5 s, the longest 5 s.
 
         Raises:
             FileError: if it cannot be parsed.
@@ -153,10 +153,10 @@ class Files:
         with self._errors():
             return _parsed(found, timeout)
 
-    # ---------------------------------------------------------------- the rest
+    # ---------------------------------------------------------------- other methods
 
     def retrieve(self, id: str) -> FileObject:
-        """Return what the service knows of a file, but not its content."""
+        """Return the metadata of a file."""
         with self._errors():
             return self._client.request(file_url(self._client.config, _id(id)), get_call(), read_file)
 
@@ -168,12 +168,12 @@ class Files:
     def list(
         self, *, purpose: str | None = None, after: str | None = None, page_size: int | None = None
     ) -> Iterator[FileObject]:
-        """Yield the account's files. The next page is requested when the one before it has been read.
+        """Yield the account's files. Each page is requested when it is needed.
 
         Args:
             purpose: only files of this purpose, such as "batch" or "batch_output".
-            after: the id of the file to begin behind.
-            page_size: files of one response, 1 to 2000 (the service's default).
+            after: ID of the file after which to start.
+            page_size: files per response, 1 to 2000 (the service's default).
         """
         while True:
             with self._errors():
@@ -195,10 +195,10 @@ class Files:
                 return
 
     def content(self, id: str, *, to: str | os.PathLike[str] | None = None) -> bytes:
-        """Return the content of a file. The service gives out results of batch jobs only.
+        """Return the content of a file. The service only allows this for results of batch jobs.
 
-        With `to`, the content is written to that path as it comes, and b"" is returned: nothing is held in memory, and
-        the path has its old content until the new one is complete. A download that breaks off begins again.
+        With `to`, write the content to that path instead, without holding it in memory, and return b"". The path is
+        replaced only when the download is complete. An interrupted download is repeated from the start.
         """
         with self._errors():
             url = file_url(self._client.config, _id(id), "content")
@@ -233,7 +233,7 @@ class Files:
             return b""
 
     def delete(self, id: str) -> bool:
-        """Delete a file. Return False if the service says that it did not."""
+        """Delete a file. Return False if the service reports that it was not deleted."""
         with self._errors():
             return self._client.request(file_url(self._client.config, _id(id)), delete_call(), read_deleted)
 
@@ -243,22 +243,22 @@ class Files:
             return await self._client.arequest(file_url(self._client.config, _id(id)), delete_call(), read_deleted)
 
     def system_message(self, files: str | FileObject | Sequence[str | FileObject]) -> Any:
-        """Return the system message with which qwen-long reads stored files: `fileid://...,fileid://...`.
+        """Return a system message with which qwen-long reads uploaded files: `fileid://...,fileid://...`.
 
-        It goes behind the message that sets the model's role, and before the question. Files that come later go in
-        further messages of this kind. Nothing is sent.
+        Place it after the system message with the role, and before the question. Pass files that are added later in
+        further such messages. Sends nothing.
 
         Args:
-            files: up to 100 files, or their ids. Their order matters to the answer.
+            files: 1 to 100 files or IDs. Their order may affect the answer.
 
         Raises:
-            ConfigurationError: for no file, more than 100, or what is no id.
+            ConfigurationError: if there is no file, more than 100, or an invalid ID.
         """
         given = [files] if isinstance(files, str | FileObject) else [*files]
         with self._errors():
             ids = [_id(file.id if isinstance(file, FileObject) else file) for file in given]
             if not 1 <= len(ids) <= MAX_IDS:
-                raise ConfigurationError(f"{len(ids)} files: one system message takes 1 to {MAX_IDS}")
+                raise ConfigurationError(f"{len(ids)} files: one system message can have 1 to {MAX_IDS}")
             text = ",".join(f"fileid://{id}" for id in ids)
             return text if self._make_system_message is None else self._make_system_message(text)
 
@@ -268,10 +268,10 @@ class Files:
 
 
 def _id(id: str) -> str:
-    """Return a file's id. Raises ConfigurationError for what cannot be one."""
+    """Return a file ID without its prefix. Raises ConfigurationError if it is invalid."""
     id = id.removeprefix("fileid://") if isinstance(id, str) else id
     if not isinstance(id, str) or not id or any(mark in id for mark in ", \t\n/?#"):
-        raise ConfigurationError(f'{id!r:.80} is no id of a file, such as "file-fe-..."')
+        raise ConfigurationError(f'{id!r:.80} is not a file ID, such as "file-fe-..."')
     return id
 
 
@@ -280,30 +280,30 @@ def _waits(wait: bool | None, purpose: str) -> bool:
 
 
 def _parsed(file: FileObject, timeout: float) -> FileObject:
-    """Return a file that is parsed. Raises FileError if it cannot be, APITimeoutError if it is not yet."""
+    """Return a parsed file. Raises FileError if parsing failed, APITimeoutError if it has not finished."""
     name = f"{file.filename!r} ({file.id})" if file.filename else file.id
     if file.status == "error":
-        said = f": {file.status_details}" if file.status_details else ""
-        error = FileError(f"the service cannot parse the file {name}{said}", body=dict(file.raw))
+        details = f": {file.status_details}" if file.status_details else ""
+        error = FileError(f"the service cannot parse the file {name}{details}", body=dict(file.raw))
         error.file = file.filename or file.id
         raise error
     if not file.is_parsed:
         raise APITimeoutError(
-            f"the file {name} is not parsed after {timeout:g} s, but {file.status}: wait longer, by timeout=",
+            f"the file {name} is not parsed after {timeout:g} s (status {file.status}): increase timeout=",
             is_resent=False,
         )
     return file
 
 
 def _next(page: FilePage, after: str | None) -> str | None:
-    """Return the id that the next page begins behind, or None at the end of the list."""
+    """Return the `after` ID of the next page, or None at the end of the list."""
     last = page.files[-1].id if page.files and page.has_more else None
     return None if last == after else last
 
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Let an error name the file. A request that the service refuses because of it is a FileError."""
+    """Add the file name to errors. Raise a BadRequestError as a FileError."""
     try:
         yield
     except ModelStudioError as error:
@@ -311,6 +311,6 @@ def _naming(name: str) -> Iterator[None]:
             error = error.recast(FileError)
         if isinstance(error, FileError):
             error.file = name
-        error.message = f"{error.message} The file was {name!r}."
+        error.message = f"{error.message} File: {name!r}."
         error.args = (error.message,)
         raise error from error.__cause__

@@ -1,4 +1,4 @@
-"""Parse growing JSON incrementally, in time linear in its length.
+"""Parse JSON that grows in fragments, in time linear in its length.
 
 Parsing the whole text for every fragment is quadratic: 0.25 s for 1,000 fragments of tool arguments, 4.3 s for 4,000
 (measured with a pure Python parser). Here, a text over 1 KiB is parsed again only when it has grown by a sixteenth, so
@@ -22,7 +22,7 @@ class PartialObject:
 
     Attributes:
         text: the text added so far.
-        value: the object as last parsed; None before there is one. Unfinished strings are included, unfinished names
+        value: the object as last parsed; None before the first one. Incomplete strings are included, incomplete names
             and literals are not.
     """
 
@@ -33,9 +33,9 @@ class PartialObject:
         self.value: dict[str, Any] | None = None
         self._read = 0  # length of the text when last parsed
 
-    def add(self, piece: str) -> bool:
+    def add(self, fragment: str) -> bool:
         """Add a fragment. Return True if `value` was updated."""
-        self.text += piece
+        self.text += fragment
         size = len(self.text)
         if size > _SHORT and size - self._read < self._read // _GROWTH:
             return False
@@ -55,7 +55,7 @@ class PartialObject:
 
 
 class PartialAnswer(PartialObject):
-    """The JSON object in a growing answer: alone, in a code fence, or surrounded by text."""
+    """The JSON object in a growing answer, which may be in a code fence or surrounded by text."""
 
     __slots__ = ("_before",)
 
@@ -63,12 +63,12 @@ class PartialAnswer(PartialObject):
         super().__init__()
         self._before: list[str] | None = []  # text before the first brace
 
-    def add(self, piece: str) -> bool:
+    def add(self, fragment: str) -> bool:
         """Add a fragment of the answer. Return True if `value` was updated."""
         if self._before is None:
-            return bool(self.text) and super().add(piece)
-        self._before.append(piece)
-        if "{" not in piece:
+            return bool(self.text) and super().add(fragment)
+        self._before.append(fragment)
+        if "{" not in fragment:
             return False
         text, self._before = "".join(self._before), None
         start = object_start(text)
@@ -76,7 +76,7 @@ class PartialAnswer(PartialObject):
 
 
 def read_partial(text: str) -> dict[str, Any]:
-    """Return the object in an unfinished JSON text, or {} if there is none."""
+    """Return the object in an incomplete JSON text, or {} if there is none."""
     growing = PartialObject()
     growing.add(text)
     return growing.value or {}

@@ -1,12 +1,12 @@
 """Estimate the cost of an answer from its usage and a list of prices.
 
-The answers of the service carry no cost. The list in `prices.json` names its source and date for each region; the
-caller's own prices come first. What is not known makes the estimate None, never 0.
+The service does not return costs. `prices.json` has the prices of each region, with source and date. Prices of the
+caller override them. If a price or count is unknown, the estimate is None, never 0.
 
-The rules (vendor's pricing, context cache and batch pages): the input of a request chooses the price tier. Cached
-tokens are part of the input and reasoning is part of the output. Where a model has a price for thinking, it is that of
-the whole output. In the explicit cache (`cache_control`) writing costs 125 % of the input price and reading 10 %.
-Batches cost half, without the discount of a cache.
+The rules (vendor's pricing, context cache and batch pages): the number of input tokens determines the price tier.
+Cached tokens are part of the input, and reasoning tokens part of the output. If a model has a price for thinking, it
+applies to the whole output. With the explicit cache (`cache_control`), writing costs 125 % of the input price and
+reading 10 %. Batch jobs cost half, without cache discounts.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ _NO_PRICES = ("up_to", "thinking_output_unknown")
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Prices of one tier for a million tokens. None means that a price is not known."""
+    """Prices of one tier per million tokens. None means unknown."""
 
     input: Decimal
     output: Decimal | None = None
     thinking_output: Decimal | None = None
-    """Price of all output tokens of a request on which the model thought. Default: that of `output`."""
+    """Price of all output tokens of a request with thinking. Default: `output`."""
     thinking_output_unknown: bool = False
-    """The price of thinking is known to differ from that of `output`, but not known."""
+    """True if the price of output with thinking differs from `output`, but is unknown."""
     cached_input: Decimal | None = None
-    """Price of hits of the implicit cache."""
+    """Price of implicit cache hits."""
     explicit_cache_write: Decimal | None = None
     """Price of tokens written to the explicit cache. Default: 125 % of `input`."""
     explicit_cache_read: Decimal | None = None
-    """Price of hits of the explicit cache. Default: 10 % of `input`."""
+    """Price of explicit cache hits. Default: 10 % of `input`."""
     up_to: int | None = None
-    """Most input tokens of a request in this tier. Default: any number."""
+    """Maximum input tokens of a request in this tier. Default: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """The prices of a model, in tiers of growing `up_to`, with where and when they were read."""
+    """The prices of a model, in tiers of increasing `up_to`, with source and date."""
 
     tiers: tuple[Price, ...]
     currency: str = "USD"
@@ -59,7 +59,7 @@ class PriceList:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """An estimate of a cost in `currency`, from the prices that `source` had on `date`."""
+    """An estimated cost in `currency`, with the source and date of the prices."""
 
     amount: Decimal
     currency: str
@@ -76,21 +76,21 @@ def estimate_cost(
     thinking: bool | None = None,
     batch: bool = False,
 ) -> Cost | None:
-    """Return the estimated cost of one request, or None if a price or a count that it needs is not known.
+    """Return the estimated cost of one request, or None if a required price or count is unknown.
 
     Args:
-        model: the model id of the request.
+        model: the model ID of the request.
         usage: token counts of the answer: LangChain's `usage_metadata`, the `additional_kwargs` of a LlamaIndex
             response, the service's own usage object, or a core `Usage`.
-        region: whose prices count. The list has chat models for "singapore" only.
-        prices: the caller's prices by model id, for a million tokens, such as `{"qwen-plus": {"input": 0.4, "output":
-            1.2}}`; the keys are the fields of `Price`, or "tiers" with a list of such, and `currency`, `date` and
-            `source`. They are used for these models instead of the list, in any region.
-        thinking: whether the model thought. Default: if the usage has reasoning tokens.
-        batch: whether the request was part of a batch.
+        region: region of the prices. `prices.json` has chat models for "singapore" only.
+        prices: the caller's prices per million tokens by model ID, such as `{"qwen-plus": {"input": 0.4, "output":
+            1.2}}`. Keys are the fields of `Price`, or "tiers" with a list of them, and `currency`, `date` and
+            `source`. For these models they replace the listed prices, in any region.
+        thinking: whether the model was thinking. Default: whether the usage has reasoning tokens.
+        batch: whether the request was part of a batch job.
 
     Raises:
-        ConfigurationError: if `prices` cannot be read.
+        ConfigurationError: if `prices` is invalid.
     """
     given = (prices or {}).get(model)
     found = _listed(region).get(model) if given is None else _price_list(model, given)
@@ -106,7 +106,7 @@ def estimate_cost(
 
 
 def price_list(model: str, region: str = "singapore") -> PriceList | None:
-    """Return the listed prices of a model in a region, or None if they are not known."""
+    """Return the listed prices of a model in a region, or None if they are unknown."""
     return _listed(region).get(model)
 
 
@@ -116,7 +116,7 @@ def price_list(model: str, region: str = "singapore") -> PriceList | None:
 def _parts(
     tier: Price, counts: Usage, *, thinking: bool | None, batch: bool
 ) -> list[tuple[int, Decimal | None]] | None:
-    """Return tokens and their prices, or None if audio is among them, whose prices are not listed."""
+    """Return pairs of tokens and price, or None for audio tokens, whose prices are not listed."""
     if counts.input_audio_tokens or counts.output_audio_tokens or counts.output_tokens is None:
         return None
     written, cached = counts.cache_creation_tokens or 0, counts.cached_tokens or 0
@@ -138,29 +138,29 @@ def _parts(
 
 
 def _read(usage: Usage | Mapping[str, Any] | None) -> Usage:
-    """Return the counts of a usage object in any of the forms that `estimate_cost` takes."""
+    """Return the counts of a usage object in any format that `estimate_cost` accepts."""
     if isinstance(usage, Usage):
         return usage
     found = usage or {}
-    given = _details(found, "input_token_details", "prompt_tokens_details", "input_tokens_details")
-    taken = _details(found, "output_token_details", "completion_tokens_details", "output_tokens_details")
+    input_details = _details(found, "input_token_details", "prompt_tokens_details", "input_tokens_details")
+    output_details = _details(found, "output_token_details", "completion_tokens_details", "output_tokens_details")
     total = _count(found, "total_tokens")
-    output = _count(found, "output_tokens", "completion_tokens")
-    taken_in = _count(found, "input_tokens", "prompt_tokens")
-    if taken_in is None and output is None:  # embeddings and rerank
-        taken_in, output = total, 0
-    elif output is None and taken_in is not None and total is not None:
-        output = total - taken_in
+    output_tokens = _count(found, "output_tokens", "completion_tokens")
+    input_tokens = _count(found, "input_tokens", "prompt_tokens")
+    if input_tokens is None and output_tokens is None:  # embeddings and rerank
+        input_tokens, output_tokens = total, 0
+    elif output_tokens is None and input_tokens is not None and total is not None:
+        output_tokens = total - input_tokens
     return Usage(
-        input_tokens=taken_in,
-        output_tokens=output,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
         total_tokens=total,
-        reasoning_tokens=_count(taken, "reasoning", "reasoning_tokens") or _count(found, "reasoning_tokens"),
-        cached_tokens=_count(given, "cache_read", "cached_tokens") or _count(found, "cached_tokens"),
-        cache_creation_tokens=_count(given, "cache_creation", "cache_creation_input_tokens")
+        reasoning_tokens=_count(output_details, "reasoning", "reasoning_tokens") or _count(found, "reasoning_tokens"),
+        cached_tokens=_count(input_details, "cache_read", "cached_tokens") or _count(found, "cached_tokens"),
+        cache_creation_tokens=_count(input_details, "cache_creation", "cache_creation_input_tokens")
         or _count(found, "cache_creation_tokens"),
-        input_audio_tokens=_count(given, "audio", "audio_tokens") or _count(found, "audio_tokens"),
-        output_audio_tokens=_count(taken, "audio", "audio_tokens") or _count(found, "output_audio_tokens"),
+        input_audio_tokens=_count(input_details, "audio", "audio_tokens") or _count(found, "audio_tokens"),
+        output_audio_tokens=_count(output_details, "audio", "audio_tokens") or _count(found, "output_audio_tokens"),
         raw=found,
     )
 
@@ -178,7 +178,7 @@ def _count(holder: Mapping[str, Any], *names: str) -> int | None:
 
 @lru_cache(maxsize=8)
 def _listed(region: str) -> dict[str, PriceList]:
-    # Imported here because an import of this module should cost next to nothing.
+    # imported here, so that importing this module stays fast
     import json
     from importlib.resources import files
 
@@ -210,12 +210,12 @@ def _price(model: str, given: Mapping[str, Any]) -> Price:
     if unknown := given.keys() - known:
         raise ConfigurationError(f"prices of {model}: {', '.join(sorted(unknown))} unknown; known: {', '.join(known)}")
     if given.get("input") is None:
-        raise ConfigurationError(f"prices of {model}: 'input', the price of a million input tokens, is missing")
+        raise ConfigurationError(f"prices of {model}: 'input', the price per million input tokens, is missing")
     try:
         values: dict[str, Any] = {name: _decimal(value) for name, value in given.items() if name not in _NO_PRICES}
         return Price(**values, **{name: given[name] for name in _NO_PRICES if name in given})
     except InvalidOperation:
-        raise ConfigurationError(f"prices of {model}: {dict(given)} are not all numbers") from None
+        raise ConfigurationError(f"prices of {model}: not all values are numbers: {dict(given)!r:.80}") from None
 
 
 def _decimal(value: Any) -> Decimal | None:

@@ -26,7 +26,7 @@ from modelstudio_core.http.temporary import has_local_media, inlined
 from modelstudio_core.http.transport import Transport
 from modelstudio_core.policies import Notice, Plan, plan
 from modelstudio_core.protocols.accumulate import fold
-from modelstudio_core.protocols.responses_requests import silent_cut
+from modelstudio_core.protocols.responses_requests import truncation_warning
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseHead, WireCall
 
 logger = logging.getLogger("modelstudio_core")
@@ -230,7 +230,7 @@ class Client:
         return replace(planned, request=inlined(planned.request)) if has_local_media(planned.request) else planned
 
     def _planned(self, request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
-        if self.config.protocol == "responses" and (cut := silent_cut(request, model)) is not None:
+        if self.config.protocol == "responses" and (cut := truncation_warning(request, model)) is not None:
             self._log(cut)
         planned = plan(request, model, stream=stream)
         for notice in planned.notices:

@@ -20,14 +20,14 @@ R = TypeVar("R")
 _Done = tuple[int, "R | None", "BaseException | None"]
 
 
-def run_all(job: Callable[[T], R], items: Sequence[T], most: int, deliver: Callable[[int, R], None]) -> None:
-    """Call `job` for each item, at most `most` at a time, and `deliver` with the item's index and the result.
+def run_all(job: Callable[[T], R], items: Sequence[T], limit: int, deliver: Callable[[int, R], None]) -> None:
+    """Call `job` for each item, at most `limit` at a time, and `deliver` with the item's index and the result.
 
     `deliver` is called in the caller's thread, in the order in which the results arrive.
     """
-    if min(most, len(items)) <= 1:
-        for place, item in enumerate(items):
-            deliver(place, job(item))
+    if min(limit, len(items)) <= 1:
+        for index, item in enumerate(items):
+            deliver(index, job(item))
         return
     waiting: queue.SimpleQueue[tuple[int, T]] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[int, R, None] | tuple[int, None, BaseException]] = queue.SimpleQueue()
@@ -38,43 +38,43 @@ def run_all(job: Callable[[T], R], items: Sequence[T], most: int, deliver: Calla
     def worker() -> None:
         while not stopped.is_set():
             try:
-                place, item = waiting.get_nowait()
+                index, item = waiting.get_nowait()
             except queue.Empty:
                 return
             try:
-                done.put((place, job(item), None))
+                done.put((index, job(item), None))
             except BaseException as error:
-                done.put((place, None, error))
+                done.put((index, None, error))
                 return
 
-    for _ in range(min(most, len(items))):
+    for _ in range(min(limit, len(items))):
         # daemon threads, so that exit does not wait for requests whose results are discarded
         threading.Thread(target=copy_context().run, args=(worker,), name="modelstudio", daemon=True).start()
     try:
         for _ in items:
-            place, result, error = done.get()
+            index, result, error = done.get()
             if error is not None:
                 raise error
-            deliver(place, result)  # type: ignore[arg-type]  # there is a result if there is no error
+            deliver(index, result)  # type: ignore[arg-type]  # a result if there is no error
     finally:
         stopped.set()
 
 
 async def arun_all(
-    job: Callable[[T], Awaitable[R]], items: Sequence[T], most: int, deliver: Callable[[int, R], None]
+    job: Callable[[T], Awaitable[R]], items: Sequence[T], limit: int, deliver: Callable[[int, R], None]
 ) -> None:
     """Async version of `run_all`. Cancellation cancels all requests in progress."""
     running_loop()  # refuses trio
     waiting = iter(enumerate(items))
 
     async def worker() -> None:
-        for place, item in waiting:
-            deliver(place, await job(item))
+        for index, item in waiting:
+            deliver(index, await job(item))
 
-    if min(most, len(items)) <= 1:
+    if min(limit, len(items)) <= 1:
         await worker()
         return
-    tasks = [asyncio.create_task(worker()) for _ in range(min(most, len(items)))]
+    tasks = [asyncio.create_task(worker()) for _ in range(min(limit, len(items)))]
     try:
         await asyncio.gather(*tasks)
     finally:

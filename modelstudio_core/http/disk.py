@@ -1,4 +1,4 @@
-"""Open what is uploaded, write what is downloaded, and wait for a file to be parsed. A file is never held in memory."""
+"""Open files to upload, write downloaded files, and compute delays between polls. Files are not held in memory."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from typing import Any, BinaryIO, TypeAlias, cast
 from modelstudio_core.errors import ConfigurationError
 
 Upload: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
-"""A path, the bytes of a file, or a binary file object, which is sent from its start, whatever was read of it."""
+"""A path, the bytes of a file, or a binary file object, which is sent from its start regardless of its position."""
 
 
-_PIECE = 1024 * 1024  # bytes that are hashed at once
+_CHUNK = 1024 * 1024  # bytes to hash at once
 
 
-class _Measured:
-    """A file that ends where it ended at first.
+class _FixedLength:
+    """A file with the length that it had when it was opened.
 
-    httpx asks the disk for the length of a file that is open there. That is wrong for one that unpacks what it reads
-    (gzip) or has not written all yet, and a log may grow while it is sent.
+    httpx takes the length of an open file from its descriptor. That is wrong for a decompressing file (gzip) or one
+    with unflushed writes, and a log file may grow while it is sent.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -40,15 +40,15 @@ class _Measured:
         return self._file.tell()
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_END:  # how httpx asks for the length, before it goes back
+        if whence == os.SEEK_END:  # httpx determines the length this way, then seeks back
             return self._length
         return self._file.seek(offset)
 
     def read(self, size: int = -1) -> bytes:
-        left = self._length - self._file.tell()
-        data = self._file.read(left if size < 0 else min(size, left))
-        if left and not data:
-            raise ConfigurationError("the file became shorter while it was sent")
+        remaining = self._length - self._file.tell()
+        data = self._file.read(remaining if size < 0 else min(size, remaining))
+        if remaining and not data:
+            raise ConfigurationError("the file was truncated while it was sent")
         return data
 
     def close(self) -> None:
@@ -57,25 +57,25 @@ class _Measured:
 
 @dataclass(slots=True)
 class Source:
-    """A file to upload, which can be read from its start any number of times.
+    """A file to upload, which can be read repeatedly.
 
     Attributes:
-        file: what to read.
-        name: its file name, which tells the service its format.
+        file: the open file.
+        name: the file name, whose extension tells the service the format.
     """
 
     file: BinaryIO
     name: str
-    _place: int | None = None  # of a caller's file object, which is left open
+    _position: int | None = None  # of a caller's file object, which is restored instead of closing it
 
     def __post_init__(self) -> None:
-        self.file = cast(BinaryIO, _Measured(self.file))
+        self.file = cast(BinaryIO, _FixedLength(self.file))
 
     @classmethod
     def open(cls, upload: Upload, filename: str | None = None) -> Source:
-        """Open what a caller gives. What cannot seek, such as a pipe, is copied to disk first.
+        """Open a file to upload. Unseekable ones, such as pipes, are copied to disk first.
 
-        Raises ConfigurationError for what cannot be read, or has no name.
+        Raises ConfigurationError if it cannot be read, or has no name.
         """
         try:
             if isinstance(upload, str | os.PathLike):
@@ -89,11 +89,11 @@ class Source:
             if isinstance(upload, bytes | bytearray | memoryview):
                 return cls(io.BytesIO(upload), _name(filename))
             return _opened(upload, filename)
-        except (OSError, ValueError) as error:  # a ValueError where a file is closed, or a path holds a null
+        except (OSError, ValueError) as error:  # ValueError: closed file, or a null byte in the path
             raise ConfigurationError(f"the file cannot be read: {error}") from None
 
     def size(self) -> int:
-        """Return the number of bytes. Raises ConfigurationError if there is none."""
+        """Return the size in bytes. Raises ConfigurationError if the file is empty."""
         with _reading(self.name):
             size = self.file.seek(0, os.SEEK_END)
         if not size:
@@ -101,13 +101,13 @@ class Source:
         return size
 
     def digest(self) -> bytes:
-        """Return a hash of the content."""
-        found = hashlib.sha256()
+        """Return the SHA-256 digest of the content."""
+        digest = hashlib.sha256()
         with _reading(self.name):
             self.file.seek(0)
-            while piece := self.file.read(_PIECE):
-                found.update(piece)
-        return found.digest()
+            while chunk := self.file.read(_CHUNK):
+                digest.update(chunk)
+        return digest.digest()
 
     def read(self) -> bytes:
         """Return the content."""
@@ -116,16 +116,16 @@ class Source:
             return self.file.read()
 
     def close(self) -> None:
-        """Close the file, or leave the caller's at the place where it was."""
-        if self._place is None:
+        """Close the file, or restore the position of a caller's file object."""
+        if self._position is None:
             self.file.close()
         else:
-            self.file.seek(self._place)
+            self.file.seek(self._position)
 
 
 @contextlib.contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Raise a failure of the disk as a ConfigurationError that names the file."""
+    """Raise read errors as ConfigurationError with the file name."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -134,9 +134,9 @@ def _reading(name: str) -> Iterator[None]:
 
 def _opened(upload: Any, filename: str | None) -> Source:
     if not hasattr(upload, "read") or not hasattr(upload, "seekable"):
-        raise ConfigurationError(f"a file is given as path, bytes or binary file object, not {type(upload).__name__}")
+        raise ConfigurationError(f"a file must be a path, bytes or a binary file object, not {type(upload).__name__}")
     if isinstance(upload, io.TextIOBase):
-        raise ConfigurationError('the file is open as text: open it with mode "rb"')
+        raise ConfigurationError('the file is open in text mode: open it with mode "rb"')
     own = getattr(upload, "name", None)
     name = _name(filename or (os.path.basename(own) if isinstance(own, str) else None))
     if upload.seekable():
@@ -157,17 +157,17 @@ def _copied(file: BinaryIO, name: str) -> Source:
 def _name(name: Any) -> str:
     if not name or not isinstance(name, str):
         raise ConfigurationError(
-            'the file has no name: give filename=, such as "report.pdf", from which the service reads its format'
+            'the file has no name: pass filename=, such as "report.pdf", whose extension determines the format'
         )
     return name
 
 
 @dataclass(slots=True)
 class Target:
-    """A file that takes the place of `path` once it is complete, so that nobody finds half of one there.
+    """A temporary file that replaces `path` once it is complete.
 
     Attributes:
-        file: where to write; it lies beside `path` until then.
+        file: the temporary file, in the same directory as `path`.
     """
 
     file: BinaryIO
@@ -176,14 +176,14 @@ class Target:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Target:
         """Create the file. Raises OSError."""
-        place = os.fspath(path)
-        return cls(open(f"{place}.{secrets.token_hex(4)}.part", "xb"), place)
+        target = os.fspath(path)
+        return cls(open(f"{target}.{secrets.token_hex(4)}.part", "xb"), target)
 
     def close(self, *, complete: bool) -> None:
-        """Move the file to its place if it is complete, else delete it."""
+        """Move the file to `path` if it is complete, otherwise delete it."""
         name = self.file.name
         try:
-            self.file.close()  # writes what is left, which may fail
+            self.file.close()  # flushes, which may fail
             if complete:
                 os.replace(name, self.path)
         finally:
@@ -192,11 +192,11 @@ class Target:
 
 
 def poll_delays(timeout: float, *, first: float = 0.5, longest: float = 5.0) -> Iterator[float]:
-    """Yield the seconds to wait before each next look at something, half as long again each, until `timeout` is over.
+    """Yield the delays between polls, each 1.5 times the one before, up to `longest`, for `timeout` seconds.
 
-    The last pause ends with the timeout.
+    The last delay ends at the timeout.
     """
     end = time.monotonic() + timeout
-    while (left := end - time.monotonic()) > 0:
-        yield min(first, left)
+    while (remaining := end - time.monotonic()) > 0:
+        yield min(first, remaining)
         first = min(first * 1.5, longest)

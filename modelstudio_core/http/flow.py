@@ -142,7 +142,7 @@ class Flows:
         def send_with_media() -> Flow:
             nonlocal planned, request
             try:
-                planned = replace(planned, request=(yield from self._uploads.sent(planned.request)))
+                planned = replace(planned, request=(yield from self._uploads.resolve(planned.request)))
             except ModelStudioError as error:
                 yield End([], error.without_frames())
                 return

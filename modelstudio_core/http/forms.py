@@ -1,4 +1,4 @@
-"""Send a multipart form whose file is read in pieces. httpx encodes it, and sends files behind the fields."""
+"""Send multipart forms with a file that is read in chunks. httpx encodes them, with the file after the fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelstudio_core.types import Form
 
 
 def form_arguments(form: Form) -> dict[str, Any]:
-    """Return the arguments of httpx that describe a form."""
+    """Return the httpx arguments for a form."""
     return {
         "data": {
             name: value.get_secret_value() if isinstance(value, SecretStr) else value
@@ -24,12 +24,12 @@ def form_arguments(form: Form) -> dict[str, Any]:
 
 
 def form_type() -> dict[str, str]:
-    """Return the content-type of a form, from which httpx takes the boundary. No default header may replace it."""
+    """Return the content-type header, from which httpx takes the boundary. Default headers must not replace it."""
     return {"content-type": f"multipart/form-data; boundary={token_hex(16)}"}
 
 
 class ReadInThread(httpx.AsyncByteStream):
-    """Takes the pieces of a form from its file in a thread, because a disk may be slow."""
+    """Reads the form in a thread, because the disk may be slow."""
 
     def __init__(self, stream: Any) -> None:
         self._stream: Iterable[bytes] = stream
@@ -37,6 +37,6 @@ class ReadInThread(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         from anyio import to_thread
 
-        pieces = iter(self._stream)
-        while (piece := await to_thread.run_sync(next, pieces, None)) is not None:
-            yield piece
+        chunks = iter(self._stream)
+        while (chunk := await to_thread.run_sync(next, chunks, None)) is not None:
+            yield chunk

@@ -1,4 +1,4 @@
-"""Read local images as data URIs, and find local media for chats. Only files that the caller names are read."""
+"""Read local images as data URIs, and check local media of chats. Only paths given by the caller are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Image: TypeAlias = "str | bytes | os.PathLike[str] | Any"
 Contents: TypeAlias = "Sequence[str | Mapping[str, Any]] | Mapping[str, Any]"
 """One or several of: a text, {"text": ...}, {"image": an `Image`} or {"video": URL}."""
 
-_START = 16  # bytes that tell a format
+_START = 16  # bytes that identify the format
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -56,33 +56,33 @@ def local_file(path: str | os.PathLike[str], kind: str, mime_type: str | None = 
     """Return a media file, which is read when the request is sent.
 
     Args:
-        path: its path, or a `file://` URL.
+        path: a path or a `file://` URL.
         kind: "image", "video" or "audio".
-        mime_type: its MIME type. Default: by its first bytes, or its name.
+        mime_type: the MIME type. Default: detected from the first bytes, or the name.
 
     Raises:
-        ConfigurationError: if it cannot be read, is empty, or is of another kind.
+        ConfigurationError: if the file cannot be read, is empty, or is of another kind.
     """
-    place = os.fspath(path)
-    if place.startswith("file:"):
-        place = url2pathname(urlsplit(place).path)
+    name = os.fspath(path)
+    if name.startswith("file:"):
+        name = url2pathname(urlsplit(name).path)
     try:
-        if not stat.S_ISREG(os.stat(place).st_mode):
-            raise ConfigurationError(f"cannot be read: {place!r:.200} is no regular file")
-        with open(place, "rb") as file:
+        if not stat.S_ISREG(os.stat(name).st_mode):
+            raise ConfigurationError(f"cannot be read: {name!r:.200} is not a regular file")
+        with open(name, "rb") as file:
             start = file.read(_START)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"cannot be read: {error}") from None
     if not start:
         raise ConfigurationError("is empty")
-    known = mime_type or _signed_type(start) or mime_type_of(place)
+    known = mime_type or _signed_type(start) or mime_type_of(name)
     if known is None or (mime_type is None and not known.startswith(f"{kind}/")):
-        raise ConfigurationError(f"is no {kind} of a known format: {place!r:.200}; give mime_type")
-    return LocalFile(place, known, os.path.basename(place))
+        raise ConfigurationError(f"has no known {kind} format: {name!r:.200}; pass mime_type")
+    return LocalFile(name, known, os.path.basename(name))
 
 
 def path_of(file: Any) -> str | None:
-    """Return the path of an open file on disk, which may be large; None for a buffer, or a file that has none."""
+    """Return the path of an open file, or None for a buffer or a file without a path."""
     name = getattr(file, "name", None)
     try:
         same = isinstance(name, str) and os.path.samestat(os.fstat(file.fileno()), os.stat(name))
@@ -95,7 +95,7 @@ def read_contents(contents: Contents) -> list[dict[str, Any]]:
     """Return contents in the format of the service, with images as URLs or data URIs.
 
     Raises:
-        ConfigurationError: for an invalid content. The message has its position.
+        ConfigurationError: for invalid content. The message has its position.
     """
     if isinstance(contents, str | Mapping):
         contents = [contents]
@@ -124,7 +124,7 @@ def _wire_value(kind: str, value: Any, name: str) -> Any:
 def _bytes_of(image: Any, name: str) -> bytes:
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
-    if hasattr(image, "getvalue"):  # all of a BytesIO, whatever its position
+    if hasattr(image, "getvalue"):  # the complete BytesIO, regardless of its position
         image = image.getvalue()
     elif hasattr(image, "read"):
         image = _whole_file(image)
@@ -137,10 +137,10 @@ def _whole_file(file: Any) -> Any:
     """Return the complete content of an open file, and restore its position."""
     if not file.seekable():
         return file.read()
-    place = file.tell()
+    position = file.tell()
     file.seek(0)
     data = file.read()
-    file.seek(place)
+    file.seek(position)
     return data
 
 
@@ -154,7 +154,7 @@ def _mime_type(data: bytes, path: str | None, name: str) -> str:
 
 
 def _signed_type(data: bytes) -> str | None:
-    """Return the MIME type of an image that its first bytes tell."""
+    """Return the MIME type of an image by its first bytes, or None."""
     for signature, mime_type in _SIGNATURES:
         if data.startswith(signature):
             return mime_type

@@ -1,7 +1,7 @@
-"""Send local media: small files inside the request, large ones by a temporary upload, once for each file and model.
+"""Send local media: small files inside the request, large ones as temporary uploads, once per file and model.
 
-Written once for sync and async, as steps of a flow (see `flow`). A file is read in pieces, and its content is never
-held in memory unless it goes inside the request.
+Written once for sync and async, as steps of a flow (see `flow`). Uploaded files are read in chunks and not held in
+memory.
 """
 
 from __future__ import annotations
@@ -44,15 +44,17 @@ from modelstudio_core.types import (
 )
 
 INLINE_BYTES = 7 * 1024 * 1024
-"""Largest file that goes inside a request. Base64 may have 10 MB (vendor's error-code page); it is a third longer."""
+"""Largest file to send inside a request. The limit is 10 MB of base64 (vendor's error-code page), a third longer."""
 LIFETIME = 46 * 3600.0
-"""Seconds for which an upload is used again. The service keeps it for 48 hours."""
-_POLL = 0.05  # seconds between looks at an upload of the same file that another call has begun
+"""Seconds for which an upload is reused. The service keeps it for 48 hours."""
+_POLL_INTERVAL = 0.05  # seconds between checks of an upload of the same file by another call
 _INLINE_CHARACTERS = INLINE_BYTES * 4 // 3
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Step, Any, T]
-_Content: TypeAlias = "tuple[bytes, str, SecretStr | None]"  # its hash, the model, and the key where it may change
+_Content: TypeAlias = (
+    "tuple[bytes, str, SecretStr | None]"  # its digest, the model, and the API key if a function provides it
+)
 _Upload: TypeAlias = "Callable[[Source, int, str], Steps[str]]"
 
 
@@ -63,41 +65,41 @@ class _Requests(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class _StoredFile:
     url: str
-    until: float  # of the clock on the wall, which goes on while a machine sleeps
+    expires_at: float  # wall-clock time, which continues during system sleep
 
 
 class TemporaryUploads:
-    """The temporary uploads of one configuration. Thread-safe. The account's keys and models never share one.
+    """The temporary uploads of one configuration, cached by content, model and key. Thread-safe.
 
     Args:
-        config: where policies come from.
-        requests: what sends requests, with retries.
+        config: the service that issues upload policies.
+        requests: sends requests, with retries.
     """
 
     def __init__(self, config: Config, requests: _Requests) -> None:
         self._config = config
         self._requests = requests
-        self._stored: dict[_Content, _Stored] = {}
+        self._stored: dict[_Content, _StoredFile] = {}
         self._busy: dict[_Content, object] = {}
 
-    def sent(self, request: ChatRequest) -> Steps[ChatRequest]:
-        """Return the request with a URL for each local file. Raises ModelStudioError that names the file."""
-        return (yield from _sent(request, request.options.upload, partial(self._uploaded, request.model)))
+    def resolve(self, request: ChatRequest) -> Steps[ChatRequest]:
+        """Return the request with local media replaced by URLs. Raises ModelStudioError with the file name."""
+        return (yield from _with_urls(request, request.options.upload, partial(self._uploaded, request.model)))
 
     def _uploaded(self, model: str, source: Source, size: int, mime_type: str) -> Steps[str]:
-        """Return the URL of an upload of the same content for the same model, a new one if there is none."""
+        """Return the URL of the uploaded content for this model. Upload it unless that was done before."""
         provider = self._config.api_key
-        account = (yield GetKey(provider)) if callable(provider) else None  # a function may have keys of several
+        account = (yield GetKey(provider)) if callable(provider) else None  # its keys may belong to several accounts
         key = ((yield Perform(source.digest)), model, account)
-        mine = object()
-        while self._busy.setdefault(key, mine) is not mine:  # atomic
-            yield Wait(_POLL)
+        token = object()
+        while self._busy.setdefault(key, token) is not token:  # atomic
+            yield Wait(_POLL_INTERVAL)
         try:
             known = self._stored.get(key)
-            if known is None or known.until <= time.time():
-                known = _Stored((yield from self._upload(source, size, mime_type, model)), time.time() + LIFETIME)
+            if known is None or known.expires_at <= time.time():
+                known = _StoredFile((yield from self._upload(source, size, mime_type, model)), time.time() + LIFETIME)
                 self._forget_expired()
                 self._stored[key] = known
             return known.url
@@ -107,12 +109,12 @@ class TemporaryUploads:
     def _forget_expired(self) -> None:
         now = time.time()
         for key, stored in list(self._stored.items()):
-            if stored.until <= now:
+            if stored.expires_at <= now:
                 self._stored.pop(key, None)
 
     def _upload(self, source: Source, size: int, mime_type: str, model: str) -> Steps[str]:
-        """Upload a file. Each attempt has a policy and a name of its own, so that it depends on no earlier one."""
-        found: list[str] = []
+        """Upload a file. Each attempt requests a new policy and uses a new name, independent of earlier attempts."""
+        urls: list[str] = []
 
         def send(attempt: Attempt) -> Flow:
             url, call = policy_call(self._config, model)
@@ -122,17 +124,17 @@ class TemporaryUploads:
             try:
                 yield from self._requests.exchange(policy.host, call, attempt)
             except (PermissionDeniedError, NotFoundError, BadRequestError) as error:
-                raise _refused(error) from None
-            found.append(url)
+                raise _rejected(error) from None
+            urls.append(url)
 
         error = yield from _inner(self._requests.with_retries(send))
         if error is not None:
-            raise _named(error, source.name)
-        return found[-1]
+            raise _with_file_name(error, source.name)
+        return urls[-1]
 
 
 def inlined(request: ChatRequest) -> ChatRequest:
-    """Return the request with the content of its local files, for what is not sent by a flow. Reads the files.
+    """Return the request with local files as data URIs, for callers that run no flow. Reads the files.
 
     Raises:
         ConfigurationError: if a file cannot be read.
@@ -141,7 +143,7 @@ def inlined(request: ChatRequest) -> ChatRequest:
     def upload(source: Source, size: int, mime_type: str) -> Steps[str]:
         raise AssertionError("nothing is uploaded")
 
-    with closing(_sent(request, "never", upload)) as steps:
+    with closing(_with_urls(request, "never", upload)) as steps:
         try:
             step = steps.send(None)
             while isinstance(step, Perform):
@@ -151,7 +153,7 @@ def inlined(request: ChatRequest) -> ChatRequest:
     raise AssertionError(f"an unknown step: {step}")
 
 
-def _sent(request: ChatRequest, mode: UploadMode, upload: _Upload) -> Steps[ChatRequest]:
+def _with_urls(request: ChatRequest, mode: UploadMode, upload: _Upload) -> Steps[ChatRequest]:
     """Return the request with a URL for each local file."""
     messages = []
     for message in request.messages:
@@ -193,7 +195,7 @@ def _media_source(media: MediaSource, mode: UploadMode, upload: _Upload) -> Step
 
 
 def has_local_media(request: ChatRequest) -> bool:
-    """Return True if a request has media that `TemporaryUploads.sent` changes."""
+    """Return True if a request has media that `TemporaryUploads.resolve` replaces."""
     for message in request.messages:
         if isinstance(message.content, str):
             continue
@@ -211,14 +213,14 @@ def has_local_media(request: ChatRequest) -> bool:
 
 
 def _is_uploaded(media: str, mode: UploadMode) -> bool:
-    """Return True if the media is a data URI that is uploaded."""
+    """Return True if the media is a data URI that has to be uploaded."""
     if mode == "never" or not media.startswith("data:"):
         return False
     return (mode == "always" or len(media) > _INLINE_CHARACTERS) and ";base64," in media[:200]
 
 
 def _inner(flow: Flow) -> Steps[ModelStudioError | None]:
-    """Run a flow inside another one. Return its error, if it has one."""
+    """Run a flow inside another one. Return its error, if any."""
     try:
         step = flow.send(None)
         while not isinstance(step, End):
@@ -239,7 +241,7 @@ def _opened(media: MediaSource) -> Source:
     try:
         return Source(BytesIO(b64decode(media.partition(",")[2])), "inline data")
     except ValueError as error:
-        raise ConfigurationError(f"a data URI cannot be uploaded: {error}") from None
+        raise ConfigurationError(f"a data URI is not valid base64: {error}") from None
 
 
 def _mime_type(data: str) -> str:
@@ -253,22 +255,22 @@ def _inline(source: Source, mime_type: str) -> str:
 def _check_size(policy: UploadPolicy, size: int) -> None:
     if policy.max_bytes is not None and size > policy.max_bytes:
         raise FileError(
-            f"the file has {size:,} bytes, and a temporary upload may have {policy.max_bytes:,}: give a smaller file, "
-            "or a URL"
+            f"the file has {size:,} bytes, and temporary uploads are limited to {policy.max_bytes:,}: use a smaller "
+            "file, or a URL"
         )
 
 
-def _refused(error: ModelStudioError) -> FileError:
-    """Return what the store refused as an error of the file. An expired policy is worth another attempt."""
-    refused = error.recast(FileError)
-    refused.is_retryable = "expired" in error.message.lower()
-    return refused
+def _rejected(error: ModelStudioError) -> FileError:
+    """Return an error of the store as a FileError. It is retryable if the policy has expired."""
+    rejected = error.recast(FileError)
+    rejected.is_retryable = "expired" in error.message.lower()
+    return rejected
 
 
-def _named(error: ModelStudioError, name: str) -> ModelStudioError:
+def _with_file_name(error: ModelStudioError, name: str) -> ModelStudioError:
     if isinstance(error, FileError):
         error.file = name
-    said = f'It happened in the temporary upload of {name!r}; upload="never" sends files inside the request.'
-    error.message = f"{error.message} {said}"
+    advice = f'Temporary upload of {name!r} failed; upload="never" sends files inside the request.'
+    error.message = f"{error.message} {advice}"
     error.args = (error.message,)
     return error

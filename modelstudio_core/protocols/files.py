@@ -1,6 +1,6 @@
-"""Encode and decode requests of the Files API, which both protocols share (vendor's "OpenAI compatible - File" page).
+"""Encode requests and decode responses of the Files API (vendor's "OpenAI compatible - File" page).
 
-The native file API is not used: it answers the same questions in another shape.
+It is used with all chat protocols. The native file API offers the same operations in another format.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class FileObject:
     """A file stored at the service.
 
     Attributes:
-        id: such as "file-fe-..." (file-extract), "file-batch-..." or "file-batch_output-...".
+        id: the ID, such as "file-fe-..." (file-extract), "file-batch-..." or "file-batch_output-...".
         filename: its name.
         bytes: its size; None if unknown.
         created_at: seconds since 1970; None if unknown.
         purpose: "file-extract", "batch", "batch_output", "fine-tune".
         status: "processed" once it can be used; "error" if it never can; before that "uploaded" or "processing".
-        status_details: what the service says about the status.
+        status_details: details of the status, such as the reason of an error.
         raw: the object as the service sent it; ignored in comparisons.
     """
 
@@ -47,36 +47,36 @@ class FileObject:
 
     @property
     def is_parsed(self) -> bool:
-        """Return True if the service will do no more with the file: it is parsed, or cannot be."""
+        """Return True if parsing has ended, successfully or with an error."""
         return self.status in _DONE
 
 
 @dataclass(frozen=True, slots=True)
 class FilePage:
-    """Some of the files in a list; `has_more` if others follow."""
+    """A page of a list of files. `has_more` is True if another page follows."""
 
     files: tuple[FileObject, ...]
     has_more: bool
 
 
 def file_url(config: Config, id: str = "", part: str = "") -> str:
-    """Return the URL of the files, of one file, or of a part of it, whatever the protocol of `config`."""
+    """Return the URL of all files, of one file, or of a part of it, for any chat protocol."""
     root = config.base_url if config.protocol == "openai" else service_url(config.base_url, _PATH)
     return "/".join([f"{root}/files", *(quote(piece, safe="") for piece in (id, part) if piece)])
 
 
 def content_type_of(filename: str) -> str:
-    """Return the MIME type that a name's ending stands for."""
+    """Return the MIME type for the extension of a file name."""
     return mime_type_of(filename) or "application/octet-stream"
 
 
 def upload_call(file: BinaryIO, filename: str, purpose: str) -> WireCall:
-    """Return the request that stores a file."""
+    """Return the request that uploads a file."""
     return WireCall("/files", _JSON, Form({"purpose": purpose}, file, filename, content_type_of(filename)))
 
 
 def get_call() -> WireCall:
-    """Return a request for a file, a list or a content."""
+    """Return a GET request, for a file, a list or content."""
     return WireCall("/files", {"accept": "*/*"}, method="GET")
 
 
@@ -86,18 +86,18 @@ def delete_call() -> WireCall:
 
 
 def with_query(url: str, query: Mapping[str, Any]) -> str:
-    """Return `url` with those parameters that are not None."""
+    """Return `url` with the query parameters that are not None."""
     given = {name: value for name, value in query.items() if value is not None}
     return f"{url}?{urlencode(given)}" if given else url
 
 
 def read_file(head: ResponseHead, body: bytes) -> FileObject:
-    """Return the file that a response describes. Raises ProtocolError if it has no id."""
+    """Return the file that a response describes. Raises ProtocolError if it has no ID."""
     return _file(read_object(body), body)
 
 
 def read_page(head: ResponseHead, body: bytes) -> FilePage:
-    """Return a page of a list. Raises ProtocolError if it is none."""
+    """Return a page of a list. Raises ProtocolError if the response has no list."""
     value = read_object(body)
     data = value.get("data")
     if not isinstance(data, list):
@@ -113,7 +113,7 @@ def read_deleted(head: ResponseHead, body: bytes) -> bool:
 def _file(value: Any, body: bytes) -> FileObject:
     id = as_string(value.get("id")) if isinstance(value, Mapping) else None
     if id is None:
-        raise ProtocolError(f"the service sent a file without an id: {excerpt(body)}")
+        raise ProtocolError(f"the service sent a file without an ID: {excerpt(body)}")
     return FileObject(
         id=id,
         filename=as_string(value.get("filename")) or "",

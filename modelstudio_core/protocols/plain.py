@@ -1,7 +1,6 @@
-"""Read whole answers of text alone in one step, which takes a quarter of the time of deltas folded into a result.
+"""Decode plain text answers in one step, in a quarter of the time of `decoding`.
 
-Only answers whose every field has its ordinary form are read here; all others take the way of `decoding`. Tests compare
-the two.
+Answers with any unusual field are left to `decoding`. Tests compare the results of both.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ _MAX_CREATED = 1 << 53
 
 
 def plain_answer(body: dict[str, Any], request_id: str | None = None) -> ChatResult | None:
-    """Return the result of an OpenAI-compatible answer with one choice of text and reasoning, else None.
+    """Return the result of an OpenAI-compatible response with one choice of text and reasoning, otherwise None.
 
     Args:
-        body: the decoded object.
-        request_id: the request id from beside the body.
+        body: the decoded response.
+        request_id: the request ID, if `body` has none.
     """
     if "error" in body or "code" in body:
         return None
@@ -46,8 +45,8 @@ def plain_answer(body: dict[str, Any], request_id: str | None = None) -> ChatRes
     id, model, created, fingerprint = (
         body.get("id"), body.get("model"), body.get("created"), body.get("system_fingerprint"),
     )  # fmt: skip
-    said = body.get("request_id") or request_id
-    ordinary = (
+    request_id = body.get("request_id") or request_id
+    is_usual = (
         type(reason) is str
         and reason not in ("", "null", "error")
         and (index is None or (type(index) is int and index == 0))
@@ -58,12 +57,12 @@ def plain_answer(body: dict[str, Any], request_id: str | None = None) -> ChatRes
         and type(model) is str
         and (created is None or (type(created) is int and 0 < created < _MAX_CREATED))
         and (fingerprint is None or type(fingerprint) is str)
-        and (said is None or type(said) is str)
+        and (request_id is None or type(request_id) is str)
     )
-    if not ordinary or not usage:
+    if not is_usual or not usage:
         return None
     return ChatResult(
         (Choice(0, str(reasoning or ""), str(text), finish_reason=reason),),
         read_usage(usage),
-        ResponseDelta(id or None, said or None, model or None, created, fingerprint or None),
+        ResponseDelta(id or None, request_id or None, model or None, created, fingerprint or None),
     )

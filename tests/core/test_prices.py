@@ -130,7 +130,7 @@ def test_the_callers_own_prices_come_first() -> None:
     [
         ({"input": 1, "ouput": 2}, "prices of mine: ouput unknown; known: input, output"),
         ({"output": 2}, "prices of mine: 'input'.* is missing"),
-        ({"input": "free"}, "prices of mine: .*free.* are not all numbers"),
+        ({"input": "free"}, "prices of mine: not all values are numbers: .*free"),
     ],
 )
 def test_prices_that_cannot_be_read(wrong: dict[str, Any], message: str) -> None:

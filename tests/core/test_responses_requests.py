@@ -18,7 +18,7 @@ from modelstudio_core.http.client import Client
 from modelstudio_core.http.transport import Transport
 from modelstudio_core.parameters import chat_request, hidden_arguments
 from modelstudio_core.protocols.responses import ResponsesCodec
-from modelstudio_core.protocols.responses_requests import silent_cut
+from modelstudio_core.protocols.responses_requests import truncation_warning
 from modelstudio_core.tools import chosen_tool
 from modelstudio_core.types import AudioPart, FunctionCall, ImagePart, Message, TextPart, VideoPart
 from tests.ids import short
@@ -136,14 +136,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"incremental_output": True}, "protocol='dashscope'"),
     ({"enable_search": True}, '{"type": "web_search"}'),
     ({"enable_code_interpreter": True}, '{"type": "code_interpreter"}'),
-    ({"parallel_tool_calls": True, "tools": [FUNCTION]}, "ignores it"),
-    ({"extra_body": {"text": {"format": {"type": "json_schema"}}}}, "ignores it"),
-    ({"extra_body": {"metadata": {"a": "b"}}}, "ignores it"),
-    ({"extra_body": {"reasoning": {"effort": "low", "summary": "auto"}}}, "ignores it"),
-    ({"extra_body": {"background": True}}, "ignores it"),
+    ({"parallel_tool_calls": True, "tools": [FUNCTION]}, "ignored by the service"),
+    ({"extra_body": {"text": {"format": {"type": "json_schema"}}}}, "ignored by the service"),
+    ({"extra_body": {"metadata": {"a": "b"}}}, "ignored by the service"),
+    ({"extra_body": {"reasoning": {"effort": "low", "summary": "auto"}}}, "ignored by the service"),
+    ({"extra_body": {"background": True}}, "ignored by the service"),
     ({"extra_body": {"instructions": "x"}}, "system message"),
-    ({"previous_response_id": "r", "conversation": "c"}, "exclude each other"),
-    ({"use_previous_response_id": True, "conversation": "c"}, "exclude each other"),
+    ({"previous_response_id": "r", "conversation": "c"}, "cannot be combined"),
+    ({"use_previous_response_id": True, "conversation": "c"}, "cannot be combined"),
     ({"tools": [{"type": "web_extractor"}]}, '{"type": "web_search"}'),
     ({"tools": [{"type": "web_extractor"}, FUNCTION]}, '{"type": "web_search"}'),
     ({"tools": [{"type": "file_search"}]}, "exactly one"),
@@ -153,8 +153,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"extra_body": {"tools": [MCP]}}, "bind_tools"),
     ({"extra_body": {"tools": [{"type": "computer"}]}}, "'function'"),
     ({"extra_body": {"tools": [{"type": "function", "name": "x"}]}}, "'function'"),
-    ({"model": "qwen3.7-max", "tools": [CODE], "enable_thinking": False}, "needs thinking"),
-    ({"model": "qwen3.7-flash", "tools": [CODE], "enable_thinking": False}, "needs thinking"),
+    ({"model": "qwen3.7-max", "tools": [CODE], "enable_thinking": False}, "requires thinking"),
+    ({"model": "qwen3.7-flash", "tools": [CODE], "enable_thinking": False}, "requires thinking"),
     ({"model": "qwen3.8-omni-flash", "tools": [CODE]}, "web_search and functions"),
     ({"tools": [{"type": "function", "function": {**FUNCTION["function"], "strict": True}}]}, "strict"),
 ]  # fmt: skip
@@ -373,7 +373,7 @@ def test_input_that_the_service_would_cut_is_warned_about(caplog: pytest.LogCapt
         complete(server, Message("user", words), model="qwen3-max")
     assert "80 %" in caplog.text
     small = chat_request("qwen3-max", [Message("user", words[: window // 2])], {})
-    assert silent_cut(small, model_info("qwen3-max")) is None
+    assert truncation_warning(small, model_info("qwen3-max")) is None
 
 
 @pytest.mark.parametrize("model", ["qwen-plus", "qwen-max"], ids=["Hermes", "Qwen-Agent"])

@@ -253,8 +253,8 @@ def test_only_a_user_may_name_a_file(server: Loopback, tmp_path: Path) -> None:
 
 NOT_SENT: dict[str, tuple[dict[str, Any], str]] = {
     "no such file": ({"type": "image", "path": "gone.png"}, "cannot be read.*gone.png"),
-    "directory": ({"type": "image", "path": "."}, "no regular file"),
-    "another kind": ({"type": "image", "path": __file__}, "is no image of a known format"),
+    "directory": ({"type": "image", "path": "."}, "not a regular file"),
+    "another kind": ({"type": "image", "path": __file__}, "has no known image format"),
     "a number": ({"type": "image", "path": 7}, "path=7 is not a path"),
     "null": ({"type": "video", "path": "a\0b"}, "cannot be read"),
 }
@@ -276,13 +276,13 @@ def test_a_file_that_vanishes_is_an_error_with_its_name(
     """Between the conversion of the message and the upload."""
     path = tmp_path / "a.png"
     path.write_bytes(LARGE)
-    sent = temporary.TemporaryUploads.sent
+    resolve = temporary.TemporaryUploads.resolve
 
     def vanishing(*args: Any) -> Any:
         path.unlink()
-        return sent(*args)
+        return resolve(*args)
 
-    monkeypatch.setattr(temporary.TemporaryUploads, "sent", vanishing)
+    monkeypatch.setattr(temporary.TemporaryUploads, "resolve", vanishing)
     with pytest.raises(ConfigurationError, match=r"cannot be read.*a\.png"):
         ask(model(adapter, server, protocol), way, message(adapter, path))
     assert not server.requests

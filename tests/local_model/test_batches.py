@@ -111,9 +111,9 @@ def test_jobs_are_found() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("nonsense\n", "line 1 is no JSON object"),
-        ((LINE % "x").replace("/v1/chat", "/v1/other"), "line 1 is no POST to"),
-        (LINE % "x" * 2, "a custom_id occurs twice"),
+        ("nonsense\n", "line 1 is not a JSON object"),
+        ((LINE % "x").replace("/v1/chat", "/v1/other"), "line 1 is not a POST to"),
+        (LINE % "x" * 2, "a custom_id is not unique"),
         (LINE % "x" + (LINE % "y").replace("qwen-plus", "qwen-max"), "more than one model"),
         ("", "no lines"),
     ],

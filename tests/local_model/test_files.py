@@ -44,7 +44,7 @@ def test_a_document_is_read_into_the_conversation() -> None:
         {"role": "user", "content": f"fileid://{first.id}"},
     ]
     asked = {"model": "qwen-long", "messages": messages}
-    made = store.resolved(asked, NO_KEY)["messages"]
+    made = store.resolve(asked, NO_KEY)["messages"]
     assert made == [messages[0], {"role": "system", "content": "b.txt:\nb\n\na.txt:\nα"}, messages[2]]
     assert messages[1]["content"].startswith("fileid://")
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_read_is_refused_in_the_vendors_words(case: str) -> None:
     make, headers, said = REFUSED[case]
     store = FileStore()
     with pytest.raises(InvalidRequest, match=said):
-        store.resolved(make(store), headers)
+        store.resolve(make(store), headers)
 
 
 def test_other_paths_and_requests_are_left_alone() -> None:
@@ -75,7 +75,7 @@ def test_other_paths_and_requests_are_left_alone() -> None:
     assert store.reply("POST", "/v1/chat/completions", NO_KEY, b"{}") is None
     assert store.reply("GET", "/v1/filesystem", NO_KEY, b"") is None
     for asked in ({}, {"messages": 7}, {"messages": [7, {"role": "user", "content": [7, image("https://x")]}]}):
-        assert store.resolved(asked, NO_KEY) == asked
+        assert store.resolve(asked, NO_KEY) == asked
 
 
 # ---------------------------------------------------------------- the server
@@ -147,11 +147,11 @@ def test_an_expired_policy_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert post() == b""
     address = f"oss://{data['upload_dir']}/a.png"
-    said = store.resolved(chat(image(address)), OSS)["messages"][0]["content"]
+    said = store.resolve(chat(image(address)), OSS)["messages"][0]["content"]
     assert said == [{"type": "text", "text": "[image of 6 bytes]"}]
     for asked, headers in ((chat(image(address)), NO_KEY), (chat(image(address), "qwen3-vl-flash"), OSS)):
         with pytest.raises(InvalidRequest):
-            store.resolved(asked, headers)
+            store.resolve(asked, headers)
     assert b"can not be overwritten" in post()  # type: ignore[operator]
     clock[0] += 301
     assert b"Policy expired" in post()  # type: ignore[operator]
