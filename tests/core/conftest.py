@@ -13,13 +13,13 @@ from tests.core.decoding import GENERATED
 
 @pytest.fixture(autouse=True)
 def generated_call_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every id that the core generates is the same, so that deltas can be compared."""
+    """Replace generated call IDs by a constant, so that deltas can be compared."""
     monkeypatch.setattr("modelstudio_core.protocols.assembler.generated_call_id", lambda: GENERATED)
 
 
 @pytest.fixture
 def no_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where the extra `tokenizer` is not installed."""
+    """Simulate that the extra `tokenizer` is not installed."""
     real = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:

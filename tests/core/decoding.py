@@ -1,4 +1,4 @@
-"""How the tests of both codecs read a body, and what holds for the deltas of every answer."""
+"""Helpers of the codec tests: reading a body, and checks that apply to all answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GENERATED = "call_generated"
 
 
 def read(reader: StreamDecoder, body: bytes, size: int | None = None) -> list[Delta]:
-    """All deltas of a body that comes in reads of `size` bytes."""
+    """Return the deltas of a body that arrives in reads of `size` bytes."""
     deltas: list[Delta] = []
     for at in range(0, len(body), size or len(body) or 1):
         deltas += reader.feed(body[at : at + (size or len(body))])
@@ -30,7 +30,7 @@ def read(reader: StreamDecoder, body: bytes, size: int | None = None) -> list[De
 
 
 def check_form(deltas: list[Delta]) -> None:
-    """The response comes once and first, usage at most once and last, and no delta is empty."""
+    """Check that the response delta is the first, usage at most once and last, and no delta empty."""
     assert [i for i, d in enumerate(deltas) if isinstance(d, ResponseDelta)] in ([], [0])
     assert [i for i, d in enumerate(deltas) if isinstance(d, UsageDelta)] in ([], [len(deltas) - 1])
     for delta in deltas:

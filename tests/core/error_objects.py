@@ -1,4 +1,4 @@
-"""Objects of errors that the service sends."""
+"""Error objects that the service sends."""
 
 from __future__ import annotations
 

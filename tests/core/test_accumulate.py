@@ -1,4 +1,4 @@
-"""Deltas fold into a result, the same for a stream and for a whole answer, and only a JSON object makes a call."""
+"""Deltas are folded to the same result for streams and whole answers. Only a JSON object makes a valid call."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ ARGUMENTS: list[tuple[str, str, str | None, dict[str, Any] | str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "finish", "expected"), [c[1:] for c in ARGUMENTS], ids=[c[0] for c in ARGUMENTS])
-def test_arguments_are_parsed_strictly(arguments: str, finish: str | None, expected: dict[str, Any] | str) -> None:
-    """Arguments are a JSON object, or the reason why they are none; the raw text is never lost."""
+def test_arguments_must_be_a_json_object(arguments: str, finish: str | None, expected: dict[str, Any] | str) -> None:
+    """Otherwise the reason is returned, and the raw text is kept."""
     deltas: list[Delta] = [ToolCallDelta(0, "call_1", "f", arguments)]
     (choice,) = fold([*deltas, FinishDelta(finish)] if finish else deltas).choices
     parsed = parse_arguments(arguments, finish)
@@ -88,14 +88,14 @@ def test_arguments_are_parsed_strictly(arguments: str, finish: str | None, expec
 
 @given(st.text(max_size=30), st.sampled_from(["stop", "length", "tool_calls", None]))
 def test_any_text_as_arguments(arguments: str, finish: str | None) -> None:
-    """Whatever the model wrote, parsing gives an object or a reason, and does not raise."""
+    """Parsing returns an object or a reason, and never raises."""
     parsed = parse_arguments(arguments, finish)
     assert isinstance(parsed, dict) or parsed
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), min_size=1))
-def test_no_prefix_of_arguments_is_a_call(arguments: dict[str, Any]) -> None:
-    """Arguments that were cut anywhere never make a call, though some prefix may look whole."""
+def test_truncated_arguments_are_no_call(arguments: dict[str, Any]) -> None:
+    """Even if the prefix looks complete."""
     text = json.dumps(arguments, ensure_ascii=False)
     assert parse_arguments(text, "tool_calls") == arguments
     assert all(isinstance(parse_arguments(text[:end], "tool_calls"), str) for end in range(1, len(text)))
@@ -209,12 +209,12 @@ RESULTS: list[tuple[str, list[Delta], ChatResult]] = [
 
 @pytest.mark.parametrize(("deltas", "expected"), [c[1:] for c in RESULTS], ids=[c[0] for c in RESULTS])
 def test_deltas_fold_into_a_result(deltas: list[Delta], expected: ChatResult) -> None:
-    """Each kind of delta has its place in the result, and nothing is added."""
+    """Each kind of delta has its field in the result."""
     assert fold(deltas) == expected
 
 
-def test_a_result_may_be_asked_for_at_any_time() -> None:
-    """Asking does not change what comes next, and what was given does not change later."""
+def test_intermediate_results() -> None:
+    """Requesting one does not affect later deltas, and later deltas do not change it."""
     accumulator = Accumulator()
     accumulator.add(TextDelta("A"))
     accumulator.add(ToolCallDelta(0, "call_1", "f", "{"))
@@ -227,8 +227,8 @@ def test_a_result_may_be_asked_for_at_any_time() -> None:
     assert accumulator.result() == fold([TextDelta("AB"), ToolCallDelta(0, "call_1", "f", "{}"), FinishDelta("stop")])
 
 
-def test_a_name_in_pieces() -> None:
-    """The pieces of a call's name are joined in their order; one without a name says nothing new of it."""
+def test_a_name_in_fragments() -> None:
+    """Fragments of a call's name are joined. A fragment without a name is ignored."""
     pieces = (ToolCallDelta(0, "call_1", "get_"), ToolCallDelta(0), ToolCallDelta(0, None, "weather", "{}"))
     call = fold([*pieces, FinishDelta("tool_calls")]).choices[0].tool_calls[0]
     assert (call.id, call.name, call.arguments) == ("call_1", "get_weather", "{}")

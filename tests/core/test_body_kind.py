@@ -1,4 +1,4 @@
-"""What a body is: decided by its first bytes, else by its label, else by what was asked for."""
+"""The kind of a body is determined by its first bytes, then the content type, then the request."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BLANK = b" \r\n\xef\xbb\xbf\n"
     ],
 )
 def test_the_first_bytes_decide(start: bytes, kind: str | None, label: str | None, asked: bool) -> None:
-    """Behind blanks and a byte order mark, too."""
+    """Also after whitespace and a byte order mark."""
     head = ResponseHead(200, {} if label is None else {"content-type": label})
     assert body_kind(head, asked, start, ended=False) == kind
     if kind is not None:
@@ -58,5 +58,6 @@ def test_the_first_bytes_decide(start: bytes, kind: str | None, label: str | Non
 def test_where_they_do_not_tell_the_label_decides_and_then_the_request(
     status: int, label: str | None, asked: bool, kind: str, start: bytes, ended: bool
 ) -> None:
+    """If the first bytes are inconclusive."""
     head = ResponseHead(status, {} if label is None else {"content-type": label})
     assert body_kind(head, asked, start, ended=ended) == kind

@@ -1,4 +1,4 @@
-"""Where a call goes and with which key: argument, then environment, then default, and never by surprise."""
+"""Host and key of a call: arguments override the environment, which overrides the defaults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def resolved(environ: dict[str, str] | None = None, **given: Any) -> Config:
 
 
 def test_defaults() -> None:
-    """With a key and nothing else, calls go to Singapore by the compatible protocol, two retries, 300 s of silence."""
+    """With only a key: Singapore, OpenAI-compatible protocol, two retries, 300 s read timeout."""
     assert resolved() == Config(
         base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         api_key=SecretStr("sk-environment"),
@@ -51,7 +51,7 @@ ADDRESSES: list[tuple[str, str, str, str]] = [
 @pytest.mark.parametrize(("protocol", "path"), [("openai", "/compatible-mode/v1"), ("dashscope", "/api/v1")])
 @pytest.mark.parametrize(("name", "id", "workspace", "host"), ADDRESSES)
 def test_every_region(name: str, id: str, workspace: str, host: str, protocol: Any, path: str) -> None:
-    """A region goes to its host, by name or by id, as argument or from the environment, and its name is known after."""
+    """A region, as name or ID, argument or environment variable, determines the host."""
     environ = {"DASHSCOPE_WORKSPACE": workspace} if workspace else {}
     expected = resolved(environ, region=name, protocol=protocol)
     assert expected.base_url == host + path
@@ -64,7 +64,7 @@ def test_every_region(name: str, id: str, workspace: str, host: str, protocol: A
 
 
 def test_batch_chat_waits_for_an_hour() -> None:
-    """The service holds such a call for up to 3,600 s (vendor's Batch Chat page). The caller's own limit counts."""
+    """The service holds such calls for up to 3,600 s (vendor's Batch Chat page). The caller's timeout has priority."""
     assert resolved(region="beijing-batch").timeout == 3600.0
     assert resolved(base_url="https://batch.dashscope.aliyuncs.com").timeout == 3600.0
     assert resolved(region="beijing-batch", timeout=60).timeout == 60
@@ -103,14 +103,14 @@ PRECEDENCE: list[tuple[str, dict[str, Any], dict[str, str], str, str]] = [
 def test_argument_then_environment_then_default(
     given: dict[str, Any], environ: dict[str, str], key: str, host: str
 ) -> None:
-    """What is given as an argument beats the environment, which beats the default; an empty string is not set."""
+    """An argument overrides the environment, which overrides the default. An empty string is not set."""
     config = resolved(environ, **given)
     assert config.api_key == SecretStr(key or "sk-environment")
     assert config.base_url == f"https://{host}/compatible-mode/v1"
 
 
 def test_the_real_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without `environ` the process's own environment counts."""
+    """Without `environ`, the environment of the process."""
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-process")
     monkeypatch.setenv("DASHSCOPE_REGION", "beijing")
     monkeypatch.setenv("DASHSCOPE_WORKSPACE", "ws-1")
@@ -166,7 +166,7 @@ BASE_URLS: list[tuple[str, str, str]] = [
 
 @pytest.mark.parametrize(("given", "openai", "dashscope"), BASE_URLS)
 def test_base_url(given: str, openai: str, dashscope: str) -> None:
-    """A bare origin gets the protocol's path, as does a known path on a host of the vendor's; others stay."""
+    """A bare origin, or a known path on a vendor's host, gets the path of the protocol. Others are unchanged."""
     assert resolved(base_url=given).base_url == openai
     assert resolved(base_url=given, protocol="dashscope").base_url == dashscope
     assert resolved({"DASHSCOPE_BASE_URL": given}).base_url == openai
@@ -182,8 +182,8 @@ SERVICES: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("base_url", "before"), SERVICES)
-def test_a_service_beside_the_protocols(base_url: str, before: str) -> None:
-    """Its path takes the place of the service suffix, on any host."""
+def test_the_url_of_another_service(base_url: str, before: str) -> None:
+    """Its path replaces the known suffix, on any host."""
     assert service_url(base_url, "/compatible-api/v1/reranks") == f"{before}/compatible-api/v1/reranks"
 
 
@@ -197,8 +197,8 @@ ANTHROPIC: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("given", "right"), ANTHROPIC)
-def test_the_anthropic_path_is_refused(given: str, right: str) -> None:
-    """The error names the address to use instead."""
+def test_the_anthropic_path_is_rejected(given: str, right: str) -> None:
+    """The error has the correct URL."""
     with pytest.raises(ConfigurationError, match=f"Anthropic-compatible.*base_url='{right}'$"):
         resolved(base_url=given)
 
@@ -216,7 +216,7 @@ KNOWN_HOSTS: list[tuple[str, str | None]] = [
 
 @pytest.mark.parametrize(("base_url", "region"), KNOWN_HOSTS)
 def test_the_region_of_a_base_url(base_url: str, region: str | None) -> None:
-    """A known host tells its region, for messages about keys, which are per region; any other tells none."""
+    """Known hosts have a region, for messages about keys. Others have none."""
     config = resolved(base_url=base_url)
     assert config.region == region
     host = base_url.split("/")[2]
@@ -252,19 +252,19 @@ WORKSPACES: list[tuple[str, dict[str, Any], dict[str, str], dict[str, str]]] = [
 
 @pytest.mark.parametrize(("given", "environ", "headers"), [c[1:] for c in WORKSPACES], ids=[c[0] for c in WORKSPACES])
 def test_workspace(given: dict[str, Any], environ: dict[str, str], headers: dict[str, str]) -> None:
-    """A workspace is a header on shared hosts and part of the name on its own."""
+    """A header on shared hosts, part of the host name on dedicated ones."""
     assert resolved(environ, **given).headers == headers
 
 
 @pytest.mark.parametrize("id", ["ws-1", "llm_A9", "0", "w" * 64])
-def test_a_workspace_id_is_taken(id: str) -> None:
-    """Letters, digits, - and _, up to 64 of them, are an id: part of a host's name, or a header."""
+def test_valid_workspace_ids(id: str) -> None:
+    """Up to 64 letters, digits, - and _."""
     assert resolved(region="frankfurt", workspace=id).base_url.startswith(f"https://{id}.eu-central-1.")
     assert resolved({"DASHSCOPE_WORKSPACE": id}).headers == {WORKSPACE: id}
 
 
-def test_default_headers_are_taken_in_lower_case_and_not_changed() -> None:
-    """The caller's headers go out under lower-case names; the caller's mapping stays as it was."""
+def test_default_headers_have_lower_case_names() -> None:
+    """The caller's mapping is not changed."""
     given = {"X-Team": "search", "User-Agent": "mine"}
     assert resolved(default_headers=given, workspace="w").headers == {
         "x-team": "search",
@@ -323,8 +323,8 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
 
 
 @pytest.mark.parametrize(("given", "environ", "says"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
-def test_what_is_refused_says_what_to_set(given: dict[str, Any], environ: dict[str, str], says: str) -> None:
-    """A setting that cannot work, or would leak the key, is an error when the model is built; none shows the key."""
+def test_invalid_settings(given: dict[str, Any], environ: dict[str, str], says: str) -> None:
+    """Settings that cannot work, or would expose the key, raise an error without the key."""
     with pytest.raises(ConfigurationError) as caught:
         resolved(environ, **given)
     assert says in caught.value.message
@@ -352,8 +352,8 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("url", LOOPBACK)
-def test_this_machine_needs_no_key(url: str) -> None:
-    """Towards loopback a key may be missing, and may go over plain http."""
+def test_loopback_needs_no_key(url: str) -> None:
+    """A key may be sent there over plain http."""
     assert is_loopback(url)
     assert resolve(base_url=url, environ={}).api_key is None
     assert resolve(base_url=url, api_key="sk-a", environ={}).api_key == SecretStr("sk-a")
@@ -361,25 +361,25 @@ def test_this_machine_needs_no_key(url: str) -> None:
 
 @pytest.mark.parametrize("url", ELSEWHERE)
 def test_other_machines_are_not_loopback(url: str) -> None:
-    """Only what certainly names this machine does."""
+    """Only names and addresses that certainly mean this machine."""
     assert not is_loopback(url)
 
 
-def test_plain_http_where_the_way_is_safe() -> None:
-    """`allow_insecure=True` lets the key go over plain http."""
+def test_plain_http_with_allow_insecure() -> None:
+    """The key is sent over plain http."""
     assert resolved(base_url="http://host/v1", allow_insecure=True).base_url == "http://host/v1"
 
 
 def test_the_key_is_trimmed_and_hidden() -> None:
-    """Blanks and line ends around a copied key are dropped; the key shows in no repr."""
+    """Surrounding whitespace is removed. No repr contains the key."""
     config = resolved(api_key=" sk-secret\n")
     assert config.api_key is not None
     assert config.api_key.get_secret_value() == "sk-secret"
     assert "sk-secret" not in repr(config)
 
 
-def test_numbers_are_taken_as_given() -> None:
-    """Zero retries and any timeout or limit are kept, not taken for unset."""
+def test_zero_is_not_unset() -> None:
+    """Zero retries and any timeout or limit are kept."""
     config = resolved(max_retries=0, timeout=0.5, max_event_bytes=1000)
     assert (config.max_retries, config.timeout, config.max_event_bytes) == (0, 0.5, 1000)
     assert replace(config, timeout=1).timeout == 1

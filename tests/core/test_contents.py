@@ -1,6 +1,6 @@
-"""What an answer holds that is none: a content of a wrong kind, and a choice that tells of an error.
+"""Invalid content in answers: values of a wrong type, and choices with an error.
 
-All holds for both protocols, for a whole answer and for a stream, however its bytes are torn.
+In both protocols, for whole answers and streams, split at any byte.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ every_size = pytest.mark.parametrize("size", [None, 1, 7])
 
 
 def choice_of(value: Any) -> Any:
-    """The first choice of the object of an event or of a whole answer."""
+    """The first choice of an event or a whole answer."""
     return value.get("output", value)["choices"][0]
 
 
 def with_message(value: Any, **said: Any) -> Any:
-    """The object, whose message or delta says this."""
+    """The object with these fields in its message or delta."""
     choice = choice_of(value)
     choice["delta" if "delta" in choice else "message"] = said
     return value
 
 
 def read_stream(dialect: Dialect, *events: Any, size: int | None = None) -> tuple[str, ModelStudioError | None]:
-    """The text of a stream that begins with `PARTIAL`, and its failure."""
+    """The text of a stream that starts with `PARTIAL`, and its failure."""
     decoder = CODECS[dialect.name].stream(REQUEST, HEAD, max_event_bytes=1_000_000)
     body = begun(dialect) + b"".join(dialect.event(written(event)) for event in events) + dialect.last() + dialect.done
     deltas = read(decoder, body, size)  # type: ignore[arg-type]  # a protocol's decoder
@@ -53,8 +53,8 @@ WRONG = [0, 5, 0.0, False, True, {}, {"text": "A"}, ["A"], [{"text": 0}], [{"tex
 @every_dialect
 @pytest.mark.parametrize("content", WRONG, ids=short)
 @pytest.mark.parametrize("field", ["content", "reasoning_content"])
-def test_a_content_that_is_no_text_is_an_error(dialect: Dialect, field: str, content: Any, size: int | None) -> None:
-    """Also where it is nothing to Python: it names the field, and no answer is made of it."""
+def test_content_of_a_wrong_type(dialect: Dialect, field: str, content: Any, size: int | None) -> None:
+    """Including falsy values. The error names the field, and there is no answer."""
     text, failure = read_stream(dialect, with_message(dialect.chunk(), **{field: content}), size=size)
     assert (text, type(failure)) == (PARTIAL, ProtocolError)
     assert failure is not None
@@ -67,15 +67,15 @@ def test_a_content_that_is_no_text_is_an_error(dialect: Dialect, field: str, con
 @every_dialect
 @pytest.mark.parametrize("content", [None, "", [], [{"text": None}], [{"image": "x"}], [{"text": ""}]], ids=short)
 @pytest.mark.parametrize("field", ["content", "reasoning_content"])
-def test_a_content_that_is_absent_is_no_text(dialect: Dialect, field: str, content: Any, size: int | None) -> None:
-    """null, an empty text and an empty list say nothing, and a part need not have a text."""
+def test_absent_content(dialect: Dialect, field: str, content: Any, size: int | None) -> None:
+    """null, empty text and empty lists are ignored. A part needs no text."""
     assert read_stream(dialect, with_message(dialect.chunk(), **{field: content}), size=size) == (PARTIAL, None)
     whole = CODECS[dialect.name].decode(REQUEST, HEAD, written(with_message(dialect.whole(""), **{field: content})))
     assert fold(whole).choices[0].text == ""
 
 
 @pytest.mark.parametrize("value", [0, False, {}], ids=short)
-def test_no_text_under_the_other_names_is_an_error(value: Any) -> None:
+def test_other_fields_of_a_wrong_type(value: Any) -> None:
     """`reasoning` of other servers, and the native `output.text`."""
     compatible = written(with_message(DIALECTS["openai"].whole(""), reasoning=value))
     with pytest.raises(ProtocolError, match="reasoning"):
@@ -115,10 +115,10 @@ ERRORS: list[tuple[str, dict[str, Any], type[ModelStudioError], str, str | None]
 @every_size
 @every_dialect
 @pytest.mark.parametrize(("said", "cls", "message", "code"), [c[1:] for c in ERRORS], ids=[c[0] for c in ERRORS])
-def test_a_choice_that_ends_with_an_error(
+def test_a_choice_with_an_error(
     dialect: Dialect, said: Any, cls: type[ModelStudioError], message: str, code: str | None, size: int | None
 ) -> None:
-    """It is the typed error, after the text that came with it; a whole answer has that in `partial`."""
+    """The typed error, after its text, which a whole answer has in `partial`."""
     value = dialect.chunk("!")
     choice_of(value).update(said)
     text, failure = read_stream(dialect, value, size=size)
@@ -135,15 +135,15 @@ def test_a_choice_that_ends_with_an_error(
     assert caught.value.partial.choices[0].text == "!"
 
 
-def test_a_native_text_that_ends_with_an_error() -> None:
-    """In the form of result_format text the reason stands in the output itself."""
+def test_a_native_text_with_an_error() -> None:
+    """In the result_format "text", the finish reason is in the output itself."""
     output = {"text": "A", "finish_reason": "error", "error": {"code": "Throttling", "message": "Slow."}}
     with pytest.raises(RateLimitError, match="Slow"):
         CODECS["dashscope"].decode(REQUEST, HEAD, written({"output": output}))
 
 
-def test_a_last_message_may_end_with_an_error() -> None:
-    """Though it repeats what deltas said, its error is one."""
+def test_a_final_message_with_an_error() -> None:
+    """Its error counts, although its text repeats the deltas."""
     error = {
         "message": {"content": PARTIAL},
         "finish_reason": "error",
@@ -155,8 +155,8 @@ def test_a_last_message_may_end_with_an_error() -> None:
 
 @every_dialect
 @pytest.mark.parametrize("error", [None, "", {}, {"code": None}, {"code": 0, "message": "ok"}], ids=short)
-def test_an_error_that_says_nothing_beside_a_reason(dialect: Dialect, error: Any) -> None:
-    """It is no error: some servers always send the key."""
+def test_an_empty_error_is_ignored(dialect: Dialect, error: Any) -> None:
+    """Some servers always send the key."""
     whole = dialect.whole("A")
     choice_of(whole)["error"] = error
     deltas = CODECS[dialect.name].decode(REQUEST, HEAD, written(whole | {"error": error}))

@@ -1,4 +1,4 @@
-"""A call by the native protocol, over a real connection: where it goes, and what an error says about that."""
+"""Calls with the native protocol over a real connection."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ PLACES: list[tuple[str, str | None, str]] = [
 @pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize(("model", "said", "asked"), PLACES)
 def test_the_endpoint(model: str, said: Any, asked: str, way: str) -> None:
-    """The service that has the model, by the catalogue; text where that does not know; before both, as asked."""
+    """The argument overrides the catalogue, whose default is text-generation."""
     with Loopback(reply_json(200, SAID)) as server:
         request = ChatRequest(model, (USER,), native_endpoint=said, streaming=False)
         result = complete(client_of(server), request, way)
@@ -78,8 +78,8 @@ def test_the_endpoint(model: str, said: Any, asked: str, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize(("said", "other"), [(None, MULTIMODAL), (TEXT, MULTIMODAL), (MULTIMODAL, TEXT)])
-def test_the_wrong_endpoint_is_told(said: Any, other: str, way: str) -> None:
-    """The service says "url error" and no more; the error then names the setting, and the other endpoint."""
+def test_the_wrong_endpoint(said: Any, other: str, way: str) -> None:
+    """The service only says "url error". Our error names the setting and the other endpoint."""
     with Loopback(reply_json(400, WRONG)) as server, pytest.raises(BadRequestError) as caught:
         complete(client_of(server), ChatRequest("model-of-tomorrow", (USER,), native_endpoint=said), way)
     assert "url error" in caught.value.message
@@ -88,7 +88,7 @@ def test_the_wrong_endpoint_is_told(said: Any, other: str, way: str) -> None:
 
 
 def test_the_compatible_protocol_has_no_endpoints() -> None:
-    """A "url error" there is left as it is."""
+    """A "url error" is not changed there."""
     with Loopback(reply_json(400, {"error": WRONG})) as server, pytest.raises(BadRequestError) as caught:
         complete(client_of(server, "openai"), ChatRequest("qwen-max", (USER,)))
     assert "native_endpoint" not in caught.value.message
@@ -101,8 +101,8 @@ UNFINISHED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("protocol", UNFINISHED)
-def test_an_unfinished_answer_has_its_request_id(protocol: str) -> None:
-    """The request id in the body of a whole answer is in the error, as in that of a stream."""
+def test_a_truncated_answer_has_its_request_id(protocol: str) -> None:
+    """The error has the request ID of the body, like that of a stream."""
     with Loopback(reply_json(200, UNFINISHED[protocol])) as server, pytest.raises(StreamTruncatedError) as caught:
         complete(client_of(server, protocol), ChatRequest("qwen-max", (USER,)))
     assert caught.value.request_id == "req-1"
@@ -111,15 +111,15 @@ def test_an_unfinished_answer_has_its_request_id(protocol: str) -> None:
 
 
 def lost(exchange: Exchange) -> None:
-    """Half an answer, then nothing."""
+    """Send half an answer, then close the connection."""
     exchange.send_head(200, KIND)
     exchange.send_chunk(BEGUN.encode())
     exchange.close()
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-def test_what_was_used_is_known_when_the_connection_is_lost(way: str) -> None:
-    """Usage comes on every event: what was used, and what had arrived, is in `partial`."""
+def test_usage_after_a_lost_connection(way: str) -> None:
+    """Each event has the usage, so `partial` has usage and content."""
     with Loopback(lost) as server, pytest.raises(ModelStudioError) as caught:
         complete(client_of(server), ChatRequest("qwen-max", (USER,), streaming=True), way)
     assert isinstance(caught.value, APIConnectionError | APITimeoutError)
@@ -129,8 +129,8 @@ def test_what_was_used_is_known_when_the_connection_is_lost(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-def test_what_was_used_is_handed_on_when_the_connection_is_lost(way: str) -> None:
-    """Who listens to a stream hears it before the error."""
+def test_usage_is_yielded_before_the_error(way: str) -> None:
+    """To the consumer of the stream."""
     heard: list[Delta] = []
     request, model = ChatRequest("qwen-max", (USER,)), model_info("qwen-max")
 
@@ -148,8 +148,8 @@ def test_what_was_used_is_handed_on_when_the_connection_is_lost(way: str) -> Non
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-def test_the_connection_lives_on(way: str) -> None:
-    """No event ends a native stream: its body is read to its end, and the next call goes by the same connection."""
+def test_the_connection_is_reused(way: str) -> None:
+    """No event ends a native stream, so the body is read to its end."""
     body = BEGUN.replace('"null"', '"stop"').encode()
 
     def whole(exchange: Exchange) -> None:

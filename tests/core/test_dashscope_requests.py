@@ -1,4 +1,4 @@
-"""The native protocol, written: what goes out is what was asked for, in the form of the vendor's API reference."""
+"""Encoding of native requests, following the vendor's API reference."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ONLY_COMPATIBLE = {"modalities": ["text", "audio"], "audio": {"voice": "Cherry"}
 
 
 def written(*, stream: bool = False, **fields: Any) -> dict[str, Any]:
-    """The body that goes out for a request."""
+    """The body of a request."""
     request = ChatRequest(**{"model": "qwen-plus", "messages": (USER,), **fields})
     body: dict[str, Any] = json.loads(CODEC.encode(request, stream=stream).body)
     return body
@@ -78,8 +78,8 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("fields", "sent"), [c[1:] for c in FIELDS], ids=[c[0] for c in FIELDS])
-def test_all_but_model_and_messages_is_in_parameters(fields: dict[str, Any], sent: dict[str, Any]) -> None:
-    """Only what was set goes out, under its own name, with the form of the answer; a stream says that it grows."""
+def test_parameters(fields: dict[str, Any], sent: dict[str, Any]) -> None:
+    """Only parameters that were set are sent, with result_format, and incremental_output for streams."""
     assert written(**fields) == BARE | {"parameters": {"result_format": "message"} | sent}
     growing = {"result_format": "message", "incremental_output": True}
     assert written(stream=True, **fields) == BARE | {"parameters": growing | sent}
@@ -95,8 +95,8 @@ INCREMENTAL: list[tuple[str, dict[str, Any], bool]] = [
 
 
 @pytest.mark.parametrize(("fields", "sent"), [c[1:] for c in INCREMENTAL], ids=[c[0] for c in INCREMENTAL])
-def test_how_a_stream_grows(fields: dict[str, Any], sent: bool) -> None:
-    """`incremental_output` is about streams, and not sent for a whole answer."""
+def test_incremental_output(fields: dict[str, Any], sent: bool) -> None:
+    """It is sent for streams only."""
     assert written(stream=True, **fields)["parameters"]["incremental_output"] is sent
     assert "incremental_output" not in written(**fields)["parameters"]
 
@@ -157,8 +157,8 @@ MESSAGES: list[tuple[str, Message, Any, Any]] = [
 
 @pytest.mark.parametrize("endpoint", [TEXT, MULTIMODAL])
 @pytest.mark.parametrize(("message", "text", "parts"), [c[1:] for c in MESSAGES], ids=[c[0] for c in MESSAGES])
-def test_content_in_the_form_of_the_endpoint(message: Message, text: Any, parts: Any, endpoint: Any) -> None:
-    """One string for text-generation, a list of parts for multimodal-generation; media is refused by the first."""
+def test_content_per_endpoint(message: Message, text: Any, parts: Any, endpoint: Any) -> None:
+    """A string for text-generation, which rejects media; a list of parts for multimodal-generation."""
     expected = text if endpoint == TEXT else parts
     if isinstance(expected, ValueError):
         with pytest.raises(ConfigurationError, match=f'{expected} cannot be sent.*native_endpoint="{MULTIMODAL}"'):
@@ -179,15 +179,15 @@ WHOLE_MESSAGES: list[tuple[str, Message]] = [
 
 
 @pytest.mark.parametrize("message", [c[1] for c in WHOLE_MESSAGES], ids=[c[0] for c in WHOLE_MESSAGES])
-def test_but_for_media_a_message_is_that_of_the_compatible_protocol(message: Message) -> None:
-    """Text, name, reasoning, calls, results and partial mode have one form in both protocols."""
+def test_messages_equal_the_compatible_protocol(message: Message) -> None:
+    """Except for media."""
     request = ChatRequest("qwen-plus", (message,))
     compatible = json.loads(OpenAICodec().encode(request, stream=False).body)["messages"]
     assert written(messages=(message,))["input"]["messages"] == compatible
 
 
 def test_a_tool_result_needs_its_call() -> None:
-    """A tool message without an id is refused before the network."""
+    """A tool message without an ID raises an error before anything is sent."""
     with pytest.raises(ConfigurationError, match="tool_call_id"):
         written(messages=(Message("tool", "sunny"),))
 
@@ -198,7 +198,7 @@ ENDPOINTS: list[tuple[Any, str]] = [(None, TEXT), (TEXT, TEXT), (MULTIMODAL, MUL
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(("endpoint", "service"), ENDPOINTS)
 def test_path_and_headers(endpoint: Any, service: str, stream: bool) -> None:
-    """The endpoint is in the path; that it streams is said by a header, never in the body; no key, and never async."""
+    """The endpoint is in the path. A header requests a stream. There is no key, and no async header."""
     call = CODEC.encode(ChatRequest("qwen-plus", (USER,), native_endpoint=endpoint), stream=stream)
     assert call.path == f"/services/aigc/{service}/generation"
     sse = {"accept": "text/event-stream", "x-dashscope-sse": "enable"} if stream else {"accept": "application/json"}
@@ -206,8 +206,8 @@ def test_path_and_headers(endpoint: Any, service: str, stream: bool) -> None:
     assert b'"stream"' not in call.body
 
 
-def test_an_endpoint_that_is_none() -> None:
-    """A misspelt endpoint is refused, naming the two there are."""
+def test_an_unknown_endpoint() -> None:
+    """The error names the two endpoints."""
     with pytest.raises(ConfigurationError, match=f"'text'.*{TEXT}.*{MULTIMODAL}"):
         written(native_endpoint="text")
 
@@ -223,15 +223,15 @@ OSS: list[tuple[Any, bool]] = [
 
 
 @pytest.mark.parametrize(("part", "resolved"), OSS, ids=short)
-def test_oss_addresses_are_to_be_resolved(part: Any, resolved: bool) -> None:
-    """The service resolves `oss://` only where a header asks for it."""
+def test_the_header_for_oss_urls(part: Any, resolved: bool) -> None:
+    """The service resolves `oss://` only with this header."""
     request = ChatRequest("qwen-vl-max", (Message("user", (part,)),), native_endpoint="multimodal-generation")
     headers = CODEC.encode(request, stream=False).headers
     assert headers.get("x-dashscope-ossresourceresolve") == ("enable" if resolved else None)
 
 
 def test_text_is_sent_unescaped_and_compact() -> None:
-    """Chinese and emoji go out as UTF-8, and no space is spent between fields."""
+    """Non-ASCII text is sent as UTF-8, without spaces between fields."""
     call = CODEC.encode(ChatRequest("qwen-plus", (Message("user", "你好 🚀\n"),)), stream=False)
     expected = (
         '{"model":"qwen-plus","input":{"messages":[{"role":"user","content":"你好 🚀\\n"}]},'
@@ -240,8 +240,8 @@ def test_text_is_sent_unescaped_and_compact() -> None:
     assert call.body == expected.encode()
 
 
-def test_nothing_given_is_changed() -> None:
-    """The caller's request, its schemas, marks and extra_body are what they were before."""
+def test_inputs_are_not_changed() -> None:
+    """The request, its schemas, cache marks and extra_body."""
     parts = (TextPart("a", {"type": "ephemeral"}), VideoPart(("https://a",)))
     request = ChatRequest(
         "qwen-vl-max",
@@ -278,8 +278,8 @@ REFUSED_BY_THE_OTHER: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "says"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
-def test_what_cannot_be_carried_is_refused(fields: dict[str, Any], says: str) -> None:
-    """Before the network, naming the parameter, and the protocol that carries it where there is one."""
+def test_unsupported_parameters(fields: dict[str, Any], says: str) -> None:
+    """The error names the parameter, and the protocol that supports it, if any."""
     with pytest.raises(ConfigurationError, match=says):
         written(**fields)
 
@@ -287,8 +287,8 @@ def test_what_cannot_be_carried_is_refused(fields: dict[str, Any], says: str) ->
 @pytest.mark.parametrize(
     ("fields", "says"), [c[1:] for c in REFUSED_BY_THE_OTHER], ids=[c[0] for c in REFUSED_BY_THE_OTHER]
 )
-def test_what_only_this_protocol_carries(fields: dict[str, Any], says: str) -> None:
-    """The compatible protocol refuses it, naming this one; a null, and what extra_body says, go past."""
+def test_parameters_of_this_protocol_only(fields: dict[str, Any], says: str) -> None:
+    """The compatible protocol rejects them, except null and values in extra_body."""
     codec = OpenAICodec()
     with pytest.raises(ConfigurationError, match=f"{says}.*protocol='dashscope'"):
         codec.encode(ChatRequest("qwen-plus", (USER,), **fields), stream=True)

@@ -1,4 +1,4 @@
-"""Requests for embeddings as bytes, and vectors out of bytes, in both protocols."""
+"""Encoding of embedding requests and decoding of vectors, in both protocols."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def decode(request: EmbeddingRequest, protocol: str, body: bytes) -> list[list[f
 
 
 def items_as(protocol: str, items: Any) -> bytes:
-    """A response with these items, whose `index` has the protocol's own name."""
+    """A response with these items. The name of their index depends on the protocol."""
     if protocol == "openai":
         return json.dumps({"data": items}).encode()
     named = [
@@ -72,7 +72,7 @@ def items_as(protocol: str, items: Any) -> bytes:
     ids=["by index", "without an index", "index null"],
 )
 def test_each_text_gets_its_vector(protocol: str, items: Any) -> None:
-    """By its index, or where there is none by its place."""
+    """By index, or without one by position."""
     assert decode(TWO, protocol, items_as(protocol, items)) == [[1.0], [2.0]]
 
 
@@ -97,7 +97,7 @@ ONE: dict[str, Any] = {"index": 0, "embedding": [1.0]}
     ids=short,
 )
 def test_a_missing_vector_is_an_error(protocol: str, items: Any) -> None:
-    """As is one too many, or one whose index is none."""
+    """So is an additional one, or one with an invalid index."""
     with pytest.raises(ProtocolError, match="for 2 texts"):
         decode(TWO, protocol, items_as(protocol, items))
 
@@ -110,8 +110,8 @@ NO_VECTORS: list[Any] = [
 
 @every_protocol
 @pytest.mark.parametrize("vector", NO_VECTORS, ids=lambda vector: repr(vector)[:30])
-def test_what_is_no_vector_is_an_error_that_names_it(protocol: str, vector: Any) -> None:
-    """A vector is a list of numbers that a float can hold, and not an empty one."""
+def test_invalid_vectors(protocol: str, vector: Any) -> None:
+    """A vector must be a non-empty list of finite numbers."""
     with pytest.raises(ProtocolError, match="vector of numbers") as caught:
         decode(TWO, protocol, items_as(protocol, [ONE, {"index": 1, "embedding": vector}]))
     assert "text 1" in caught.value.message
@@ -119,15 +119,15 @@ def test_what_is_no_vector_is_an_error_that_names_it(protocol: str, vector: Any)
 
 
 @every_protocol
-def test_numbers_of_both_kinds_make_a_vector(protocol: str) -> None:
-    """Whole ones, small ones and those below 0 too."""
+def test_integers_and_floats_in_a_vector(protocol: str) -> None:
+    """Including small and negative ones."""
     items = [{"index": 0, "embedding": [0, -1, 1e-300]}, {"index": 1, "embedding": [2.5, 3, -0.0]}]
     assert decode(TWO, protocol, items_as(protocol, items)) == [[0, -1, 1e-300], [2.5, 3, -0.0]]
 
 
 @every_protocol
-def test_vectors_of_two_lengths_are_an_error(protocol: str) -> None:
-    """What is compared with each other has one length; the error names both."""
+def test_vectors_of_different_lengths(protocol: str) -> None:
+    """The error has both lengths."""
     items = [{"index": 0, "embedding": [1.0, 2.0, 3.0]}, {"index": 1, "embedding": [1.0]}]
     with pytest.raises(ProtocolError, match="lengths: 1, 3"):
         decode(TWO, protocol, items_as(protocol, items))
@@ -135,23 +135,23 @@ def test_vectors_of_two_lengths_are_an_error(protocol: str) -> None:
 
 @every_protocol
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"output": "x", "data": "x"}', b'{"output": []}'])
-def test_what_is_no_answer_is_an_error(protocol: str, body: bytes) -> None:
-    """No JSON, no object, nothing that holds vectors."""
+def test_invalid_responses(protocol: str, body: bytes) -> None:
+    """No JSON, no object, or no vectors."""
     with pytest.raises(ProtocolError):
         decode(TWO, protocol, body)
 
 
 @every_protocol
 def test_an_error_with_status_200(protocol: str) -> None:
-    """It is the error that the body says, by its code and request id."""
+    """The typed error, with code and request ID."""
     with pytest.raises(RateLimitError, match="Busy") as caught:
         decode(TWO, protocol, b'{"code": "Throttling", "message": "Busy."}')
     assert (caught.value.code, caught.value.request_id) == ("Throttling", "req-1")
 
 
 @pytest.mark.parametrize("own", [{"text_type": "query"}, {"instruct": "Find facts."}])
-def test_what_only_the_native_protocol_has_is_refused_by_the_other(own: Any) -> None:
-    """By its name, and with the way to have it."""
+def test_native_parameters_with_the_compatible_protocol(own: Any) -> None:
+    """The error has the name and the alternative."""
     request = EmbeddingRequest("text-embedding-v4", ("a",), **own)
     with pytest.raises(ConfigurationError, match=f'{next(iter(own))}.*protocol="dashscope"'):
         encode_texts(request, "openai")
@@ -159,16 +159,16 @@ def test_what_only_the_native_protocol_has_is_refused_by_the_other(own: Any) -> 
 
 
 @pytest.mark.parametrize(("protocol", "within"), [("openai", None), ("dashscope", "parameters")])
-def test_what_has_no_field_is_sent_as_it_is(protocol: str, within: str | None) -> None:
-    """`extra_body` stands where the protocol has its parameters."""
+def test_extra_body(protocol: str, within: str | None) -> None:
+    """Its fields are sent where the protocol has its parameters."""
     request = EmbeddingRequest("text-embedding-v4", ("a",), extra_body={"new": 1})
     body = json.loads(encode_texts(request, protocol).body)
     assert (body[within] if within else body)["new"] == 1
 
 
 @pytest.mark.parametrize("protocol", ["openai", "dashscope"])
-def test_a_code_that_says_success_is_no_error(protocol: str) -> None:
-    """Beside the vectors, where it may stand with a message."""
+def test_a_success_code_is_no_error(protocol: str) -> None:
+    """It may appear with a message beside vectors."""
     said = {"code": 200, "message": "success"}
     answer = {
         "data": [{"index": 0, "embedding": [0.5]}],
@@ -194,8 +194,8 @@ def test_a_code_that_says_success_is_no_error(protocol: str) -> None:
     ],
     ids=short,
 )
-def test_a_failure_beside_vectors_is_an_error(protocol: str, said: Any) -> None:
-    """A partly failed request has status 200, a code and some of the vectors."""
+def test_an_error_beside_vectors(protocol: str, said: Any) -> None:
+    """A partly failed request has status 200, a code and some vectors."""
     body = json.loads(items_as(protocol, [ONE, {"index": 1, "embedding": [2.0]}]))
     with pytest.raises(ModelStudioError) as caught:
         decode(TWO, protocol, json.dumps(body | said).encode())
@@ -212,8 +212,8 @@ def sparse_body(*vectors: Any) -> bytes:
     return json.dumps({"output": {"embeddings": items}, "usage": {"total_tokens": 27}}).encode()
 
 
-def test_sparse_vectors_are_pairs() -> None:
-    """Of index and weight; a text may have none. No dense vector is needed beside them."""
+def test_sparse_vectors() -> None:
+    """Pairs of index and weight, possibly none. Dense vectors are optional."""
     request = EmbeddingRequest("text-embedding-v4", ("a", "b"), output_type="sparse")
     found = decode_texts(request, "dashscope", HEAD, sparse_body([PAIR, {"index": 3, "value": 1}], []))
     assert found == Embeddings([], [[(7149, 0.829), (3, 1.0)], []], 27)
@@ -227,15 +227,15 @@ def test_sparse_vectors_are_pairs() -> None:
     ],
     ids=lambda vector: repr(vector)[:40],
 )  # fmt: skip
-def test_what_is_no_sparse_vector_is_an_error(vector: Any) -> None:
-    """That names the text."""
+def test_invalid_sparse_vectors(vector: Any) -> None:
+    """The error names the text."""
     request = EmbeddingRequest("text-embedding-v4", ("a", "b"), output_type="sparse")
     with pytest.raises(ProtocolError, match="sparse embedding of text 1"):
         decode_texts(request, "dashscope", HEAD, sparse_body([PAIR], vector))
 
 
 def test_dense_and_sparse() -> None:
-    """Both are needed."""
+    """Both are required."""
     request = EmbeddingRequest("text-embedding-v4", ("a",), output_type="dense&sparse")
     item = {"text_index": 0, "embedding": [1.0], "sparse_embedding": [PAIR]}
     found = decode_texts(request, "dashscope", HEAD, json.dumps({"output": {"embeddings": [item]}}).encode())
@@ -260,7 +260,7 @@ def test_dense_and_sparse() -> None:
     ids=short,
 )
 def test_tokens(usage: Any, tokens: int | None) -> None:
-    """The total, or the sum of the parts where there is none; an unreadable count loses no vector."""
+    """The total, or the sum of the parts. An invalid count does not affect the vectors."""
     body = json.dumps({"data": [ONE], "usage": usage}).encode()
     request = EmbeddingRequest("text-embedding-v4", ("a",))
     assert decode_texts(request, "openai", HEAD, body) == Embeddings([[1.0]], [], tokens)
@@ -270,7 +270,7 @@ def test_tokens(usage: Any, tokens: int | None) -> None:
 
 
 def test_a_multimodal_request() -> None:
-    """Contents and parameters as the vendor's page has them."""
+    """Contents and parameters follow the vendor's page."""
     contents = [{"text": "a"}, {"image": "https://x/y"}]
     request = MultimodalEmbeddingRequest(
         "qwen3-vl-embedding", contents, 512, "Find cats.", True, {"enable_fusion": True, "fps": 0.5}
@@ -289,7 +289,7 @@ def test_a_multimodal_request() -> None:
 
 
 def test_multimodal_vectors() -> None:
-    """One for each content by its index, or one for all."""
+    """One per content by index, or one for all."""
     items = [{"index": 1, "embedding": [2.0], "type": "vl"}, {"index": 0, "embedding": [1.0], "type": "vl"}]
     body = json.dumps({"output": {"embeddings": items}}).encode()
     two = MultimodalEmbeddingRequest("qwen3-vl-embedding", [{"text": "a"}, {"text": "b"}])
@@ -317,8 +317,8 @@ FUSED = [
 
 
 @pytest.mark.parametrize(("model", "contents", "sent", "parameters"), FUSED)
-def test_how_a_model_fuses(model: str, contents: Any, sent: Any, parameters: Any) -> None:
-    """By a parameter, by one object, or always."""
+def test_fusion(model: str, contents: Any, sent: Any, parameters: Any) -> None:
+    """By a parameter, by a single object, or always, depending on the model."""
     assert fuse_contents(contents, embedding_model(model)) == (sent, parameters)
 
 
@@ -336,8 +336,8 @@ def test_how_a_model_fuses(model: str, contents: Any, sent: Any, parameters: Any
         ("tongyi-embedding-vision-plus-2026-03-06", [{"text": "a"}] * 2, "more than one text"),
     ],
 )
-def test_what_a_model_does_not_fuse(model: str, contents: Any, message: str) -> None:
-    """Is refused, with the limit."""
+def test_unsupported_fusion(model: str, contents: Any, message: str) -> None:
+    """The error has the limit."""
     with pytest.raises(ConfigurationError, match=message):
         fuse_contents(contents, embedding_model(model))
 
@@ -355,14 +355,14 @@ def test_what_a_model_does_not_fuse(model: str, contents: Any, message: str) -> 
     ],
     ids=lambda value: repr(value)[:60],
 )
-def test_contents_that_are_refused(contents: Any, message: str) -> None:
-    """By their positions."""
+def test_invalid_contents(contents: Any, message: str) -> None:
+    """The errors have their positions."""
     with pytest.raises(ConfigurationError, match=message):
         check_contents(contents, embedding_model("qwen3-vl-embedding"))
 
 
 def test_contents_per_request() -> None:
-    """Rows, images and videos are limited each for itself."""
+    """Rows, images and videos have separate limits."""
     model = embedding_model("qwen3-vl-embedding")
     assert content_batches([{"text": "a"}] * 45, model) == [range(20), range(20, 40), range(40, 45)]
     assert content_batches([IMAGE] * 12, model) == [range(10), range(10, 12)]
@@ -379,8 +379,8 @@ SIGNATURES = {
 
 
 @pytest.mark.parametrize("kind", SIGNATURES)
-def test_an_image_s_format_is_known_by_its_bytes(kind: str, tmp_path: Path) -> None:
-    """Whatever its file is called."""
+def test_the_image_format_is_detected_from_the_bytes(kind: str, tmp_path: Path) -> None:
+    """Regardless of the file name."""
     path = tmp_path / "image.dat"
     path.write_bytes(SIGNATURES[kind])
     uri = f"data:{kind};base64,{b64encode(SIGNATURES[kind]).decode()}"
@@ -393,8 +393,8 @@ def test_an_image_s_format_is_known_by_its_bytes(kind: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("address", ["https://x/y", "http://x/y", "oss://x/y", "data:image/png;base64,AAAA"])
-def test_an_address_stays_as_it_is(address: str) -> None:
-    """Nothing is fetched."""
+def test_urls_are_unchanged(address: str) -> None:
+    """Nothing is downloaded."""
     assert image_address(address) == address
 
 
@@ -407,14 +407,14 @@ def test_an_address_stays_as_it_is(address: str) -> None:
         (b"", "unknown image"),
     ],
 )
-def test_what_is_no_image(image: Any, message: str) -> None:
-    """Is an error that says why."""
+def test_invalid_images(image: Any, message: str) -> None:
+    """The error states the reason."""
     with pytest.raises(ConfigurationError, match=message):
         image_address(image)
 
 
 def test_videos_are_urls() -> None:
-    """The service takes no other."""
+    """The service accepts nothing else."""
     assert read_contents([VIDEO, "a"]) == [VIDEO, {"text": "a"}]
     for video in ("film.mp4", "data:video/mp4;base64,AAAA", b"film", None):
         with pytest.raises(ConfigurationError, match="content 1 is a video, which the service accepts by URL only"):
@@ -427,7 +427,7 @@ def test_videos_are_urls() -> None:
 
 
 def test_ranges() -> None:
-    """As long as the limits allow; what exceeds one alone is alone."""
+    """As long as the limits allow. A text that exceeds them is alone."""
     assert split([], (3,)) == []
     assert split([(1,)] * 7, (3,)) == [range(3), range(3, 6), range(6, 7)]
     assert split([(1, 60), (1, 40), (1, 1), (1, 200), (1, 5)], (10, 100)) == [
@@ -445,7 +445,7 @@ LIMITS = [
 
 @pytest.mark.parametrize(("name", "rows", "tokens"), LIMITS)
 def test_the_limits_of_a_model(name: str, rows: int, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows and tokens: a text of as many words is too long, one of fewer is not."""
+    """Rows and tokens: a text with as many words is rejected, one with fewer is not."""
     monkeypatch.setattr("modelstudio_core.tokens._tokenizer", lambda generation: None)  # which takes a while
     model = embedding_model(name)
     assert text_batches(["a"] * (rows + 1), model) == [range(rows), range(rows, rows + 1)]
@@ -455,7 +455,7 @@ def test_the_limits_of_a_model(name: str, rows: int, tokens: int, monkeypatch: p
 
 
 def test_an_unlisted_model() -> None:
-    """Has the rows of the id that it continues, or the fewest; its tokens and dimensions are not limited."""
+    """It has the rows of the ID that its own starts with, or the minimum, but no limits of tokens or dimensions."""
     for name, rows in (("text-embedding-v2-next", 25), ("qwen3.7-text-embedding-2027", 20), ("new", 10)):
         model = embedding_model(name)
         assert (model.max_rows, model.max_tokens, model.dimensions) == (rows, None, None)
@@ -464,7 +464,7 @@ def test_an_unlisted_model() -> None:
 
 
 def test_facts_are_overridden() -> None:
-    """By name; a value must fit its field."""
+    """By name. The type must be valid."""
     model = embedding_model("new", {"max_rows": 3, "max_tokens": None, "modalities": ["text", "image"], "sparse": True})
     assert (model.max_rows, model.multimodal, model.sparse) == (3, True, True)
     for overrides in ({"rows": 3}, {"max_rows": 0}, {"max_rows": "3"}, {"max_rows": None}, {"sparse": 1},
@@ -474,7 +474,7 @@ def test_facts_are_overridden() -> None:
 
 
 def test_the_listed_models_have_sources() -> None:
-    """Each fact's page is named, and each page is used."""
+    """And every source is used."""
     raw = json.loads(files("modelstudio_core").joinpath("retrieval.json").read_text(encoding="utf-8"))
     lines = raw["embeddings"] + raw["rerank"]
     assert {key for line in lines for key in line["source"]} == set(raw["_meta"]["sources"])
@@ -498,8 +498,8 @@ TEXTS = {
 
 @pytest.mark.parametrize("model", ["text-embedding-v4", "qwen3.7-text-embedding"])
 @pytest.mark.parametrize("name", TEXTS)
-def test_no_text_is_counted_for_more_than_it_has(name: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the vocabulary, the fewest tokens are never more than the vocabulary counts."""
+def test_minimum_token_counts(name: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the vocabulary, they never exceed the real count."""
     exact = [count_tokens(TEXTS[name] * times, model) for times in (1, 50)]
     assert [min_tokens(TEXTS[name] * times, model, qwen_vocabulary=True) for times in (1, 50)] == exact
     monkeypatch.setattr("modelstudio_core.tokens._tokenizer", lambda generation: None)
@@ -507,8 +507,8 @@ def test_no_text_is_counted_for_more_than_it_has(name: str, model: str, monkeypa
         assert min_tokens(TEXTS[name] * times, model, qwen_vocabulary=True) <= tokens
 
 
-def test_without_the_vocabulary_only_what_is_certain_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """8,000 tokens of Chinese are not mistaken for more; 9,000 words are refused all the same."""
+def test_limits_without_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only texts that certainly exceed the limit are rejected: 9,000 words, but not 8,000 tokens of Chinese."""
     monkeypatch.setattr("modelstudio_core.tokens._tokenizer", lambda generation: None)
     model = embedding_model("text-embedding-v4")
     check_texts(["转载请附上原文出处链接和本声明" * 3000], model)
@@ -529,7 +529,7 @@ def test_without_the_vocabulary_only_what_is_certain_is_refused(monkeypatch: pyt
     ],
 )
 def test_the_url_of_another_service(base_url: str, url: str) -> None:
-    """Takes the place of a known suffix, on any host."""
+    """It replaces a known suffix, on any host."""
     for protocol in PROTOCOLS:
         resolved = resolve(base_url=base_url, api_key="k", protocol=protocol)  # type: ignore[arg-type]  # a str
         assert service_url(resolved.base_url, "/x") == url

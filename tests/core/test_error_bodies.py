@@ -1,4 +1,4 @@
-"""Bodies of errors: which class, code and message each of them gives."""
+"""Class, code and message of error bodies."""
 
 from __future__ import annotations
 
@@ -407,7 +407,7 @@ BODIES: list[tuple[str, int, Any, type[ModelStudioError], str, str | None, str]]
 def test_bodies(
     status: int, body: Any, cls: type[ModelStudioError], message: str, code: str | None, request_id: str
 ) -> None:
-    """Class, message, code, request id, and the body: decoded where there is an object in it, else its text."""
+    """Class, message, code, request ID, and the body: decoded if it is an object, otherwise text."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     error = error_of_response(ResponseHead(status, HEADERS), raw)
     assert type(error) is cls

@@ -1,4 +1,4 @@
-"""Errors in events, Retry-After, headers, and which objects are errors."""
+"""Errors in events, Retry-After, headers, and the detection of error objects."""
 
 from __future__ import annotations
 
@@ -36,10 +36,8 @@ ERRORS: list[tuple[dict[str, Any], type[ModelStudioError], str]] = [
 
 @pytest.mark.parametrize(("value", "cls", "code"), ERRORS, ids=["compatible", "native"])
 @pytest.mark.parametrize("frame", [case[1] for case in FRAMED], ids=[case[0] for case in FRAMED])
-def test_an_error_body_may_come_as_an_event(
-    frame: bytes, value: dict[str, Any], cls: type[ModelStudioError], code: str
-) -> None:
-    """To a call that streams, an error status may come with an event for its body: class, code and id are kept."""
+def test_an_error_body_as_an_event(frame: bytes, value: dict[str, Any], cls: type[ModelStudioError], code: str) -> None:
+    """Class, code and ID are the same."""
     error = error_of_response(
         ResponseHead(400, {"content-type": "text/event-stream"}), frame % json.dumps(value).encode()
     )
@@ -48,8 +46,8 @@ def test_an_error_body_may_come_as_an_event(
     assert error.body == value
 
 
-def test_what_a_body_begins_with_is_shown_and_no_more() -> None:
-    """A page of HTML shows its beginning and its content type in the message, not all of itself."""
+def test_a_body_excerpt_in_the_message() -> None:
+    """Of an HTML page, the message has the start and the content type."""
     head = ResponseHead(502, {"content-type": "text/html"})
     error = error_of_response(head, b"<html>Bad gateway" + b"x" * 5000)
     assert "text/html" in error.message
@@ -62,8 +60,8 @@ def test_what_a_body_begins_with_is_shown_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_an_error_that_names_its_target(status: int) -> None:
-    """Redirects are not followed with a key; the message says where to and what to set."""
+def test_redirects_are_errors(status: int) -> None:
+    """They are not followed with a key. The message has the target and the setting."""
     error = error_of_response(ResponseHead(status, {"location": "https://elsewhere/v1"}), b"")
     assert type(error) is APIStatusError
     assert "https://elsewhere/v1" in error.message
@@ -73,8 +71,8 @@ def test_a_redirect_is_an_error_that_names_its_target(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [300, 304, 305, 306, 399])
-def test_what_leads_nowhere_is_no_redirect(status: int) -> None:
-    """Its message shows what there is, and does not speak of another address."""
+def test_a_redirect_without_a_target(status: int) -> None:
+    """The message quotes the body, and mentions no other URL."""
     error = error_of_response(ResponseHead(status, {}), b"")
     assert type(error) is APIStatusError
     assert error.message.startswith(f"HTTP status {status} without an error object")
@@ -82,8 +80,8 @@ def test_what_leads_nowhere_is_no_redirect(status: int) -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 60))
-def test_a_body_cut_anywhere_never_says_what_was_not_there(cut: int) -> None:
-    """What is read of half an object is a beginning of what it says."""
+def test_truncated_bodies(cut: int) -> None:
+    """Values read from a truncated object are prefixes of the real ones."""
     whole = b'{"error":{"code":"Arrearage","message":"Please pay first."}}'
     error = error_of_response(ResponseHead(400, {}), whole[:cut])
     assert "Arrearage".startswith(error.code or "")
@@ -123,7 +121,7 @@ RETRY_AFTER: list[tuple[str, dict[str, str], float | None]] = [
 
 @pytest.mark.parametrize(("headers", "seconds"), [c[1:] for c in RETRY_AFTER], ids=[c[0] for c in RETRY_AFTER])
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    """Every form of the header is read, for errors with and without an object; what makes no sense is nothing."""
+    """Every form of the header, with or without an error object. Invalid values are ignored."""
     head = ResponseHead(429, headers)
     assert error_of_response(head, b"").retry_after == seconds
     assert error_of_response(head, b'{"code":"Throttling","message":"m"}').retry_after == seconds
@@ -144,15 +142,15 @@ HEADER_NAMES = ("retry-after", "retry-after-ms", "date", "x-request-id", "conten
 @settings(deadline=None, derandomize=True)
 @given(st.dictionaries(st.sampled_from(HEADER_NAMES), HEADER_TEXTS), st.sampled_from([301, 400, 429, 503]))
 @example({"retry-after": f"{DATE[:-3]}+{'9' * 15}", "date": DATE}, 429)
-def test_no_header_raises(headers: dict[str, str], status: int) -> None:
-    """Whatever the headers are, there is an error, and the wait it names is none or a number of seconds."""
+def test_any_headers(headers: dict[str, str], status: int) -> None:
+    """The result is an error whose delay is None or a number of seconds."""
     for body in (b"", b'{"code":"Throttling","message":"m"}'):
         seconds = error_of_response(ResponseHead(status, headers), body).retry_after
         assert seconds is None or 0 <= seconds < float("inf")
 
 
-def test_headers_that_may_hold_a_secret_are_not_kept() -> None:
-    """Cookies and what authorises do not get into an error."""
+def test_secret_headers_are_removed() -> None:
+    """Errors contain no cookies or credentials."""
     secret = {"set-cookie": "a=b", "authorization": "Bearer x", "proxy-authorization": "y", "www-authenticate": "z"}
     error = error_of_response(ResponseHead(401, secret | {"x-request-id": "r-1"}), b"")
     assert error.response is not None
@@ -216,5 +214,5 @@ OBJECTS: list[tuple[dict[str, Any], bool]] = [
 
 @pytest.mark.parametrize(("value", "is_error"), OBJECTS, ids=lambda case: repr(case)[:60])
 def test_which_objects_are_errors(value: dict[str, Any], is_error: bool) -> None:
-    """An `error` that says something, or a code with a message and no answer; an answer with a code besides is none."""
+    """A non-empty `error`, or a code with a message but no answer."""
     assert is_error_object(value) is is_error

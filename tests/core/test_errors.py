@@ -1,4 +1,4 @@
-"""One error tree: the right class for what the service says, every field kept, and no key shown."""
+"""The error tree: classes for the service's errors, their fields, and redaction of the key."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ CLASSES = [cls for cls, _, _ in TREE]
 
 @pytest.mark.parametrize(("cls", "base", "retryable"), TREE)
 def test_the_tree(cls: type[ModelStudioError], base: type[Exception], retryable: bool) -> None:
-    """Each class has its place and its default; the docstring draws all of them."""
+    """Each class has its parent and defaults. The docstring draws all of them."""
     assert cls.__bases__ == (base,)
     assert cls("x").is_retryable is retryable
     assert cls("x", is_retryable=not retryable).is_retryable is not retryable
@@ -85,7 +85,7 @@ def test_the_tree(cls: type[ModelStudioError], base: type[Exception], retryable:
 
 
 def test_the_tree_is_complete() -> None:
-    """No class of the module is missing above."""
+    """The table above has every class of the module."""
     defined = {v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, ModelStudioError)}
     assert defined == set(CLASSES)
 
@@ -179,10 +179,8 @@ SAID: list[tuple[int | None, str | None, str, type[APIStatusError]]] = [
 
 
 @pytest.mark.parametrize(("status", "code", "message", "cls"), SAID)
-def test_the_class_for_what_the_service_says(
-    status: int | None, code: str | None, message: str, cls: type[APIStatusError]
-) -> None:
-    """Code and message decide, then the status; whether trying again helps follows from the class."""
+def test_the_class_of_an_error(status: int | None, code: str | None, message: str, cls: type[APIStatusError]) -> None:
+    """Code and message determine it, then the status. The class determines whether it is retryable."""
     error = status_error(status, code=code, message=message)
     assert type(error) is cls
     assert (error.status_code, error.code) == (status, code)
@@ -201,8 +199,8 @@ OF_FILES = [  # the vendor's error-code page
 
 
 @pytest.mark.parametrize(("message", "file", "retryable"), OF_FILES)
-def test_an_error_of_a_file_names_it(message: str, file: str | None, retryable: bool) -> None:
-    """As far as the service does; a file that is still being parsed is worth another attempt."""
+def test_file_errors(message: str, file: str | None, retryable: bool) -> None:
+    """They have the name if the service sends it. A file still being parsed is retryable."""
     error = status_error(400, code="invalid_parameter_error", message=message)
     assert isinstance(error, FileError)
     assert (error.file, error.is_retryable) == (file, retryable)
@@ -214,8 +212,8 @@ CODED = [(code, message, cls) for _, code, message, cls in SAID if code and code
 
 
 @pytest.mark.parametrize(("code", "message", "cls"), CODED)
-def test_a_code_is_enough(code: str, message: str, cls: type[APIStatusError]) -> None:
-    """An event in mid-stream may name no status: the code alone gives the same class."""
+def test_the_class_without_a_status(code: str, message: str, cls: type[APIStatusError]) -> None:
+    """An event in mid-stream may have only a code."""
     assert type(status_error(None, code=code, message=message)) is cls
 
 
@@ -228,31 +226,29 @@ KINDS: list[tuple[int | None, str | None, str, type[APIStatusError]]] = [
 
 
 @pytest.mark.parametrize(("status", "code", "kind", "cls"), KINDS)
-def test_the_type_of_a_compatible_error_counts_too(
-    status: int | None, code: str | None, kind: str, cls: type[APIStatusError]
-) -> None:
-    """Where `code` is null the compatible protocol's `type` may hold it."""
+def test_the_type_of_an_error(status: int | None, code: str | None, kind: str, cls: type[APIStatusError]) -> None:
+    """If `code` is null, `type` may have the code."""
     error = status_error(status, code=code, message="m", kind=kind)
     assert type(error) is cls
     assert error.code == code
 
 
 @pytest.mark.parametrize("status", [408, 409])
-def test_two_statuses_are_worth_another_try(status: int) -> None:
-    """408 and 409 are retried, but not where their code says that it is of no use."""
+def test_408_and_409_are_retryable(status: int) -> None:
+    """Unless their code is final."""
     error = status_error(status, code=None, message="")
     assert type(error) is APIStatusError
     assert error.is_retryable
     assert not status_error(status, code="InvalidParameter", message="").is_retryable
 
 
-def test_an_error_that_says_nothing_says_so() -> None:
-    """There is a message, and the status in it, where the service sent none."""
+def test_an_error_without_a_message() -> None:
+    """The message has the status."""
     assert "503" in status_error(503, code=None, message="").message
 
 
-def test_a_body_of_megabytes_is_not_kept_whole() -> None:
-    """The text of an error's body is kept up to 64 KiB of it; an object is kept as it is."""
+def test_large_bodies_are_truncated() -> None:
+    """Text is kept up to 64 KiB, objects completely."""
     assert len(status_error(500, code=None, message="m", body="x" * 1_000_000).body) == 65_536
     body = {"message": "x" * 1_000_000}
     assert status_error(500, code=None, message="m", body=body).body == body
@@ -273,13 +269,13 @@ SHOWN: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "text"), SHOWN)
-def test_str_shows_what_support_asks_for(fields: dict[str, Any], text: str) -> None:
-    """The text of an error is its message, then status, code, request id and URL as far as they are known."""
+def test_str(fields: dict[str, Any], text: str) -> None:
+    """Message, then status, code, request ID and URL if known."""
     assert str(RateLimitError("It failed.", **fields)) == text
 
 
 def test_str_shows_a_url_once() -> None:
-    """A message that names the URL is enough."""
+    """Not again if the message has it."""
     assert str(ServerError("It failed at https://host/v1/x.", url="https://host/v1/x")).count("https://") == 1
 
 
@@ -318,8 +314,8 @@ FULL: dict[str, Any] = {
 )
 @pytest.mark.parametrize("fields", [{}, FULL], ids=["bare", "full"])
 @pytest.mark.parametrize("cls", CLASSES)
-def test_an_error_survives_a_pickle(cls: type[ModelStudioError], fields: dict[str, Any], again: Any) -> None:
-    """Every class comes back from another process with every field, also what had arrived of the answer."""
+def test_errors_can_be_pickled(cls: type[ModelStudioError], fields: dict[str, Any], again: Any) -> None:
+    """Every class, with every field including the partial answer."""
     error = cls("It failed.", **fields)
     back = again(error)
     assert type(back) is cls
@@ -328,8 +324,8 @@ def test_an_error_survives_a_pickle(cls: type[ModelStudioError], fields: dict[st
     assert {name: getattr(back, name) for name in fields} == fields
 
 
-def test_all_fields_are_there_when_nothing_is_known() -> None:
-    """A bare error has every attribute, as None."""
+def test_fields_default_to_none() -> None:
+    """A bare error has every attribute."""
     error = ProtocolError("x")
     names = ["status_code", "code", "request_id", "retry_after", "body", "response", "partial", "url"]
     assert [getattr(error, name) for name in names] == [None] * 8
@@ -339,12 +335,12 @@ KEY = "sk-very-secret"
 
 
 def redactor(*credentials: str) -> Redactor:
-    """Return what redacts `credentials`."""
+    """Return a redactor of `credentials`."""
     return Redactor(map(SecretStr, credentials))
 
 
-def test_redact_takes_the_key_out_of_everything() -> None:
-    """A service that echoes the key does not get it into a log: not by message, code, body, headers or text."""
+def test_redact_all_fields() -> None:
+    """Message, code, body, headers and text."""
     error = AuthenticationError(
         f"Incorrect API key provided: {KEY}.",
         status_code=401,
@@ -367,8 +363,8 @@ def test_redact_takes_the_key_out_of_everything() -> None:
     assert error.request_id == "r-1"
 
 
-def test_redact_takes_the_key_out_of_the_request_id() -> None:
-    """A gateway that repeats the key as its request id does not get it into a log."""
+def test_redact_the_request_id() -> None:
+    """A gateway may use the key as its request ID."""
     error = ServerError("It failed.", request_id=f"r-{KEY}")
     error.redact(redactor(KEY))
     assert error.request_id == "r-[redacted]"
@@ -376,7 +372,7 @@ def test_redact_takes_the_key_out_of_the_request_id() -> None:
 
 
 def chained(*links: tuple[Exception, bool]) -> ServerError:
-    """An error with these behind it, each the cause of the one before, or (False) only its context."""
+    """An error with these errors in its chain, each as cause, or with False as context only."""
     error: Exception = ServerError("It failed.")
     last = error
     for link, is_cause in links:
@@ -399,8 +395,8 @@ CHAINS: list[tuple[str, list[tuple[Exception, bool]]]] = [
 
 
 @pytest.mark.parametrize("links", [case[1] for case in CHAINS], ids=[case[0] for case in CHAINS])
-def test_redact_takes_the_key_out_of_the_whole_chain(links: list[tuple[Exception, bool]]) -> None:
-    """What other libraries raised on the way holds no key either, however far behind, and keeps what is none."""
+def test_redact_the_exception_chain(links: list[tuple[Exception, bool]]) -> None:
+    """Errors of other libraries at any depth. Other text is kept."""
     error = chained(*links)
     error.redact(redactor(KEY))
     for link, _ in links:
@@ -410,8 +406,8 @@ def test_redact_takes_the_key_out_of_the_whole_chain(links: list[tuple[Exception
 
 
 @pytest.mark.parametrize(("secret", "gone"), [("x", False), ("es", False), ("request", False), ("requests", True)])
-def test_a_short_secret_is_left_alone(secret: str, gone: bool) -> None:
-    """A placeholder for a key, shorter than 8 characters, does not garble what an error says."""
+def test_short_secrets_are_not_redacted(secret: str, gone: bool) -> None:
+    """A placeholder key of less than 8 characters would garble the text."""
     said = "Two requests, an extra text."
     error = ServerError(said, code=said, request_id=said, body={"message": said}, response=ErrorResponse(500, {}, said))
     error.__cause__ = ValueError(said)
@@ -422,8 +418,8 @@ def test_a_short_secret_is_left_alone(secret: str, gone: bool) -> None:
     assert (error.body, error.__cause__.args) == ({"message": kept}, (kept,))
 
 
-def test_redact_leaves_what_holds_no_key() -> None:
-    """Text bodies are redacted too; an empty secret, or one that is nowhere, changes nothing."""
+def test_redact_changes_nothing_else() -> None:
+    """Empty or absent secrets change nothing."""
     error = ServerError("It failed.", body=f"<html>{KEY}</html>")
     error.redact(redactor())
     error.redact(redactor("", "sk-other", "It"))  # a placeholder for a local server is no key
@@ -439,7 +435,7 @@ SECRET = 'sk-Mark/0f4.a17_c0ff+"ee=='
 
 
 def everywhere(said: str) -> ServerError:
-    """An error with `said` wherever it can be."""
+    """An error with `said` in every field."""
     error = ServerError(
         f"before {said} after",
         code=said,
@@ -461,8 +457,8 @@ FORMS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=list(FORMS))
-def test_redact_finds_a_credential_as_it_is_and_in_json(form: Callable[[str], str]) -> None:
-    """It is taken out of message, code, request id, body, response and cause."""
+def test_redact_raw_and_json_escaped(form: Callable[[str], str]) -> None:
+    """In message, code, request ID, body, response and cause."""
     error, expected = everywhere(form(SECRET)), everywhere("[redacted]")
     error.redact(redactor("another-credential", SECRET))
     assert vars(error) == vars(expected)
@@ -493,8 +489,8 @@ WORDS: list[tuple[str, str, str]] = [
 
 
 @pytest.mark.parametrize(("credential", "said", "shown"), WORDS)
-def test_redact_takes_whole_words(credential: str, said: str, shown: str) -> None:
-    """A credential is a word of its own, with or without its scheme; a part of another word is none."""
+def test_redact_whole_words_only(credential: str, said: str, shown: str) -> None:
+    """With or without the scheme, but not as part of another word."""
     assert redactor(credential)(said) == shown
 
 
@@ -509,8 +505,8 @@ ORDINARY = (
 
 
 @pytest.mark.parametrize("name", [*CREDENTIALS, *ORDINARY])
-def test_the_name_of_a_header_marks_a_credential(name: str) -> None:
-    """In any case of its letters."""
+def test_credential_headers(name: str) -> None:
+    """Recognized by name, in any case."""
     for written in (name, name.lower(), name.upper()):
         assert is_credential(written) is (name in CREDENTIALS)
 
@@ -526,15 +522,15 @@ NEAR = {
 
 
 @pytest.mark.parametrize("text", NEAR.values(), ids=list(NEAR))
-def test_redact_is_cheap(text: str) -> None:
-    """A megabyte takes a part of a second, whatever it is."""
+def test_redact_is_fast(text: str) -> None:
+    """A fraction of a second per megabyte."""
     began = time.process_time()
     assert redactor(SECRET)(text) == text
     assert time.process_time() - began < 1.5
 
 
 def test_an_interrupted_redact_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No frame on the way has the key among its locals, nor a pattern that spells it."""
+    """No stack frame has the key, or a pattern of it, in a local variable."""
 
     def interrupt(*_: Any) -> Any:
         raise KeyboardInterrupt
@@ -549,8 +545,8 @@ def test_an_interrupted_redact_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> 
     assert "Mark" not in repr(frame.locals)
 
 
-def test_redact_drops_a_body_that_is_too_deep() -> None:
-    """What cannot be searched to its end is not shown."""
+def test_redact_removes_deeply_nested_bodies() -> None:
+    """They cannot be searched completely."""
     body: list[Any] = [KEY]
     for _ in range(5_000):
         body = [body]
@@ -559,8 +555,8 @@ def test_redact_drops_a_body_that_is_too_deep() -> None:
     assert error.body is None
 
 
-def test_redact_keeps_the_answer_that_had_arrived() -> None:
-    """What a model wrote is never rewritten."""
+def test_redact_does_not_change_the_partial_answer() -> None:
+    """Output of the model is never rewritten."""
     error = ServerError("It failed.", partial=ChatResult((Choice(0, text=f"Use {KEY}"),)))
     error.redact(redactor(KEY))
     assert error.partial is not None
@@ -568,11 +564,11 @@ def test_redact_keeps_the_answer_that_had_arrived() -> None:
 
 
 class Both(RateLimitError, ValueError):
-    """As an adapter makes one that is also its framework's."""
+    """An error class like those of the adapters, which is also the framework's."""
 
 
 def test_recast_keeps_cause_and_traceback() -> None:
-    """An error as a class of an adapter has the same fields, cause and traceback, and no other context."""
+    """And all fields, but adds no context."""
     try:
         try:
             raise ConnectionResetError("gone")
@@ -592,8 +588,8 @@ def test_recast_keeps_cause_and_traceback() -> None:
     assert type(pickle.loads(pickle.dumps(back))) is Both
 
 
-def test_an_error_response_reads_like_one_of_http() -> None:
-    """What LangChain's tracer reads of a response is there: status, headers, `json()`."""
+def test_the_response_of_an_error() -> None:
+    """It has what LangChain's tracer reads: status, headers, `json()`."""
     response = ErrorResponse(400, {"a": "b"}, '{"c": 1}')
     assert (response.status_code, response.headers, response.json()) == (400, {"a": "b"}, {"c": 1})
     with pytest.raises(ValueError, match="Expecting value"):

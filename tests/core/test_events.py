@@ -1,6 +1,6 @@
-"""Events that are no part of an answer: what an error event says, what is a heartbeat, and what nobody knows.
+"""Events that are not part of an answer: errors, heartbeats and unknown events.
 
-All holds for both protocols, and however the bytes are torn.
+In both protocols, and split at any byte.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ ERROR_EVENTS: list[tuple[str, bytes, type[ModelStudioError], str, int | None, An
 @pytest.mark.parametrize(
     ("event", "cls", "message", "status", "body"), [c[1:] for c in ERROR_EVENTS], ids=[c[0] for c in ERROR_EVENTS]
 )
-def test_an_error_event_is_an_error_whatever_its_data_is(
+def test_error_events(
     event: bytes,
     cls: type[ModelStudioError],
     message: str,
@@ -90,7 +90,7 @@ def test_an_error_event_is_an_error_whatever_its_data_is(
     dialect: Dialect,
     size: int | None,
 ) -> None:
-    """Its text, its object or nothing at all: the stream ends with an error that says it, after what came before."""
+    """With text, an object or no data. They end the stream, after earlier deltas."""
     for after in (rest(dialect), b""):
         text, error = read_stream(dialect, begun(dialect) + event + after, size)
         assert text == PARTIAL
@@ -100,8 +100,8 @@ def test_an_error_event_is_an_error_whatever_its_data_is(
 
 
 @every_dialect
-def test_an_error_event_after_the_finish_is_an_error(dialect: Dialect) -> None:
-    """An answer that was whole until then is not given for one."""
+def test_an_error_event_after_the_finish_reason(dialect: Dialect) -> None:
+    """The answer does not count as complete."""
     for event in (b"event: error\n\n", b"event: error", b"event: error\ndata: Overloaded\n\n"):
         text, error = read_stream(dialect, begun(dialect) + dialect.last() + event)
         assert (text, type(error)) == (PARTIAL, APIStatusError)
@@ -112,8 +112,8 @@ def test_an_error_event_after_the_finish_is_an_error(dialect: Dialect) -> None:
 
 @every_dialect
 @pytest.mark.parametrize("code", [0, 20, 200, 200.0, "200", "200 OK", "Success", "succeeded", "OK", 399])
-def test_a_code_that_says_success_is_no_error(dialect: Dialect, code: Any) -> None:
-    """In each event of a stream, that with the usage alone too, and beside a whole answer."""
+def test_a_success_code_is_no_error(dialect: Dialect, code: Any) -> None:
+    """In any event of a stream, and beside a whole answer."""
     said = {"code": code, "message": "success"}
     usage = dialect.chunk(usage=True)
     if "output" in usage:
@@ -134,7 +134,7 @@ def test_a_code_that_says_success_is_no_error(dialect: Dialect, code: Any) -> No
 @every_dialect
 @pytest.mark.parametrize("code", [400, "429", 1000, "Throttling"])
 def test_any_other_code_is_an_error(dialect: Dialect, code: Any) -> None:
-    """With a message and without an answer, streamed and whole."""
+    """With a message and without an answer."""
     said = {"code": code, "message": "No.", "choices": [], "usage": {}}
     text, error = read_stream(dialect, begun(dialect) + dialect.event(written(said)) + rest(dialect))
     assert (text, isinstance(error, APIStatusError)) == (PARTIAL, True)
@@ -154,8 +154,8 @@ SAYS_NOTHING = [
 
 @every_dialect
 @pytest.mark.parametrize("empty", SAYS_NOTHING, ids=short)
-def test_an_error_beside_an_answer_that_says_nothing(dialect: Dialect, empty: dict[str, Any]) -> None:
-    """Empty forms of an answer do not make one of a code with a message."""
+def test_an_error_beside_an_empty_answer(dialect: Dialect, empty: dict[str, Any]) -> None:
+    """Empty fields of an answer do not hide the error."""
     said = {"code": "Throttling", "message": "Slow.", "usage": {"input_tokens": 1}, **empty}
     text, error = read_stream(dialect, begun(dialect) + dialect.event(written(said)) + rest(dialect))
     assert (text, type(error)) == (PARTIAL, RateLimitError)
@@ -165,7 +165,7 @@ def test_an_error_beside_an_answer_that_says_nothing(dialect: Dialect, empty: di
 
 @every_dialect
 def test_a_code_and_a_message_beside_an_answer(dialect: Dialect) -> None:
-    """An answer is read, whatever stands beside it; a message that says nothing makes no error of an empty event."""
+    """The answer is read. An empty message makes no error of an empty event."""
     said = {"code": "Throttling", "message": "Slow."}
     body = begun(dialect) + b"".join(
         dialect.event(written(chunk))
@@ -189,8 +189,8 @@ BARE_ERROR = b'{"code":"Throttling.RateQuota","message":"Slow.","request_id":"r-
 @pytest.mark.parametrize(
     "line", [BARE_ERROR, b'{"error":{"message":"Slow.","code":"limit_requests"},"request_id":"r-9"}']
 )
-def test_a_bare_error_in_a_stream(dialect: Dialect, line: bytes, end: bytes, size: int | None) -> None:
-    """A line of JSON that says an error is that error where the answer then ends too early."""
+def test_a_json_line_with_an_error(dialect: Dialect, line: bytes, end: bytes, size: int | None) -> None:
+    """It is raised if the answer is truncated."""
     for before in (b"", b": ping\n\n", b": ping\n", begun(dialect)):
         text, error = read_stream(dialect, before + line + end, size)
         assert text == (PARTIAL if before == begun(dialect) else "")
@@ -205,8 +205,8 @@ def test_a_bare_error_in_a_stream(dialect: Dialect, line: bytes, end: bytes, siz
 @pytest.mark.parametrize(
     "line", [b"upstream is gone", b'{"detail":"gone"}', b'["gone"]', b"Error: gone", b"<p>gone\xff"]
 )
-def test_another_line_is_shown(dialect: Dialect, line: bytes, size: int | None) -> None:
-    """A line that is no field of an event is shown where the answer ends too early."""
+def test_unknown_lines(dialect: Dialect, line: bytes, size: int | None) -> None:
+    """The error of a truncated answer quotes them."""
     for before in (b"", b": ping\n\n", begun(dialect)):
         text, error = read_stream(dialect, before + line + b"\n\n", size)
         assert text == (PARTIAL if before == begun(dialect) else "")
@@ -217,8 +217,8 @@ def test_another_line_is_shown(dialect: Dialect, line: bytes, size: int | None) 
 
 @every_dialect
 @pytest.mark.parametrize("line", [b"upstream is gone", BARE_ERROR])
-def test_a_line_beside_a_whole_answer_says_nothing(dialect: Dialect, line: bytes) -> None:
-    """An answer that came to its end is one."""
+def test_unknown_lines_beside_a_complete_answer(dialect: Dialect, line: bytes) -> None:
+    """They are ignored."""
     assert read_stream(dialect, begun(dialect) + line + b"\n\n" + rest(dialect)) == (TEXT, None)
 
 
@@ -239,10 +239,8 @@ every_foreign = pytest.mark.parametrize(("data", "shown"), [c[1:] for c in FOREI
 @every_size
 @every_dialect
 @every_foreign
-def test_a_foreign_event_does_not_end_a_stream(
-    data: bytes, shown: str | None, dialect: Dialect, size: int | None
-) -> None:
-    """Before, within and after the answer."""
+def test_unknown_events_do_not_end_a_stream(data: bytes, shown: str | None, dialect: Dialect, size: int | None) -> None:
+    """Before, during and after the answer."""
     event = dialect.event(data)
     for body in (
         event + dialect.stream(),
@@ -255,10 +253,10 @@ def test_a_foreign_event_does_not_end_a_stream(
 @every_size
 @every_dialect
 @every_foreign
-def test_a_foreign_event_is_shown_where_the_answer_ends_too_early(
+def test_unknown_events_and_a_truncated_answer(
     data: bytes, shown: str | None, dialect: Dialect, size: int | None
 ) -> None:
-    """It may be the reason: what it said is in the error. What is empty says nothing, and the answer was cut."""
+    """The error quotes the event, which may be the reason, unless it is empty."""
     event = dialect.event(data)
     for body in (event, begun(dialect) + event, begun(dialect) + event.rstrip(), event + begun(dialect) + dialect.done):
         text, error = read_stream(dialect, body, size)
@@ -272,8 +270,8 @@ def test_a_foreign_event_is_shown_where_the_answer_ends_too_early(
 
 
 @every_dialect
-def test_the_last_foreign_event_is_the_one_that_is_shown(dialect: Dialect) -> None:
-    """What came last is nearest to the end."""
+def test_the_last_unknown_event_is_quoted(dialect: Dialect) -> None:
+    """It is the closest to the end."""
     events = dialect.event(b'{"type":"ping"}') + dialect.event(b'{"detail":"boom"}') + dialect.event(b"{}")
     _, error = read_stream(dialect, begun(dialect) + events)
     assert error is not None
@@ -281,8 +279,8 @@ def test_the_last_foreign_event_is_the_one_that_is_shown(dialect: Dialect) -> No
 
 
 @every_dialect
-def test_a_wrong_shape_after_a_foreign_event_is_the_error(dialect: Dialect) -> None:
-    """An event with an answer of a wrong shape ends the stream at once, and is what the error tells of."""
+def test_an_invalid_answer_after_an_unknown_event(dialect: Dialect) -> None:
+    """It ends the stream, and the error is about it."""
     wrong = dialect.event(b'{"choices": {"0": "x"}, "output": []}')
     _, error = read_stream(dialect, begun(dialect) + dialect.event(b'{"detail":"boom"}') + wrong + rest(dialect))
     assert type(error) is ProtocolError
@@ -290,8 +288,8 @@ def test_a_wrong_shape_after_a_foreign_event_is_the_error(dialect: Dialect) -> N
 
 
 @every_dialect
-def test_a_whole_answer_that_is_foreign_is_a_protocol_error(dialect: Dialect) -> None:
-    """There is nothing else to wait for."""
+def test_an_unknown_whole_response(dialect: Dialect) -> None:
+    """It is a ProtocolError."""
     for data in (b"null", b"{}", b'{"type":"ping"}', b'{"detail":"boom"}'):
         with pytest.raises(ModelStudioError) as caught:
             CODECS[dialect.name].decode(REQUEST, HEAD, data)

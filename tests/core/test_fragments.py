@@ -1,4 +1,4 @@
-"""Fragments of tool calls, in both protocols and however the bytes are torn: no call is given that nobody made."""
+"""Assembly of tool calls from fragments, in both protocols and split at any byte."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def piece(name: Any = None, arguments: Any = None, **beside: Any) -> dict[str, A
 
 
 def said_by(dialect: Dialect, message: Any, finish: str | None = None) -> dict[str, Any]:
-    """The object of an event whose message, or delta, is `message`."""
+    """An event whose message or delta is `message`."""
     value: dict[str, Any] = dialect.chunk(finish=finish)
     choices = value["output"]["choices"] if "output" in value else value["choices"]
     choices[0]["message" if "output" in value else "delta"] = message
@@ -33,7 +33,7 @@ def said_by(dialect: Dialect, message: Any, finish: str | None = None) -> dict[s
 
 
 def stream_of(dialect: Dialect, *events: Any) -> bytes:
-    """A stream of these objects that ends as one with calls."""
+    """A stream of these events that ends with tool calls."""
     end = said_by(dialect, {"content": ""}, "tool_calls")
     return b"".join(dialect.event(written(event)) for event in (*events, end)) + dialect.done
 
@@ -50,7 +50,7 @@ def read_stream(
 
 
 def calls_of(dialect: Dialect, fragments: list[Any], size: int | None = None, *, cumulative: bool = False) -> Any:
-    """Index, id, name and arguments of the calls of a stream, a fragment (or a list of them) an event."""
+    """Index, ID, name and arguments of the calls of a stream with one fragment, or list of them, per event."""
     lists = [fragment if isinstance(fragment, list) else [fragment] for fragment in fragments]
     events = [said_by(dialect, {"tool_calls": each}) for each in lists]
     deltas, failure = read_stream(dialect, stream_of(dialect, *events), size, cumulative=cumulative)
@@ -146,14 +146,14 @@ NAMES: list[tuple[str, list[Any], Any]] = [
 @every_size
 @every_dialect
 @pytest.mark.parametrize(("fragments", "calls"), [c[1:] for c in NAMES], ids=[c[0] for c in NAMES])
-def test_a_name_may_come_in_pieces(dialect: Dialect, fragments: list[Any], calls: Any, size: int | None) -> None:
-    """Until the arguments begin, a further name at the same call is more of it, and what is repeated is nothing new."""
+def test_a_name_in_fragments(dialect: Dialect, fragments: list[Any], calls: Any, size: int | None) -> None:
+    """Until the arguments start, fragments of the name are joined. Repetitions are ignored."""
     assert calls_of(dialect, fragments, size) == calls
 
 
 @every_dialect
-def test_each_piece_of_a_name_is_handed_on_once(dialect: Dialect) -> None:
-    """As it comes: what a delta says is only what is new."""
+def test_name_deltas(dialect: Dialect) -> None:
+    """Each delta has only the new part."""
     fragments = [piece(name, index=0) for name in ("get_", "get_weather", "get_weather", "_in")]
     events = [said_by(dialect, {"tool_calls": [fragment]}) for fragment in fragments]
     deltas, _ = read_stream(dialect, stream_of(dialect, *events))
@@ -162,8 +162,8 @@ def test_each_piece_of_a_name_is_handed_on_once(dialect: Dialect) -> None:
 
 
 @every_dialect
-def test_a_name_that_grows_where_each_event_repeats_all(dialect: Dialect) -> None:
-    """What is new of it is added; another name is another call."""
+def test_a_cumulative_name(dialect: Dialect) -> None:
+    """The new part is added. A different name is another call."""
     names = ("get_", "get_weather", "get_weather")
     grown = [[piece(name, "{}" if at == 2 else "", id="call_1")] for at, name in enumerate(names)]
     assert calls_of(dialect, [*grown, [*grown[-1], piece("f", "{}")]], cumulative=True) == [
@@ -178,8 +178,8 @@ def test_a_name_that_grows_where_each_event_repeats_all(dialect: Dialect) -> Non
 
 @every_dialect
 @pytest.mark.parametrize("index", [1, "1", 1.0, "01"], ids=short)
-def test_an_index_is_a_number_however_it_is_written(dialect: Dialect, index: Any) -> None:
-    """Text of digits and a whole float are that number, of a call and of a choice."""
+def test_indexes_as_text_or_float(dialect: Dialect, index: Any) -> None:
+    """For calls and choices."""
     fragments = [piece("f", "{}", index=0), piece("g", "{", index=index), piece(None, "}", index=1)]
     assert calls_of(dialect, fragments) == [(0, GENERATED, "f", "{}"), (1, GENERATED, "g", "{}")]
     for value, text in ((said_by(dialect, {"content": "A"}), "A"), (said_by(dialect, {"content": "B"}), "")):
@@ -191,8 +191,8 @@ def test_an_index_is_a_number_however_it_is_written(dialect: Dialect, index: Any
 
 @every_dialect
 @pytest.mark.parametrize("index", ["x", "", "-", "1.0", "\u00b2", 0.5, True, [0], {"n": 0}, "9" * 5000], ids=short)
-def test_an_index_that_is_no_number(dialect: Dialect, index: Any) -> None:
-    """A ProtocolError names it, of a call and of a choice; no call is made up for it."""
+def test_invalid_indexes(dialect: Dialect, index: Any) -> None:
+    """A ProtocolError names it, and no call is invented."""
     call = said_by(dialect, {"tool_calls": [piece("f", "{}", index=index)]})
     choice = said_by(dialect, {"content": "A"})
     (choice["output"]["choices"] if "output" in choice else choice["choices"])[0]["index"] = index
@@ -250,7 +250,7 @@ NEW_IDS: list[tuple[str, list[Any], Any]] = [
 @every_dialect
 @pytest.mark.parametrize(("fragments", "calls"), [c[1:] for c in NEW_IDS], ids=[c[0] for c in NEW_IDS])
 def test_an_id_for_each_fragment(dialect: Dialect, fragments: list[Any], calls: Any, size: int | None) -> None:
-    """Arguments without a name go on with the call that is there, whatever id they have; its first id stays."""
+    """Arguments without a name continue the current call, whose first ID is kept."""
     assert calls_of(dialect, fragments, size) == calls
 
 
@@ -265,8 +265,8 @@ LOGPROBS = {"content": [{"token": "A", "logprob": -0.1}]}
 
 
 @every_size
-def test_a_last_choice_with_the_whole_message_says_nothing_new(size: int | None) -> None:
-    """After deltas that said it, only its finish reason counts, for each of the choices."""
+def test_a_final_complete_message(size: int | None) -> None:
+    """After deltas, only its finish reason counts, for each choice."""
     dialect = DIALECTS["openai"]
     deltas = [
         {"reasoning_content": "hm"},
@@ -288,8 +288,8 @@ def test_a_last_choice_with_the_whole_message_says_nothing_new(size: int | None)
 
 
 @every_size
-def test_a_stream_of_messages_is_read(size: int | None) -> None:
-    """Where no delta said anything, each message says something, also after a delta that only names the role."""
+def test_messages_instead_of_deltas(size: int | None) -> None:
+    """Each is read unless deltas had its content."""
     dialect = DIALECTS["openai"]
     events = [
         said_by(dialect, {"role": "assistant", "content": ""}),

@@ -1,4 +1,4 @@
-"""A reader hands on all bytes, but none behind a blank line in the same read, and knows when a response is over."""
+"""The reader returns all bytes, splits reads after a blank line, and detects the end of a response."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def pieces_of(network: Network) -> list[bytes]:
 @given(
     st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"a", b"HTTP/1.1 200 OK"]), max_size=30), st.data()
 )
-def test_no_byte_is_lost_and_none_is_behind_a_blank_line(words: list[bytes], data: st.DataObject) -> None:
-    """However the bytes were torn, and whatever came before them."""
+def test_reads_are_split_after_a_blank_line(words: list[bytes], data: st.DataObject) -> None:
+    """Wherever the bytes are split, and no byte is lost."""
     body = b"".join(words)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=8)))
     reads = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True) if a < b]

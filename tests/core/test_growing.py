@@ -1,4 +1,4 @@
-"""JSON that is still being written: what is read of it, and that reading it costs time linear in its length."""
+"""Incremental parsing of JSON: partial values, and linear time."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from modelstudio_core.partial_json import PartialObject, read_partial
         ('{"city": "杭', {"city": "杭"}),
     ],
 )
-def test_what_an_unfinished_text_says(text: str, value: dict[str, object]) -> None:
-    """Strings go as far as they were written; names, literals and what is no object are left out."""
+def test_incomplete_json(text: str, value: dict[str, object]) -> None:
+    """Strings are included as far as received; incomplete names and literals are not."""
     assert read_partial(text) == value
 
 
-def test_what_breaks_off_leaves_what_was_read() -> None:
-    """A text that turns out to be no JSON keeps the last object that it said."""
+def test_invalid_json_keeps_the_last_object() -> None:
+    """If the text turns out to be invalid."""
     object_ = PartialObject()
     assert object_.add('{"a": 1')
     assert not object_.add(", oops")
@@ -39,7 +39,7 @@ def test_what_breaks_off_leaves_what_was_read() -> None:
 
 
 def test_a_long_text_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In 20,000 pieces, all that is parsed is less than twenty times the text, and what is shown is near its end."""
+    """For 20,000 fragments, less than twenty times the text is parsed, and the value stays up to date."""
     read = 0
 
     def counting(text: str, **how: object) -> object:
@@ -60,8 +60,8 @@ def test_a_long_text_is_read_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> 
     assert object_.value["text"] == "word " * 20_000
 
 
-def test_short_texts_are_read_at_each_piece() -> None:
-    """While reading costs nothing, each piece shows."""
+def test_short_texts_are_parsed_at_each_fragment() -> None:
+    """Because that is cheap."""
     object_ = PartialObject()
     object_.add('{"text": "')
     for letter in "hello":

@@ -47,8 +47,8 @@ BY_ID = dict(zip(IDS, LINES, strict=True))
     ],
 )
 @pytest.mark.parametrize("model", ["qwen-plus", "no-such-model"])
-def test_overrides_beat_the_table(model: str, name: str, given: object, held: object) -> None:
-    """An override replaces its one fact, on a listed and on an unknown model, and does not stick."""
+def test_an_override_replaces_one_fact(model: str, name: str, given: object, held: object) -> None:
+    """For listed and unknown models. The catalogue itself does not change."""
     before = model_info(model)
     info = model_info(model, {name: given})
     assert getattr(info, name) == held
@@ -57,7 +57,7 @@ def test_overrides_beat_the_table(model: str, name: str, given: object, held: ob
 
 
 def test_every_capability_can_be_overridden() -> None:
-    """All that the policies ask is open to the caller; what identifies the line is not."""
+    """Except for the identity of the model."""
     with pytest.raises(ValueError, match="allowed: ") as caught:
         model_info("qwen-plus", {"": None})
     allowed = str(caught.value).partition("allowed: ")[2].split(", ")
@@ -65,8 +65,8 @@ def test_every_capability_can_be_overridden() -> None:
 
 
 @pytest.mark.parametrize("name", ["jsonschema", "id", "matched", "source", "snapshot_of", "is_hybrid"])
-def test_a_wrong_override_name_is_named(name: str) -> None:
-    """A name that is no capability raises, with itself and the right ones in the message."""
+def test_an_unknown_override_name(name: str) -> None:
+    """The error has the name and the valid names."""
     with pytest.raises(ValueError, match=rf"'{name}'.*json_schema.*max_cot"):
         model_info("qwen-plus", {"tools": True, name: None})
 
@@ -92,8 +92,8 @@ def test_a_wrong_override_name_is_named(name: str) -> None:
         ("reasoning_effort", {"values": ["low"], "aliases": 1}, "'values'"),
     ],
 )
-def test_a_wrong_override_value_is_refused(name: str, value: object, takes: str) -> None:
-    """A value that the field cannot hold raises, naming the field and what it takes."""
+def test_an_invalid_override_value(name: str, value: object, takes: str) -> None:
+    """The error has the name of the field and the valid values."""
     with pytest.raises(ValueError, match=rf"'{name}' must be .*{re.escape(takes)}"):
         model_info("qwen-plus", {name: value})
 
@@ -102,8 +102,8 @@ def test_a_wrong_override_value_is_refused(name: str, value: object, takes: str)
 
 
 @pytest.mark.parametrize("model", ["qwen3.8-max", "qwen-plus-2026-01-01", "no-such-model"])
-def test_values_survive_and_cannot_change(model: str) -> None:
-    """A value is shared between callers, so it is frozen to the ground; it can be copied and pickled."""
+def test_values_are_immutable(model: str) -> None:
+    """They are shared between callers. They can be copied and pickled."""
     info = model_info(model)
     assert pickle.loads(pickle.dumps(info)) == copy.deepcopy(info) == info
     hash(info)
@@ -111,8 +111,8 @@ def test_values_survive_and_cannot_change(model: str) -> None:
         info.tools = False  # type: ignore[misc]
 
 
-def test_the_file_is_read_once_and_lookups_are_kept() -> None:
-    """The second lookup of an id costs a dictionary access; the memory for ids is bounded."""
+def test_the_file_is_read_once_and_lookups_are_cached() -> None:
+    """The cache of lookups has a size limit."""
     assert model_info("qwen-plus") is model_info("qwen-plus")
     for number in range(1000):
         model_info(f"made-up-{number}")
@@ -120,8 +120,8 @@ def test_the_file_is_read_once_and_lookups_are_kept() -> None:
     assert models._look_up.cache_info().currsize < 1000
 
 
-def test_lookups_leave_the_table_as_it_was() -> None:
-    """Looking up snapshots, variants and families does not write into the shared data."""
+def test_lookups_do_not_change_the_catalogue() -> None:
+    """Including lookups of snapshots, variants and families."""
     before = copy.deepcopy(models._catalogue())
     for model in (*IDS, "qwen-plus-2026-01-01", "glm-5.3-x", "kimi/x", "qwen3-max-x-thinking"):
         model_info(model, {"regions": ["tokyo"]})
@@ -129,7 +129,7 @@ def test_lookups_leave_the_table_as_it_was() -> None:
 
 
 def test_import_reads_nothing() -> None:
-    """The import of the module alone reads no catalogue and brings nothing that is slow to import."""
+    """Importing the module reads no catalogue and imports no slow modules."""
     code = """
 import importlib.util, sys
 spec = importlib.util.spec_from_file_location("models", sys.argv[1])
@@ -146,19 +146,19 @@ assert not slow & set(sys.modules), slow & set(sys.modules)
 
 
 def test_no_id_twice() -> None:
-    """Each id has one line."""
+    """Each ID has one line."""
     assert len(IDS) == len(set(IDS)) == 200
 
 
-def test_one_model_a_line() -> None:
-    """A changed fact is a changed line in a diff: each model and each family stands on a line of its own."""
+def test_one_model_per_line() -> None:
+    """So that a diff shows which model changed."""
     lines = [line.rstrip(",") for line in TEXT.splitlines()]
     assert [json.loads(line) for line in lines if line.startswith('{"id"')] == LINES
     assert [json.loads(line) for line in lines if line.startswith('{"match"')] == RAW["families"]
 
 
 def test_no_unknown_keys() -> None:
-    """A misspelt key would be a lost fact."""
+    """A misspelt key would be ignored."""
     assert set(RAW) == {"_meta", "families", "models"}
     assert set(RAW["_meta"]) == {"date", "rule", "families", "regions", "retirement", "disputed", "sources"}
     facts = FIELDS - {"id", "matched"}
@@ -171,13 +171,13 @@ def test_no_unknown_keys() -> None:
     assert all(set(line.get("reasoning_effort", {})) <= effort for line in LINES)
 
 
-def test_absent_is_the_only_way_to_say_unknown() -> None:
-    """No nulls, so that a line is as long as what is known."""
+def test_unknown_facts_are_absent() -> None:
+    """There are no nulls."""
     assert not [line["id"] for line in LINES if None in line.values()]
 
 
-def test_every_line_has_a_source_and_every_source_a_meaning() -> None:
-    """No fact without a page, and no page that nothing was read from."""
+def test_every_line_has_a_source() -> None:
+    """And every source is used."""
     used = {key for line in (*LINES, *RAW["families"]) for key in line["source"]}
     assert all(line["source"] for line in (*LINES, *RAW["families"]))
     assert used == set(RAW["_meta"]["sources"])
@@ -186,7 +186,7 @@ def test_every_line_has_a_source_and_every_source_a_meaning() -> None:
 
 
 def test_values_have_the_types_of_their_fields() -> None:
-    """Each fact of the file would pass as an override of the same name."""
+    """Each fact is valid as an override of the same name."""
     for line in (*LINES, *RAW["families"]):
         skip = {"id", "match", "source", "disputed", "snapshot_of", *DATES}
         facts = {name: value for name, value in line.items() if name not in skip}
@@ -194,14 +194,14 @@ def test_values_have_the_types_of_their_fields() -> None:
     assert {line.get("thinking") for line in LINES} == {*get_args(Thinking), None}
 
 
-def test_regions_are_known_by_the_names_of_the_configuration() -> None:
-    """The regions are those of the `region` argument, and the worldwide scope."""
+def test_regions_are_valid() -> None:
+    """Regions are those of the `region` argument, or worldwide."""
     known = {"singapore", "virginia", "beijing", "hongkong", "frankfurt", "tokyo", "global"}
     assert {region for line in LINES for region in line.get("regions", ())} == known
 
 
 def test_snapshots_name_a_listed_model() -> None:
-    """`snapshot_of` leads to a line, which is not itself a snapshot."""
+    """`snapshot_of` is the ID of a line that is not itself a snapshot."""
     for line in LINES:
         if "snapshot_of" in line:
             base = BY_ID[line["snapshot_of"]]
@@ -210,8 +210,8 @@ def test_snapshots_name_a_listed_model() -> None:
 
 
 @pytest.mark.parametrize("model", IDS)
-def test_lines_do_not_contradict_themselves(model: str) -> None:
-    """Facts about one model go together."""
+def test_facts_of_a_line_are_consistent(model: str) -> None:
+    """Facts about one model do not contradict each other."""
     info = model_info(model)
     if info.streaming_only:
         assert info.thinking_requires_stream is True

@@ -41,7 +41,7 @@ EXPECTED_CLASS = [(model, thinking) for thinking, listed in CLASSES.items() for 
 
 @pytest.mark.parametrize(("model", "thinking"), EXPECTED_CLASS)
 def test_thinking_class_of_the_vendor_pages(model: str, thinking: str) -> None:
-    """Each model that the Deep thinking and Visual reasoning pages name has the class they give it."""
+    """Models on the Deep thinking and Visual reasoning pages have the class stated there."""
     info = model_info(model)
     assert info.thinking == thinking
     assert info.matched == info.id == model
@@ -68,10 +68,10 @@ STREAMING: dict[tuple[bool, bool], str] = {
 
 
 @pytest.mark.parametrize(("model", "must"), [(m, must) for must, ms in STREAMING.items() for m in ms.split()])
-def test_what_must_stream(model: str, must: tuple[bool, bool]) -> None:
-    """QwQ, QVQ and Qwen-Omni, listed or not, only stream (Streaming page); open Qwen3 does while thinking.
+def test_models_that_must_stream(model: str, must: tuple[bool, bool]) -> None:
+    """QwQ, QVQ and Qwen-Omni only stream (Streaming page), open Qwen3 models while thinking.
 
-    The last group is the Deep thinking page's answer on non-streaming output and that of Visual reasoning.
+    The last group follows the Deep thinking and Visual reasoning pages on non-streaming output.
     """
     info = model_info(model)
     assert (info.streaming_only, info.thinking_requires_stream) == must
@@ -111,7 +111,7 @@ EFFORTS: list[tuple[str, str, str | None, dict[str, str], bool | None]] = [
 def test_reasoning_effort_table(
     model: str, values: str, default: str | None, aliases: dict[str, str], exclusive: bool | None
 ) -> None:
-    """The efforts of the model cards: values, default, aliases, and whether a budget may go with them."""
+    """Values, default, aliases and combination with a budget, from the model cards."""
     effort = model_info(model).reasoning_effort
     assert effort is not None
     assert effort.values == tuple(values.split())
@@ -121,7 +121,7 @@ def test_reasoning_effort_table(
 
 
 def test_no_other_model_has_an_effort() -> None:
-    """A model that the cards do not list has no efforts."""
+    """Models that the cards do not list support no effort."""
     assert {i for i in IDS if model_info(i).reasoning_effort} == {row[0] for row in EFFORTS}
 
 
@@ -152,7 +152,7 @@ def test_limits(
     out_thinking: int | None,
     cot: int | None,
 ) -> None:
-    """Token limits of the model pages; what they do not print is None."""
+    """Token limits from the model pages. Limits that are not stated are None."""
     info = model_info(model)
     assert (info.context_window, info.max_input, info.max_input_thinking) == (context, inp, inp_thinking)
     assert (info.max_output, info.max_output_thinking, info.max_cot) == (out, out_thinking, cot)
@@ -212,7 +212,7 @@ FACTS: list[tuple[str, str, object]] = [
 
 @pytest.mark.parametrize(("name", "model", "value"), [(f, m, v) for f, ms, v in FACTS for m in ms.split()])
 def test_facts_by_model(name: str, model: str, value: object) -> None:
-    """One fact of one model, as its page has it; None where no page has it."""
+    """Facts from the model pages. Facts that are not stated are None."""
     assert getattr(model_info(model), name) == value
 
 
@@ -230,13 +230,13 @@ def test_facts_by_model(name: str, model: str, value: object) -> None:
         ),
     ],
 )
-def test_exceptions_belong_to_these_models_alone(name: str, value: object, having: set[str]) -> None:
-    """A rule that is an exception on the vendor's page is one here."""
+def test_exceptions_apply_to_these_models_only(name: str, value: object, having: set[str]) -> None:
+    """As stated on the vendor's pages."""
     assert {model for model in IDS if getattr(model_info(model), name) == value} == having
 
 
 def test_shorthands() -> None:
-    """`supports_` is yes only where a source says yes."""
+    """`supports_` properties are True only if a source says so."""
     assert model_info("qwen3.8-max").supports_json_schema
     assert model_info("qwen3.8-max").supports_vision
     for unknown_or_no in ("qwen-plus", "deepseek-v4-pro", "no-such-model"):
@@ -264,8 +264,8 @@ def test_shorthands() -> None:
         ("kimi/kimi-k3-2026-12-12", "kimi/kimi-k3"),
     ],
 )
-def test_newer_snapshots_have_the_facts_of_their_model(model: str, base: str) -> None:
-    """A snapshot newer than the listed ones differs from its model in name, dates and regions only."""
+def test_newer_snapshots_inherit_facts(model: str, base: str) -> None:
+    """A snapshot newer than the listed ones differs only in name, dates and regions."""
     info, of = model_info(model), model_info(base)
     assert info.id == model
     assert info.matched == info.snapshot_of == base
@@ -294,8 +294,8 @@ def test_newer_snapshots_have_the_facts_of_their_model(model: str, base: str) ->
         ("MiniMax/MiniMax-M3-Fast", "MiniMax/MiniMax-M3"),
     ],
 )
-def test_variants_inherit_nothing_that_can_do_harm(model: str, base: str) -> None:
-    """Whether an older snapshot or a variant thinks, and what it takes, is not known from its model."""
+def test_variants_do_not_inherit_thinking(model: str, base: str) -> None:
+    """An older snapshot or a variant may differ in thinking and in accepted input."""
     info, of = model_info(model), model_info(base)
     assert info.matched == base
     assert info.thinking is None
@@ -328,19 +328,19 @@ def test_variants_inherit_nothing_that_can_do_harm(model: str, base: str) -> Non
         ("qwen9-rethinking", None),
     ],
 )
-def test_the_name_says_the_class(model: str, thinking: str | None) -> None:
-    """-thinking and -instruct beat what the model before them does."""
+def test_suffixes_determine_the_class(model: str, thinking: str | None) -> None:
+    """-thinking and -instruct override the class of the base model."""
     assert model_info(model).thinking == thinking
 
 
 def test_an_instruct_variant_need_not_stream() -> None:
-    """A variant that does not think is free of its model's rule for thinking."""
+    """It does not think, so it does not inherit that rule."""
     assert model_info("qwen3-8b").thinking_requires_stream is True
     assert model_info("qwen3-8b-instruct").thinking_requires_stream is None
 
 
-def test_a_listed_model_is_not_judged_by_its_name() -> None:
-    """A page that names a model beats the words in the name."""
+def test_listed_facts_override_the_name() -> None:
+    """A fact from a page overrides words in the ID."""
     assert model_info("vanchin/deepseek-v3.2-think").thinking == "hybrid-default-off"
     assert "name" not in model_info("kimi-k2-thinking").source
 
@@ -350,7 +350,7 @@ def test_a_listed_model_is_not_judged_by_its_name() -> None:
     ["", "-", "qwen", "qwen-plusser", "QWEN-PLUS", "Qwen-Plus", "qwen3.9-max", "qwen3.9-max-2026-11-01"],
 )
 def test_unknown_ids_are_neutral(model: str) -> None:
-    """An unknown id gets an answer in which nothing is known; case matters, and so does the hyphen."""
+    """Their facts are unknown. IDs are case-sensitive."""
     assert model_info(model) == ModelInfo(model)
     assert model_info(model).may_think_by_default
 
@@ -364,8 +364,8 @@ def test_unknown_ids_are_neutral(model: str) -> None:
         ("vanchin/deepseek-r1", "deepseek-r1"),
     ],
 )
-def test_third_party_hosting_has_rules_of_its_own(hosted: str, plain: str) -> None:
-    """The same model by another host is another line, and an unlisted one gets nothing from the plain id."""
+def test_models_of_other_hosts(hosted: str, plain: str) -> None:
+    """A prefixed ID has its own line, and inherits nothing from the plain ID."""
     assert model_info(hosted).matched == hosted
     assert model_info(hosted) != model_info(plain)
     assert model_info(f"elsewhere/{plain}") == ModelInfo(f"elsewhere/{plain}")

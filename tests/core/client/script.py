@@ -1,4 +1,4 @@
-"""A transport that plays a script, and the four ways to make a call on it."""
+"""A transport that plays a script, and the four ways to make a call with it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WHOLE = {"content-type": "application/json"}
 
 @dataclass(frozen=True)
 class Reply:
-    """A response: its reads, of which one may be an error, or None for a read that never comes."""
+    """A response with its reads. A read may be an error, or None to block forever."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -68,7 +68,7 @@ LIMITED_EVENT = event({"error": {"message": "Slow down.", "code": "limit_request
 
 
 class FakeTransport:
-    """Plays a script and logs what is done to it. Sync and async are the same but for the waiting."""
+    """Plays a script and logs the operations on it. Sync and async differ only in how they wait."""
 
     def __init__(self, *script: Reply | Exception | None) -> None:
         self.script = list(script)

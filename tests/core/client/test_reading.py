@@ -1,4 +1,4 @@
-"""How a response is read: as a stream, whole, or as an error."""
+"""How a response is read: as a stream, as a whole response, or as an error."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ KINDS: list[tuple[str, str | None, tuple[Any, ...], type[ModelStudioError] | Non
 @pytest.mark.parametrize(
     ("kind", "reads", "whole_error", "stream_error"), [c[1:] for c in KINDS], ids=[c[0] for c in KINDS]
 )
-def test_the_content_type_decides_how_it_is_read(
+def test_responses_of_the_other_kind(
     kind: str | None,
     reads: tuple[bytes, ...],
     whole_error: type[ModelStudioError] | None,
     stream_error: type[ModelStudioError] | None,
     way: Way,
 ) -> None:
-    """A gateway may answer a stream whole and a whole request by a stream; what is neither is a ProtocolError."""
+    """A gateway may send a whole response to a streaming request, and vice versa. Anything else is a ProtocolError."""
     transport = FakeTransport(Reply(200, {"content-type": kind} if kind else {}, reads))
     result, error = run(way, transport)
     expected = whole_error if way in (complete, acomplete) else stream_error
@@ -153,10 +153,10 @@ ERROR_BODIES: list[tuple[str, str, Any, type[ModelStudioError], str, str | None,
     [c[1:] for c in ERROR_BODIES],
     ids=[c[0] for c in ERROR_BODIES],
 )
-def test_an_error_under_a_wrong_label(
+def test_an_error_with_the_wrong_content_type(
     kind: str, body: Any, cls: type[ModelStudioError], code: str, request_id: str | None, tries: int, cut: int, way: Way
 ) -> None:
-    """With status 200 and the other's content type an error is typed, keeps its code, and is retried if it may be."""
+    """With status 200, it is still a typed error with its code, and retried if retryable."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     reply = Reply(200, {"content-type": kind}, tuple(part for part in (raw[:cut], raw[cut:]) if part))
     transport = FakeTransport(*[reply] * tries)
@@ -168,8 +168,8 @@ def test_an_error_under_a_wrong_label(
 
 @every_way
 @pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
-def test_an_error_status_with_an_event_for_a_body(kind: str, way: Way) -> None:
-    """A 400 whose body is framed as an event keeps the code and the request id."""
+def test_an_error_body_in_sse_framing(kind: str, way: Way) -> None:
+    """A 400 whose body is an SSE event keeps the code and the request ID."""
     said = {"error": {"message": "No.", "code": "InvalidParameter"}, "request_id": "r-1"}
     framed = b"id:1\nevent:error\n:HTTP_STATUS/400\n" + event(said)
     _, caught = run(way, FakeTransport(Reply(400, {"content-type": kind}, (framed[:20], framed[20:]))))
@@ -179,8 +179,8 @@ def test_an_error_status_with_an_event_for_a_body(kind: str, way: Way) -> None:
 
 @every_way
 @pytest.mark.parametrize("coding", ["gzip", "br", "GZIP, zstd", "utf-8"])
-def test_an_encoded_answer_is_an_error_that_names_the_coding(coding: str, way: Way) -> None:
-    """Nobody asked for one. It is not read, and not requested again."""
+def test_an_unrequested_content_encoding(coding: str, way: Way) -> None:
+    """The error has the encoding. The body is not read, and the request not retried."""
     headers = {"content-encoding": coding, "x-request-id": "r-1"}
     for label in (SSE, WHOLE):
         transport = FakeTransport(Reply(200, label | headers, (b"\x1f\x8b",)))
@@ -192,7 +192,7 @@ def test_an_encoded_answer_is_an_error_that_names_the_coding(coding: str, way: W
 
 @every_way
 def test_an_encoded_error_keeps_its_status(way: Way) -> None:
-    """So it is retried as any other; its text cannot be read."""
+    """So it is retried like other errors, although its text cannot be read."""
     encoded = Reply(503, {"content-encoding": "gzip"}, (b"\x1f\x8b",))
     assert run(way, FakeTransport(encoded, OK))[1] is None
     _, caught = run(way, FakeTransport(*[encoded] * 3))
@@ -203,6 +203,7 @@ def test_an_encoded_error_keeps_its_status(way: Way) -> None:
 @every_way
 @pytest.mark.parametrize("coding", ["", "identity", "Identity"])
 def test_identity_is_no_coding(coding: str, way: Way) -> None:
+    """It means no encoding."""
     reply = Reply(200, SSE | {"content-encoding": coding}, (A, STOP))
     assert run(way, FakeTransport(reply))[1] is None
 
@@ -216,8 +217,8 @@ UNREADABLE: dict[str, dict[str, Any]] = {
 
 @every_way
 @pytest.mark.parametrize("odd", UNREADABLE.values(), ids=UNREADABLE)
-def test_metadata_that_cannot_be_read(odd: dict[str, Any], way: Way) -> None:
-    """Counts or log probabilities that cannot be read, in a stream or a whole answer, leave the answer as it is."""
+def test_invalid_metadata(odd: dict[str, Any], way: Way) -> None:
+    """Invalid counts or log probabilities do not affect the answer, streamed or whole."""
     ending = {"choices": [], **odd}
     ending["choices"] = [{**choice, "delta": {}} for choice in ending["choices"]]
     for choice in ending["choices"]:
@@ -235,8 +236,8 @@ def test_metadata_that_cannot_be_read(odd: dict[str, Any], way: Way) -> None:
 
 
 @every_way
-def test_the_limit_goes_to_both_readers(way: Way) -> None:
-    """`max_event_bytes` bounds a whole answer and an event of a stream."""
+def test_the_size_limit(way: Way) -> None:
+    """`max_event_bytes` limits a whole response and an event of a stream."""
     transport = FakeTransport(OK)
     _, error = run(way, transport, config=replace(CONFIG, max_event_bytes=20))
     assert isinstance(error, ProtocolError)
@@ -246,8 +247,8 @@ def test_the_limit_goes_to_both_readers(way: Way) -> None:
 
 @every_way
 @pytest.mark.parametrize("sign", [b"x", b" "], ids=["letters", "blanks"])
-def test_a_stream_without_a_line_end_is_read_up_to_the_limit(sign: bytes, way: Way) -> None:
-    """What never tells what it begins is given up after `max_event_bytes`, however much more of it there is."""
+def test_a_stream_without_newline(sign: bytes, way: Way) -> None:
+    """Reading stops after `max_event_bytes`."""
     transport = FakeTransport(Reply(200, SSE, (sign * 1000,) * 1000))
     _, error = run(way, transport, config=replace(CONFIG, max_event_bytes=65_536))
     assert type(error) is ProtocolError
@@ -256,8 +257,8 @@ def test_a_stream_without_a_line_end_is_read_up_to_the_limit(sign: bytes, way: W
 
 @every_way
 @pytest.mark.parametrize("sign", [b"x", b" "], ids=["letters", "blanks"])
-def test_a_stream_without_a_line_end_and_without_end_takes_little_memory(sign: bytes, way: Way) -> None:
-    """The server goes on until the client leaves, which it does soon."""
+def test_an_endless_stream_without_newline(sign: bytes, way: Way) -> None:
+    """The client disconnects early and uses little memory."""
     gone = threading.Event()
 
     def endless(exchange: Exchange) -> None:

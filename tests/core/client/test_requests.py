@@ -1,4 +1,4 @@
-"""Where a request goes, with which headers, and which advice an error has."""
+"""URL and headers of a request, and the advice in error messages."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ from tests.core.client.script import (
 
 
 @every_way
-def test_what_goes_out(way: Way) -> None:
-    """URL, headers and body of a request; the key is on the request alone."""
+def test_the_request(way: Way) -> None:
+    """URL, headers and body. The key is only in the request."""
     transport = FakeTransport(OK)
     run(way, transport, config=replace(CONFIG, headers={"x-dashscope-workspace": "ws-1"}))
     ((url, headers, body),) = transport.sent
@@ -73,16 +73,16 @@ def test_what_goes_out(way: Way) -> None:
 
 
 @every_way
-def test_without_a_key_nothing_authorises(way: Way) -> None:
-    """Towards loopback there may be no key; then there is no header for it."""
+def test_without_a_key_there_is_no_authorization(way: Way) -> None:
+    """A loopback host needs no key."""
     transport = FakeTransport(error(401, "invalid_api_key"))
     _, caught = run(way, transport, config=replace(CONFIG, api_key=None))
     assert "authorization" not in transport.sent[0][1]
     assert isinstance(caught, AuthenticationError)
 
 
-def test_default_headers_win() -> None:
-    """The caller's user agent replaces ours."""
+def test_default_headers_override_ours() -> None:
+    """Such as the user agent."""
     transport = FakeTransport(OK)
     run(complete, transport, config=replace(CONFIG, headers={"user-agent": "mine"}))
     assert transport.sent[0][1]["user-agent"] == "mine"
@@ -102,8 +102,8 @@ def test_default_headers_win() -> None:
     ],
     ids=["an object", "a page", "an event"],
 )
-def test_a_key_that_is_echoed_is_not_shown(reply: Reply, way: Way) -> None:
-    """Message, args, body, headers and text of an error do not hold the key, even where the service sends it back."""
+def test_an_echoed_key_is_redacted(reply: Reply, way: Way) -> None:
+    """In message, args, body, headers and text of an error."""
     _, caught = run(way, FakeTransport(reply))
     assert isinstance(caught, AuthenticationError)
     assert KEY not in repr((str(caught), repr(caught), caught.args, vars(caught)))
@@ -128,8 +128,8 @@ WHERE: list[tuple[str, str | None, str]] = [
 
 @every_way
 @pytest.mark.parametrize(("base_url", "region", "named"), WHERE)
-def test_a_401_says_where_the_key_was_sent(base_url: str, region: str | None, named: str, way: Way) -> None:
-    """URL and region are named, once, and the other regions the key may be from: keys are per region."""
+def test_a_401_names_the_url_and_region(base_url: str, region: str | None, named: str, way: Way) -> None:
+    """Once, with the other regions, because keys are valid in one region."""
     config = replace(CONFIG, base_url=base_url, region=region)
     _, caught = run(way, FakeTransport(error(401, "invalid_api_key", "Incorrect API key.")), config=config)
     assert caught is not None
@@ -162,8 +162,8 @@ ADVISED: list[tuple[str, Reply, type[ModelStudioError], tuple[str, ...]]] = [
 
 @every_way
 @pytest.mark.parametrize(("reply", "cls", "words"), [c[1:] for c in ADVISED], ids=[c[0] for c in ADVISED])
-def test_an_error_says_what_to_do(reply: Reply, cls: type[ModelStudioError], words: tuple[str, ...], way: Way) -> None:
-    """The service's words come first, then what helps, once, and where it was asked, where that may be the reason."""
+def test_errors_have_advice(reply: Reply, cls: type[ModelStudioError], words: tuple[str, ...], way: Way) -> None:
+    """After the service's message, once, with the URL if it may be the cause."""
     retries = 1 if cls.is_retryable and reply.headers is not SSE else 0
     transport = FakeTransport(*[reply] * (retries + 1))
     _, caught = run(way, transport, config=replace(CONFIG, max_retries=retries))
@@ -180,8 +180,8 @@ def test_an_error_says_what_to_do(reply: Reply, cls: type[ModelStudioError], wor
 @pytest.mark.parametrize(
     ("asked", "meant"), [("qwen-plsu", "qwen-plus"), ("Qwen-Plus", "qwen-plus"), ("my-own-model", None)]
 )
-def test_a_misspelt_model_is_told_which_was_meant(asked: str, meant: str | None, way: Way) -> None:
-    """The 404 for an id that is nearly a listed one names that; any other gets the common advice alone."""
+def test_a_misspelt_model(asked: str, meant: str | None, way: Way) -> None:
+    """A 404 suggests a listed ID that is similar, otherwise it has the general advice."""
     reply = error(404, "model_not_found")
     _, caught = run(way, FakeTransport(reply), replace(REQUEST, model=asked, enable_thinking=False))
     assert isinstance(caught, NotFoundError)
@@ -190,8 +190,8 @@ def test_a_misspelt_model_is_told_which_was_meant(asked: str, meant: str | None,
 
 
 @every_way
-def test_without_a_key_the_advice_is_to_give_one(way: Way) -> None:
-    """A 401 to a call that sent no key does not speak of the key's region but of the missing key."""
+def test_a_401_without_a_key(way: Way) -> None:
+    """The advice is to set a key, and does not mention regions."""
     reply = error(401, "invalid_api_key", "You gave no API key.")
     _, caught = run(way, FakeTransport(reply), config=replace(CONFIG, api_key=None))
     assert caught is not None
@@ -201,16 +201,16 @@ def test_without_a_key_the_advice_is_to_give_one(way: Way) -> None:
 
 
 @every_way
-def test_a_bad_request_gets_no_advice(way: Way) -> None:
-    """Where nothing is known to help, the service's words stand alone."""
+def test_a_bad_request_has_no_advice(way: Way) -> None:
+    """If no advice is known, the message is that of the service."""
     _, caught = run(way, FakeTransport(error(400, "InvalidParameter", "Role?")))
     assert caught is not None
     assert caught.message == "Role?"
 
 
 @every_way
-def test_what_cannot_be_sent_opens_nothing(way: Way) -> None:
-    """A refused request, by the policies or by the codec, never reaches the transport and is not tried again."""
+def test_a_rejected_request_is_not_sent(way: Way) -> None:
+    """Errors of the policies or the codec are raised before the transport is used, and not retried."""
     for request in (replace(REQUEST, n=2, tools=({"type": "function"},)), replace(REQUEST, extra_body={"model": "x"})):
         transport = FakeTransport()
         _, caught = run(way, transport, request)
@@ -218,15 +218,15 @@ def test_what_cannot_be_sent_opens_nothing(way: Way) -> None:
         assert transport.log == []
 
 
-def test_an_unknown_protocol_is_refused() -> None:
-    """A client of a protocol that has no codec cannot be made."""
+def test_an_unknown_protocol() -> None:
+    """Creating the client raises an error."""
     with pytest.raises(ConfigurationError, match="protocol='smoke'"):
         Client(replace(CONFIG, protocol="smoke"), FakeTransport())
 
 
 @every_way
-def test_log_lines_tell_no_secret(way: Way, caplog: pytest.LogCaptureFixture) -> None:
-    """A debug line for each retry and each answer, a warning for each decision against the caller; no key, no body."""
+def test_logs_contain_no_secrets(way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """One debug line per retry and response, one warning per policy decision; no key, no body."""
     tools = tuple({"type": "function", "function": {"name": name}} for name in "fg")
     with caplog.at_level(logging.DEBUG, "modelstudio_core"):
         run(
@@ -250,16 +250,16 @@ DECIDED: list[tuple[str, dict[str, Any], str]] = [
 
 
 def decisions(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    """The log lines that tell a decision; others tell what was answered."""
+    """Return the log lines about policy decisions."""
     return [record for record in caplog.records if record.getMessage().startswith("Model Studio: ")]
 
 
 @every_way
 @pytest.mark.parametrize(("given", "words"), [case[1:] for case in DECIDED], ids=[case[0] for case in DECIDED])
-def test_a_decision_is_a_warning_once(
+def test_a_policy_decision_is_a_warning_once(
     given: dict[str, Any], words: str, way: Way, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What was decided against the caller's wish is told with our name, loudly once for each object, then at debug."""
+    """Once per object, then at debug level."""
     request = replace(REQUEST, **given)
     with caplog.at_level(logging.DEBUG, "modelstudio_core"):
         for client in (Client(CONFIG, FakeTransport(OK, OK, OK)), Client(CONFIG, FakeTransport(OK))):
@@ -272,8 +272,8 @@ def test_a_decision_is_a_warning_once(
         assert words in record.getMessage()
 
 
-def test_another_decision_is_a_warning_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
-    """That one decision was told does not silence another."""
+def test_each_policy_decision_has_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """A logged decision does not suppress others."""
     client = Client(CONFIG, FakeTransport(*[OK] * len(DECIDED)))
     with caplog.at_level(logging.DEBUG, "modelstudio_core"):
         for _, given, _ in DECIDED:
@@ -289,8 +289,8 @@ def test_another_decision_is_a_warning_of_its_own(caplog: pytest.LogCaptureFixtu
         ("glm-4.5", "glm-4.5 is listed by a reseller as retired on 2026-10-10: use glm-5.2 instead"),
     ],
 )
-def test_a_retired_model_is_named_once(model: str, words: str, way: Way, caplog: pytest.LogCaptureFixture) -> None:
-    """It is asked all the same. The warning, and the error where the service no longer has it, name its replacement."""
+def test_a_warning_about_a_retired_model(model: str, words: str, way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """Once. The request is sent. If it fails, the error names the replacement."""
     client = Client(CONFIG, FakeTransport(OK, OK, error(404, "model_not_found")))
     request = replace(REQUEST, model=model, enable_thinking=False)
     with caplog.at_level(logging.DEBUG, "modelstudio_core"):
@@ -302,8 +302,8 @@ def test_a_retired_model_is_named_once(model: str, words: str, way: Way, caplog:
     assert [record.levelname for record in retired] == ["WARNING", "DEBUG", "DEBUG"]
 
 
-def test_closing_is_the_transports() -> None:
-    """`close` and `aclose` close what the transport owns."""
+def test_close() -> None:
+    """`close` and `aclose` close the resources of the transport."""
     transport = FakeTransport()
     client = Client(CONFIG, transport)
     client.close()
@@ -312,15 +312,15 @@ def test_closing_is_the_transports() -> None:
 
 
 def test_a_request_is_not_changed() -> None:
-    """The request that the caller holds is the same after the call."""
+    """The caller's request is the same after the call."""
     request = replace(REQUEST, model="qwen3.7-max", response_format={"type": "json_object"}, parameters={"seed": 1})
     before = copy.deepcopy(request)
     run(complete, FakeTransport(OK), request)
     assert request == before
 
 
-def test_one_client_serves_many_threads() -> None:
-    """Calls at the same time do not mix."""
+def test_concurrent_calls() -> None:
+    """Concurrent calls of one client do not mix."""
     from concurrent.futures import ThreadPoolExecutor
 
     class Many(FakeTransport):

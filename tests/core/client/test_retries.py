@@ -1,4 +1,4 @@
-"""What is asked again, and what is streamed after all."""
+"""Which requests are retried, and which are sent again as a stream."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ whole_ways = pytest.mark.parametrize("way", [complete, acomplete])
 
 @dataclass(frozen=True)
 class Case:
-    """A script, and what comes of it: an answer (`error` None) or an error, after these waits."""
+    """A script and its outcome after the given delays: an answer (`error` None) or an error."""
 
     name: str
     script: list[Reply | Exception | None]
@@ -122,8 +122,8 @@ CASES = [
 
 @every_way
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_what_comes_of_a_script(case: Case, way: Way) -> None:
-    """The right answer or the right error, after the right waits, with every response closed."""
+def test_outcomes(case: Case, way: Way) -> None:
+    """The expected answer or error, after the expected delays, with every response closed."""
     transport = FakeTransport(*copy.deepcopy(case.script))
     config = replace(CONFIG, max_retries=case.max_retries, max_event_bytes=65_536)
     result, error = run(way, transport, config=config)
@@ -144,7 +144,7 @@ def test_what_comes_of_a_script(case: Case, way: Way) -> None:
 @pytest.mark.parametrize(("way", "twin"), [(complete, acomplete), (stream, astream)], ids=["whole", "stream"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_sync_and_async_do_the_same(case: Case, way: Way, twin: Way) -> None:
-    """Both drivers do the same things to the transport, in the same order, and come to the same end."""
+    """Both drivers perform the same operations in the same order."""
     logs, sent, outcomes = [], [], []
     for each in (way, twin):
         transport = FakeTransport(*copy.deepcopy(case.script))
@@ -159,7 +159,7 @@ def test_sync_and_async_do_the_same(case: Case, way: Way, twin: Way) -> None:
 
 @every_way
 def test_a_failed_response_is_closed_before_the_wait(way: Way) -> None:
-    """No connection is held while waiting, and an error's body is not waited for as long as an answer's."""
+    """No connection is held while waiting. An error body has a shorter timeout."""
     transport = FakeTransport(LIMITED, LIMITED, LIMITED)
     run(way, transport)
     each = ["open", *["trailing", "read"] * 2, "close"]
@@ -167,8 +167,8 @@ def test_a_failed_response_is_closed_before_the_wait(way: Way) -> None:
 
 
 @streaming_ways
-def test_an_error_does_not_come_from_an_earlier_try(way: Way) -> None:
-    """The error raised is the last one, and knows nothing of what an earlier try had said."""
+def test_the_last_error_is_raised(way: Way) -> None:
+    """Without data from earlier attempts."""
     transport = FakeTransport(error(500, "InternalError"), error(429, "Throttling", "Slow."), error(400, "X", "Wrong."))
     _, caught = run(way, transport)
     assert caught is not None
@@ -229,8 +229,8 @@ def test_a_call_that_had_to_stream(
 @whole_ways
 @pytest.mark.parametrize("said", ["current user api does not support http call.", "only support stream mode"])
 @pytest.mark.parametrize(("model", "tool_stream"), [("glm-5.1", True), ("qwen-max", None)])
-def test_what_is_asked_again_is_planned_again(model: str, tool_stream: bool | None, said: str, way: Way) -> None:
-    """GLM brings the calls of a stream only if told to, also where the stream was not planned."""
+def test_the_repeated_call_is_planned_as_a_stream(model: str, tool_stream: bool | None, said: str, way: Way) -> None:
+    """GLM needs a parameter for tool calls in streams."""
     tools = ({"type": "function", "function": {"name": "f"}},)
     transport = FakeTransport(error(400, "InvalidParameter", said), OK)
     result, _ = run(way, transport, replace(REQUEST, model=model, tools=tools, enable_thinking=False))
@@ -241,8 +241,8 @@ def test_what_is_asked_again_is_planned_again(model: str, tool_stream: bool | No
 
 
 @streaming_ways
-def test_a_stream_is_not_asked_to_stream_again(way: Way) -> None:
-    """The same 400 to a call that did stream is an error."""
+def test_a_stream_is_not_sent_again_as_a_stream(way: Way) -> None:
+    """The same 400 in response to a stream is an error."""
     transport = FakeTransport(ASKS)
     _, error = run(way, transport)
     assert isinstance(error, BadRequestError)
@@ -250,8 +250,8 @@ def test_a_stream_is_not_asked_to_stream_again(way: Way) -> None:
 
 @whole_ways
 @pytest.mark.parametrize(("model", "streams"), [("qwen-max", False), ("qwen3.7-max", True), ("qwq-plus", True)])
-def test_a_whole_answer_of_a_model_that_thinks_is_streamed(model: str, streams: bool, way: Way) -> None:
-    """The plan of `thinking` is what is sent; the answer is the same."""
+def test_thinking_is_streamed(model: str, streams: bool, way: Way) -> None:
+    """The plan of `thinking` is sent. The answer is the same."""
     transport = FakeTransport(OK)
     result, _ = run(way, transport, replace(REQUEST, model=model))
     assert streamed(transport) == [streams]

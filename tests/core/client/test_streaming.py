@@ -1,4 +1,4 @@
-"""Deltas arrive in time, and leaving a stream closes it."""
+"""Deltas are yielded without delay, and closing a stream closes the response."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ from tests.core.client.script import (
 # ---------------------------------------------------------------- deltas, in time
 
 
-def test_a_delta_is_handed_on_before_the_next_read() -> None:
-    """The first text is there after the first read; what a read completes is not kept until the next."""
+def test_a_delta_is_yielded_before_the_next_read() -> None:
+    """Each delta is yielded after the read that completes it."""
     transport = FakeTransport(STREAMED)
     reads = {}
     for delta in Client(CONFIG, transport).stream(REQUEST, model_info("qwen-max")):
@@ -58,8 +58,8 @@ def test_a_delta_is_handed_on_before_the_next_read() -> None:
     assert reads == {"A": 1, "B": 3}
 
 
-async def test_a_delta_is_handed_on_before_the_next_read_async() -> None:
-    """The same, async."""
+async def test_a_delta_is_yielded_before_the_next_read_async() -> None:
+    """The async version."""
     transport = FakeTransport(STREAMED)
     reads = {}
     async for delta in Client(CONFIG, transport).astream(REQUEST, model_info("qwen-max")):
@@ -79,19 +79,19 @@ unknown_first = pytest.mark.parametrize("reads", UNKNOWN_FIRST.values(), ids=UNK
 
 
 @unknown_first
-def test_a_delta_after_a_field_that_nobody_knows_is_handed_on_before_the_server_goes_on(
+def test_a_delta_after_an_unknown_field_is_yielded_at_once(
     reads: tuple[bytes, ...],
 ) -> None:
-    """A line that has ended tells that events come, whatever it is."""
+    """Any complete line shows that the body is a stream."""
     deltas = Client(CONFIG, FakeTransport(Reply(200, SSE, (*reads, None)))).stream(REQUEST, model_info("qwen-max"))
     assert next(delta for delta in deltas if isinstance(delta, TextDelta)) == TextDelta("A")
 
 
 @unknown_first
-async def test_a_delta_after_a_field_that_nobody_knows_is_handed_on_before_the_server_goes_on_async(
+async def test_a_delta_after_an_unknown_field_is_yielded_at_once_async(
     reads: tuple[bytes, ...],
 ) -> None:
-    """The same, async."""
+    """The async version."""
     transport = FakeTransport(Reply(200, SSE, (*reads, None)))
     deltas = Client(CONFIG, transport).astream(REQUEST, model_info("qwen-max"))
     texts = (delta async for delta in deltas if isinstance(delta, TextDelta))
@@ -104,10 +104,10 @@ async def test_a_delta_after_a_field_that_nobody_knows_is_handed_on_before_the_s
     ("end", "cls"), [((), StreamTruncatedError), ((LIMITED_EVENT,), RateLimitError), ((event(b"?"),), ProtocolError)]
 )
 @unknown_first
-def test_a_failure_after_a_field_that_nobody_knows_and_an_answer_is_what_it_is(
+def test_an_error_after_an_unknown_field_and_an_answer(
     reads: tuple[bytes, ...], end: tuple[bytes, ...], cls: type[ModelStudioError], way: Way
 ) -> None:
-    """What the body began with tells nothing once an answer has come."""
+    """The unknown field is not part of the error message."""
     if b"\n" not in reads[0]:
         end = tuple(read.replace(b"\n", b"\r") for read in end)
     _, error = run(way, FakeTransport(Reply(200, SSE, (*reads, *end))))
@@ -118,17 +118,16 @@ def test_a_failure_after_a_field_that_nobody_knows_and_an_answer_is_what_it_is(
 
 
 @streaming_ways
-def test_after_done_the_connection_lives_on(way: Way) -> None:
-    """[DONE] ends the reading, `finish` is told so, then the response is closed; nothing more is read."""
+def test_done_ends_the_response(way: Way) -> None:
+    """Reading stops after [DONE], `finish` is called, and then the response is closed."""
     transport = FakeTransport(Reply(200, SSE, (A, STOP + DONE, AssertionError("read after the end"))))
     run(way, transport)
     assert transport.log == ["open", "read", "read", "finish", "close"]
 
 
 @streaming_ways
-def test_after_the_finish_the_rest_is_not_waited_for_as_long(way: Way) -> None:
-    """From the read on that follows the finish reason, the transport is told that the answer itself is whole, and after
-    each read whether it brought anything but signs of life."""
+def test_the_timeout_is_shorter_after_the_finish_reason(way: Way) -> None:
+    """The transport is told that the answer is complete, and whether each read had more than a heartbeat."""
     transport = FakeTransport(Reply(200, SSE, (A, STOP, b": ping\n\n", A, USED)))
     answer, _ = run(way, transport)
     trailing = [step for step in transport.log if step in ("extend", "trailing")]
@@ -142,8 +141,8 @@ def test_after_the_finish_the_rest_is_not_waited_for_as_long(way: Way) -> None:
 @pytest.mark.parametrize(
     "reply", [Reply(200, SSE, (A, LIMITED_EVENT)), Reply(200, SSE, (A,)), Reply(200, SSE, (event(b"?"),)), LIMITED]
 )
-def test_after_a_failure_the_connection_does_not(reply: Reply, way: Way) -> None:
-    """A response that failed is closed and not `finish`ed."""
+def test_a_failed_response_is_not_finished(reply: Reply, way: Way) -> None:
+    """It is closed without `finish`."""
     transport = FakeTransport(reply)
     run(way, transport, config=replace(CONFIG, max_retries=0))
     assert "finish" not in transport.log
@@ -163,10 +162,10 @@ PARTIALS: list[tuple[str, tuple[Any, ...], type[ModelStudioError], str | None]] 
 
 @every_way
 @pytest.mark.parametrize(("reads", "cls", "text"), [c[1:] for c in PARTIALS], ids=[c[0] for c in PARTIALS])
-def test_an_error_carries_what_had_arrived(
+def test_an_error_has_the_partial_answer(
     reads: tuple[Any, ...], cls: type[ModelStudioError], text: str | None, way: Way
 ) -> None:
-    """`error.partial` is the answer so far, without a finish reason; None where nothing of it had come."""
+    """`error.partial` has no finish reason. It is None if nothing was received."""
     _, error = run(way, FakeTransport(Reply(200, SSE, reads)))
     assert type(error) is cls
     if text is None:
@@ -179,16 +178,16 @@ def test_an_error_carries_what_had_arrived(
 
 
 @every_way
-def test_usage_is_kept_when_the_connection_is_lost(way: Way) -> None:
-    """The last usage is in `error.partial`, though no end of the stream has written it."""
+def test_an_error_has_the_last_usage(way: Way) -> None:
+    """`error.partial` has it, although the stream did not end."""
     _, error = run(way, FakeTransport(Reply(200, SSE, (A, USED, LOST))))
     assert error.partial is not None
     assert error.partial.usage is not None
     assert (error.partial.usage.input_tokens, error.partial.usage.output_tokens) == (1, 2)
 
 
-def test_deltas_before_an_error_are_handed_on_first() -> None:
-    """A consumer of the stream sees the text that came in the read of the error, then the error."""
+def test_deltas_are_yielded_before_an_error() -> None:
+    """Including those of the same read."""
     client = Client(CONFIG, FakeTransport(Reply(200, SSE, (A + B + LIMITED_EVENT,))))
     seen = []
 
@@ -229,8 +228,8 @@ def leave_by_throw(deltas: Any) -> None:
 
 
 @pytest.mark.parametrize("leave", [leave_by_break, leave_by_close, leave_by_exception, leave_by_throw])
-def test_leaving_a_stream_closes_the_response(leave: Callable[[Any], None]) -> None:
-    """However the consumer leaves, the response is closed at once, unread and unfinished."""
+def test_closing_a_stream_closes_the_response(leave: Callable[[Any], None]) -> None:
+    """Immediately, without reading the rest."""
     transport = FakeTransport(ENDLESS)
     leave(Client(CONFIG, transport).stream(REQUEST, model_info("qwen-max")))
     gc.collect()
@@ -277,8 +276,8 @@ async def aleave_by_timeout(deltas: Any) -> None:
 @pytest.mark.parametrize(
     "leave", [aleave_by_break, aleave_by_aclose, aleave_by_exception, aleave_by_cancel, aleave_by_timeout]
 )
-async def test_leaving_an_async_stream_closes_the_response(leave: Callable[[Any], Any]) -> None:
-    """The same, async: also where the task is cancelled while it waits for the next read."""
+async def test_closing_an_async_stream_closes_the_response(leave: Callable[[Any], Any]) -> None:
+    """Also if the task is cancelled while it waits for a read."""
     transport = FakeTransport(ENDLESS)
     deltas = Client(CONFIG, transport).astream(REQUEST, model_info("qwen-max"))
     await leave(deltas)
@@ -290,8 +289,8 @@ async def test_leaving_an_async_stream_closes_the_response(leave: Callable[[Any]
     assert "finish" not in transport.log
 
 
-async def test_cancelling_a_whole_answer_closes_the_response() -> None:
-    """A task that waits for `acomplete` of a model that streams, cancelled, closes the response."""
+async def test_cancelling_a_call_closes_the_response() -> None:
+    """While `acomplete` waits for a model that streams."""
     transport = FakeTransport(ENDLESS)
     request = replace(REQUEST, model="qwq-plus")
     task = asyncio.create_task(Client(CONFIG, transport).acomplete(request, model_info("qwq-plus")))
@@ -304,8 +303,8 @@ async def test_cancelling_a_whole_answer_closes_the_response() -> None:
     assert transport.log == ["open", "read", "read", "read", "close"]
 
 
-def test_a_stream_that_nobody_reads_sends_nothing() -> None:
-    """The request goes out with the first delta that is asked for."""
+def test_an_unread_stream_sends_nothing() -> None:
+    """The request is sent when the first delta is requested."""
     transport = FakeTransport()
     deltas: Any = Client(CONFIG, transport).stream(REQUEST, model_info("qwen-max"))
     deltas.close()

@@ -1,4 +1,4 @@
-"""Answers of the native protocol with data of the service alone, such as search sources, as rows."""
+"""Answers of the native protocol with service-specific data, such as search sources."""
 
 from __future__ import annotations
 

@@ -444,8 +444,8 @@ assert len({answer.name for answer in ANSWERS}) == len(ANSWERS)
 
 @pytest.mark.parametrize("size", [None, 1, 7], ids=["whole", "by 1", "by 7"])
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda a: a.name)
-def test_a_stream_is_read_however_it_is_torn(answer: Answer, size: int | None) -> None:
-    """The stream gives exactly these deltas, and ends well with the body, since no event ends it."""
+def test_streams(answer: Answer, size: int | None) -> None:
+    """Every split of the bytes gives the same deltas. The end of the body ends the stream."""
     reader = CODEC.stream(answer.request, HEAD, max_event_bytes=LIMIT)
     deltas = read(reader, answer.stream, size)
     check_form(deltas)
@@ -457,15 +457,15 @@ def test_a_stream_is_read_however_it_is_torn(answer: Answer, size: int | None) -
 
 
 @pytest.mark.parametrize("answer", [a for a in ANSWERS if a.whole], ids=lambda a: a.name)
-def test_a_whole_answer_is_the_same_as_its_stream(answer: Answer) -> None:
-    """The answer as one body folds into the result of its stream, whatever was said about streams."""
+def test_a_whole_answer_equals_its_stream(answer: Answer) -> None:
+    """The result of the whole response equals that of the stream."""
     deltas = CODEC.decode(answer.request, HEAD, b"\n" + json.dumps(answer.whole).encode() + b"\n")
     check_form(deltas)
     assert fold(deltas) == fold([ANSWERED, *answer.deltas])
 
 
-def test_the_finish_does_not_end_a_stream() -> None:
-    """Another event may follow the finish, so that only the body's end, or [DONE], is the end."""
+def test_the_finish_reason_does_not_end_a_stream() -> None:
+    """Events may follow it. Only [DONE] or the end of the body ends the stream."""
     reader = decoder()
     reader.feed(frame(chunk("A", "stop")))
     assert not reader.ended
@@ -473,8 +473,8 @@ def test_the_finish_does_not_end_a_stream() -> None:
     assert reader.ended
 
 
-def test_models_the_catalogue_knows_as_cumulative_are_so_here() -> None:
-    """qwen-mt repeats the text so far, asked or not."""
+def test_models_with_cumulative_streams() -> None:
+    """qwen-mt repeats the text so far, even if not requested."""
     reader = decoder(cumulative_stream=True)
     assert [d.text for d in read(reader, body_of([chunk("A"), chunk("AB", "stop")])) if isinstance(d, TextDelta)] == [
         "A",
@@ -483,13 +483,13 @@ def test_models_the_catalogue_knows_as_cumulative_are_so_here() -> None:
 
 
 def test_repeated_text_is_text() -> None:
-    """Nothing is taken for a repetition unless it was asked for."""
+    """Text is treated as cumulative only if that was requested."""
     deltas = read(decoder(parameters={"incremental_output": True}), body_of([chunk("ha"), chunk("haha", "stop")]))
     assert "".join(d.text for d in deltas if isinstance(d, TextDelta)) == "hahaha"
 
 
 def test_each_call_of_a_whole_answer_is_a_call() -> None:
-    """In a whole message the calls are told apart by their place, be their ids and indices the same or missing."""
+    """Calls are told apart by position, even if IDs and indexes are equal or missing."""
     same = chunk("", "tool_calls", **calls((0, "", WHOLE_CALL), (0, "", WHOLE_CALL)))
     deltas = CODEC.decode(REQUEST, HEAD, json.dumps(same).encode())
     assert [call.arguments for call in fold(deltas).choices[0].tool_calls] == ['{"q": "x"}'] * 2
@@ -504,8 +504,8 @@ IDENTITIES: list[tuple[str, dict[str, Any], dict[str, str], ResponseDelta]] = [
 
 
 @pytest.mark.parametrize(("said", "headers", "expected"), [c[1:] for c in IDENTITIES], ids=[c[0] for c in IDENTITIES])
-def test_who_answered(said: dict[str, Any], headers: dict[str, str], expected: ResponseDelta) -> None:
-    """The request id is the body's; the model, of which the protocol says nothing, the one that was asked."""
+def test_response_metadata(said: dict[str, Any], headers: dict[str, str], expected: ResponseDelta) -> None:
+    """The request ID is that of the body, the model that of the request."""
     head, said = ResponseHead(200, headers), dict(said)
     name = {"model_name": said.pop("model_name")} if "model_name" in said else {}
     answer = chunk("A", "stop", **name) | said
@@ -514,7 +514,7 @@ def test_who_answered(said: dict[str, Any], headers: dict[str, str], expected: R
 
 
 def test_usage_counts_have_no_invented_zeros() -> None:
-    """A detail that the service did not give is None, one that it gave as 0 is 0."""
+    """Missing details are None, not 0."""
     usage = read_usage({"input_tokens": 1, "output_tokens": 2, "prompt_tokens_details": {"cached_tokens": 0}})
     assert usage == Usage(1, 2, 3, cached_tokens=0)
 
@@ -533,8 +533,8 @@ def test_usage_counts_have_no_invented_zeros() -> None:
         ("reasoning_tokens", "output_tokens_details"),
     ],
 )
-def test_a_count_that_cannot_be_read(name: str, holder: str | None, wrong: Any) -> None:
-    """It counts as missing; the answer and the other counts stand."""
+def test_an_invalid_count(name: str, holder: str | None, wrong: Any) -> None:
+    """It counts as missing. The answer and other counts are kept."""
     usage, without = (USAGE | ({holder: {name: it}} if holder else {name: it}) for it in (wrong, None))
     reader = decoder()
     deltas = read(reader, frame(chunk("A", "stop", usage=usage)))

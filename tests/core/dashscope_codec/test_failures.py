@@ -1,4 +1,4 @@
-"""Answers of the native protocol that fail."""
+"""Failed responses of the native protocol."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from tests.core.decoding import check_form, read
 
 @dataclass(frozen=True)
 class Failure:
-    """A stream that fails: the deltas that come out before, then what the error shows."""
+    """A failed stream: the deltas before the error, and the properties of the error."""
 
     name: str
     stream: bytes
@@ -217,8 +217,8 @@ FAILURES = [
 
 @pytest.mark.parametrize("size", [None, 1, 7], ids=["whole", "by 1", "by 7"])
 @pytest.mark.parametrize("case", FAILURES, ids=lambda case: case.name)
-def test_a_failing_stream_hands_on_what_came_before(case: Failure, size: int | None) -> None:
-    """Deltas first, also those of the same read; then the typed error, whose status is the event's; then no more."""
+def test_a_failed_stream(case: Failure, size: int | None) -> None:
+    """Its deltas come first, then the typed error with the status of the event."""
     reader = decoder()
     deltas = read(reader, case.stream, size)
     check_form(deltas)
@@ -245,15 +245,15 @@ WHOLE_FAILURES: list[tuple[str, bytes, type[ModelStudioError], str | None]] = [
 
 
 @pytest.mark.parametrize(("body", "cls", "code"), [c[1:] for c in WHOLE_FAILURES], ids=[c[0] for c in WHOLE_FAILURES])
-def test_a_whole_answer_that_fails(body: bytes, cls: type[ModelStudioError], code: str | None) -> None:
-    """A body that is an error, no answer, or half an answer raises the typed error."""
+def test_a_failed_whole_answer(body: bytes, cls: type[ModelStudioError], code: str | None) -> None:
+    """An error body, an unknown body or a truncated answer raises the typed error."""
     with pytest.raises(ModelStudioError) as caught:
         CODEC.decode(REQUEST, HEAD, body)
     assert (type(caught.value), caught.value.code) == (cls, code)
 
 
-def test_a_cut_whole_answer_carries_what_had_arrived() -> None:
-    """The service cuts an answer that takes longer than 300 s and says no error: what is there is in `partial`."""
+def test_a_truncated_whole_answer() -> None:
+    """The service truncates answers after 300 s without an error. `partial` has the content."""
     cut = chunk("A", None, usage=USAGE, search_info={"search_results": ROWS})
     with pytest.raises(StreamTruncatedError) as caught:
         CODEC.decode(REQUEST, HEAD, json.dumps(cut).encode())
@@ -263,15 +263,15 @@ def test_a_cut_whole_answer_carries_what_had_arrived() -> None:
     assert partial.extras == {"search_info": {"search_results": ROWS}}
 
 
-def test_one_of_two_choices_cut() -> None:
-    """With n=2 an answer is whole only if both choices finished."""
+def test_one_of_two_choices_is_truncated() -> None:
+    """With n=2, both choices must have finished."""
     reader = decoder(2)
     read(reader, body_of(two((0, "A", NULL), (1, "C", NULL), (0, "B", "stop"))))
     assert type(reader.failure) is StreamTruncatedError
 
 
 def test_an_event_over_the_limit_is_a_protocol_error() -> None:
-    """What came before it is handed on; the error names the limit."""
+    """Earlier deltas are yielded. The error names the limit."""
     reader = decoder()
     assert read(reader, BEGUN + b"data:" + b"x" * (LIMIT + 1)) == [ANSWERED, A]
     assert type(reader.failure) is ProtocolError
@@ -279,7 +279,7 @@ def test_an_event_over_the_limit_is_a_protocol_error() -> None:
 
 
 def test_an_error_response() -> None:
-    """The body of an HTTP error, plain or framed as an event, is the typed error."""
+    """The body of an HTTP error, plain or as an event, gives the typed error."""
     said = {"code": "InvalidApiKey", "message": "Invalid API-key provided.", "request_id": "req-9"}
     for body in (json.dumps(said).encode(), frame(said, name="error", status=401)):
         error = CODEC.error(ResponseHead(401, {"content-type": "application/json"}), body)

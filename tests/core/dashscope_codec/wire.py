@@ -1,4 +1,4 @@
-"""The native protocol as these tests write it."""
+"""Helpers to write responses of the native protocol."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NULL = "null"
 
 
 def frame(data: Any, number: int = 1, name: str = "result", status: int = 200) -> bytes:
-    """One event as the service frames it: no space after a colon, the status in a comment."""
+    """One event as the service frames it: no space after the colon, the status in a comment."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
     return f"id:{number}\nevent:{name}\n:HTTP_STATUS/{status}\ndata:{text}\n\n".encode()
 
@@ -49,7 +49,7 @@ def value(output: Any, usage: Any = OMITTED) -> dict[str, Any]:
 
 
 def chunk(content: Any = "", finish: Any = NULL, *, usage: Any = OMITTED, index: Any = OMITTED, **said: Any) -> Any:
-    """An event with one choice. What stands beside the choices or the message is told by its name."""
+    """An event with one choice. Fields beside the choices or the message are keyword arguments."""
     beside = {name: said.pop(name) for name in ("search_info", "tool_info", "model_name") if name in said}
     around = {name: said.pop(name) for name in ("logprobs",) if name in said}
     message = given({"content": content, "role": "assistant", **said})
@@ -67,7 +67,7 @@ def decoder(n: int | None = None, **request: Any) -> EventStreamDecoder:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as a stream, as the deltas it must give (after `ANSWERED`), and whole where it can be said whole."""
+    """An answer as a stream, its deltas (after `ANSWERED`), and as a whole response if possible."""
 
     name: str
     events: list[Any] | bytes

@@ -432,8 +432,8 @@ assert len({answer.name for answer in ANSWERS}) == len(ANSWERS)
 
 @pytest.mark.parametrize("size", [None, 1, 7], ids=["whole", "by 1", "by 7"])
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda a: a.name)
-def test_a_stream_is_read_however_it_is_torn(answer: Answer, size: int | None) -> None:
-    """The stream gives exactly these deltas, ends well, and says nothing after its end."""
+def test_streams(answer: Answer, size: int | None) -> None:
+    """Every split of the bytes gives the same deltas."""
     reader = decoder(answer.n, cumulative=answer.cumulative)
     deltas = read(reader, answer.stream, size)
     check_form(deltas)
@@ -447,8 +447,8 @@ def test_a_stream_is_read_however_it_is_torn(answer: Answer, size: int | None) -
 
 
 @pytest.mark.parametrize("answer", [a for a in ANSWERS if a.whole], ids=lambda a: a.name)
-def test_a_whole_answer_is_the_same_as_its_stream(answer: Answer) -> None:
-    """The answer as one body, whether it was to be cumulative or not, folds into the result of its stream."""
+def test_a_whole_answer_equals_its_stream(answer: Answer) -> None:
+    """The result of the whole response equals that of the stream, cumulative or not."""
     request = ChatRequest("qwen-plus", (USER,), n=answer.n, cumulative_stream=answer.cumulative)
     deltas = CODEC.decode(request, HEAD, b"\n  \n" + json.dumps(answer.whole).encode())
     check_form(deltas)
@@ -456,14 +456,14 @@ def test_a_whole_answer_is_the_same_as_its_stream(answer: Answer) -> None:
 
 
 def test_each_call_of_a_whole_answer_is_a_call() -> None:
-    """In a whole message the calls are told apart by their place, be their ids and indices the same or missing."""
+    """Calls are told apart by position, even if IDs and indexes are equal or missing."""
     same = whole({"tool_calls": [FILLED | {"index": 0}, FILLED | {"index": 0}]}, "tool_calls")
     deltas = CODEC.decode(REQUEST, HEAD, json.dumps(same).encode())
     assert [call.arguments for call in fold(deltas).choices[0].tool_calls] == ['{"q": "x"}'] * 2
 
 
 def test_usage_counts_have_no_invented_zeros() -> None:
-    """A detail that the service did not give is None, one that it gave as 0 is 0."""
+    """Missing details are None, not 0."""
     usage = read_usage({"prompt_tokens": 1, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 0}})
     assert usage == Usage(1, 2, 3, cached_tokens=0)
     assert usage.reasoning_tokens is None
@@ -484,8 +484,8 @@ IDENTITIES: list[tuple[str, dict[str, Any], dict[str, str], ResponseDelta]] = [
 
 
 @pytest.mark.parametrize(("said", "headers", "expected"), [c[1:] for c in IDENTITIES], ids=[c[0] for c in IDENTITIES])
-def test_who_answered(said: dict[str, Any], headers: dict[str, str], expected: ResponseDelta) -> None:
-    """Id, request id, model, time and fingerprint are those of the first event, or of the body."""
+def test_response_metadata(said: dict[str, Any], headers: dict[str, str], expected: ResponseDelta) -> None:
+    """ID, request ID, model, time and fingerprint come from the first event or the body."""
     head = ResponseHead(200, headers)
     choice = {"index": 0, "delta": {"content": "A"}, "message": {"content": "A"}, "finish_reason": "stop"}
     value = {**said, "choices": [choice]}

@@ -1,4 +1,4 @@
-"""Streams of the compatible protocol that fail."""
+"""Failed streams of the OpenAI-compatible protocol."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from tests.core.openai_codec.wire import (
 
 @dataclass(frozen=True)
 class Failure:
-    """A stream that fails: the deltas that come out before (after `ANSWERED`, if any), then what the error shows."""
+    """A failed stream: the deltas before the error (after `ANSWERED`, if any), and the properties of the error."""
 
     name: str
     stream: bytes
@@ -337,8 +337,8 @@ FAILURES = [
 
 @pytest.mark.parametrize("size", [None, 1, 7], ids=["whole", "by 1", "by 7"])
 @pytest.mark.parametrize("case", FAILURES, ids=lambda case: case.name)
-def test_a_failing_stream_hands_on_what_came_before(case: Failure, size: int | None) -> None:
-    """Deltas first, also those of the same read; then the typed error; then nothing more."""
+def test_a_failed_stream(case: Failure, size: int | None) -> None:
+    """Its deltas come first, including those of the same read, then the typed error."""
     if len(case.stream) > LIMIT and size == 1:
         size = 1021  # the same, in less time
     reader = CODEC.stream(REQUEST, HEAD, max_event_bytes=10_000_000)
@@ -360,7 +360,7 @@ def test_a_failing_stream_hands_on_what_came_before(case: Failure, size: int | N
 
 
 def test_deltas_and_error_of_the_same_read() -> None:
-    """One read with text and an error event gives the text, and sets `failure`; it does not raise."""
+    """The deltas are returned and `failure` is set; nothing is raised."""
     reader = decoder()
     assert reader.feed(BEGUN + event(LIMITED)) == [ANSWERED, TextDelta("A")]
     assert isinstance(reader.failure, RateLimitError)
@@ -369,7 +369,7 @@ def test_deltas_and_error_of_the_same_read() -> None:
 
 @pytest.mark.parametrize("size", [None, 7])
 def test_an_event_over_the_limit_is_a_protocol_error(size: int | None) -> None:
-    """What came before it is handed on; the error names the limit."""
+    """Earlier deltas are yielded. The error names the limit."""
     reader = decoder()
     deltas = read(reader, BEGUN + b"data: " + b"x" * (LIMIT + 1), size)
     assert deltas == [ANSWERED, TextDelta("A")]

@@ -1,4 +1,4 @@
-"""Unusual events of the compatible protocol, unreadable counts, and whole answers that fail."""
+"""Unusual events of the OpenAI-compatible protocol, invalid counts, and failed whole answers."""
 
 from __future__ import annotations
 
@@ -72,16 +72,14 @@ COUNT_NAMES = [
 
 
 def counted(name: str, holder: str | None, value: Any) -> dict[str, Any]:
-    """A usage that says `value` for this count."""
+    """Return a usage object with `value` for this count."""
     return USAGE | ({holder: {name: value}} if holder else {name: value})
 
 
 @pytest.mark.parametrize("value", NO_COUNTS, ids=short)
 @pytest.mark.parametrize(("name", "holder"), COUNT_NAMES)
-def test_a_count_that_cannot_be_read(
-    name: str, holder: str | None, value: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It counts as missing, with a debug line that names it; the answer and the other counts stand."""
+def test_an_invalid_count(name: str, holder: str | None, value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """It counts as missing, with a debug line. The answer and other counts are kept."""
     caplog.set_level("DEBUG", "modelstudio_core")
     usage = counted(name, holder, value)
     expected = UsageDelta(read_usage(counted(name, holder, None)))
@@ -94,8 +92,8 @@ def test_a_count_that_cannot_be_read(
 
 
 @pytest.mark.parametrize(("name", "holder"), COUNT_NAMES)
-def test_a_whole_float_is_a_count(name: str, holder: str | None) -> None:
-    """3.0 and "3", as some servers write integers, are 3, and an int; null is not given."""
+def test_counts_as_float_or_text(name: str, holder: str | None) -> None:
+    """3.0 and "3" are read as 3, as some servers write them. null is missing."""
     for value in (3.0, "3"):
         assert read_usage(counted(name, holder, value)) == read_usage(counted(name, holder, 3))
         assert repr(value) not in repr(read_usage(counted(name, holder, value)))
@@ -149,15 +147,15 @@ WHOLE_EVENTS: list[tuple[str, list[Any], list[Delta]]] = [
 
 
 @pytest.mark.parametrize(("events", "expected"), [c[1:] for c in WHOLE_EVENTS], ids=[c[0] for c in WHOLE_EVENTS])
-def test_a_streamed_choice_may_hold_a_message(events: list[Any], expected: list[Delta]) -> None:
-    """Some servers stream a whole `message` where a `delta` should be: its text and its calls are read."""
+def test_a_message_in_a_stream(events: list[Any], expected: list[Delta]) -> None:
+    """Some servers stream a complete `message` instead of a `delta`."""
     reader = decoder()
     assert read(reader, body_of(events)) == [ANSWERED, *expected]
     assert reader.failure is None
 
 
-def test_each_call_of_a_streamed_message_is_a_call() -> None:
-    """Calls of a message are whole, so two of them without an id or index are two, not one in pieces."""
+def test_calls_of_a_message_in_a_stream() -> None:
+    """They are complete, so two calls without ID or index are two calls."""
     calls = [{"type": "function", "function": {"arguments": arguments}} for arguments in ('{"a": 1}', '{"a": 2}')]
     message = {"content": "", "tool_calls": calls}
     reader = decoder()
@@ -172,7 +170,7 @@ HEARTBEATS = [b"data:\n\n", b"data: \n\n", b"data:   \n\n", b"data: \t \n\n", b"
 @pytest.mark.parametrize("size", [None, 1], ids=["whole", "by 1"])
 @pytest.mark.parametrize("beat", HEARTBEATS, ids=short)
 def test_a_heartbeat_is_skipped(beat: bytes, size: int | None) -> None:
-    """An event without content says nothing, wherever it stands."""
+    """Events without content are ignored at any position."""
     reader = decoder()
     body = beat + event(text("A")[0]) + beat + b"".join(map(event, [*text("A")[1:], STOP])) + beat + DONE
     assert [d for d in read(reader, body, size) if isinstance(d, TextDelta | FinishDelta)] == [
@@ -183,8 +181,8 @@ def test_a_heartbeat_is_skipped(beat: bytes, size: int | None) -> None:
 
 
 @pytest.mark.parametrize("done", [b"data:[DONE]", b"data: [DONE]", b"data:  [DONE]", b"data: \t[DONE] "], ids=short)
-def test_done_may_have_blanks_around(done: bytes) -> None:
-    """The end of the stream is its word, whatever blanks stand around it."""
+def test_done_with_whitespace(done: bytes) -> None:
+    """Whitespace around [DONE] is ignored."""
     reader = decoder()
     read(reader, b"".join(map(event, [*text("A"), STOP])) + done + b"\n\n")
     assert reader.ended
@@ -192,8 +190,8 @@ def test_done_may_have_blanks_around(done: bytes) -> None:
 
 
 @pytest.mark.parametrize("places", [(None, None), (OMITTED, OMITTED), (-1, -1)], ids=["null", "omitted", "-1"])
-def test_choices_without_indices_are_counted(places: tuple[Any, Any]) -> None:
-    """A whole answer of n=2 that numbers nothing gives two choices, in their order."""
+def test_choices_without_index(places: tuple[Any, Any]) -> None:
+    """They are numbered in order."""
     choices = [
         {"index": place, "message": {"content": said}, "finish_reason": "stop"}
         for place, said in zip(places, "AB", strict=True)
@@ -203,23 +201,23 @@ def test_choices_without_indices_are_counted(places: tuple[Any, Any]) -> None:
     assert [(choice.text, choice.finish_reason) for choice in result.choices] == [("A", "stop"), ("B", "stop")]
 
 
-def test_too_much_after_done_is_no_failure() -> None:
-    """What follows [DONE] in the same read cannot spoil the answer."""
+def test_an_oversized_event_after_done() -> None:
+    """It does not affect the answer."""
     reader = decoder()
     reader.feed(body_of([*text("A"), STOP]) + b"x" * (2 * LIMIT))
     assert reader.ended
     assert reader.failure is None
 
 
-def test_too_much_after_an_error_does_not_hide_it() -> None:
-    """What follows an error event in the same read does not take its place."""
+def test_an_oversized_event_after_an_error() -> None:
+    """It does not replace the error."""
     reader = decoder()
     reader.feed(BEGUN + event(LIMITED) + b"x" * (2 * LIMIT))
     assert type(reader.failure) is RateLimitError
 
 
-def test_half_of_a_surrogate_pair() -> None:
-    """Half of an escaped pair becomes U+FFFD, and nothing else is lost; the text can be written as UTF-8."""
+def test_an_unpaired_surrogate() -> None:
+    """It is replaced by U+FFFD, so the text can be encoded as UTF-8."""
     for half in (rb"\ud83d", rb"\ude80"):
         data = b'{"choices":[{"index":0,"delta":{"content":"a%sb"},"finish_reason":"stop"}]}' % half
         (_, delta, _) = decoder().feed(event(data))
@@ -232,8 +230,7 @@ def test_half_of_a_surrogate_pair() -> None:
 @pytest.mark.parametrize("half", [b"", b'"\\ud83d", '], ids=["fast", "with half an emoji"])
 @pytest.mark.parametrize("depth", [150, 250])
 def test_deep_nesting(depth: int, half: bytes) -> None:
-    """What nests 150 deep is read, and what nests 250 deep is not, whichever parser reads it: what is made of it must
-    be fit for copies and pickles."""
+    """JSON with a depth of 150 is read, with 250 it is rejected, because it could not be copied or pickled."""
     data = b'{"choices":[{"index":0,"delta":{"content":"A","x":[%s%s]},"finish_reason":"stop"}]}' % (
         half, b"[" * depth + b"]" * depth
     )  # fmt: skip
@@ -253,8 +250,8 @@ DEEP = [
 
 
 @pytest.mark.parametrize("data", [case[1] for case in DEEP], ids=[case[0] for case in DEEP])
-def test_what_nests_too_deep_is_not_parsed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is seen before: a finalizer that a garbage collection runs at the bottom of a deep recursion would fail."""
+def test_deeply_nested_json_is_not_parsed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its depth is checked before: garbage collection during deep recursion could crash."""
     monkeypatch.setattr("modelstudio_core.protocols.codec.json.loads", lambda _: pytest.fail("it was parsed"))
     with pytest.raises(ProtocolError, match="not JSON"):
         read_json(data)
@@ -271,8 +268,8 @@ FLAT = [
 
 
 @pytest.mark.parametrize("data", [case[1] for case in FLAT], ids=[case[0] for case in FLAT])
-def test_what_is_no_json_is_refused_soon(data: bytes) -> None:
-    """A megabyte takes a part of a second, whatever is wrong with it."""
+def test_invalid_json_is_rejected_quickly(data: bytes) -> None:
+    """In a fraction of a second per megabyte."""
     began = time.process_time()
     with pytest.raises(ProtocolError, match="not JSON"):
         read_json(data)
@@ -281,8 +278,8 @@ def test_what_is_no_json_is_refused_soon(data: bytes) -> None:
 
 @pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""])
 @pytest.mark.parametrize("text", ["[" * 300, '"]{[' * 100, "\\" * 301 + "[" * 300, '\\"[' * 300])
-def test_brackets_in_a_text_are_no_depth(text: str, mark: bytes) -> None:
-    """Whatever quotes and backslashes are before them; also after a byte order mark, which the usual parser refuses."""
+def test_brackets_in_strings_are_no_nesting(text: str, mark: bytes) -> None:
+    """Regardless of quotes and backslashes, and of a byte order mark."""
     data = json.dumps([text, "\ud83d"]).encode()
     assert read_json(mark + data) == [text, "\ufffd"]
 
@@ -309,16 +306,16 @@ WHOLE_FAILURES: list[tuple[str, bytes, type[ModelStudioError], str | None]] = [
 
 
 @pytest.mark.parametrize(("body", "cls", "code"), [c[1:] for c in WHOLE_FAILURES], ids=[c[0] for c in WHOLE_FAILURES])
-def test_a_whole_answer_that_fails(body: bytes, cls: type[ModelStudioError], code: str | None) -> None:
-    """A body that is an error, no answer, or half an answer raises the typed error; HTTP's 200 is not its status."""
+def test_a_failed_whole_answer(body: bytes, cls: type[ModelStudioError], code: str | None) -> None:
+    """An error body, an unknown body or a truncated answer raises the typed error without the status 200."""
     with pytest.raises(ModelStudioError) as caught:
         CODEC.decode(REQUEST, HEAD, body)
     assert type(caught.value) is cls
     assert (caught.value.code, caught.value.status_code) == (code, None)
 
 
-def test_a_protocol_error_shows_what_came() -> None:
-    """The message says what was wrong and shows the beginning of it, 200 characters at most, without blank edges."""
+def test_a_protocol_error_quotes_the_body() -> None:
+    """At most the first 200 characters, stripped."""
     with pytest.raises(ProtocolError, match=r"not JSON: '<html>'$"):
         CODEC.decode(REQUEST, HEAD, b"\n <html> \n")
     with pytest.raises(ProtocolError, match=r"not JSON: 'x{200}'\.\.\.$"):
@@ -329,8 +326,8 @@ def test_a_protocol_error_shows_what_came() -> None:
         CODEC.decode(REQUEST, HEAD, b"[1]")
 
 
-def test_a_cut_whole_answer_carries_what_had_arrived() -> None:
-    """The service cuts an answer that takes longer than 300 s and says no error: text and usage are in `partial`."""
+def test_a_truncated_whole_answer() -> None:
+    """The service truncates answers after 300 s without an error. `partial` has text and usage."""
     body = json.dumps(whole({"content": "A", "reasoning_content": "hm", "tool_calls": [FILLED]}, None, USAGE)).encode()
     with pytest.raises(StreamTruncatedError) as caught:
         CODEC.decode(REQUEST, HEAD, body)
@@ -343,8 +340,8 @@ def test_a_cut_whole_answer_carries_what_had_arrived() -> None:
     assert partial.response == ANSWERED
 
 
-def test_one_of_two_choices_cut() -> None:
-    """With n=2 an answer is whole only if both choices finished."""
+def test_one_of_two_choices_is_truncated() -> None:
+    """With n=2, both choices must have finished."""
     reader = decoder(2)
     read(reader, body_of([*text("A"), chunk({"content": "C"}, index=1), STOP]))
     assert type(reader.failure) is StreamTruncatedError

@@ -1,4 +1,4 @@
-"""The compatible protocol as these tests write it."""
+"""Helpers to write responses of the OpenAI-compatible protocol."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DONE = event(b"[DONE]")
 
 
 def chunk(delta: Any = OMITTED, finish: Any = OMITTED, *, index: Any = 0, usage: Any = None, **choice: Any) -> Any:
-    """One event of a stream: with one choice, or without `delta` with none."""
+    """One event of a stream, with one choice, or without choices if there is no `delta`."""
     choice = {"delta": delta, "index": index, "finish_reason": finish, **choice}
     choices = [] if delta is OMITTED else [{name: value for name, value in choice.items() if value is not OMITTED}]
     return ID | {"choices": choices, "usage": usage}
@@ -57,7 +57,7 @@ def body_of(chunks: Sequence[Any]) -> bytes:
 
 
 def whole(message: Any, finish: Any = "stop", usage: Any = None, **choice: Any) -> dict[str, Any]:
-    """A whole answer of one choice."""
+    """A whole response with one choice."""
     return ID | {"choices": [{"index": 0, "message": message, "finish_reason": finish, **choice}], "usage": usage}
 
 
@@ -68,7 +68,7 @@ def decoder(n: int | None = None, *, cumulative: bool = False) -> EventStreamDec
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as a stream, as the deltas it must give (after `ANSWERED`), and whole where it can be said whole."""
+    """An answer as a stream, its deltas (after `ANSWERED`), and as a whole response if possible."""
 
     name: str
     events: list[Any] | bytes
@@ -99,7 +99,7 @@ def text(*pieces: str) -> list[Any]:
 
 
 def choices(*pieces: tuple[int, str]) -> list[Any]:
-    """Two choices, chunk by chunk in turn, as n=2 arrives."""
+    """Two choices with alternating chunks, like with n=2."""
     roles = [chunk({"role": "assistant", "content": ""}, index=index) for index in (0, 1)]
     ends = [chunk({"content": ""}, "stop", index=index) for index in (1, 0)]
     return [*roles, *(chunk({"content": piece}, index=index) for index, piece in pieces), *ends]
