@@ -1,4 +1,4 @@
-"""Schemas without references: what is inlined, what stays, and that nobody's schema is changed."""
+"""Inlining of references in JSON schemas. The caller's schemas are not changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def holding(part: Any, **definitions: Any) -> dict[str, Any]:
 
 
 def held(part: Any) -> dict[str, Any]:
-    """The same without definitions."""
+    """The same schema without definitions."""
     return {"type": "object", "properties": {"a": part}}
 
 
@@ -102,7 +102,7 @@ KEPT: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(("schema", "expected"), INLINED.values(), ids=INLINED)
 def test_references_are_inlined(schema: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Each is replaced by what it names, unless that recurs; the input stays as it is."""
+    """Except recursive ones. The input is not changed."""
     before = json.dumps(schema)
     assert inline_references(schema) == expected
     assert inline_references(inline_references(schema)) == expected
@@ -110,13 +110,13 @@ def test_references_are_inlined(schema: dict[str, Any], expected: dict[str, Any]
 
 
 @pytest.mark.parametrize("schema", KEPT.values(), ids=KEPT)
-def test_what_cannot_be_inlined_stays(schema: dict[str, Any]) -> None:
-    """A schema whose references recur or name nothing here is the same afterwards."""
+def test_recursive_and_unknown_references_stay(schema: dict[str, Any]) -> None:
+    """The schema is unchanged."""
     assert inline_references(schema) == schema
 
 
-def test_definitions_that_double_stay() -> None:
-    """Forty levels that each use the next one twice would be a trillion values, and are sent as they are, at once."""
+def test_exponential_definitions_stay() -> None:
+    """Forty levels that each use the next one twice would be a trillion values when inlined."""
     levels: dict[str, Any] = {
         f"L{n}": {"properties": {side: {"$ref": f"#/$defs/L{n + 1}"} for side in ("a", "b")}} for n in range(40)
     }
@@ -126,7 +126,7 @@ def test_definitions_that_double_stay() -> None:
 
 
 def test_the_root_and_its_definitions() -> None:
-    """The root of a recursive schema is the definition that it names."""
+    """The root of a recursive schema is the definition that it refers to."""
     assert root_of(KEPT["recursive at the root"]) == NODE
     assert root_of(held(STRING)) == held(STRING)
     assert has_definitions(KEPT["recursive"])

@@ -1,4 +1,4 @@
-"""The object in the text of an answer: where it begins, and that there is one and no more."""
+"""Finding the JSON object in the text of an answer."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ BROKEN = {
 
 @pytest.mark.parametrize("text", WHOLE)
 def test_the_one_object(text: str) -> None:
-    """It is found alone, in a fence, and between words."""
+    """Alone, in a code fence, or surrounded by words."""
     assert object_text(text) == OBJECT
     assert text[object_start(text) :].startswith(OBJECT)
 
 
 @pytest.mark.parametrize(("text", "why"), BROKEN.items(), ids=[text[:30] for text in BROKEN])
-def test_what_is_not_one_object(text: str, why: str) -> None:
-    """Nothing is repaired, and the error says what is wrong and quotes the text."""
+def test_no_single_object(text: str, why: str) -> None:
+    """Nothing is repaired. The error has the reason and quotes the text."""
     with pytest.raises(ValueError, match=why) as raised:
         object_text(text)
     assert repr(text[:200]) in str(raised.value)
@@ -56,8 +56,8 @@ def test_what_is_not_one_object(text: str, why: str) -> None:
 
 @pytest.mark.parametrize("text", WHOLE[:-1])
 @pytest.mark.parametrize("size", [1, 7, 100])
-def test_an_object_that_grows(text: str, size: int) -> None:
-    """Its parts show from its first brace on, whatever stands before it."""
+def test_a_growing_object(text: str, size: int) -> None:
+    """Its parts are available from the first brace on."""
     growing = PartialAnswer()
     values = [growing.value for at in range(0, len(text), size) if growing.add(text[at : at + size])]
     assert values
@@ -67,7 +67,7 @@ def test_an_object_that_grows(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", [f"[{OBJECT}, {OBJECT}]", "no object", "[1]"])
 def test_a_list_shows_nothing(text: str) -> None:
-    """What begins with a list, or never begins, has no parts to show."""
+    """A list, or text without an object, has no parts."""
     growing = PartialAnswer()
     assert not any(growing.add(letter) for letter in text)
     assert growing.value is None

@@ -1,4 +1,4 @@
-"""Large files in flat memory: a process uploads and downloads 200 MB and stays as small as it was."""
+"""Memory use of large files: uploading and downloading 200 MB takes almost no memory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ print(json.dumps(grown))
 
 
 class Handler(BaseHTTPRequestHandler):
-    """A service that counts what it gets, and gives out zeros."""
+    """A service that counts the received bytes, and sends zeros."""
 
     protocol_version = "HTTP/1.1"
 
@@ -106,7 +106,7 @@ def server() -> Iterator[Server]:
 
 
 def test_a_large_file_is_never_held_in_memory(server: Server, tmp_path: Path) -> None:
-    """Neither uploaded for a chat, nor stored, nor downloaded."""
+    """As media of a chat, in an upload, or in a download."""
     small, large, out = tmp_path / "small.mp4", tmp_path / "large.mp4", tmp_path / "out"
     small.write_bytes(b"\0\0\0\x18ftypmp42")
     with large.open("wb") as file:

@@ -1,4 +1,4 @@
-"""The core knows no framework and no adapter, and one place of it knows HTTP."""
+"""The core imports no framework and no adapter, and only `http` imports httpx."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WITH_CLOCK = {"http/disk.py", "http/limiter.py", "http/temporary.py"}
 
 
 def imports_of(path: Path) -> set[str]:
-    """The top-level packages that a file imports, anywhere in it."""
+    """Return the top-level packages imported anywhere in a file."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -34,8 +34,8 @@ def imports_of(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_what_a_file_imports(path: Path) -> None:
-    """No file imports a framework, an adapter or a vendor's SDK; only six import httpx or what it stands on."""
+def test_imports(path: Path) -> None:
+    """No framework, adapter or vendor SDK; httpx and its dependencies only in the listed files."""
     names = imports_of(path)
     assert not [name for name in names if name.startswith(FOREIGN)]
     if path.relative_to(CORE).as_posix() not in WITH_HTTP:
@@ -44,12 +44,12 @@ def test_what_a_file_imports(path: Path) -> None:
 
 
 def test_the_files_are_found() -> None:
-    """The check above has something to check."""
+    """The check above has files to check."""
     assert {"http/client.py", "http/transport.py", "protocols/openai.py", "protocols/sse.py"} <= set(NAMES)
 
 
-def test_no_framework_comes_with_the_core() -> None:
-    """Importing every module of the core leaves no framework and no adapter in `sys.modules`."""
+def test_the_core_imports_no_framework() -> None:
+    """Importing every module of the core leaves no framework or adapter in `sys.modules`."""
     modules = [f"modelstudio_core.{name[:-3].replace('/', '.')}" for name in NAMES if not name.endswith("__init__.py")]
     code = f"import sys, {', '.join(modules)}; print(*sys.modules, sep='\\n')"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CORE.parent)
@@ -65,8 +65,8 @@ PURE = """config errors headers redaction catalogue parameters http.retry http.a
     protocols.responses protocols.responses_requests built_in_tools"""
 
 
-def test_the_pure_modules_come_without_http() -> None:
-    """All of them, in one process; the test below says which one does not."""
+def test_pure_modules_import_no_http() -> None:
+    """All of them in one process. The next test finds the culprit."""
     names = ", ".join(f"modelstudio_core.{name}" for name in PURE.split())
     subprocess.run(
         [sys.executable, "-c", f"import sys; sys.modules['httpx'] = None; import {names}"], check=True, cwd=CORE.parent
@@ -75,7 +75,7 @@ def test_the_pure_modules_come_without_http() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PURE.split())
-def test_a_pure_module_comes_without_http(name: str) -> None:
-    """Whatever is pure can be imported where there is no httpx."""
+def test_a_pure_module_imports_no_http(name: str) -> None:
+    """It can be imported where httpx is not installed."""
     code = f"import sys; sys.modules['httpx'] = None; import modelstudio_core.{name}"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=CORE.parent)

@@ -1,7 +1,6 @@
-"""Log probabilities and spoken answers of odd shapes: the former are left out, the latter refused by name.
+"""Unusual log probabilities, which are omitted if invalid, and audio, which raises an error if invalid.
 
-A table of shapes, read by each codec in each way that an answer comes: whole, streamed, and as a stream whose events
-repeat what was said before.
+The cases are read by each codec as a whole answer, as a stream, and as a cumulative stream.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ LOGPROBS: list[tuple[str, dict[str, Any]]] = [
 
 @dataclass(frozen=True)
 class Reading:
-    """One codec and one way of an answer."""
+    """A codec and a form of the answer."""
 
     native: bool
     way: str
@@ -93,7 +92,7 @@ class Reading:
         return ChatRequest("qwen-plus", (Message("user", "hello"),), cumulative_stream=self.way == "repeated")
 
     def answer(self, said: dict[str, Any], items: Any = None, finish: str | None = None) -> bytes:
-        """An answer, or an event, as JSON: the message and its log probabilities."""
+        """A whole answer, or an event, as JSON, with the message and its log probabilities."""
         choice: dict[str, Any] = {"index": 0, "finish_reason": finish or ("null" if self.native else None)}
         choice["delta" if self.way != "whole" and not self.native else "message"] = said
         choice["logprobs"] = None if items is None else {"content": items}
@@ -101,7 +100,7 @@ class Reading:
         return json.dumps({"output": output} if self.native else output).encode()
 
     def read(self, said: dict[str, Any], items: list[Any]) -> tuple[list[Delta], ProtocolError | None]:
-        """The deltas of an answer whose last event, where it comes in events, has the last of `items`."""
+        """The deltas of an answer. If it is a stream, its last event has the last of `items`."""
         if self.way == "whole":
             try:
                 return self.codec.decode(self.request, HEAD, self.answer(said, items, "stop")), None
@@ -128,10 +127,8 @@ every_reading = pytest.mark.parametrize(
 
 @every_reading
 @pytest.mark.parametrize(("item", "left"), [row[1:] for row in ODD], ids=[row[0] for row in ODD])
-def test_log_probabilities_that_cannot_be_read(
-    item: Any, left: Any, reading: Reading, caplog: pytest.LogCaptureFixture
-) -> None:
-    """They are left out, with a debug line; the answer and the other items stand."""
+def test_invalid_log_probabilities(item: Any, left: Any, reading: Reading, caplog: pytest.LogCaptureFixture) -> None:
+    """They are omitted with a debug line. The answer and other items are kept."""
     caplog.set_level("DEBUG", "modelstudio_core")
     deltas, failure = reading.read({"content": "A"}, [GOOD, item])
     assert failure is None
@@ -143,8 +140,8 @@ def test_log_probabilities_that_cannot_be_read(
 
 @every_reading
 @pytest.mark.parametrize("odd", ["none", 0.5, True, [GOOD], {"content": "A"}, {"content": {"0": GOOD}}], ids=short)
-def test_what_holds_no_log_probabilities(odd: Any, reading: Reading) -> None:
-    """It is left out, whatever it is."""
+def test_values_without_log_probabilities(odd: Any, reading: Reading) -> None:
+    """They are omitted."""
     answer = json.loads(reading.answer({"content": "A"}, [GOOD], "stop"))
     (answer["output"] if reading.native else answer)["choices"][0]["logprobs"] = odd
     body = json.dumps(answer).encode()
@@ -159,8 +156,8 @@ def test_what_holds_no_log_probabilities(odd: Any, reading: Reading) -> None:
 
 @every_reading
 @pytest.mark.parametrize("item", [row[1] for row in LOGPROBS], ids=[row[0] for row in LOGPROBS])
-def test_log_probabilities_are_handed_on_as_they_came(item: dict[str, Any], reading: Reading) -> None:
-    """What says a token and a number is handed on, whatever else it says."""
+def test_valid_log_probabilities(item: dict[str, Any], reading: Reading) -> None:
+    """Items with a token and a number are unchanged, including other fields."""
     deltas, failure = reading.read({"content": "A"}, [GOOD, item])
     assert failure is None
     assert [it for delta in deltas if isinstance(delta, LogprobsDelta) for it in delta.content] == [GOOD, item]
@@ -171,8 +168,8 @@ SOUNDS: list[Any] = ["AAAAé", "光", "\x80", "\ud83d", LONG + "é", 7]
 
 @pytest.mark.parametrize("data", SOUNDS, ids=lambda data: f"{data!a:.10}")
 @pytest.mark.parametrize("way", ["whole", "stream"])
-def test_sound_that_is_not_ascii(way: str, data: Any) -> None:
-    """Base64 is ASCII: else it is a ProtocolError that names the field and shows no more than 100 characters of it."""
+def test_audio_that_is_not_ascii(way: str, data: Any) -> None:
+    """It is not base64: a ProtocolError names the field and quotes at most 100 characters."""
     deltas, failure = Reading(False, way).read({"content": "A", "audio": {"data": data, "id": "audio_1"}}, [GOOD])
     assert failure is not None
     assert "audio.data is no" in failure.message
@@ -181,8 +178,8 @@ def test_sound_that_is_not_ascii(way: str, data: Any) -> None:
 
 
 @pytest.mark.parametrize("way", ["whole", "stream"])
-def test_what_was_spoken_need_not_be_ascii(way: str) -> None:
-    """The transcript is text of any language."""
+def test_transcripts_in_other_languages(way: str) -> None:
+    """The transcript may be any text."""
     deltas, failure = Reading(False, way).read({"audio": {"data": "AAA=", "transcript": "光"}}, [GOOD])
     assert failure is None
     assert AudioDelta("AAA=", "光") in deltas

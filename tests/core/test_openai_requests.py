@@ -1,4 +1,4 @@
-"""The compatible protocol, written: what goes out is what was asked for, in the form of the vendor's chat reference."""
+"""Encoding of OpenAI-compatible requests, following the vendor's chat reference."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("fields", "sent"), [c[1:] for c in FIELDS], ids=[c[0] for c in FIELDS])
-def test_a_field_is_sent_as_it_was_set(fields: dict[str, Any], sent: dict[str, Any]) -> None:
-    """What the caller set goes out under its wire name, and nothing else does."""
+def test_fields(fields: dict[str, Any], sent: dict[str, Any]) -> None:
+    """Fields that were set are sent under their wire names, and no others."""
     assert written(**fields) == BARE | sent
 
 
 @pytest.mark.parametrize(("fields", "sent"), [c[1:] for c in FIELDS], ids=[c[0] for c in FIELDS])
 def test_a_stream_adds_two_fields(fields: dict[str, Any], sent: dict[str, Any]) -> None:
-    """A stream asks for its usage; a whole answer may not carry stream_options (vendor's chat reference)."""
+    """`stream` and `stream_options`, which a whole answer must not have (vendor's chat reference)."""
     assert written(stream=True, **fields) == BARE | sent | {"stream": True, "stream_options": {"include_usage": True}}
 
 
@@ -182,20 +182,20 @@ MESSAGES: list[tuple[str, Message, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("message", "sent"), [c[1:] for c in MESSAGES], ids=[c[0] for c in MESSAGES])
-def test_a_message_as_the_vendor_documents_it(message: Message, sent: dict[str, Any]) -> None:
-    """Each role and each kind of part has the form of the vendor's chat reference."""
+def test_messages(message: Message, sent: dict[str, Any]) -> None:
+    """Each role and part has the format of the vendor's chat reference."""
     assert written(messages=(message,))["messages"] == [sent]
 
 
 def test_text_is_sent_unescaped_and_compact() -> None:
-    """Chinese and emoji go out as UTF-8, not as escapes six bytes long, and no space is spent between fields."""
+    """Non-ASCII text is sent as UTF-8, without spaces between fields."""
     call = CODEC.encode(ChatRequest("qwen-plus", (Message("user", "你好 🚀\n"),)), stream=False)
     assert call.body == '{"model":"qwen-plus","messages":[{"role":"user","content":"你好 🚀\\n"}]}'.encode()
 
 
 @pytest.mark.parametrize(("stream", "accept"), [(True, "text/event-stream"), (False, "application/json")])
 def test_path_and_headers(stream: bool, accept: str) -> None:
-    """One path, the body's type, and what answer is wanted; no key, which is the client's business."""
+    """The path, content-type and accept. The key is added by the client."""
     call = CODEC.encode(REQUEST, stream=stream)
     assert call.path == "/chat/completions"
     assert call.headers == {"content-type": "application/json", "accept": accept}
@@ -215,28 +215,28 @@ OSS_CASES: list[tuple[str, str | tuple[Any, ...], bool]] = [
 
 @pytest.mark.parametrize(("content", "needed"), [c[1:] for c in OSS_CASES], ids=[c[0] for c in OSS_CASES])
 def test_uploaded_files_need_a_header(content: Any, needed: bool) -> None:
-    """`X-DashScope-OssResourceResolve: enable` goes out if, and only if, some part is an oss:// URL."""
+    """`X-DashScope-OssResourceResolve: enable` is sent if and only if a part has an oss:// URL."""
     request = ChatRequest("qwen-plus", (Message("user", content), Message("assistant", "")))
     headers = CODEC.encode(request, stream=True).headers
     assert (headers.get("x-dashscope-ossresourceresolve") == "enable") is needed
 
 
 class LongText(str):
-    """Text that may not be walked through, one character after the other."""
+    """Text that raises an error if its characters are iterated."""
 
     def __iter__(self) -> Any:
         raise AssertionError("a text was read character by character")
 
 
-def test_text_is_not_searched_for_parts() -> None:
-    """A book as a prompt is not looked at character by character on its way to the wire."""
+def test_text_is_not_iterated() -> None:
+    """Long prompts are not processed per character."""
     assert written(messages=(Message("user", LongText("long")),)) == BARE | {
         "messages": [{"role": "user", "content": "long"}]
     }
 
 
-def test_nothing_given_is_changed() -> None:
-    """The caller's request, its schemas and its extra_body are what they were before."""
+def test_inputs_are_not_changed() -> None:
+    """The request, its schemas and extra_body."""
     request = ChatRequest(
         "qwen-plus",
         (Message("user", (TextPart("a", cache_control={"type": "ephemeral"}), VideoPart(("b",)))),),
@@ -266,16 +266,16 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "named"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
-def test_what_cannot_be_sent_is_refused_by_name(fields: dict[str, Any], named: str) -> None:
-    """A request that cannot be written raises before anything is sent, and says what is wrong with it."""
+def test_invalid_requests(fields: dict[str, Any], named: str) -> None:
+    """They raise an error with the reason before anything is sent."""
     with pytest.raises(ConfigurationError, match=named) as caught:
         written(**fields)
     assert caught.value.__cause__ is None
     assert not caught.value.is_retryable
 
 
-def test_a_request_that_contains_itself_is_refused() -> None:
-    """A cycle is a clear error, not a crash."""
+def test_a_cyclic_request() -> None:
+    """It raises an error instead of crashing."""
     loop: dict[str, Any] = {}
     loop["self"] = loop
     with pytest.raises(ConfigurationError, match="JSON"):

@@ -1,4 +1,4 @@
-"""Every documented parameter reaches the request under its own name, and a misspelt one is an error that says so."""
+"""Every documented parameter is sent under its name. Unknown names raise an error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOOLS = ({"type": "function", "function": {"name": "f"}},)
 
 
 def test_the_names() -> None:
-    """The parameters known here are those the service documents; each is of one kind only."""
+    """The known parameters are those that the service documents. Each has one kind."""
     names = [*POLICY_PARAMETERS, *PLAIN_PARAMETERS, *LOCAL_PARAMETERS]
     assert sorted(names) == sorted(DOCUMENTED.split())
     assert {*POLICY_PARAMETERS, *LOCAL_PARAMETERS} <= {known.name for known in fields(ChatRequest)}
@@ -39,7 +39,7 @@ VALUES: dict[str, Any] = {"tools": TOOLS, "reasoning_replay": "never", "streamin
 
 @pytest.mark.parametrize("name", DOCUMENTED.split())
 def test_a_parameter_reaches_the_request(name: str) -> None:
-    """A value, also a falsy one, is in the field that policies read or among those sent as is; None is not set."""
+    """Also a falsy value. None means not set."""
     value = VALUES.get(name, 0)
     request = chat_request("qwen-plus", [USER], {"tools": TOOLS, name: value})
     expected = {"model": "qwen-plus", "messages": (USER,), "tools": TOOLS}
@@ -68,14 +68,14 @@ LIFTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("values", "expected"), [c[1:] for c in LIFTED], ids=[c[0] for c in LIFTED])
 def test_a_known_name_in_extra_body(values: dict[str, Any], expected: dict[str, Any]) -> None:
-    """What `extra_body` says under a name that is known here counts as said by that name."""
+    """It counts as if passed as a parameter."""
     before = copy.deepcopy(values)
     assert chat_request("qwen-plus", [USER], values) == ChatRequest("qwen-plus", (USER,), **expected)
     assert values == before
 
 
 def test_an_empty_list_is_not_set() -> None:
-    """LangChain hands `stop=[]` on for nothing."""
+    """LangChain passes `stop=[]` for no stop sequences."""
     assert chat_request("qwen-plus", [USER], {"stop": []}) == ChatRequest("qwen-plus", (USER,))
 
 
@@ -91,7 +91,7 @@ WRONG: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("name", "says"), WRONG)
 def test_an_unknown_name(name: str, says: str) -> None:
-    """An unknown name is an error, also with None as its value, that says which was meant or where it goes."""
+    """It raises an error even if None, with a suggestion."""
     for value in (1, None):
         with pytest.raises(ConfigurationError) as caught:
             chat_request("qwen-plus", [USER], {name: value})
@@ -99,8 +99,8 @@ def test_an_unknown_name(name: str, says: str) -> None:
         assert says in caught.value.message
 
 
-def test_all_unknown_names_are_told_at_once() -> None:
-    """Two mistakes are told in one error."""
+def test_several_unknown_names() -> None:
+    """One error has all of them."""
     with pytest.raises(ConfigurationError, match=r"(?s)max_toks: .*temprature: "):
         chat_request("qwen-plus", [USER], {"temprature": 1, "max_toks": 1})
 
@@ -113,13 +113,13 @@ def test_an_empty_conversation() -> None:
 
 @pytest.mark.parametrize("tools", [None, [], ()])
 def test_no_tools_no_parallel_calls(tools: Any) -> None:
-    """`parallel_tool_calls` without tools means nothing and is left out; empty tools are none."""
+    """Without tools, `parallel_tool_calls` is omitted. An empty list of tools is the same as none."""
     request = chat_request("qwen-plus", [USER], {"tools": tools, "parallel_tool_calls": True, "seed": 1})
     assert request == ChatRequest("qwen-plus", (USER,), parameters={"seed": 1})
 
 
-def test_nothing_given_is_changed() -> None:
-    """Lists become tuples of the request; the caller's values are not touched."""
+def test_inputs_are_not_changed() -> None:
+    """Lists are converted to tuples of the request."""
     values = {"tools": [*TOOLS], "stop": ["a"], "extra_body": {"x": [1]}, "seed": None}
     before = copy.deepcopy(values)
     request = chat_request("qwen-plus", [USER, USER], values)
@@ -137,14 +137,14 @@ SETTINGS: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("name", "says"), SETTINGS)
-def test_what_belongs_to_the_object_is_not_taken_for_a_new_parameter(name: str, says: str) -> None:
-    """The error says where it is set, instead of sending the caller to extra_body."""
+def test_settings_of_the_object(name: str, says: str) -> None:
+    """The error says where to set them, and does not suggest extra_body."""
     with pytest.raises(ConfigurationError, match=says):
         chat_request("qwen-plus", [USER], {name: 1}, of_object=ChatSettings.model_fields)
 
 
 def test_options_of_a_call() -> None:
-    """Headers, their names in lower case, and time limits go with the request and not into it."""
+    """Headers, with lower-case names, and timeouts are not part of the body."""
     values = {"extra_headers": {"X-Team": "a"}, "timeout": 5, "include_response_headers": True}
     request = chat_request("qwen-plus", [USER], values)
     assert request.options == CallOptions(SecretHeaders({"x-team": "a"}), Timeouts(5, 5.0, 5.0, 5.0), True)

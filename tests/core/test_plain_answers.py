@@ -1,4 +1,4 @@
-"""Answers that are read in one step are the same as those read as deltas and folded, or are left to that way."""
+"""Decoding in one step gives the same result as folding deltas, or declines."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ LEFT: dict[str, dict[str, Any]] = {
 
 
 def folded(value: dict[str, Any]) -> Any:
-    """Return the result of the ordinary way, or the kind of its error."""
+    """Return the result of the regular decoder, or the type of its error."""
     try:
         return fold(CODEC.decode_object(REQUEST, ResponseHead(200, {"x-request-id": "beside"}), value))
     except ModelStudioError as error:
@@ -81,6 +81,7 @@ def folded(value: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("value", PLAIN.values(), ids=PLAIN)
 def test_a_plain_answer_is_the_folded_one(value: dict[str, Any]) -> None:
+    """The results are equal."""
     found = plain_answer(value, "beside")
     assert found is not None
     assert found == folded(value)
@@ -90,4 +91,5 @@ def test_a_plain_answer_is_the_folded_one(value: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("value", LEFT.values(), ids=LEFT)
 def test_any_other_answer_is_left(value: dict[str, Any]) -> None:
+    """The result is None."""
     assert plain_answer(value) is None

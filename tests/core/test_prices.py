@@ -1,4 +1,4 @@
-"""Costs: worked out by hand from listed and given prices, and None for what is not known."""
+"""Costs computed by hand from listed and given prices. Unknown costs are None."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OWN: dict[str, Any] = {
 
 
 def amount(model: str, usage: Any, **more: Any) -> Decimal | None:
-    """Return the cost in millionths, which makes the sums easy to read."""
+    """Return the cost in millionths of the currency, which is easier to read."""
     cost = estimate_cost(model, usage, prices=OWN, **more)
     return None if cost is None else cost.amount * 1_000_000
 
@@ -39,7 +39,7 @@ def used(given: int | None, taken: int | None, **details: Any) -> Usage:
 
 
 def test_a_listed_price_names_its_source_and_date() -> None:
-    """200,000 tokens of input at 0.05 dollars a million and 500,000 of output at 0.4 are 0.01 and 0.2."""
+    """200,000 input tokens at $0.05 and 500,000 output tokens at $0.40 per million cost $0.01 and $0.20."""
     cost = estimate_cost("qwen-flash", used(200_000, 500_000))
     assert cost == Cost(
         Decimal("0.21"), "USD", datetime.date(2026, 11, 29), "price table of litellm 1.110.2 for the international site"
@@ -62,7 +62,7 @@ def test_a_listed_price_names_its_source_and_date() -> None:
     ids=["core", "LangChain", "LlamaIndex", "service", "service, no output", "responses"],
 )
 def test_a_usage_in_any_form(usage: Any) -> None:
-    """40 tokens at 1, 60 cached at 0.5 and 40 of output at 10."""
+    """40 tokens at 1, 60 cached at 0.5 and 40 output tokens at 10."""
     assert amount("mine", usage) == 40 + 30 + 400
 
 
@@ -87,7 +87,7 @@ def test_a_usage_in_any_form(usage: Any) -> None:
     ],
 )
 def test_the_rules_of_the_service(usage: Usage, more: dict[str, Any], expected: int | None) -> None:
-    """Tiers, thinking, both caches, batches."""
+    """Tiers, thinking, both caches, batch jobs."""
     assert amount("mine", usage, **more) == expected
 
 
@@ -109,13 +109,13 @@ def test_the_rules_of_the_service(usage: Usage, more: dict[str, Any], expected: 
         ("text-embedding-v4", used(5, 5), {"region": "beijing"}),
     ],
 )
-def test_what_is_not_known_has_no_cost(model: str, usage: Any, more: dict[str, Any]) -> None:
-    """None, never 0 or a part of the cost."""
+def test_unknown_costs(model: str, usage: Any, more: dict[str, Any]) -> None:
+    """They are None, never 0 or a partial sum."""
     assert estimate_cost(model, usage, **more) is None
 
 
-def test_the_callers_own_prices_come_first() -> None:
-    """They are used for a listed model and in any region; their source is the caller unless said otherwise."""
+def test_prices_of_the_caller() -> None:
+    """They override listed prices, in any region. Their default source is "caller"."""
     own = {"qwen-flash": {"input": 1, "output": 1, "currency": "CNY", "source": "contract"}}
     for region in ("singapore", "beijing"):
         cost = estimate_cost("qwen-flash", used(500_000, 500_000), prices=own, region=region)
@@ -133,14 +133,14 @@ def test_the_callers_own_prices_come_first() -> None:
         ({"input": "free"}, "prices of mine: not all values are numbers: .*free"),
     ],
 )
-def test_prices_that_cannot_be_read(wrong: dict[str, Any], message: str) -> None:
-    """The error names the model and the key."""
+def test_invalid_prices(wrong: dict[str, Any], message: str) -> None:
+    """The error has the model and the key."""
     with pytest.raises(ConfigurationError, match=message):
         estimate_cost("mine", used(1, 1), prices={"mine": wrong})
 
 
 def test_the_list() -> None:
-    """Every list says where, when and in which currency; tiers grow; chat models are in the catalogue."""
+    """Each list has source, date and currency. Tiers increase. Chat models are in the catalogue."""
     for each in RAW["lists"]:
         assert datetime.date.fromisoformat(each["date"]) <= datetime.date(2026, 11, 29)
         assert each["source"]

@@ -1,4 +1,4 @@
-"""Rerank requests as bytes, scores out of bytes, and documents that do not fit into one request."""
+"""Encoding of rerank requests, decoding of scores, and splitting of many documents."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def results(endpoint: str, *scores: tuple[Any, Any], **more: Any) -> bytes:
 
 
 @every_endpoint
-def test_scores_come_best_first(endpoint: RerankEndpoint) -> None:
-    """Whatever their order was; equal ones stay in it. Usage is read."""
+def test_scores_are_sorted(endpoint: RerankEndpoint) -> None:
+    """The best first, stable for equal scores. Usage is read."""
     body = results(endpoint, (2, 0.25), (0, 0.5), (1, 1), usage={"total_tokens": 79})
     assert decode(THREE, endpoint, HEAD, body) == Ranking([Ranked(1, 1.0), Ranked(0, 0.5), Ranked(2, 0.25)], 79)
     assert decode(THREE, endpoint, HEAD, results(endpoint, (2, 0.5), (0, 0.5), (1, 0.5))).documents == [
@@ -47,7 +47,7 @@ def test_scores_come_best_first(endpoint: RerankEndpoint) -> None:
     ],
     ids=lambda scores: repr(scores)[:60],
 )  # fmt: skip
-def test_a_score_that_is_missing_or_none_is_an_error(endpoint: RerankEndpoint, scores: Any) -> None:
+def test_missing_or_invalid_scores(endpoint: RerankEndpoint, scores: Any) -> None:
     """No document is left out or scored twice."""
     with pytest.raises(ProtocolError):
         decode(THREE, endpoint, HEAD, results(endpoint, *scores))
@@ -55,8 +55,8 @@ def test_a_score_that_is_missing_or_none_is_an_error(endpoint: RerankEndpoint, s
 
 @every_endpoint
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"output": [], "results": "x"}', b'{"results": [7]}'])
-def test_what_is_no_answer_is_an_error(endpoint: RerankEndpoint, body: bytes) -> None:
-    """No JSON, no object, no results."""
+def test_invalid_responses(endpoint: RerankEndpoint, body: bytes) -> None:
+    """No JSON, no object, or no results."""
     with pytest.raises(ProtocolError):
         decode(THREE, endpoint, HEAD, body)
 
@@ -64,7 +64,7 @@ def test_what_is_no_answer_is_an_error(endpoint: RerankEndpoint, body: bytes) ->
 @every_endpoint
 @pytest.mark.parametrize("said", [{"code": "InternalError.Algo", "message": "Some failed."}, {"code": 500},
                                   {"error": {"message": "Some failed."}}], ids=short)  # fmt: skip
-def test_a_failure_beside_results_is_an_error(endpoint: RerankEndpoint, said: Any) -> None:
+def test_an_error_beside_results(endpoint: RerankEndpoint, said: Any) -> None:
     """A partly failed request has status 200 and a code."""
     with pytest.raises(ModelStudioError) as caught:
         decode(THREE, endpoint, HEAD, results(endpoint, (0, 0.5), (1, 0.5), (2, 0.5), **said))
@@ -73,14 +73,14 @@ def test_a_failure_beside_results_is_an_error(endpoint: RerankEndpoint, said: An
 
 
 @every_endpoint
-def test_a_code_of_success_is_none(endpoint: RerankEndpoint) -> None:
-    """Some gateways write one."""
+def test_a_success_code_is_no_error(endpoint: RerankEndpoint) -> None:
+    """Some gateways send one."""
     body = results(endpoint, (0, 0.5), (1, 0.5), (2, 0.5), code=200, message="success")
     assert len(decode(THREE, endpoint, HEAD, body).documents) == 3
 
 
-def test_documents_that_are_no_texts() -> None:
-    """Go to a multimodal model as they are; others refuse them by position."""
+def test_documents_that_are_not_text() -> None:
+    """They are sent unchanged to a multimodal model. Other models reject them, with the position."""
     documents = ["a", {"text": "b"}, {"image": "https://x/y"}, {"video": "https://x/z"}]
     request = RerankRequest("qwen3-vl-rerank", {"image": "https://x/q"}, documents, 2, extra_body={"fps": 0.5})
     body = json.loads(encode(request, "native").body)
@@ -96,7 +96,7 @@ def test_documents_that_are_no_texts() -> None:
 
 
 def test_images_and_videos_have_their_own_limits() -> None:
-    """40 images and 4 videos beside 100 texts."""
+    """40 images and 4 videos, besides 100 texts."""
     model = rerank_model("qwen3-vl-rerank")
     image, video = {"image": "https://x/y"}, {"video": "https://x/z"}
     fits = ["a"] * 100 + [image] * 40 + [video] * 4
@@ -107,7 +107,7 @@ def test_images_and_videos_have_their_own_limits() -> None:
 
 
 def test_a_tournament_splits_by_tokens_too() -> None:
-    """Groups hold as many documents as their tokens, and those of the query, leave room for."""
+    """Groups are limited by the tokens of query and documents."""
     model = rerank_model("m", {"max_request_tokens": 100, "max_item_tokens": 30})
     request = RerankRequest("m", "word " * 10, ["word " * 40] * 6, top_n=1)
     rounds = rerank_rounds(request, model, tournament=True)
@@ -125,7 +125,7 @@ def test_a_tournament_splits_by_tokens_too() -> None:
 
 
 def test_an_unlisted_model() -> None:
-    """Has the endpoint of the id that it continues, or the native one."""
+    """It has the endpoint of the ID that its own starts with, or the native one."""
     assert rerank_model("qwen3-rerank-2027-01-01").endpoint == "compatible"
     assert rerank_model("new").endpoint == "native"
     assert rerank_model("new").max_documents is None

@@ -1,4 +1,4 @@
-"""Reading the Responses protocol: the documented events, what the service sends against its reference, and usage."""
+"""Decoding of the Responses protocol: documented events, deviations of the service, and usage."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def summary(*texts: str) -> Json:
 
 @dataclass(frozen=True)
 class Row:
-    """Events between `created` and `completed`, and what they mean."""
+    """Events between `created` and `completed`, and their result."""
 
     name: str
     events: list[Json]
@@ -180,7 +180,7 @@ def whole(body: Any) -> ChatResult:
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_documented_events(row: Row) -> None:
-    """The events of an answer make one result, however they are cut."""
+    """Every split of the bytes gives the same result."""
     for size in (None, 1, 17):
         result, failure = streamed(CREATED, *row.events, row.last, size=size)
         [choice] = result.choices
@@ -196,8 +196,8 @@ WHOLE = [row for row in ROWS if "in deltas" not in row.name and row.events[-1:] 
 
 
 @pytest.mark.parametrize("row", WHOLE, ids=[row.name for row in WHOLE])
-def test_a_whole_response_is_read_like_its_stream(row: Row) -> None:
-    """The finished items of a stream, in a whole response, make the same answer, tools and sources."""
+def test_a_whole_response_equals_its_stream(row: Row) -> None:
+    """A response with the items of a stream gives the same answer, tools and sources."""
     items = [event["item"] for event in row.events if event["type"] == "response.output_item.done"]
     result = whole(response(output=items))
     expected, _ = streamed(CREATED, *[event for event in row.events if "item" in event], COMPLETED)
@@ -205,8 +205,8 @@ def test_a_whole_response_is_read_like_its_stream(row: Row) -> None:
     assert result.choices[0].finish_reason == (row.finish or "stop")
 
 
-def test_a_tool_is_reported_when_it_begins_and_when_it_ends() -> None:
-    """The first report has no output yet, so that a program can show that a search is running."""
+def test_a_tool_is_reported_at_its_start_and_end() -> None:
+    """The first report has no output, so that a program can show a running search."""
     decoder = ResponsesCodec().stream(REQUEST, HEAD, max_event_bytes=10_000)
     began = decoder.feed(frames([CREATED, item("web_search_call", "added", id="ws_1")]))[-1]
     ended = decoder.feed(frames([item("web_search_call", id="ws_1", action=SEARCH)]))[-1]
@@ -223,7 +223,7 @@ USED = {
 
 
 def test_usage() -> None:
-    """The counts are read from the usage and the details of the service; the runs of tools stay in the raw object."""
+    """Counts come from the usage and its service-specific details. The raw object has the tool runs."""
     usage = whole(response(output=[said("It")["item"]], usage=USED)).usage
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (20, 9, 29)
@@ -237,7 +237,7 @@ def test_usage() -> None:
 
 
 def test_a_response_that_is_not_stored_cannot_be_continued() -> None:
-    """With `store=False` its id is of no use, so it is not offered."""
+    """With `store=False`, there is no response ID."""
     request = ChatRequest("qwen-plus", (Message("user", "hi"),), parameters={"store": False})
     deltas = ResponsesCodec().decode(request, HEAD, json.dumps(response()).encode())
     assert fold(deltas).extras == {}
@@ -260,7 +260,7 @@ ERRORS: list[tuple[str, Json, type[ModelStudioError], int | None]] = [
 
 @pytest.mark.parametrize(("error", "cls", "status"), [row[1:] for row in ERRORS], ids=[row[0] for row in ERRORS])
 def test_a_failed_response(error: Json, cls: type[ModelStudioError], status: int | None) -> None:
-    """It is the typed error, streamed under status 200 or whole, after what had come."""
+    """The typed error, streamed with status 200 or whole, after the deltas."""
     failed = response(status="failed", error=error, usage=USED)
     result, failure = streamed(CREATED, delta("output_text", "It"), {"type": "response.failed", "response": failed})
     assert (type(failure), failure and failure.status_code) == (cls, status)
@@ -273,8 +273,8 @@ def test_a_failed_response(error: Json, cls: type[ModelStudioError], status: int
 
 
 @pytest.mark.parametrize("status", [None, "in_progress"])
-def test_the_last_event_says_how_a_response_ended(status: str | None) -> None:
-    """The object in it need not say so, too."""
+def test_the_last_event_determines_the_status(status: str | None) -> None:
+    """The response object in it may have no status."""
     result, failure = streamed(CREATED, {"type": "response.completed", "response": response() | {"status": status}})
     assert (result.choices[0].finish_reason, failure) == ("stop", None)
     failed = response(error=FAILED_429) | {"status": status}
@@ -282,7 +282,7 @@ def test_the_last_event_says_how_a_response_ended(status: str | None) -> None:
 
 
 def test_text_before_a_refusal() -> None:
-    """Both are kept where one message has them."""
+    """If a message has both, both are kept."""
     [choice] = streamed(CREATED, delta("output_text", "It"), delta("refusal", "no"), COMPLETED)[0].choices
     assert (choice.text, choice.refusal) == ("It", "no")
 
@@ -310,8 +310,8 @@ def test_text_before_a_refusal() -> None:
         "no output",
     ],
 )
-def test_a_stream_that_is_no_answer(events: list[Json], cls: type[ModelStudioError]) -> None:
-    """A stream without its last event is truncated, and one of another shape is an error."""
+def test_invalid_streams(events: list[Json], cls: type[ModelStudioError]) -> None:
+    """A stream without its last event is truncated. Unknown events raise an error."""
     assert type(streamed(*events)[1]) is cls
 
 
@@ -325,6 +325,7 @@ def test_a_stream_that_is_no_answer(events: list[Json], cls: type[ModelStudioErr
     ids=["a flat error", "no response", "not finished"],
 )
 def test_a_whole_body_that_is_no_answer(body: Json, cls: type[ModelStudioError]) -> None:
+    """They raise a ProtocolError."""
     with pytest.raises(cls):
         whole(body)
 
@@ -344,7 +345,7 @@ def test_a_whole_body_that_is_no_answer(body: Json, cls: type[ModelStudioError])
     ],
 )
 def test_which_errors_mean_a_lost_response(status: int | None, code: str, message: str, lost: bool) -> None:
-    """Only a refusal that mentions a response, or its id."""
+    """A rejection that mentions a response or the ID."""
     body = json.dumps({"code": code, "message": message}).encode()
     if status is None:
         failed = response(status="failed", error={"code": code, "message": message})
@@ -369,8 +370,8 @@ ODD: st.SearchStrategy[Any] = st.recursive(
 
 @settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
-def test_whatever_comes_is_a_result_or_an_error_of_this_package(data: st.DataObject) -> None:
-    """With any values put in place of others; the same however torn, and a whole response likewise."""
+def test_any_values_give_a_result_or_a_typed_error(data: st.DataObject) -> None:
+    """With values replaced at random, the result does not depend on how the bytes are split."""
     events = copy.deepcopy(data.draw(st.lists(st.sampled_from(FULL), min_size=1, max_size=5)))
     for _ in range(data.draw(st.integers(1, 3))):
         *way, last = data.draw(st.sampled_from(list(paths(events))))
@@ -384,7 +385,7 @@ def test_whatever_comes_is_a_result_or_an_error_of_this_package(data: st.DataObj
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something can be put in place of something else."""
+    """Return the paths of all values that can be replaced."""
     items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, each in items:
         yield (*at, name)

@@ -1,4 +1,4 @@
-"""Writing the Responses protocol: input items, tools, what is refused by name, and what continues a response."""
+"""Encoding of the Responses protocol: items, tools, rejected parameters, and continued responses."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ MESSAGES: list[tuple[str, tuple[Message, ...], Any, list[dict[str, Any]]]] = [
 
 @pytest.mark.parametrize(("messages", "instructions", "items"), [r[1:] for r in MESSAGES], ids=[r[0] for r in MESSAGES])
 def test_messages_become_items(messages: Any, instructions: Any, items: Any) -> None:
-    """Each text, thought, call and result is an item; system messages at the start are the instructions."""
+    """Texts, thoughts, calls and results are items. System messages at the start are instructions."""
     body = body_of(*messages)
     assert (body["input"], body.get("instructions")) == (items, instructions)
 
@@ -117,7 +117,7 @@ def test_messages_become_items(messages: Any, instructions: Any, items: Any) -> 
     ids=short,
 )  # fmt: skip
 def test_parameters(values: dict[str, Any], sent: dict[str, Any]) -> None:
-    """What the API has goes out under its names there; what changes nothing is left out."""
+    """Parameters are sent under the names of the API. Those without effect are omitted."""
     body = body_of(**values)
     assert {name: value for name, value in body.items() if name not in ("model", "input", "tools")} == {
         name: value for name, value in sent.items() if name != "tools"
@@ -161,8 +161,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("values", "advice"), REFUSED, ids=[str(values)[:70] for values, _ in REFUSED])
-def test_what_the_service_lacks_or_ignores_is_refused(values: dict[str, Any], advice: str) -> None:
-    """By name, with what to use instead: no one relies on what nothing enforces."""
+def test_unsupported_parameters(values: dict[str, Any], advice: str) -> None:
+    """The error has the name and the alternative."""
     with pytest.raises(ConfigurationError) as raised:
         body_of(**values)
     assert advice in raised.value.message
@@ -192,8 +192,8 @@ def test_messages_that_cannot_be_sent(message: Message, named: str) -> None:
 
 @pytest.mark.parametrize("protocol", ["openai", "dashscope"])
 @pytest.mark.parametrize("name", ["store", "conversation", "previous_response_id", "session_cache"])
-def test_the_others_refuse_what_is_of_this_protocol(protocol: Any, name: str) -> None:
-    """Server memory exists in the Responses protocol only, and the error names it."""
+def test_other_protocols_reject_server_memory(protocol: Any, name: str) -> None:
+    """The error names the Responses protocol."""
     client = Client(resolve(base_url="http://127.0.0.1:9", protocol=protocol, environ={}), Transport(timeout=1))
     with pytest.raises(ConfigurationError, match="responses"):
         client.complete(chat_request("qwen-plus", [USER], {name: "x"}), model_info("qwen-plus"))
@@ -217,8 +217,8 @@ NEW = Message("user", "and now?")
     ],
     ids=["the last answer", "no answer with an id", "an answer of another model after it", "nothing new", "the first"],
 )
-def test_only_what_is_new_is_sent(messages: tuple[Message, ...], previous: str | None, sent: Any) -> None:
-    """From the last response on; the instructions go out each time, as the service does not keep them."""
+def test_only_new_messages_are_sent(messages: tuple[Message, ...], previous: str | None, sent: Any) -> None:
+    """Those after the last response, and the instructions, which the service does not store."""
     body = body_of(*messages, use_previous_response_id=True)
     assert body.get("previous_response_id") == previous
     assert body["input"] == sent or len(body["input"]) == sent
@@ -226,8 +226,8 @@ def test_only_what_is_new_is_sent(messages: tuple[Message, ...], previous: str |
     assert "use_previous_response_id" not in body
 
 
-def test_an_id_by_argument_wins() -> None:
-    """The messages are then all new."""
+def test_a_response_id_as_argument() -> None:
+    """It has priority, and all messages are new."""
     body = body_of(*HISTORY, NEW, use_previous_response_id=True, previous_response_id="resp_9")
     assert (body["previous_response_id"], len(body["input"])) == ("resp_9", 5)
 
@@ -243,7 +243,7 @@ def complete(server: Loopback, *messages: Message, **values: Any) -> Any:
 
 
 def failed(code: str, message: str) -> Any:
-    """The service fails after `response.created`, under HTTP status 200."""
+    """The service fails after `response.created`, with HTTP status 200."""
 
     def script(exchange: Exchange) -> None:
         error = {"code": code, "message": message}
@@ -262,7 +262,7 @@ LOST = {"code": "InvalidParameter", "message": "Previous response resp_1 not fou
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_lost_response_falls_back_to_the_whole_history(streams: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """Once, with an INFO line, whether the service says so by its status or in a stream."""
+    """Once, with an INFO line, for a status code or an error in a stream."""
     caplog.set_level(logging.INFO)
     lost = failed(**LOST) if streams else reply_json(404, LOST)
     with Loopback([lost, Answer(text=["It"])]) as server:
@@ -275,7 +275,7 @@ def test_a_lost_response_falls_back_to_the_whole_history(streams: bool, caplog: 
 
 
 def test_a_lost_response_by_argument_is_an_error() -> None:
-    """The history may not hold what it held."""
+    """Because the history may not contain it."""
     with Loopback(reply_json(400, LOST)) as server:
         with pytest.raises(BadRequestError):
             complete(server, NEW, previous_response_id="resp_1")
@@ -284,8 +284,8 @@ def test_a_lost_response_by_argument_is_an_error() -> None:
         assert len(server.requests) == 2
 
 
-def test_results_of_calls_that_the_service_keeps() -> None:
-    """With a response to continue, a result goes out without its call; a call left unanswered is not continued."""
+def test_tool_results_of_a_continued_response() -> None:
+    """A result is sent without its call. A response with unanswered calls is not continued."""
     result = Message("tool", "ok", tool_call_id="c1")
     with Loopback(Answer(text=["It"])) as server:
         complete(server, result, NEW, previous_response_id="resp_1")
@@ -297,14 +297,14 @@ def test_results_of_calls_that_the_service_keeps() -> None:
         assert "previous_response_id" not in server.requests[-1].json()
 
 
-def test_the_id_of_an_answer() -> None:
-    """It is what the next call continues."""
+def test_the_response_id_of_an_answer() -> None:
+    """The next call continues it."""
     with Loopback(Answer(text=["It"])) as server:
         assert complete(server, NEW).extras["response_id"] == RESPONSE_ID
 
 
 def test_a_failure_before_any_output_is_retried() -> None:
-    """`created` is no output, so a throttled stream is asked for again."""
+    """`created` is no output, so a throttled stream is retried."""
     throttled = failed("server_error", "server_error: <429> Requests rate limit exceeded")
     with Loopback([throttled, Answer(text=["It"])]) as server:
         assert complete(server, NEW, streaming=True, max_retries=1).text == "It"
@@ -317,7 +317,7 @@ def test_a_failure_before_any_output_is_retried() -> None:
 
 
 def test_headers() -> None:
-    """The session cache is a header; an uploaded file needs one too."""
+    """Headers for the session cache and for uploaded files."""
     request = chat_request("qwen-plus", [Message("user", (ImagePart("oss://x"),))], {"session_cache": True})
     headers = ResponsesCodec().encode(request, stream=True).headers
     assert headers["x-dashscope-session-cache"] == "enable"
@@ -339,20 +339,20 @@ def test_headers() -> None:
     ],
     ids=["shared", "workspace", "a workspace host", "the retired path"],
 )  # fmt: skip
-def test_where_requests_go(given: dict[str, Any], url: str) -> None:
-    """The path of each region and workspace, and in place of the retired one."""
+def test_urls(given: dict[str, Any], url: str) -> None:
+    """The path for each region and workspace, also in place of the retired one."""
     assert resolve(protocol="responses", api_key="sk-some-key", environ={}, **given).base_url == url
 
 
-def test_a_model_that_is_not_capable() -> None:
-    """The service's words, and which protocol serves it."""
+def test_a_model_without_responses() -> None:
+    """The service's message, with the protocol to use."""
     refused = {"code": "InvalidParameter", "message": "Agent capabilities are not enabled for this model"}
     with Loopback(reply_json(400, refused)) as server, pytest.raises(BadRequestError, match='protocol="openai"'):
         complete(server, NEW, model="glm-5.1")
 
 
-def test_the_token_of_an_mcp_server_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """It is sent, but is in no trace, no repr and no log, nor in an error that repeats it."""
+def test_mcp_headers_are_hidden(caplog: pytest.LogCaptureFixture) -> None:
+    """They are sent, but are not in traces, reprs, logs or errors that repeat them."""
     caplog.set_level(logging.DEBUG)
     traced = hidden_arguments({"tools": [FUNCTION, MCP]})["tools"]
     assert isinstance(traced[1]["headers"], SecretHeaders)
@@ -364,8 +364,8 @@ def test_the_token_of_an_mcp_server_is_not_shown(caplog: pytest.LogCaptureFixtur
     assert TOKEN not in shown
 
 
-def test_input_that_the_service_would_cut_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
-    """Beyond 80 % of the window, by our own count and before it is sent; at once below it."""
+def test_a_warning_about_truncated_input(caplog: pytest.LogCaptureFixture) -> None:
+    """Above 80 % of the context window, before sending. Short input is not counted."""
     window = model_info("qwen3-max").context_window
     assert window is not None
     words = "word " * int(window * 0.81)
@@ -378,13 +378,13 @@ def test_input_that_the_service_would_cut_is_warned_about(caplog: pytest.LogCapt
 
 @pytest.mark.parametrize("model", ["qwen-plus", "qwen-max"], ids=["Hermes", "Qwen-Agent"])
 def test_built_in_tools_are_not_counted(model: str) -> None:
-    """What the service adds for them is not known; functions beside them are counted."""
+    """The tokens that they add are unknown. Functions are counted."""
     both, alone = (chat_request(model, [USER], {"tools": tools}) for tools in ([SEARCH, FUNCTION], [FUNCTION]))
     assert count_request(both, model_info(model)) == count_request(alone, model_info(model)) > 0
 
 
 def test_a_forced_choice_of_a_built_in_tool() -> None:
-    """A single one is required by the word, as a function is."""
+    """A single tool is chosen with "required", like a function."""
     with Loopback(Answer(calls=[Call("c1", "f")])) as server:
         complete(server, NEW, tools=[SEARCH], tool_choice="required")
         assert server.requests[-1].json()["tool_choice"] == "required"

@@ -1,4 +1,4 @@
-"""Releases and retirements of models: what the vendor and a reseller say, and what replaces a retired model."""
+"""Release and retirement of models, according to the vendor and a reseller, with replacements."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RETIRED = {
 
 @pytest.mark.parametrize("by", RETIRED)
 def test_retired_models(by: str) -> None:
-    """The vendor's notice names five, a reseller 33 more; each has a current model that replaces it."""
+    """The vendor lists five, a reseller 33 more. Each has a current replacement."""
     listed = RETIRED[by].split()
     assert {line["id"] for line in RAW["models"] if line.get("retired_by") == by} == set(listed)
     for model in listed:
@@ -39,8 +39,8 @@ def test_retired_models(by: str) -> None:
         assert "replacement" in info.source
 
 
-def test_what_is_said_of_one_id_is_not_said_of_another() -> None:
-    """A snapshot of a retired model is not thereby retired, and a misspelt id is not taken for a retired one."""
+def test_retirement_is_not_inherited() -> None:
+    """By snapshots, or by misspelt IDs."""
     assert model_info("qwen-vl-plus-2026-12-01").matched == "qwen-vl-plus"
     assert model_info("qwen-vl-plus-2026-12-01").retired_on is None
     assert model_info("qwen-flash").retirement == ""
@@ -58,7 +58,7 @@ NEW = {
 
 
 def test_new_models() -> None:
-    """The ids of the release list up to October 2026 are listed, with the day where it is known."""
+    """The IDs of the release list up to October 2026, with dates if known."""
     assert {model: model_info(model).since for model in NEW} == NEW
     assert all(model_info(model).matched == model for model in NEW)
     assert model_info("qwen-plus-2025-12-01-us").since == "2025-12-01"  # the id says so

@@ -1,4 +1,4 @@
-"""When to ask again, and after how long."""
+"""When to retry, and after which delay."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ DELAYS: list[tuple[str, ModelStudioError, int, int, float, float | None]] = [
 @pytest.mark.parametrize(
     ("error", "attempt", "most", "jitter", "delay"), [c[1:] for c in DELAYS], ids=[c[0] for c in DELAYS]
 )
-def test_how_long_to_wait(error: ModelStudioError, attempt: int, most: int, jitter: float, delay: float | None) -> None:
-    """A number of seconds, or None where asking again is of no use or not allowed."""
+def test_retry_delays(error: ModelStudioError, attempt: int, most: int, jitter: float, delay: float | None) -> None:
+    """Seconds, or None if a retry is useless or not allowed."""
     assert retry_delay(error, attempt=attempt, max_retries=most, jitter=jitter) == delay

@@ -1,4 +1,4 @@
-"""Bytes become the same events however they are torn: the rules of the WHATWG standard, and one of the service."""
+"""Parsing of server-sent events: the rules of the WHATWG standard, and one of the service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Events = list[ServerSentEvent]
 
 
 def events_of(reads: list[bytes]) -> Events:
-    """All events of a body that arrives in these reads."""
+    """Return the events of a body that arrives in these reads."""
     decoder = EventDecoder()
     events = [event for read in reads for event in decoder.feed(read)]
     last = decoder.flush()
@@ -26,7 +26,7 @@ def cut(body: bytes, size: int) -> list[bytes]:
 
 
 def check(body: bytes, expected: Events) -> None:
-    """Feed `body` whole, byte by byte, in cuts of 2, 3 and 7, with empty reads between, and with an event after it."""
+    """Feed `body` whole, per byte, and in chunks of 2, 3 and 7, with empty reads and a following event."""
     for size in (max(len(body), 1), 1, 2, 3, 7):
         reads = cut(body, size)
         assert events_of(reads) == expected, size
@@ -113,7 +113,7 @@ CASES: list[tuple[str, bytes, Events]] = [
 
 @pytest.mark.parametrize(("body", "expected"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_framing(body: bytes, expected: Events) -> None:
-    """Each rule of framing holds however the bytes are torn, and the next event is not disturbed."""
+    """Each rule holds for every split of the bytes, and the next event is not affected."""
     check(body, expected)
 
 
@@ -133,8 +133,8 @@ UNENDED: list[tuple[str, bytes, Events]] = [
 
 
 @pytest.mark.parametrize(("body", "expected"), [c[1:] for c in UNENDED], ids=[c[0] for c in UNENDED])
-def test_the_event_that_nothing_ended(body: bytes, expected: Events) -> None:
-    """At the end of the body an event without its blank line is handed out by `flush`, once."""
+def test_an_event_without_a_blank_line(body: bytes, expected: Events) -> None:
+    """At the end of the body, `flush` returns it once."""
     for size in (len(body), 1, 2, 3, 7):
         assert events_of(cut(body, size)) == expected, size
     decoder = EventDecoder()
@@ -143,8 +143,8 @@ def test_the_event_that_nothing_ended(body: bytes, expected: Events) -> None:
     assert decoder.flush() is None
 
 
-def test_an_event_is_out_as_soon_as_its_blank_line_is() -> None:
-    """The event comes with the read that holds its end, not with the next one; also where CR may begin a CRLF."""
+def test_an_event_is_returned_at_its_blank_line() -> None:
+    """With the same read, even if CR might be the start of CRLF."""
     decoder = EventDecoder()
     assert decoder.feed(b"data: a\n") == []
     assert decoder.feed(b"\ndata: b\n\ndata: c") == [event("a"), event("b")]
@@ -169,8 +169,8 @@ OVER: list[tuple[str, bytes]] = [
 
 @pytest.mark.parametrize("size", [1, 7, 64, 10_000_000])
 @pytest.mark.parametrize("body", [c[1] for c in OVER], ids=[c[0] for c in OVER])
-def test_an_event_over_the_limit_is_given_up(body: bytes, size: int) -> None:
-    """More than `max_event_bytes` in one event sets `overflowed`; what came before stays, nothing comes after."""
+def test_an_event_over_the_limit(body: bytes, size: int) -> None:
+    """It sets `overflowed`. Earlier events are kept, later ones ignored."""
     decoder = EventDecoder(max_event_bytes=LIMIT)
     events = [e for read in cut(b"data: before\n\n" + body, size) for e in decoder.feed(read)]
     if size == 10_000_000 and body.startswith((b": ", b"xx")):  # nothing of an event, and read in one go
@@ -183,7 +183,7 @@ def test_an_event_over_the_limit_is_given_up(body: bytes, size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 10_000_000])
 def test_an_event_at_the_limit_is_read(size: int) -> None:
-    """An event of just under the limit is whole, and each event has the limit to itself."""
+    """Each event has the whole limit."""
     body = (b"data: " + b"x" * (LIMIT - 6) + b"\n\n") * 3 + b"data: 12345\n" * 160 + b"\n"
     decoder = EventDecoder(max_event_bytes=LIMIT)
     events = [e for read in cut(body, size) for e in decoder.feed(read)]
@@ -207,8 +207,8 @@ FOREIGN_LINES: list[tuple[str, bytes, bytes]] = [
 
 @pytest.mark.parametrize("size", [None, 1, 7])
 @pytest.mark.parametrize(("body", "line"), [c[1:] for c in FOREIGN_LINES], ids=[c[0] for c in FOREIGN_LINES])
-def test_the_first_line_that_is_no_field_is_kept(body: bytes, line: bytes, size: int | None) -> None:
-    """It is no event, but may be all that is told of a failure."""
+def test_the_first_unknown_line_is_kept(body: bytes, line: bytes, size: int | None) -> None:
+    """It is no event, but may explain a failure."""
     decoder = EventDecoder()
     for read in cut(body, size or len(body)):
         decoder.feed(read)
@@ -216,8 +216,8 @@ def test_the_first_line_that_is_no_field_is_kept(body: bytes, line: bytes, size:
     assert decoder.unknown_line == line
 
 
-def test_no_more_than_the_beginning_of_a_foreign_line_is_kept() -> None:
-    """64 KiB of it, whatever an event may hold."""
+def test_long_unknown_lines_are_truncated() -> None:
+    """To 64 KiB, whatever the limit of an event."""
     decoder = EventDecoder()
     decoder.feed(b"x" * 200_000 + b"\n\n")
     assert decoder.unknown_line == b"x" * 65_536
@@ -229,7 +229,7 @@ def test_the_default_limit() -> None:
 
 
 def test_a_long_event_in_small_reads() -> None:
-    """An event of 3 MB (a picture, an audio answer) in reads of 1 KB comes out byte for byte."""
+    """An event of 3 MB, such as an image, in reads of 1 KB."""
     data = bytes(range(32, 127)) * 33_000
     decoder = EventDecoder()
     events = [e for read in cut(b"data: " + data + b"\r\n\r\ndata: b\r\n\r\n", 1024) for e in decoder.feed(read)]
@@ -244,8 +244,8 @@ BODIES = st.one_of(st.binary(max_size=60), st.lists(st.sampled_from(ALPHABET), m
 
 @given(body=BODIES, cuts=st.lists(st.integers(0, 60), max_size=12))
 @example(body=b"\xef\xbb\xbfdata:a\r\n\rdata:b\r\r\n", cuts=[1, 2, 10, 11, 12, 20, 21])
-def test_any_bytes_torn_anyhow(body: bytes, cuts: list[int]) -> None:
-    """Whatever the bytes and wherever they are torn, the events are those of the whole body."""
+def test_any_bytes_in_any_reads(body: bytes, cuts: list[int]) -> None:
+    """The events equal those of the whole body."""
     edges = [0, *sorted(min(at, len(body)) for at in cuts), len(body)]
     assert events_of([body[a:b] for a, b in pairwise(edges)]) == events_of([body])
 
@@ -255,8 +255,8 @@ TEXTS = st.lists(st.tuples(TEXT, st.sampled_from(["\n", "\r\n", "\r"])), max_siz
 
 
 @given(TEXTS)
-def test_what_is_written_is_read(events: list[tuple[str, str]]) -> None:
-    """Any text without CR and LF, written as an event with any line end, is read as it was."""
+def test_round_trip(events: list[tuple[str, str]]) -> None:
+    """Any text without CR and LF, with any line ending."""
     body = "".join(f"data: {text}{end}{end}" for text, end in events).encode()
     expected = [event(text) for text, _ in events]
     assert events_of(cut(body, 3)) == expected
@@ -290,8 +290,8 @@ def test_what_is_written_is_read(events: list[tuple[str, str]]) -> None:
         b"id:1\revent:result\n:HTTP_STATUS/200\ndata:b\n\n",
     ],
 )
-def test_a_read_of_one_whole_event_is_no_special_case(before: bytes, read: bytes) -> None:
-    """What was unfinished before it counts, as if all had come byte by byte; so does the limit."""
+def test_a_read_of_one_complete_event(before: bytes, read: bytes) -> None:
+    """Incomplete data before it, and the limit, count as in other reads."""
     for begun in (b"", b": opened\n\n"):
         alone, torn = EventDecoder(60), EventDecoder(60)
         events = [event for part in (begun, before, read, read) for event in alone.feed(part)]

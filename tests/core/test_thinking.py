@@ -1,7 +1,7 @@
-"""What a caller asks for, and what is sent instead: every policy on thinking as a row, on models of the catalogue.
+"""Policies on thinking, as a table: the caller's settings, and what is sent, for models of the catalogue.
 
-The classes: qwen3.7-max, qwen3.8-max, glm-5.2 think unless told not to; qwen-plus, qwen3-max only if told to; qwq-plus,
-qvq-max, deepseek-r1, kimi/kimi-k3 always; qwen-max never; made-up is unknown, and taken to think.
+The classes: qwen3.7-max, qwen3.8-max and glm-5.2 think by default; qwen-plus and qwen3-max on request; qwq-plus,
+qvq-max, deepseek-r1 and kimi/kimi-k3 always; qwen-max never. made-up is unknown, and assumed to be able to think.
 """
 
 from __future__ import annotations
@@ -92,13 +92,13 @@ STREAMS: list[tuple[str, dict[str, Any], bool]] = [
 
 @pytest.mark.parametrize(("model", "given", "streams"), STREAMS)
 def test_whether_a_request_is_streamed(model: str, given: dict[str, Any], streams: bool) -> None:
-    """A whole answer is streamed on the wire where the model must stream or may think, unless the caller said no."""
+    """Whole answers are streamed if the model must stream or may think, unless the caller disables that."""
     assert planned(model, given)[1].stream is streams
 
 
 @pytest.mark.parametrize(("model", "given", "streams"), STREAMS)
-def test_a_caller_who_streams_always_does(model: str, given: dict[str, Any], streams: bool) -> None:
-    """For a caller who consumes a stream the wire streams, whatever else was said."""
+def test_streams_are_always_streamed(model: str, given: dict[str, Any], streams: bool) -> None:
+    """Whatever the settings."""
     assert planned(model, given, stream=True)[1].stream is True
 
 
@@ -241,7 +241,7 @@ SENT: list[tuple[str, str, dict[str, Any], dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("model", "given", "sent", "notice"), [c[1:] for c in SENT], ids=[c[0] for c in SENT])
 def test_what_is_sent(model: str, given: dict[str, Any], sent: dict[str, Any], notice: str) -> None:
-    """What goes out is the caller's request but for these fields; a decision against the caller is told."""
+    """The caller's request except for these fields. Decisions against the caller are reported."""
     request, result = planned(model, given)
     assert result.request == replace(request, **sent)
     assert len(result.notices) == bool(notice)
@@ -263,8 +263,8 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("model", "given", "named"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
-def test_what_the_vendor_refuses_in_words(model: str, given: dict[str, Any], named: str) -> None:
-    """Only what the pages call an error is refused, before anything is sent."""
+def test_documented_rejections(model: str, given: dict[str, Any], named: str) -> None:
+    """Only documented errors are raised before sending."""
     with pytest.raises(ConfigurationError, match=named):
         planned(model, given)
 
@@ -280,8 +280,8 @@ OVERRIDES: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
 
 
 @pytest.mark.parametrize(("facts", "given", "thinks"), OVERRIDES)
-def test_a_capability_the_caller_overrides_decides(facts: dict[str, Any], given: dict[str, Any], thinks: bool) -> None:
-    """The policy asks the model's facts, which the caller can set, and never its name."""
+def test_overrides_decide(facts: dict[str, Any], given: dict[str, Any], thinks: bool) -> None:
+    """Policies depend on facts, which the caller can override, not on names."""
     request = ChatRequest("made-up", (USER,), **given)
     model = model_info("made-up", facts)
     assert plan(request, model, stream=False).stream is thinks
@@ -327,8 +327,8 @@ WORD: list[tuple[str, tuple[Message, ...], tuple[Message, ...] | None]] = [
 
 
 @pytest.mark.parametrize(("messages", "sent"), [c[1:] for c in WORD], ids=[c[0] for c in WORD])
-def test_json_mode_needs_its_word(messages: tuple[Message, ...], sent: tuple[Message, ...] | None) -> None:
-    """Where no system or user text says "json", in any case, an instruction is added that does; else nothing is."""
+def test_json_mode_requires_the_word_json(messages: tuple[Message, ...], sent: tuple[Message, ...] | None) -> None:
+    """An instruction is added if no system or user text has the word."""
     assert "json" in JSON_INSTRUCTION.lower()
     _, result = planned("qwen-plus", {"messages": messages, **JSON})
     assert result.request.messages == (sent or messages)
@@ -388,22 +388,22 @@ REPLAYED: list[tuple[str, str, dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("model", "given", "kept"), [c[1:] for c in REPLAYED], ids=[c[0] for c in REPLAYED])
-def test_which_reasoning_goes_back(model: str, given: dict[str, Any], kept: list[str]) -> None:
-    """The reasoning of this turn goes back always, that of earlier turns by policy; nothing else of them changes."""
+def test_replayed_reasoning(model: str, given: dict[str, Any], kept: list[str]) -> None:
+    """Reasoning of the current turn is always sent, that of earlier turns by policy."""
     _, result = planned(model, {"messages": HISTORY, **given})
     sent = result.request.messages
     assert [message.reasoning_content for message in sent if message.reasoning_content] == kept
     assert [replace(m, reasoning_content=None) for m in sent] == [replace(m, reasoning_content=None) for m in HISTORY]
 
 
-def test_never_sends_no_earlier_reasoning() -> None:
-    """reasoning_replay="never" beats a model's policy to read all turns."""
+def test_reasoning_replay_never() -> None:
+    """It overrides the model's policy."""
     _, result = planned("qwen3.8-max", {"messages": HISTORY, "reasoning_replay": "never"})
     assert FIRST not in [message.reasoning_content for message in result.request.messages]
 
 
 def test_reasoning_without_any_user_message() -> None:
-    """Where no user message stands, all turns are this turn."""
+    """All turns are the current turn."""
     _, result = planned("qwen-plus", {"messages": HISTORY[3:]})
     assert result.request.messages == HISTORY[3:]
 
@@ -423,6 +423,6 @@ ASKED: list[tuple[int | None, str, bool]] = [
 
 @pytest.mark.parametrize(("status", "message", "asks"), ASKED)
 def test_which_error_asks_for_a_stream(status: int | None, message: str, asks: bool) -> None:
-    """Only the 400 whose words say that the call had to stream does."""
+    """Only the 400 with the message that the call must stream."""
     error: ModelStudioError = BadRequestError(message, status_code=status)
     assert asks_for_stream(error) is asks

@@ -1,4 +1,4 @@
-"""Counting tokens: exact against the counts that the service gave, an estimate that says how far it may be off."""
+"""Token counts: exact ones compared with recorded counts, and estimates."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ TEXTS = [
 ]
 
 
-def test_the_vocabulary_is_that_of_the_models_generation() -> None:
-    """qwen3.5 and later have another vocabulary than the models before."""
+def test_the_vocabulary_of_a_generation() -> None:
+    """qwen3.5 and later have a newer one."""
     old, new = tokens.token_ids("hello world", "qwen-plus"), tokens.token_ids("hello world", "qwen3.7-max")
     assert old == tokens.token_ids("hello world", "qwen3-max") == [14990, 1879]
     assert new == tokens.token_ids("hello world", "qwen3.5-plus")
@@ -25,13 +25,13 @@ def test_the_vocabulary_is_that_of_the_models_generation() -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_estimate_is_near_the_count(text: str) -> None:
-    """Without the vocabulary the count is within a quarter of the true one, for any kind of text."""
+def test_estimates(text: str) -> None:
+    """Within a quarter of the real count for any kind of text."""
     assert tokens.estimate_tokens(text) == pytest.approx(tokens.count_tokens(text, "qwen-plus"), rel=0.25)
 
 
 def test_without_the_tokenizer_a_count_is_the_estimate(no_tokenizer: None) -> None:
-    """No download, no error; ids cannot be estimated, and the error says what to install."""
+    """No download, no error. Token IDs raise an error with the package to install."""
     assert tokens.count_tokens(TEXTS[0], "qwen-plus") == tokens.estimate_tokens(TEXTS[0])
     with pytest.raises(ImportError, match=r"modelstudio-integrations\[tokenizer\]"):
         tokens.token_ids("hello", "qwen-plus")

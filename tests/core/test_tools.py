@@ -1,4 +1,4 @@
-"""Tools, choices, schemas and addresses in the service's form: what both adapters leave to the core."""
+"""Conversion of tools, tool choices, schemas and media URLs, shared by both adapters."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ WEATHER: dict[str, Any] = {"type": "function", "function": {"name": "weather", "
 NAMED = {"type": "function", "function": {"name": "weather"}}
 
 
-def test_strict_is_added_where_the_tool_does_not_say_it() -> None:
-    """What a tool says of itself counts; the tool that was given is not changed."""
+def test_strict() -> None:
+    """It is added unless the tool sets it. The caller's tool is not changed."""
     own = {"type": "function", "function": {"name": "weather", "strict": False}}
     assert checked_tool(WEATHER, True)["function"] == {"name": "weather", "parameters": {}, "strict": True}
     assert checked_tool(own, True) == own
@@ -26,8 +26,8 @@ def test_strict_is_added_where_the_tool_does_not_say_it() -> None:
 @pytest.mark.parametrize(
     "tool", [{}, {"type": "web_search"}, {"type": "function"}, {"type": "function", "function": {}}]
 )
-def test_what_is_no_function_is_refused(tool: dict[str, Any]) -> None:
-    """By name, with what to do about the service's own search."""
+def test_tools_that_are_not_functions(tool: dict[str, Any]) -> None:
+    """The error has the type, and how to use the service's search."""
     with pytest.raises(ConfigurationError, match=r"not a function.*enable_search"):
         checked_tool(tool)
 
@@ -48,19 +48,19 @@ def test_what_is_no_function_is_refused(tool: dict[str, Any]) -> None:
     ],
 )
 def test_choices(choice: Any, wire: Any) -> None:
-    """Every form that the frameworks have, as the service takes it."""
+    """Every form of the frameworks."""
     assert chosen_tool(choice, [WEATHER]) == wire
 
 
 @pytest.mark.parametrize("choice", ["wether", {"type": "function", "function": {"name": "wether"}}, {}, 7])
-def test_choices_that_are_none_of_the_tools(choice: Any) -> None:
-    """An error that names what was asked for, with the tools there are."""
+def test_unknown_choices(choice: Any) -> None:
+    """The error has the choice and the available tools."""
     with pytest.raises(ConfigurationError, match="tool_choice"):
         chosen_tool(choice, [WEATHER])
 
 
-def test_a_schemas_name_becomes_one_that_is_taken() -> None:
-    """Letters, digits, - and _, 64 at the most; description and strict only where they are said."""
+def test_schema_names() -> None:
+    """They are reduced to 64 letters, digits, - and _. Description and strict are copied if set."""
     made = json_schema_format("Box[int]" + "x" * 99, {"type": "object"})
     assert made == {
         "type": "json_schema",
@@ -71,15 +71,15 @@ def test_a_schemas_name_becomes_one_that_is_taken() -> None:
 
 
 def test_arguments_are_json_unescaped() -> None:
-    """What JSON cannot hold is refused, naming the function, but not NaN, which a model may have written."""
+    """Values that JSON cannot represent raise an error with the function. NaN is allowed: models may write it."""
     assert arguments_text("f", {"city": "上海", "x": float("nan")}) == '{"city": "上海", "x": NaN}'
     for wrong in ({1, 2}, object()):
         with pytest.raises(ConfigurationError, match="call of f"):
             arguments_text("f", {"x": wrong})
 
 
-def test_addresses() -> None:
-    """The service reads http(s), oss and data; a path of this machine is refused with what to do."""
+def test_media_urls() -> None:
+    """http(s), oss and data URLs are accepted. A local path raises an error with advice."""
     for url in ("https://a/b.png", "http://a", "oss://b/c", data_uri("image/png", "AAAA")):
         assert check_url(url) == url
     with pytest.raises(ConfigurationError, match="read the file"):
@@ -90,5 +90,5 @@ def test_addresses() -> None:
     ("name", "format"), [("audio/mpeg", "mp3"), ("audio/x-wav", "wav"), ("mp3", "mp3"), ("", None), (None, None)]
 )
 def test_audio_formats(name: str | None, format: str | None) -> None:
-    """From a MIME type or an extension, in the vendor's word."""
+    """From a MIME type or an extension."""
     assert audio_format(name) == format

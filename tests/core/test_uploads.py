@@ -1,6 +1,6 @@
-"""Local media in chats: small files go inside the request, large ones by a temporary upload.
+"""Local media in chats: small files are sent inside the request, large ones as temporary uploads.
 
-By both adapters, in both protocols, whole and streamed, sync and async, against a service that checks the form.
+With both adapters and protocols, whole and streamed, sync and async, against a service that checks the form.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ one_each = pytest.mark.parametrize(("adapter", "protocol", "way"), [WAYS[0], WAY
 
 @pytest.fixture(autouse=True)
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of 1000 bytes are large here."""
+    """Reduce the limit, so that files of 1000 bytes are large."""
     monkeypatch.setattr(temporary, "INLINE_BYTES", LIMIT)
     monkeypatch.setattr(temporary, "_INLINE_CHARACTERS", LIMIT * 4 // 3)
 
@@ -88,7 +88,7 @@ def message(adapter: str, *paths: Path, kind: str = "image") -> Any:
 
 
 def ask(llm: Any, way: str, *messages: Any, **options: Any) -> str:
-    """Ask by this way of the adapter; the text of the answer."""
+    """Ask through this method of the adapter, and return the text of the answer."""
     if way == "invoke":
         return str(llm.invoke([*messages], **options).text)
     if way == "chat":
@@ -106,7 +106,7 @@ def ask(llm: Any, way: str, *messages: Any, **options: Any) -> str:
 
 
 def addresses(request: Received) -> list[str]:
-    """The addresses of the media in a chat request, of either protocol."""
+    """The media URLs in a chat request of either protocol."""
     body = request.json()
     messages = body["messages"] if "messages" in body else body["input"]["messages"]
     text = json.dumps([said["content"] for said in messages])
@@ -131,7 +131,7 @@ def inline(data: bytes, mime_type: str = "image/png") -> str:
 def test_a_large_file_is_uploaded(
     adapter: str, protocol: str, way: str, server: Loopback, service: UploadService, tmp_path: Path
 ) -> None:
-    """With the policy of its model, the file last in the form, without the key; the chat has its address and header."""
+    """With the policy for its model, the file as the last field, and without the key."""
     path = tmp_path / "a sky.PNG"
     path.write_bytes(LARGE)
     assert ask(model(adapter, server, protocol), way, message(adapter, path)) == "Hello"
@@ -162,10 +162,10 @@ MODES = {
 @one_each
 @pytest.mark.parametrize(("mode", "size"), MODES)
 @pytest.mark.parametrize("per_call", [False, True], ids=["setting", "call"])
-def test_the_setting_says_what_is_uploaded(
+def test_the_upload_setting(
     per_call: bool, mode: str, size: str, adapter: str, protocol: str, way: str, server: Loopback, tmp_path: Path
 ) -> None:
-    """On the object, or for one call."""
+    """On the object, or per call."""
     path = tmp_path / "a.png"
     path.write_bytes(SMALL if size == "small" else LARGE)
     settings, call = ({}, {"upload": mode}) if per_call else ({"upload": mode}, {})
@@ -237,8 +237,8 @@ def test_the_blocks_of_llama_index(form: str, server: Loopback, service: UploadS
         made.image.close()
 
 
-def test_only_a_user_may_name_a_file(server: Loopback, tmp_path: Path) -> None:
-    """What a tool or a system message says reads no file: a tool's may come from elsewhere."""
+def test_only_user_messages_may_have_paths(server: Loopback, tmp_path: Path) -> None:
+    """Paths in tool results or system messages are not read, because they may be untrusted."""
     path = tmp_path / "a.png"
     path.write_bytes(LARGE)
     block: Any = {"type": "image", "url": path.as_uri()}
@@ -261,8 +261,8 @@ NOT_SENT: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", NOT_SENT)
-def test_what_is_no_media_file_is_refused(case: str, server: Loopback) -> None:
-    """Before anything is sent, by an error that names it."""
+def test_invalid_media_files(case: str, server: Loopback) -> None:
+    """The error is raised before anything is sent, and names the file."""
     block, said = NOT_SENT[case]
     with pytest.raises(ConfigurationError, match=rf"messages\[0\] \(human\): content block of type .*{said}"):
         ask(model("langchain", server), "invoke", HumanMessage([block]))
@@ -270,10 +270,10 @@ def test_what_is_no_media_file_is_refused(case: str, server: Loopback) -> None:
 
 
 @one_each
-def test_a_file_that_vanishes_is_an_error_with_its_name(
+def test_a_file_that_is_deleted_before_sending(
     adapter: str, protocol: str, way: str, server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the conversion of the message and the upload."""
+    """The error names it."""
     path = tmp_path / "a.png"
     path.write_bytes(LARGE)
     resolve = temporary.TemporaryUploads.resolve
@@ -289,10 +289,10 @@ def test_a_file_that_vanishes_is_an_error_with_its_name(
 
 
 @pytest.mark.parametrize("style", ["sync", "async"])
-def test_an_injected_client_tells_the_store_nothing(
+def test_injected_clients_send_nothing_to_the_store(
     style: str, server: Loopback, service: UploadService, tmp_path: Path
 ) -> None:
-    """Its headers, cookies and auth are for the service, or a gateway before it."""
+    """Their headers, cookies and auth are meant for the service."""
     path = tmp_path / "a.png"
     path.write_bytes(LARGE)
     own: dict[str, Any] = {"headers": {"x-gateway": "open-sesame"}, "cookies": {"a": "b"}, "auth": ("me", "pass")}
@@ -316,8 +316,8 @@ def test_an_injected_client_tells_the_store_nothing(
     assert [*service.stored.values()] == [LARGE]
 
 
-def test_files_inside_a_request_that_is_sent_otherwise(tmp_path: Path) -> None:
-    """Such as a line of a batch job, which takes no upload."""
+def test_inlined_files(tmp_path: Path) -> None:
+    """For requests that cannot use uploads, such as lines of a batch job."""
     path = tmp_path / "a.png"
     path.write_bytes(LARGE)
     parts = (TextPart("?"), ImagePart(local_file(path, "image")), VideoPart(("https://x", local_file(path, "image"))))
@@ -340,7 +340,7 @@ def test_a_file_is_uploaded_once_for_each_model(
     adapter: str, protocol: str, way: str, server: Loopback, service: UploadService, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """The same content by another name too; again for another model, and before the service forgets it."""
+    """The cache ignores the name, and expires before the service deletes the file."""
     clock = [1_000_000.0]
     monkeypatch.setattr(temporary.time, "time", lambda: clock[0])
     first, copy, other = tmp_path / "a.png", tmp_path / "copy.png", tmp_path / "b.png"
@@ -367,7 +367,7 @@ def test_a_file_is_uploaded_once_for_each_model(
 def test_a_key_function_may_have_keys_of_several_accounts(
     adapter: str, protocol: str, way: str, server: Loopback, service: UploadService, tmp_path: Path
 ) -> None:
-    """An upload of one account is of no use to another."""
+    """An upload of one account cannot be used by another."""
     path, keys = tmp_path / "a.png", ["sk-of-one"]
     path.write_bytes(LARGE)
     llm = model(adapter, server, protocol, api_key=lambda: keys[0])
@@ -378,9 +378,7 @@ def test_a_key_function_may_have_keys_of_several_accounts(
 
 
 @pytest.mark.parametrize("style", ["threads", "tasks"])
-def test_calls_at_the_same_time_share_an_upload(
-    style: str, server: Loopback, service: UploadService, tmp_path: Path
-) -> None:
+def test_concurrent_calls_share_an_upload(style: str, server: Loopback, service: UploadService, tmp_path: Path) -> None:
     """Ten prompts about one video upload it once."""
     path = tmp_path / "a.png"
     path.write_bytes(LARGE)
@@ -416,10 +414,10 @@ PASSING: dict[str, tuple[Script | None, Script | None]] = {
 
 @one_each
 @pytest.mark.parametrize("fault", PASSING)
-def test_an_upload_is_tried_again(
+def test_upload_retries(
     fault: str, adapter: str, protocol: str, way: str, server: Loopback, service: UploadService, tmp_path: Path
 ) -> None:
-    """With a new policy and a new name, because a lost answer may have stored the first."""
+    """With a new policy and a new name, because the file may have been stored."""
     service.instead_of_policy, service.instead_of_store = [PASSING[fault][0]], [PASSING[fault][1]]
     path = tmp_path / "a.png"
     path.write_bytes(LARGE)
@@ -429,7 +427,7 @@ def test_an_upload_is_tried_again(
 
 
 class Case:
-    """A fault that stays, the error it is, and what that says."""
+    """A permanent fault, its error class, and text of the message."""
 
     def __init__(self, kind: type[Exception], said: str, policy: Script | None = None, store: Script | None = None):
         self.kind, self.said, self.policy, self.store = kind, said, policy, store
@@ -480,7 +478,7 @@ STAYING: dict[str, Case] = {
 
 
 def failure(llm: Any, way: str, *messages: Any) -> ModelStudioError:
-    """Ask, and return the error. No frame on its traceback has a secret of a test."""
+    """Ask, and return the error. No stack frame of its traceback has a secret."""
     try:
         ask(llm, way, *messages)
     except ModelStudioError as error:
@@ -489,7 +487,7 @@ def failure(llm: Any, way: str, *messages: Any) -> ModelStudioError:
 
 
 def failed_upload(fault: Case, adapter: str, protocol: str, way: str, folder: Path) -> ModelStudioError:
-    """The error of a chat with a large file, of which no chat is sent."""
+    """Return the error of a chat with a large file. No chat is sent."""
     service = UploadService(HELLO)
     service.instead_of_policy, service.instead_of_store = [fault.policy] * 2, [fault.store] * 2
     path = folder / "my sky.png"
@@ -502,10 +500,10 @@ def failed_upload(fault: Case, adapter: str, protocol: str, way: str, folder: Pa
 
 @one_each
 @pytest.mark.parametrize("case", STAYING)
-def test_an_upload_that_fails_is_an_error_with_its_name(
+def test_failed_uploads(
     case: str, adapter: str, protocol: str, way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither it nor the logs have anything of the policy, or the key."""
+    """The error names the file. Errors and logs contain neither policy nor key."""
     caplog.set_level(logging.DEBUG)
     fault = STAYING[case]
     error = failed_upload(fault, adapter, protocol, way, tmp_path)
@@ -523,10 +521,8 @@ def test_an_upload_that_fails_is_an_error_with_its_name(
 @pytest.mark.slow
 @one_each
 @pytest.mark.parametrize("case", STAYING)
-def test_no_tool_finds_a_secret_in_the_error_of_an_upload(
-    case: str, adapter: str, protocol: str, way: str, tmp_path: Path
-) -> None:
-    """Neither in its causes nor in the locals on its traceback."""
+def test_errors_of_uploads_contain_no_secrets(case: str, adapter: str, protocol: str, way: str, tmp_path: Path) -> None:
+    """Neither in their causes nor in local variables of the traceback."""
     shows_no_secret("".join(written_errors(failed_upload(STAYING[case], adapter, protocol, way, tmp_path))))
 
 
@@ -535,8 +531,8 @@ def shows_no_secret(text: str) -> None:
         assert secret not in text
 
 
-def test_a_file_beyond_the_limit_of_the_store_is_not_sent(tmp_path: Path) -> None:
-    """The policy says how large a file may be."""
+def test_a_file_over_the_upload_limit(tmp_path: Path) -> None:
+    """The policy has the limit. The file is not sent."""
     path = tmp_path / "long.mp4"
     with path.open("wb") as file:
         file.truncate(2 * 1024 * 1024 + 1)
@@ -553,7 +549,7 @@ def test_a_file_beyond_the_limit_of_the_store_is_not_sent(tmp_path: Path) -> Non
         assert len(service.stored) == 1
 
 
-def test_leaving_in_an_upload_closes_it(tmp_path: Path) -> None:
+def test_cancelling_an_upload(tmp_path: Path) -> None:
     """The connection is closed, and the next call uploads the file itself."""
     path = tmp_path / "a.png"
     path.write_bytes(LARGE)
@@ -582,8 +578,8 @@ def test_leaving_in_an_upload_closes_it(tmp_path: Path) -> None:
     assert [*service.stored.values()] == [LARGE]
 
 
-def test_a_used_model_pickles_without_its_uploads(server: Loopback, tmp_path: Path) -> None:
-    """They belong to the process; no key, policy or address is in a pickle."""
+def test_a_pickle_has_no_uploads(server: Loopback, tmp_path: Path) -> None:
+    """No key, policy or URL."""
     path = tmp_path / "a.png"
     path.write_bytes(LARGE)
     for adapter in MAKERS:
