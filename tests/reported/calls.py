@@ -1,4 +1,4 @@
-"""Every way to call a model with options, for the tests of what a call may be given."""
+"""The ways to call a model with options."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ TOOLS = [FunctionTool.from_defaults(tool)]
 
 
 async def each(found: Any) -> Any:
-    """Wait for what an async call gives, and read a stream to its end."""
+    """Await the result of an async call, or collect a stream."""
     if hasattr(found, "__await__"):
         found = await found
     if hasattr(found, "__aiter__"):
@@ -114,7 +114,7 @@ every_ask = pytest.mark.parametrize(
 
 
 def answers(exchange: Exchange) -> None:
-    """Answer with a call where tools are offered, otherwise with an object."""
+    """Answer with a call if there are tools, otherwise with an object."""
     offered = b'"tools"' in exchange.request.body
     answer = Answer(calls=[Call("call_1", "tool", ['{"name": "Rome"}'])], usage=USAGE)
     if b'"City"' in exchange.request.body:

@@ -1,4 +1,4 @@
-"""One conversation in the messages of each framework, and a service that refuses what the real one refuses."""
+"""A conversation in the messages of each framework, and a service that rejects histories like the real one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def result(call_id: str | None, content: Any = "21") -> Turn:
 
 
 def messages_of(adapter: str, turns: Sequence[Turn]) -> list[Any]:
-    """The turns as messages of a framework."""
+    """Return the turns as messages of a framework."""
     return [(_langchain if adapter == "langchain" else _llama_index)(turn) for turn in turns]
 
 
@@ -93,18 +93,18 @@ def _llama_index(turn: Turn) -> ChatMessage:
 
 
 def chat(adapter: str, server: Loopback, **settings: Any) -> Any:
-    """A model of an adapter that talks to `server`."""
+    """Return a model of an adapter for `server`."""
     return (langchain if adapter == "langchain" else llama_index).chat(server, **settings)
 
 
 async def call(adapter: str, llm: Any, way: str, messages: Any) -> Any:
-    """The whole answer to `messages`, asked for in `way`."""
+    """Return the whole answer to `messages`, requested with the method `way`."""
     service = langchain if adapter == "langchain" else llama_index
     return await service.call(llm, service.WAYS[WAYS.index(way)], messages)
 
 
 async def wire(adapter: str, messages: Sequence[Any], way: str = "whole", **settings: Any) -> list[dict[str, Any]]:
-    """The messages on the wire for those of a framework, or for turns, which stay as they were."""
+    """Return the sent messages for those of a framework, or for turns, which must not be changed."""
     if messages and isinstance(messages[0], Turn):
         messages = messages_of(adapter, messages)
     before = copy.deepcopy(messages)
@@ -116,7 +116,7 @@ async def wire(adapter: str, messages: Sequence[Any], way: str = "whole", **sett
 
 
 def brief(messages: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """Messages as (role, content), followed by (id, arguments) of each call or the id of the call that is answered."""
+    """Return messages as (role, content), followed by (ID, arguments) of each call or the ID of the answered call."""
     return [
         (
             message["role"],
@@ -132,7 +132,7 @@ def brief(messages: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 
 def strict(*answers: Answer) -> list[Script]:
-    """Scripts that answer in turn, but a history that the service refuses with its 400."""
+    """Return scripts that answer in turn, and reject invalid histories with the service's 400."""
     return [_strict(answer) for answer in answers]
 
 
@@ -149,7 +149,7 @@ def _strict(answer: Answer) -> Script:
 
 
 def fault_of(messages: Sequence[dict[str, Any]]) -> str | None:
-    """What the service says of a history that it refuses; None where it takes it (its error-code page)."""
+    """Return the service's error for an invalid history (its error-code page), or None."""
     waiting: list[str] = []
     for message in messages:
         calls = message.get("tool_calls", [])

@@ -1,4 +1,4 @@
-"""Ways to ask for structured output that its reports share."""
+"""Ways to request structured output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ALL_WAYS = LANGCHAIN + LLAMA_INDEX
 
 
 async def objects(server: Loopback, way: str, model: str, schema: Any = City, **options: Any) -> list[Any]:
-    """All objects that come; one where nothing is streamed."""
+    """Return all objects of a stream, or the only one of a call."""
     if way in LANGCHAIN:
         structured: Any = langchain_chat(server, model=model).with_structured_output(schema, **options)
         if "stream" in way:
@@ -46,7 +46,7 @@ async def objects(server: Loopback, way: str, model: str, schema: Any = City, **
 
 
 def cut(text: str, size: int = 6) -> list[str]:
-    """A text in pieces, as it is streamed."""
+    """Split a text into fragments."""
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 

@@ -1,4 +1,4 @@
-"""Agents of both frameworks go on after calls that were broken or never answered, with a service that is strict."""
+"""Agents of both frameworks continue after broken or unanswered calls, with a strict service."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ DONE = Answer(text=["Done."])
 
 @pytest.mark.report(1)
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_create_agent_recovers_from_a_cut_call(streaming: bool) -> None:
-    """The agent answers the broken call on the next turn, the model tries again, and the thread goes on."""
+async def test_create_agent_recovers_from_a_truncated_call(streaming: bool) -> None:
+    """The agent answers the broken call, the model tries again, and the thread continues."""
     cut = Answer(calls=[Call("call_1", "weather", ['{"city": "A'])], finish="length")
     with Loopback(strict(cut, Answer(calls=[Call("call_2", "weather", [ARGS])]), DONE, DONE)) as server:
         agent = create_agent(langchain.chat(server, streaming=streaming), [weather], checkpointer=InMemorySaver())
@@ -66,8 +66,8 @@ async def test_return_direct_next_to_another_call(streaming: bool) -> None:
 
 
 @pytest.mark.report(2)
-async def test_an_agent_that_ran_out_of_iterations_goes_on() -> None:
-    """The last call of the first run was never answered; the same context is asked again."""
+async def test_an_agent_continues_after_max_iterations() -> None:
+    """The last call of the first run was not answered. The context is used again."""
     with Loopback(strict(*[Answer(calls=[WEATHER])] * 2, DONE)) as server:
         agent = FunctionAgent(tools=list(tools()), llm=llama_index.chat(server))
         context = Context(agent)
@@ -77,8 +77,8 @@ async def test_an_agent_that_ran_out_of_iterations_goes_on() -> None:
 
 
 @pytest.mark.report(2)
-async def test_a_run_that_was_cancelled_during_a_tool_goes_on() -> None:
-    """The call that was running has no answer; the same context is asked again."""
+async def test_an_agent_continues_after_a_cancelled_tool() -> None:
+    """The interrupted call was not answered. The context is used again."""
     running = asyncio.Event()
 
     async def endless(city: str) -> str:

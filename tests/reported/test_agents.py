@@ -1,4 +1,4 @@
-"""Calls that cannot run: an agent's model learns of them and tries again, and nobody gets an empty success."""
+"""Invalid tool calls: an agent's model gets the error and tries again; nothing succeeds with an empty result."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ each_agent = pytest.mark.parametrize("how", AGENTS)
 
 
 def malformed(kind: str, *more: Call, **fields: Any) -> Answer:
-    """An answer whose call of `weather` cannot run."""
+    """Return an answer with an invalid call of `weather`."""
     finish = "length" if kind == "truncated" else None
     return Answer(calls=[Call("call_1", "weather", [MALFORMED[kind]]), *more], finish=finish, **fields)
 
 
 class Weather:
-    """A tool that takes any arguments and notes each time it runs."""
+    """A tool that accepts any arguments and records its runs."""
 
     def __init__(self) -> None:
         self.ran: list[dict[str, Any]] = []
@@ -83,7 +83,7 @@ def agent(how: str, server: Loopback, tool: FunctionTool) -> Any:
 @pytest.mark.parametrize("arguments", MALFORMED)
 @pytest.mark.rotated
 async def test_the_model_corrects_its_call(arguments: str, how: str) -> None:
-    """The call does not run, its answer says why, and the agent goes on to the corrected one."""
+    """The invalid call does not run, the model gets the reason, and its next call runs."""
     weather = Weather()
     with Loopback([malformed(arguments), GOOD, FINAL]) as server:
         handler = agent(how, server, weather.tool()).run("Weather in Rome?")
@@ -103,7 +103,7 @@ async def test_the_model_corrects_its_call(arguments: str, how: str) -> None:
 @each_agent
 @pytest.mark.parametrize("text", [[], ["Let me look."]], ids=["no text", "text"])
 async def test_a_valid_call_beside_an_invalid_one(text: list[str], how: str) -> None:
-    """The valid call runs, and each gets its answer."""
+    """The valid call runs, and both are answered."""
     weather = Weather()
     beside = malformed("list", Call("call_2", "weather", ['{"city": "Oslo"}']), text=text)
     with Loopback([beside, FINAL]) as server:
@@ -120,7 +120,7 @@ async def test_a_valid_call_beside_an_invalid_one(text: list[str], how: str) -> 
 @pytest.mark.report(3)
 @each_agent
 async def test_a_call_without_a_name(how: str) -> None:
-    """It does not run, and is sent back under a name, without which the service refuses it."""
+    """It does not run, and is sent back with a placeholder name, which the service requires."""
     weather = Weather()
     with Loopback([Answer(calls=[Call("call_1", "", ['{"city": "Rome"}'])]), GOOD, FINAL]) as server:
         output = await agent(how, server, weather.tool()).run("Weather?")
@@ -134,7 +134,7 @@ async def test_a_call_without_a_name(how: str) -> None:
 @pytest.mark.report(3)
 @each_agent
 async def test_an_agent_that_never_gets_a_valid_call(how: str) -> None:
-    """It ends at `max_iterations` with an error, not with an empty answer."""
+    """It ends with an error at `max_iterations`, not with an empty answer."""
     weather = Weather()
     with Loopback(malformed("trailing comma")) as server:
         with pytest.raises(WorkflowRuntimeError, match="Max iterations"):
@@ -144,7 +144,7 @@ async def test_an_agent_that_never_gets_a_valid_call(how: str) -> None:
 
 
 async def predict(way: str, server: Loopback, weather: Weather, **options: Any) -> Any:
-    """What `predict_and_call`, or its async twin, gives."""
+    """Return the result of `predict_and_call` or its async version."""
     method = getattr(chat(server), way)
     if way == "apredict_and_call":
         return await method([weather.tool()], "Weather?", **options)
@@ -162,7 +162,7 @@ class City(BaseModel):
 @pytest.mark.parametrize("required", [True, False], ids=["call required", "call not required"])
 @pytest.mark.parametrize("way", ["predict_and_call", "apredict_and_call"])
 async def test_a_single_turn_raises(way: str, required: bool, arguments: str) -> None:
-    """Where the model gets no further turn, a response of invalid calls alone is a typed error."""
+    """Without a further turn, a response with only invalid calls raises a typed error."""
     weather = Weather()
     with Loopback(malformed(arguments)) as server, pytest.raises(errors.NoToolCallError, match="weather"):
         await predict(way, server, weather, error_on_no_tool_call=required)
@@ -172,7 +172,7 @@ async def test_a_single_turn_raises(way: str, required: bool, arguments: str) ->
 @pytest.mark.report(3)
 @pytest.mark.parametrize("way", ["predict_and_call", "apredict_and_call"])
 async def test_a_single_turn_runs_its_valid_calls(way: str) -> None:
-    """An invalid call beside a valid one does not run, and does not keep the other from running."""
+    """Invalid calls beside them do not run."""
     weather = Weather()
     beside = malformed("list", Call("call_2", "weather", ['{"city": "Oslo"}']))
     with Loopback(beside) as server:
@@ -185,7 +185,7 @@ async def test_a_single_turn_runs_its_valid_calls(way: str) -> None:
 @pytest.mark.parametrize("arguments", MALFORMED)
 @pytest.mark.parametrize("way", ["__call__", "acall"])
 async def test_a_program_raises(way: str, arguments: str) -> None:
-    """LlamaIndex's FunctionCallingProgram raises the typed error too."""
+    """LlamaIndex's FunctionCallingProgram raises the typed error as well."""
     bad = Answer(calls=[Call("call_1", "City", [MALFORMED[arguments]])])
     with Loopback(bad) as server:
         program = FunctionCallingProgram.from_defaults(City, "Which city?", llm=chat(server))
@@ -196,8 +196,8 @@ async def test_a_program_raises(way: str, arguments: str) -> None:
 @pytest.mark.report(3)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("arguments", MALFORMED)
-async def test_an_invalid_call_is_selected_under_no_tools_name(arguments: str, way: str) -> None:
-    """Of a response with tools it is selected under a name that no tool has; where a call is required, not at all."""
+async def test_invalid_calls_match_no_tool(arguments: str, way: str) -> None:
+    """They are selected with a name that no tool has, or not at all if a call is required."""
     weather = Weather()
     with Loopback(malformed(arguments)) as server:
         llm = chat(server)
@@ -216,7 +216,7 @@ async def test_an_invalid_call_is_selected_under_no_tools_name(arguments: str, w
 @pytest.mark.parametrize("way", ALL_WAYS)
 @pytest.mark.parametrize("arguments", ["trailing comma", "list", "truncated"])
 async def test_langchain_logs_an_invalid_call(arguments: str, way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Each answer logs one warning that names the function, and not what the arguments are."""
+    """One warning per answer with the function, but without the arguments."""
     both = malformed(arguments, Call("call_2", "weather", ['{"city": "Oslo"}']))
     with Loopback(both) as server, caplog.at_level(logging.WARNING):
         llm: ChatModelStudio = langchain_chat(server)
@@ -230,8 +230,8 @@ async def test_langchain_logs_an_invalid_call(arguments: str, way: str, caplog: 
 
 @pytest.mark.report(3)
 @pytest.mark.parametrize("way", ALL_WAYS)
-async def test_langchain_logs_nothing_of_valid_calls(way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A call that may run is no warning, nor is a text."""
+async def test_langchain_logs_no_valid_calls(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Valid calls and texts cause no warning."""
     with Loopback([GOOD, FINAL]) as server, caplog.at_level(logging.WARNING):
         llm: ChatModelStudio = langchain_chat(server)
         await by(way, llm)
@@ -261,7 +261,7 @@ OLD_CALLS: dict[str, tuple[Any, dict[str, Any]]] = {
 @pytest.mark.parametrize("required", [True, False], ids=["call required", "call not required"])
 @pytest.mark.parametrize("form", OLD_CALLS)
 def test_calls_that_are_not_blocks_are_selected(form: str, required: bool) -> None:
-    """A response from another class, or from a cache, has its calls in `additional_kwargs`, each of them."""
+    """Responses of another class, or from a cache, have calls in `additional_kwargs`."""
     made, arguments = OLD_CALLS[form]
     second = {"id": "call_2", "function": {"name": "local_time", "arguments": "{}"}}
     message = ChatMessage(role=MessageRole.ASSISTANT, content="", additional_kwargs={"tool_calls": [made, second]})
@@ -278,7 +278,7 @@ def test_calls_that_are_not_blocks_are_selected(form: str, required: bool) -> No
 @pytest.mark.report(22)
 @pytest.mark.parametrize("calls", [None, [], [{"id": "", "function": {"name": None, "arguments": "{}"}}]])
 def test_no_call_in_either_form(calls: Any) -> None:
-    """An empty list, or a fragment without a name, is no call."""
+    """Empty lists and fragments without a name are ignored."""
     message = ChatMessage(role=MessageRole.ASSISTANT, content="No.", additional_kwargs={"tool_calls": calls})
     with Loopback(FINAL) as server:
         llm = chat(server)

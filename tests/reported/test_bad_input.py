@@ -1,4 +1,4 @@
-"""Bad input: each error is one of ours, names what is wrong and says what to do."""
+"""Invalid input raises our errors, with the reason and advice."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ WRONG: list[Any] = [
 
 
 def malformed(wrong: Any) -> Iterator[dict[str, Any]]:
-    """Yield media blocks in every form that is known, each with `wrong` in one of its places."""
+    """Yield media blocks in every known form, each with `wrong` as one of its values."""
     for kind in KINDS:
         yield {"type": kind, "url": wrong}
         yield {"type": kind, "base64": wrong}
@@ -97,8 +97,8 @@ def malformed(wrong: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.report(31)
 @pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))
-def test_a_malformed_block_is_an_error_of_ours(wrong: Any) -> None:
-    """Whatever is in a place of a media block, the message is translated, or refused by an error of this package."""
+def test_malformed_blocks(wrong: Any) -> None:
+    """A block is converted, or raises an error of this package."""
     for block in malformed(wrong):
         messages = (
             HumanMessage([block]),
@@ -114,8 +114,8 @@ def test_a_malformed_block_is_an_error_of_ours(wrong: Any) -> None:
 @pytest.mark.report(31)
 @both_protocols
 @pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))
-def test_a_malformed_block_in_a_call(wrong: Any) -> None:
-    """The same through the model: what the service could read is sent, all else is an error of this package."""
+def test_malformed_blocks_in_a_call(wrong: Any) -> None:
+    """Blocks that the service can read are sent, others raise an error of this package."""
     with Loopback(HELLO) as server:
         llm = chat(server, model="qwen-vl-max")
         for block in malformed(wrong):
@@ -141,8 +141,8 @@ FORMS = st.integers(0, len(list(malformed(None))) - 1)
 @pytest.mark.report(31)
 @settings(max_examples=300, deadline=None)
 @given(form=FORMS, wrong=VALUES)
-def test_no_value_breaks_the_translation(form: int, wrong: Any) -> None:
-    """Any value in any place of any form: the block is translated, or refused by an error of this package."""
+def test_any_values_in_blocks(form: int, wrong: Any) -> None:
+    """A block is converted, or raises an error of this package."""
     with contextlib.suppress(ModelStudioError, llama_index_errors.ModelStudioError):
         to_core_messages([HumanMessage([list(malformed(wrong))[form]])])
 
@@ -176,8 +176,8 @@ NAMED: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.report(31)
 @both_protocols
 @pytest.mark.parametrize(("block", "words"), [case[1:] for case in NAMED], ids=[case[0] for case in NAMED])
-async def test_a_malformed_block_is_named(block: dict[str, Any], words: str) -> None:
-    """The error names the message, the type of the block and its fault; nothing is sent."""
+async def test_the_error_of_a_malformed_block(block: dict[str, Any], words: str) -> None:
+    """It has the message, the type and the fault. Nothing is sent."""
     with Loopback(HELLO) as server:
         for way in WAYS:
             with pytest.raises(ConfigurationError, match=rf"messages\[1\] \(human\): content block of type .*{words}"):
@@ -195,14 +195,14 @@ def closed() -> BytesIO:
 
 
 class Unreadable(BytesIO):
-    """A buffer that fails when it is read."""
+    """A buffer that raises an error when read."""
 
     def read(self, size: int | None = -1) -> bytes:
         raise OSError("the disk is gone")
 
 
 def llama_index_blocks(gone: Path) -> Iterator[tuple[Any, str]]:
-    """Yield blocks that cannot be sent, and what the error says of each."""
+    """Yield invalid blocks with the expected error."""
     for cls, field in ((ImageBlock, "image"), (AudioBlock, "audio"), (VideoBlock, "video")):
         name = cls.__name__
         yield cls(), f"{name} has no data, path or url"
@@ -222,7 +222,7 @@ def llama_index_blocks(gone: Path) -> Iterator[tuple[Any, str]]:
 @pytest.mark.report(31)
 @both_protocols
 async def test_a_malformed_block_of_llama_index(tmp_path: Path) -> None:
-    """The error names the message and the block and its fault; nothing is sent."""
+    """The error has the message, the block and the fault. Nothing is sent."""
     gone = tmp_path / "gone.png"
     gone.write_bytes(b"hi")
     cases = list(llama_index_blocks(gone))
@@ -264,16 +264,16 @@ def unknown_annotation(city: Nowhere) -> str:  # type: ignore[name-defined]  # n
     ids=["annotation", "class", "name", "parameters"],
 )
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-def test_what_has_no_schema(schema: Any, method: Any) -> None:
-    """What langchain-core and pydantic cannot convert is an error of this package, not theirs."""
+def test_tools_without_a_schema(schema: Any, method: Any) -> None:
+    """What langchain-core and pydantic cannot convert raises an error of this package."""
     with Loopback(HELLO) as server, pytest.raises(ConfigurationError, match="cannot be converted to a schema"):
         chat(server).with_structured_output(schema, method=method)
 
 
 @pytest.mark.report(31)
 @pytest.mark.parametrize("lone", [weather, plain, ChatModelStudio, {"type": "function"}, "weather", 5], ids=range(6))
-async def test_a_lone_tool_is_refused(lone: Any) -> None:
-    """A tool that is not in a list is an error that says so, wherever tools are given."""
+async def test_a_tool_that_is_not_in_a_list(lone: Any) -> None:
+    """It raises an error wherever tools are passed."""
     with Loopback(HELLO) as server:
         llm, other = chat(server), llama_index.chat(server)
         uses: list[Any] = [
@@ -305,8 +305,8 @@ PER_CALL: list[tuple[str, Any]] = [
 @pytest.mark.report(31)
 @both_protocols
 @pytest.mark.parametrize(("name", "wrong"), PER_CALL, ids=range(len(PER_CALL)))
-async def test_a_wrong_value_of_a_call_is_refused(name: str, wrong: Any) -> None:
-    """A parameter of a call that its field would not take is an error that names it, and nothing is sent."""
+async def test_an_invalid_parameter_of_a_call(name: str, wrong: Any) -> None:
+    """The error has its name. Nothing is sent."""
     named = f"{next(iter(wrong)) if isinstance(wrong, dict) else name}="
     with Loopback(HELLO) as server:
         for way in WAYS:
@@ -321,8 +321,8 @@ async def test_a_wrong_value_of_a_call_is_refused(name: str, wrong: Any) -> None
 
 @pytest.mark.report(31)
 @pytest.mark.parametrize("blank", ["", "  "])
-def test_a_blank_model_is_refused(blank: str) -> None:
-    """A model id that is blank is an error that names the argument, in each class."""
+def test_a_blank_model_id(blank: str) -> None:
+    """The error has the argument, in each class."""
     embeddings = (ModelStudioEmbedding, ModelStudioMultiModalEmbedding, ModelStudioEmbeddings)
     for cls in (ChatModelStudio, ModelStudio, *embeddings, ModelStudioRerank):
         for name in ("model", "model_name"):
@@ -335,8 +335,8 @@ def test_a_blank_model_is_refused(blank: str) -> None:
 @pytest.mark.report(31)
 @both_protocols
 @pytest.mark.parametrize("choice", ["my tool", {"type": "function", "function": {"name": "my tool"}}], ids=short)
-async def test_a_choice_by_the_name_that_the_caller_gave(choice: Any) -> None:
-    """LlamaIndex sends `my_tool` for a tool called "my tool"; the choice may name it either way."""
+async def test_a_choice_with_the_original_tool_name(choice: Any) -> None:
+    """A tool "my tool" is sent as `my_tool`. The choice may use either name."""
     tools = [FunctionTool.from_defaults(plain, name="my tool"), FunctionTool.from_defaults(plain, name="other")]
     with Loopback(HELLO) as server:
         for way in llama_index.WAYS:
@@ -363,7 +363,7 @@ MEDIA_BLOCKS = {"images": ImageBlock(url=URL), "video": VideoBlock(url=URL), "au
 @pytest.mark.parametrize("kind", MEDIA)
 @pytest.mark.parametrize(("model", "listed"), [("qwen-plus", True), ("made-up", False)])
 async def test_media_for_a_text_model(kind: str, model: str, listed: bool, each_protocol: str) -> None:
-    """The service's 400 says, too, that the model is listed as one that does not take this kind."""
+    """The service's 400 also says that the model is not listed as accepting this kind."""
     said = f"{model} is listed as not accepting {kind}: use a model that does."
     with Loopback(reply_json(400, REFUSAL if each_protocol == "openai" else NATIVE_REFUSAL)) as server:
         llm = chat(server, model=model, native_endpoint="multimodal-generation")
@@ -386,8 +386,8 @@ async def test_media_for_a_text_model(kind: str, model: str, listed: bool, each_
 @pytest.mark.report(31)
 @pytest.mark.parametrize("protocol", ["openai", "dashscope"])
 @pytest.mark.parametrize("blank", ["", " \n"])
-async def test_a_blank_text_of_a_batch_is_named(protocol: str, blank: str) -> None:
-    """A text without anything to embed is refused by its position."""
+async def test_a_blank_text_in_a_batch(protocol: str, blank: str) -> None:
+    """The error has its position."""
     with Loopback(HELLO) as server:
         embedding: Any = ModelStudioEmbedding(model="text-embedding-v4", base_url=server.url, protocol=protocol)
         with pytest.raises(llama_index_errors.ConfigurationError, match="text 2 is empty"):
@@ -404,7 +404,7 @@ async def test_a_blank_text_of_a_batch_is_named(protocol: str, blank: str) -> No
 
 
 class Renamed(ChatModelStudio):
-    """A subclass whose fields have other names outside."""
+    """A subclass with field aliases."""
 
     team: str = Field(default="", alias="teamName")
     owner: str = Field(default="", validation_alias="ownerName")
@@ -412,20 +412,20 @@ class Renamed(ChatModelStudio):
 
 
 class RenamedLLM(ModelStudio):
-    """The same of the other adapter."""
+    """The same for LlamaIndex."""
 
     team: str = Field(default="", alias="teamName")
 
 
 class RenamedEmbedding(ModelStudioEmbedding):
-    """The same of the embeddings."""
+    """The same for embeddings."""
 
     team: str = Field(default="", alias="teamName")
 
 
 @pytest.mark.report(30)
-def test_a_subclass_may_rename_its_fields() -> None:
-    """An alias of a subclass's field is taken as an argument; what is neither is still refused."""
+def test_a_subclass_with_field_aliases() -> None:
+    """Aliases are accepted as arguments. Unknown names raise an error."""
     for cls in (Renamed, RenamedLLM, RenamedEmbedding):
         made: Any = cls(**{"model": "m", "api_key": "sk-1", "teamName": "a"})
         assert made.team == "a"
@@ -437,8 +437,8 @@ def test_a_subclass_may_rename_its_fields() -> None:
 
 
 @pytest.mark.report(30)
-def test_no_field_is_of_any_type() -> None:
-    """Each field of the settings says what it takes, and both names of the model are there."""
+def test_fields_have_types() -> None:
+    """Every field of the settings, under both names of the model."""
     from modelstudio_core.settings import ChatSettings
 
     assert [name for name, field in ChatSettings.model_fields.items() if field.annotation is Any] == []
@@ -456,8 +456,8 @@ def test_no_field_is_of_any_type() -> None:
 
 @pytest.mark.report(32)
 @both_protocols
-async def test_thinking_that_is_off_for_a_request_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """A user who asked for nothing gets no warning: one line at INFO for a process and a model, in either adapter."""
+async def test_disabled_thinking_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """At INFO, once per process and model, because the user requested nothing."""
     form: Any = {"type": "json_object"}
     answer = Answer(text=["{}"])
     with Loopback(answer) as server, caplog.at_level(logging.DEBUG):
@@ -486,10 +486,10 @@ async def test_thinking_that_is_off_for_a_request_is_one_line(caplog: pytest.Log
     ],
     ids=short,
 )
-async def test_only_a_wish_that_is_not_met_is_a_warning(
+async def test_only_ignored_settings_cause_warnings(
     settings: dict[str, Any], level: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A forced choice that is sent as "auto" is a warning; one that holds since thinking is off is none."""
+    """A forced choice sent as "auto" does; one that is kept by disabling thinking does not."""
     with Loopback(HELLO) as server, caplog.at_level(logging.WARNING):
         await call(chat(server, **settings).bind_tools([plain], tool_choice="any"), "ainvoke")
     assert [record.levelname for record in caplog.records if "Model Studio" in record.msg] == ([level] if level else [])

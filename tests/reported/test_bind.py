@@ -1,4 +1,4 @@
-"""Settings that are bound, or said in other words, reach the service whatever is done with the model in between."""
+"""Bound settings reach the service however the model is wrapped."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ PAIRS += [(first, use) for first in FIRST for use in ("bind_tools", "an agent wi
 @pytest.mark.report(25)
 @both_protocols
 @pytest.mark.parametrize(("first", "use"), PAIRS, ids=[" / ".join(pair) for pair in PAIRS])
-async def test_what_was_bound_is_sent(first: str, use: str) -> None:
-    """Bound parameters are in the request, whatever was made of the binding, called in each way."""
+async def test_bound_parameters_are_sent(first: str, use: str) -> None:
+    """With every wrapper and method."""
     for way in WAYS:
         with Loopback(CITY if "structured" in use or "format" in use else HELLO) as server:
             await call(USES[use](FIRST[first](chat(server, model="qwen3-32b"))), way)
@@ -106,8 +106,8 @@ async def test_what_was_bound_is_sent(first: str, use: str) -> None:
 
 @pytest.mark.report(25)
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
-async def test_bound_tools_stay_beside_a_schema(method: str) -> None:
-    """Tools that are bound are sent beside the schema; one that has the schema's name is not sent twice."""
+async def test_bound_tools_and_structured_output(method: str) -> None:
+    """Both are sent. A tool with the name of the schema is sent once."""
     with Loopback(CITY) as server:
         for bound in (chat(server).bind(tools=[weather, City]), chat(server).bind_tools([weather, City])):
             bound.with_structured_output(City, method=method, include_raw=True).invoke("hello")
@@ -178,8 +178,8 @@ PRECEDENCE: list[tuple[str, Callable[[Any], Any], dict[str, Any]]] = [
 
 @pytest.mark.report(25)
 @pytest.mark.parametrize(("make", "expected"), [case[1:] for case in PRECEDENCE], ids=[case[0] for case in PRECEDENCE])
-async def test_the_later_and_the_nearer_value_counts(make: Callable[[Any], Any], expected: dict[str, Any]) -> None:
-    """Of two values the later one counts, and an argument counts before what is bound."""
+async def test_precedence(make: Callable[[Any], Any], expected: dict[str, Any]) -> None:
+    """Later values override earlier ones, and arguments override bound values."""
     with Loopback(CITY) as server:
         make(chat(server, temperature=1.0)).invoke("hello")
         body = sent(server) | {"tools": tools_of(sent(server))}
@@ -190,8 +190,8 @@ async def test_the_later_and_the_nearer_value_counts(make: Callable[[Any], Any],
 
 
 @pytest.mark.report(25)
-def test_a_binding_is_one_for_every_other_software() -> None:
-    """A binding is a RunnableBinding of the bare model, flat, and leaves the one it was made from as it was."""
+def test_a_binding_is_a_runnable_binding() -> None:
+    """A flat RunnableBinding of the bare model. Binding again does not change it."""
     llm = ChatModelStudio(model="qwen-plus", api_key="sk-1")
     bound = llm.bind(**BOUND)
     more = bound.bind_tools([weather])
@@ -207,8 +207,8 @@ def test_a_binding_is_one_for_every_other_software() -> None:
 
 @pytest.mark.report(25)
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-async def test_a_binding_that_was_written_down() -> None:
-    """A binding that is loaded keeps what is bound, as one that was never written down, and holds no key."""
+async def test_a_serialized_binding() -> None:
+    """A loaded binding has the bound parameters, and no key."""
     with Loopback(HELLO) as server:
         bound = chat(server, api_key="sk-0123456789").bind(**BOUND).bind_tools([weather])
         assert "sk-0123456789" not in dumps(bound)
@@ -225,8 +225,8 @@ async def test_a_binding_that_was_written_down() -> None:
 
 @pytest.mark.report(25)
 @both_protocols
-async def test_a_binding_in_the_other_ways() -> None:
-    """Batches and event streams of a binding send what is bound."""
+async def test_batches_and_events_of_a_binding() -> None:
+    """They send the bound parameters."""
     with Loopback(HELLO) as server:
         bound = chat(server, model="qwen3-32b").bind(**BOUND).bind_tools([weather])
         bound.batch(["a"])
@@ -243,7 +243,7 @@ async def test_a_binding_in_the_other_ways() -> None:
 @pytest.mark.report(25)
 @pytest.mark.filterwarnings("ignore::langgraph.warnings.LangGraphDeprecatedSinceV10")
 def test_langgraph_s_agent() -> None:
-    """`create_react_agent` takes a binding, with tools or without."""
+    """`create_react_agent` accepts a binding, with or without tools."""
     from langgraph.prebuilt import create_react_agent
 
     with Loopback(HELLO) as server:
@@ -273,8 +273,8 @@ EFFORTS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.report(24)
 @both_protocols
 @pytest.mark.parametrize(("model", "expected"), EFFORTS, ids=[case[0] for case in EFFORTS])
-async def test_no_effort_is_thinking_off(model: str, expected: dict[str, Any]) -> None:
-    """`reasoning_effort="none"` switches thinking off in the field that the model reads."""
+async def test_reasoning_effort_none(model: str, expected: dict[str, Any]) -> None:
+    """It disables thinking in the field that the model supports."""
     with Loopback(HELLO) as server:
         for way in WAYS:
             await call(chat(server, model=model, **NO_EFFORT), way)
@@ -294,8 +294,8 @@ async def test_no_effort_is_thinking_off(model: str, expected: dict[str, Any]) -
 
 @pytest.mark.report(24)
 @pytest.mark.parametrize("model", ["qwq-plus", "glm-5.3", "kimi/kimi-k3"])
-async def test_no_effort_where_the_model_always_thinks(model: str) -> None:
-    """It is refused like `enable_thinking=False`, before anything is sent."""
+async def test_reasoning_effort_none_of_a_model_that_always_thinks(model: str) -> None:
+    """It raises an error, like `enable_thinking=False`."""
     with Loopback(HELLO) as server:
         for way in WAYS:
             with pytest.raises(ConfigurationError, match=f'{model} always thinks.*reasoning_effort="none"'):
@@ -308,8 +308,8 @@ async def test_no_effort_where_the_model_always_thinks(model: str) -> None:
 
 @pytest.mark.report(24)
 @pytest.mark.parametrize("adapter", [ChatModelStudio, ModelStudio])
-def test_no_effort_and_thinking_on(adapter: Any) -> None:
-    """Said together they contradict each other; a call counts before the object."""
+def test_reasoning_effort_none_and_enable_thinking(adapter: Any) -> None:
+    """They contradict each other. A call overrides the object."""
     with Loopback(HELLO) as server:
         ask = (
             (lambda llm, **call: llm.invoke("hi", **call))

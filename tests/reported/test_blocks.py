@@ -1,4 +1,4 @@
-"""Blocks that cannot be sent: a text stands for those of a tool's result; of what an agent said, the text is kept."""
+"""Unsupported blocks: in tool results, a text replaces them; of an agent's messages, only the text is kept."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EPHEMERAL = {"type": "ephemeral"}
 
 
 def table(rows: dict[str, tuple[Any, ...]], names: str) -> Any:
-    """Parametrise a test by rows, each with the next of the four ways."""
+    """Parametrize a test by rows. The four methods take turns."""
     values = [(*row, way) for row, way in zip(rows.values(), cycle(WAYS))]
     return pytest.mark.parametrize((*names.split(), "way"), values, ids=rows)
 
@@ -111,10 +111,10 @@ LANGCHAIN: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 @pytest.mark.report(4)
 @table(LANGCHAIN, "block words")
-async def test_a_result_that_cannot_be_sent_langchain(
+async def test_unsupported_results_langchain(
     block: Any, words: tuple[str, ...], way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A text says what was left out, its content is nowhere, and the log warns."""
+    """A text says what was omitted, its content is not sent, and a warning is logged."""
     with caplog.at_level(logging.WARNING, "modelstudio_core"):
         messages = await wire("langchain", in_langchain({"type": "text", "text": "see"}, block), way)
     check_replaced(messages, words, caplog)
@@ -156,10 +156,10 @@ LLAMA_INDEX: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 @pytest.mark.report(4)
 @table(LLAMA_INDEX, "block words")
-async def test_a_result_that_cannot_be_sent_llama_index(
+async def test_unsupported_results_llama_index(
     block: Any, words: tuple[str, ...], way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A text says what was left out, its content is nowhere, and the log warns."""
+    """A text says what was omitted, its content is not sent, and a warning is logged."""
     given = in_llama_index(TextBlock(text="see"), block)
     with caplog.at_level(logging.WARNING, "modelstudio_core"), Loopback(OK) as server:
         await call("llama_index", chat("llama_index", server), way, given)
@@ -193,7 +193,7 @@ TAKES: dict[str, set[str]] = {
 @pytest.mark.parametrize(("block", "llama_block", "kind"), MEDIA.values(), ids=MEDIA)
 @pytest.mark.rotated
 async def test_media_in_a_result(adapter: str, model: str, block: Any, llama_block: Any, kind: str) -> None:
-    """They go out to a model that accepts them, as in a user's turn; to another a text says what was left out."""
+    """Media are sent to models that accept them. For others, a text says what was omitted."""
     given: Any = in_langchain(block) if adapter == "langchain" else in_llama_index(llama_block)
     content = (await wire(adapter, given, model=model))[2]["content"]
     if kind in TAKES[model]:
@@ -206,8 +206,8 @@ async def test_media_in_a_result(adapter: str, model: str, block: Any, llama_blo
 @pytest.mark.report(4)
 @pytest.mark.parametrize("endpoint", [None, "text-generation", "multimodal-generation"])
 @pytest.mark.parametrize("model", ["qwen-plus", "qwen3-vl-plus", "qwen3-omni-flash", "made-up"])
-async def test_the_profile_agrees_with_what_is_sent(model: str, endpoint: Any) -> None:
-    """`image_tool_message` is whether an image in a tool's result goes out as one."""
+async def test_the_profile_matches_the_request(model: str, endpoint: Any) -> None:
+    """`image_tool_message` says whether images in tool results are sent."""
     with Loopback(OK) as server:
         llm = langchain.chat(server, model=model, native_endpoint=endpoint)
         await langchain.call(llm, "invoke", in_langchain({"type": "image", "url": PNG}))
@@ -219,7 +219,7 @@ async def test_the_profile_agrees_with_what_is_sent(model: str, endpoint: Any) -
 
 @pytest.mark.report(4)
 async def test_a_result_in_a_user_turn() -> None:
-    """Anthropic's form of a result is one."""
+    """Anthropic's format of a tool result is supported."""
     given = [
         *in_langchain()[:2],
         HumanMessage([{"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "file", "base64": PDF}]}]),
@@ -230,8 +230,8 @@ async def test_a_result_in_a_user_turn() -> None:
 
 @pytest.mark.report(4)
 @every_adapter
-async def test_a_mark_on_what_is_left_out_stays(adapter: str) -> None:
-    """The end of a cached prefix is where the caller put it."""
+async def test_the_cache_mark_of_an_omitted_block(adapter: str) -> None:
+    """It is moved, so that the cached prefix ends at the same place."""
     given: Any = in_langchain({"type": "image", "url": PNG, "cache_control": EPHEMERAL})
     if adapter == "llama_index":
         given = in_llama_index(ImageBlock(url=PNG), CachePoint(cache_control=CacheControl(type="ephemeral")))
@@ -241,8 +241,8 @@ async def test_a_mark_on_what_is_left_out_stays(adapter: str) -> None:
 
 @pytest.mark.report(4)
 @every_adapter
-async def test_reasoning_in_a_result_is_left_out(adapter: str, caplog: pytest.LogCaptureFixture) -> None:
-    """An agent that is a tool returns what it said; what it thought is not said."""
+async def test_reasoning_in_a_result_is_omitted(adapter: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Of an agent used as a tool, only the answer is sent."""
     given: Any = in_langchain({"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "ok"})
     if adapter == "llama_index":
         given = in_llama_index(ThinkingBlock(content="hm"), TextBlock(text="ok"))
@@ -253,7 +253,7 @@ async def test_reasoning_in_a_result_is_left_out(adapter: str, caplog: pytest.Lo
 @pytest.mark.report(4)
 @every_adapter
 async def test_a_file_in_a_user_turn_is_an_error(adapter: str) -> None:
-    """Its sender can correct it."""
+    """Because the caller can correct it."""
     given: Any = [HumanMessage([{"type": "file", "base64": PDF}])]
     if adapter == "llama_index":
         given = [LlamaIndexMessage(role="user", blocks=[DocumentBlock(data=b"%PDF-1.7 report")])]
@@ -297,8 +297,8 @@ ROLES: dict[str, Any] = {
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("block", NOT_SAID, ids=lambda block: str(block["type"]))
 @pytest.mark.rotated
-async def test_what_was_not_said_is_left_out_langchain(role: str, block: Any) -> None:
-    """The text of the turn is kept, before it and after it."""
+async def test_unsupported_assistant_blocks_langchain(role: str, block: Any) -> None:
+    """Only the text of the turn is sent."""
     content = [{"type": "text", "text": "a"}, block, {"type": "text", "text": "b", "annotations": []}]
     [message, _] = await wire("langchain", [ROLES[role](content), HumanMessage("hi")])
     assert message == {"role": "user" if role == "user" else "system", "content": "ab", "name": "researcher"}
@@ -311,8 +311,8 @@ MADE = ToolCallBlock(tool_call_id="c1", tool_name="get", tool_kwargs={})
 @pytest.mark.report(5)
 @pytest.mark.parametrize("role", ["user", "system", "developer"])
 @pytest.mark.parametrize("block", [ThinkingBlock(content="hm"), MADE, CITATION], ids=lambda block: type(block).__name__)
-async def test_what_was_not_said_is_left_out_llama_index(role: str, block: Any) -> None:
-    """The text of the turn is kept, before it and after it; what a citation cites is in it."""
+async def test_unsupported_assistant_blocks_llama_index(role: str, block: Any) -> None:
+    """Only the text of the turn is sent, including the text of citations."""
     blocks = [TextBlock(text="a"), block, TextBlock(text="b")]
     given = [LlamaIndexMessage(role=role, blocks=blocks), LlamaIndexMessage("hi")]
     [message, _] = await wire("llama_index", given)
@@ -320,8 +320,8 @@ async def test_what_was_not_said_is_left_out_llama_index(role: str, block: Any) 
 
 
 @pytest.mark.report(5)
-async def test_a_cache_point_after_what_is_left_out() -> None:
-    """It marks what is before that, if anything is."""
+async def test_a_cache_point_after_an_omitted_block() -> None:
+    """It marks the block before, if any."""
     point = CachePoint(cache_control=CacheControl(type="ephemeral"))
     text, thought = TextBlock(text="a"), ThinkingBlock(content="hm")
     [before, after] = await wire(
@@ -334,8 +334,8 @@ async def test_a_cache_point_after_what_is_left_out() -> None:
 
 @pytest.mark.report(5)
 @every_adapter
-async def test_a_turn_of_nothing_that_was_said_is_left_out(adapter: str) -> None:
-    """An agent that only called a tool has nothing to hand on."""
+async def test_a_turn_without_text_is_omitted(adapter: str) -> None:
+    """Such as one of an agent that only called a tool."""
     given: Any = [HumanMessage("hi"), HumanMessage([NOT_SAID[0], NOT_SAID[5]])]
     if adapter == "llama_index":
         given = [LlamaIndexMessage("hi"), LlamaIndexMessage(role="user", blocks=[ThinkingBlock(content="hm"), MADE])]
@@ -345,8 +345,8 @@ async def test_a_turn_of_nothing_that_was_said_is_left_out(adapter: str) -> None
 @pytest.mark.report(5)
 @every_adapter
 @every_way
-async def test_an_answer_is_handed_to_the_next_agent(adapter: str, way: str) -> None:
-    """What this package answers, with its blocks, goes on as a user's turn, and as the instructions of another."""
+async def test_an_answer_as_input_of_another_agent(adapter: str, way: str) -> None:
+    """Our answers, with their blocks, can be user turns or instructions."""
     answer = Answer(reasoning=["hm"], text=["It is ", "sunny."], calls=[Call("c1", "get")])
     settings = {"enable_thinking": True} | ({"output_version": "v1"} if adapter == "langchain" else {})
     with Loopback([answer, OK]) as server:

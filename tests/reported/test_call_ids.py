@@ -1,4 +1,4 @@
-"""A whole call that never received an id gets a generated one, since it cannot be answered without."""
+"""A complete call without an ID gets a generated one, because it could not be answered otherwise."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def piece(name: Any = None, arguments: Any = None, **beside: Any) -> dict[str, A
 
 @dataclass(frozen=True)
 class Case:
-    """Fragments of calls, an event each, and the ids that come of them; None: a generated one."""
+    """Fragments of calls, one per event, and the resulting IDs; None for a generated one."""
 
     name: str
     fragments: Sequence[Any]
@@ -85,7 +85,7 @@ CASES = [
 
 
 def check(ids: Sequence[str | None], case: Case) -> None:
-    """Check ids against those of a case. No two are the same."""
+    """Check IDs against those of a case. All are different."""
     assert len(ids) == len(case.ids)
     assert len(set(ids)) == len(ids)
     for found, expected in zip(ids, case.ids, strict=True):
@@ -96,7 +96,7 @@ def check(ids: Sequence[str | None], case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.rotated
 async def test_every_call_has_an_id(case: Case, way: Way) -> None:
-    """Valid or not, whole or streamed; an id that comes is kept, also one that comes late."""
+    """Valid or not, whole or streamed. IDs of the service are kept, even if they arrive late."""
     with Loopback(case.wire) as server:
         answer = await way(server)
     found = [call["id"] for call in invalid_of(answer)] if case.invalid else [id for id, _, _ in calls_of(answer)]
@@ -111,7 +111,7 @@ async def test_every_call_has_an_id(case: Case, way: Way) -> None:
                          ids=lambda case: case.name)  # fmt: skip
 @pytest.mark.rotated
 async def test_langchain_has_one_id_in_every_view(case: Case, name: str, version: str | None) -> None:
-    """Calls, fragments and content blocks name the same ids, however LangChain asks."""
+    """Calls, chunks and content blocks have the same IDs."""
     with Loopback(case.wire) as server:
         message = await by(name, langchain_chat(server, output_version=version))
     calls = message.invalid_tool_calls if case.invalid else message.tool_calls
@@ -125,7 +125,7 @@ async def test_langchain_has_one_id_in_every_view(case: Case, name: str, version
 @both_protocols
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_v3_events_finish_a_call_with_its_id(way: str) -> None:
-    """The events and the message that they make name the same id."""
+    """The events and the resulting message have the same ID."""
     with Loopback(CASES[0].wire) as server:
         events, message = await by_v3(langchain_chat(server), way)
     [finished] = [event["content"] for event in events if event["event"] == "content-block-finish"]
@@ -134,8 +134,8 @@ async def test_v3_events_finish_a_call_with_its_id(way: str) -> None:
 
 
 @every_stream
-async def test_a_stream_says_an_id_once(way: Way) -> None:
-    """A LangChain stream has it in one fragment, with the call's index. The fragments before stay as they were."""
+async def test_a_stream_has_an_id_once(way: Way) -> None:
+    """In one chunk, with the call's index. Earlier chunks are unchanged."""
     with Loopback(CASES[0].wire) as server:
         pieces = await way.pieces(server)
     if not way.langchain:
@@ -151,7 +151,7 @@ async def test_a_stream_says_an_id_once(way: Way) -> None:
     "way", [way for way in EVERY_WAY if not way.langchain], ids=lambda it: f"{it.method}-{it.protocol}"
 )
 async def test_llama_index_has_one_id_in_every_view(way: Way) -> None:
-    """Blocks, `additional_kwargs["tool_calls"]` and tool selections name the same ids."""
+    """Blocks, `additional_kwargs["tool_calls"]` and tool selections have the same IDs."""
     with Loopback(CASES[6].wire) as server:
         response = await way(server)
         selections = way.model(server).get_tool_calls_from_response(response)
@@ -178,8 +178,8 @@ def check_turns(server: Loopback) -> None:
 
 @both_protocols
 @pytest.mark.parametrize("streams", [False, True])
-def test_a_langchain_agent_answers_such_a_call(streams: bool) -> None:
-    """`create_agent` runs the tool and sends its result back under the generated id."""
+def test_a_langchain_agent_with_a_generated_id(streams: bool) -> None:
+    """`create_agent` runs the tool and returns its result with that ID."""
     from langchain.agents import create_agent
 
     with Loopback(TURNS) as server:
@@ -195,7 +195,7 @@ def test_a_langchain_agent_answers_such_a_call(streams: bool) -> None:
 
 
 @both_protocols
-async def test_a_llama_index_agent_answers_such_a_call() -> None:
+async def test_a_llama_index_agent_with_a_generated_id() -> None:
     """`FunctionAgent` does the same."""
     with Loopback(TURNS) as server:
         agent = FunctionAgent(tools=[FunctionTool.from_defaults(weather)], llm=llama_index_chat(server))

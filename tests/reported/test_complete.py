@@ -1,4 +1,4 @@
-"""Every report from downstream software has a test: `@pytest.mark.report(7)` names the report it reproduces."""
+"""Every report from downstream software has a test, marked `@pytest.mark.report(n)`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ REPORTS = set(range(1, 34)) | {35, 36}  # 34 is documentation
 
 
 def reports_in(path: Path) -> set[int]:
-    """Return the report numbers that the markers of a file name."""
+    """Return the report numbers of the markers in a file."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "report":
@@ -19,6 +19,6 @@ def reports_in(path: Path) -> set[int]:
 
 
 def test_every_report_has_a_test() -> None:
-    """No report is without a test."""
+    """No number is missing."""
     covered = set().union(*map(reports_in, HERE.glob("test_*.py")))
     assert REPORTS - covered == set()

@@ -1,4 +1,4 @@
-"""Reports about where requests go, what errors show of it, and which secrets they redact."""
+"""URLs of requests and errors, and redaction of secrets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENDPOINTS = {"openai": "/chat/completions", "dashscope": "/services/aigc/text-ge
 
 
 def over_all_ways(rows: list[Any]) -> list[Any]:
-    """Return each row with three of the sixteen ways, so that the ways take turns."""
+    """Return each row with three of the sixteen ways, which take turns."""
     ways = itertools.cycle(COMBINATIONS)
     return [(*row, *next(ways)) for row in rows for _ in range(3)]
 
@@ -40,7 +40,7 @@ def dialect_of(exchange: Exchange) -> Dialect:
 
 
 def fails(status: int, message: str, code: str = "SomeCode", **headers: str) -> Callable[[Exchange], None]:
-    """A server that answers with an error of the protocol that it is asked in."""
+    """Answer with an error in the protocol of the request."""
     return lambda exchange: reply_json(status, dialect_of(exchange).error(code, message), headers)(exchange)
 
 
@@ -62,7 +62,7 @@ KEPT: list[tuple[dict[str, str], str]] = [
 async def test_an_error_keeps_what_is_no_credential(
     headers: dict[str, str], message: str, way: Way, protocol: str
 ) -> None:
-    """The value of an ordinary header, and a part of another word, stay as they are."""
+    """Values of ordinary headers, and parts of other words, are not redacted."""
     with Loopback(fails(400, message)) as server:
         heard = await way(way.make(model="qwen-plus", base_url=server.url, protocol=protocol, default_headers=headers))
     assert heard.error is not None
@@ -105,7 +105,7 @@ async def test_an_error_redacts_a_credential(headers: dict[str, str], secret: st
 @pytest.mark.report(11)
 @every_way
 async def test_an_answer_is_never_rewritten(way: Way, protocol: str) -> None:
-    """Text and request id of a success are as they came, even where they repeat the key or a header."""
+    """Text and request ID are unchanged, even if they contain the key or a header."""
     headers = {"X-Request-Id": "trace-0123456789", "X-Api-Key": "gw-0123456789"}
     text = f"trace-0123456789 application/json gw-0123456789 {KEY}"
 
@@ -128,7 +128,7 @@ async def test_an_answer_is_never_rewritten(way: Way, protocol: str) -> None:
 @pytest.mark.report(11)
 @every_way
 async def test_a_partial_answer_is_not_rewritten(way: Way, protocol: str) -> None:
-    """What had arrived before an error keeps its words; the error itself is redacted."""
+    """Only the error itself is redacted."""
     headers = {"Accept": "application/json", "X-Api-Key": "gw-0123456789"}
     text = "application/json gw-0123456789"
     said = {"code": "InternalError", "message": "bad gw-0123456789"}
@@ -178,7 +178,7 @@ def not_found(request: httpx.Request) -> httpx.Response:
 
 
 def clients(handler: Callable[[httpx.Request], httpx.Response]) -> dict[str, Any]:
-    """Return clients that reach no network, but `handler`."""
+    """Return clients whose transport is `handler`."""
     return {
         "http_client": httpx.Client(transport=httpx.MockTransport(handler)),
         "http_async_client": httpx.AsyncClient(transport=httpx.MockTransport(handler)),
@@ -189,7 +189,7 @@ def clients(handler: Callable[[httpx.Request], httpx.Response]) -> dict[str, Any
 @pytest.mark.parametrize(("base_url", "protocol", "url"), SENT)
 @pytest.mark.parametrize("way", [WAYS[0], WAYS[7]], ids=["invoke", "astream_chat"])
 async def test_where_a_request_goes(base_url: str, protocol: str, url: str, way: Way) -> None:
-    """A path is replaced on the vendor's hosts only, and the error shows the whole URL."""
+    """Only on the vendor's hosts, the path is replaced. Errors have the complete URL."""
     url = url.format(native=ENDPOINTS["dashscope"])
     asked: list[str] = []
 
@@ -213,7 +213,7 @@ async def test_where_a_request_goes(base_url: str, protocol: str, url: str, way:
     ],
 )
 def test_where_embeddings_go(base_url: str, url: str) -> None:
-    """They follow the same rule, and their errors show the URL too."""
+    """The same rule applies to embeddings."""
     embedding = ModelStudioEmbedding(
         model="text-embedding-v4", base_url=base_url, api_key=KEY, **clients(not_found)  # type: ignore[call-arg]
     )  # fmt: skip
@@ -267,7 +267,7 @@ FAULT_NAMES = ["400", "401", "403", "404", "429", "500", "closed", "page", "text
     ids=[f"{name}-{number}" for name in FAULT_NAMES for number in range(3)],
 )
 async def test_every_error_shows_the_url(script: Callable[[Exchange], None], way: Way, protocol: str) -> None:
-    """Whatever goes wrong once a request is sent."""
+    """Whatever fails after sending."""
     with Loopback(script) as server:
         llm = way.make(model="qwen-plus", base_url=f"{server.url}/v1", protocol=protocol, max_retries=0)
         heard = await way(llm)
@@ -277,7 +277,7 @@ async def test_every_error_shows_the_url(script: Callable[[Exchange], None], way
 @pytest.mark.report(12)
 @every_way
 async def test_a_connection_error_shows_the_url(way: Way, protocol: str) -> None:
-    """Where nothing listens as well."""
+    """Also if the connection is refused."""
     with Loopback(closes) as server:
         url = server.url
     heard = await way(way.make(model="qwen-plus", base_url=f"{url}/v1", protocol=protocol, max_retries=0))
@@ -299,7 +299,7 @@ ANTHROPIC: list[tuple[str, str]] = [
 @pytest.mark.parametrize("make", [ChatModelStudio, ModelStudio, ModelStudioEmbedding])
 @pytest.mark.parametrize(("base_url", "right"), ANTHROPIC)
 def test_the_anthropic_address_is_refused(base_url: str, right: str, make: Any) -> None:
-    """When the object is made, with the address to use."""
+    """When the object is created. The error has the correct URL."""
     with pytest.raises(ConfigurationError) as caught:
         make(model="qwen-plus", base_url=base_url, api_key=KEY)
     assert f"{right!r}" in str(caught.value)
@@ -320,7 +320,7 @@ KEYS: list[tuple[str, str, bool]] = [
 @pytest.mark.parametrize("way", WAYS[::3], ids=lambda way: way.name)
 @pytest.mark.parametrize(("base_url", "key", "plan"), KEYS)
 async def test_a_401_of_a_plan(base_url: str, key: str, plan: bool, way: Way) -> None:
-    """Keys and hosts of a plan belong together; on other hosts a key belongs to its region."""
+    """On hosts of a plan, the advice is about the plan's key; on others, about the region."""
 
     def refused(_: httpx.Request) -> httpx.Response:
         return httpx.Response(401, json={"error": {"message": "Incorrect API key.", "code": "invalid_api_key"}})
@@ -355,7 +355,7 @@ TOO_LONG: list[tuple[int, str | None, str]] = [
 @pytest.mark.report(15)
 @pytest.mark.parametrize(("status", "code", "message", "way", "protocol"), over_all_ways(TOO_LONG))
 async def test_a_context_error(status: int, code: str | None, message: str, way: Way, protocol: str) -> None:
-    """By its code or its message."""
+    """Detected by code or message."""
     with Loopback(fails(status, message, code or "invalid_request_error")) as server:
         heard = await way(way.make(model="qwen-plus", base_url=server.url, protocol=protocol))
     check_context_error(heard.error, way)
@@ -367,7 +367,7 @@ async def test_a_context_error(status: int, code: str | None, message: str, way:
 async def test_a_context_error_in_mid_stream(
     status: int, code: str | None, message: str, way: Way, protocol: str
 ) -> None:
-    """An error event is read the same way, after an answer has begun."""
+    """An error event in a stream is detected as well."""
     said: Mapping[str, Any] = {"code": code or "invalid_request_error", "message": message}
     failure = said if protocol == "dashscope" else {"error": said}
     with Loopback(Answer(text=["The sky"], failure=failure, status=status)) as server:
@@ -394,7 +394,7 @@ NOT_TOO_LONG: list[tuple[int, str, str]] = [
 @pytest.mark.report(15)
 @pytest.mark.parametrize(("status", "code", "message", "way", "protocol"), over_all_ways(NOT_TOO_LONG))
 async def test_what_is_no_context_error(status: int, code: str, message: str, way: Way, protocol: str) -> None:
-    """Other limits stay what they are."""
+    """Other limits keep their class."""
     with Loopback(fails(status, message, code)) as server:
         llm = way.make(model="qwen-plus", base_url=server.url, protocol=protocol, max_retries=0)
         heard = await way(llm)

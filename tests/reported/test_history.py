@@ -1,4 +1,4 @@
-"""A conversation goes out as the service takes it, whatever an agent left in it, and stays as it was in memory."""
+"""Histories of agents are sent in the form that the service accepts. The messages in memory are not changed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TOLD = ("tool", "21", "c1")
 
 
 def table(rows: dict[str, Any]) -> Any:
-    """Parametrise a test by rows, each with the next of the four ways."""
+    """Parametrize a test by rows. The four methods take turns."""
     values = [(*row, way) for row, way in zip(rows.values(), cycle(WAYS))]
     return pytest.mark.parametrize(("turns", "expected", "way"), values, ids=rows)
 
@@ -74,8 +74,8 @@ OBJECTS: dict[str, Any] = {"none": ("", {}), "only spaces": (" \n", {}), "an obj
 @every_adapter
 @pytest.mark.parametrize(("raw", "way"), list(zip(RAW.values(), cycle(WAYS))), ids=RAW)
 @pytest.mark.rotated
-async def test_broken_arguments_go_back_as_an_object(adapter: str, raw: str, way: str) -> None:
-    """The service gets a JSON object, in which the model sees what it wrote."""
+async def test_broken_arguments_are_sent_as_an_object(adapter: str, raw: str, way: str) -> None:
+    """The service requires a JSON object. The raw text is a value in it."""
     messages = await wire(adapter, [user(), said("", ("c1", "write", raw)), result("c1", "bad json")], way)
     assert brief(messages) == [HI, ("assistant", "", ("c1", {"invalid_arguments": raw})), ("tool", "bad json", "c1")]
 
@@ -83,8 +83,8 @@ async def test_broken_arguments_go_back_as_an_object(adapter: str, raw: str, way
 @pytest.mark.report(1)
 @every_adapter
 @pytest.mark.parametrize(("raw", "expected"), list(OBJECTS.values()), ids=OBJECTS)
-async def test_text_that_is_an_object_stays(adapter: str, raw: str, expected: Any) -> None:
-    """No arguments are an empty object."""
+async def test_valid_arguments_are_unchanged(adapter: str, raw: str, expected: Any) -> None:
+    """Missing arguments are sent as an empty object."""
     messages = await wire(adapter, [user(), said("", ("c1", "write", raw)), result("c1")])
     assert brief(messages)[1] == ("assistant", "", ("c1", expected))
 
@@ -92,8 +92,8 @@ async def test_text_that_is_an_object_stays(adapter: str, raw: str, expected: An
 @pytest.mark.report(1)
 @every_adapter
 @every_way
-async def test_nan_goes_back_as_it_was_written(adapter: str, way: str) -> None:
-    """Python reads NaN as JSON, so another provider's class may have made a call of it; the service does not."""
+async def test_nan_in_arguments(adapter: str, way: str) -> None:
+    """Python parses NaN, but the service rejects it, so it is sent as text."""
     messages = await wire(adapter, [user(), said("", ("c1", "write", {"x": float("nan")})), result("c1")], way)
     assert brief(messages)[1] == ("assistant", "", ("c1", {"invalid_arguments": '{"x": NaN}'}))
 
@@ -101,8 +101,8 @@ async def test_nan_goes_back_as_it_was_written(adapter: str, way: str) -> None:
 @pytest.mark.report(1, 4)
 @every_adapter
 @every_way
-async def test_half_a_surrogate_pair(adapter: str, way: str) -> None:
-    """A model may escape half an emoji in its arguments, and a tool may return one. UTF-8 cannot hold it."""
+async def test_unpaired_surrogates(adapter: str, way: str) -> None:
+    """In arguments or results. UTF-8 cannot encode them."""
     half = [("c1", "write", {"x": "a\ud83d"}), ("c2", "write", '{"x": "a\ud83d')]
     turns = [user(), said("", *half), result("c1", "b\ud83d"), result("c2", ["b\ud83d"])]
     assert brief(await wire(adapter, turns, way)) == [
@@ -117,7 +117,7 @@ async def test_half_a_surrogate_pair(adapter: str, way: str) -> None:
 @pytest.mark.parametrize("value", [["a", 1], 5, None, True, 1.5, float("nan")], ids=short)
 @pytest.mark.parametrize("old", [False, True], ids=["block", "additional_kwargs"])
 async def test_arguments_of_another_type(old: bool, value: Any) -> None:
-    """What a ToolCallBlock, or a call in OpenAI's form, holds instead of an object goes as its JSON text within one."""
+    """Values other than objects are sent as JSON text in an object."""
     turns = messages_of("llama_index", [user(), said("", ("c1", "write", value)), result("c1")])
     if old:
         function = {"name": "write", "arguments": value}
@@ -175,10 +175,10 @@ UNANSWERED: dict[str, tuple[Sequence[Turn], list[Any]]] = {
 @every_adapter
 @table(UNANSWERED)
 @pytest.mark.rotated
-async def test_a_call_goes_out_only_with_its_answer(
+async def test_calls_are_sent_only_with_their_results(
     adapter: str, turns: Sequence[Turn], expected: list[Any], way: str
 ) -> None:
-    """Calls and results that do not belong together are left out, so that the service takes the history."""
+    """Unmatched calls and results are omitted."""
     messages = await wire(adapter, turns, way)
     assert brief(messages) == expected
     assert fault_of(messages) is None
@@ -187,8 +187,8 @@ async def test_a_call_goes_out_only_with_its_answer(
 @pytest.mark.report(2)
 @every_adapter
 @every_way
-async def test_a_call_that_is_left_out_is_logged(adapter: str, way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """At INFO, with its name and id, in every way to call the model; not its arguments, which may be confidential."""
+async def test_omitted_calls_are_logged(adapter: str, way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """At INFO with name and ID, but without arguments, which may be confidential."""
     with caplog.at_level(logging.INFO, "modelstudio_core"):
         messages = await wire(adapter, [user(), said("", GET, PUT), result("c1"), user("next")], way)
     assert brief(messages) == [HI, GOT, TOLD, NEXT]
@@ -202,7 +202,7 @@ async def test_a_call_that_is_left_out_is_logged(adapter: str, way: str, caplog:
 @every_adapter
 @pytest.mark.parametrize("calls", [1, 2])
 async def test_calls_without_an_id(adapter: str, calls: int) -> None:
-    """They and their answers belong together by their order, and go out with an id of ours."""
+    """They are matched with results by position, and get a generated ID."""
     made = [(None, "get", {"n": number}) for number in range(calls)]
     answers = [result(None, f"{number}") for number in range(calls)]
     messages = await wire(adapter, [user(), said("", *made), *answers])
@@ -216,7 +216,7 @@ async def test_calls_without_an_id(adapter: str, calls: int) -> None:
 
 @pytest.mark.report(2)
 async def test_a_function_message_answers_the_last_call_of_its_name() -> None:
-    """A call of an earlier turn is over."""
+    """But no call of an earlier turn."""
     turns = messages_of("langchain", [user(), said("", ("old", "get", {})), user("next"), said("", GET)])
     messages = await wire("langchain", [*turns, FunctionMessage("21", name="get")])
     assert brief(messages) == [HI, NEXT, GOT, TOLD]
@@ -224,8 +224,8 @@ async def test_a_function_message_answers_the_last_call_of_its_name() -> None:
 
 @pytest.mark.report(2, 6)
 @every_adapter
-async def test_nothing_is_left(adapter: str) -> None:
-    """A history of nothing that can be sent is an error, and no request is made."""
+async def test_an_empty_history(adapter: str) -> None:
+    """If nothing can be sent, an error is raised."""
     with Loopback(OK) as server:
         with pytest.raises(ConfigurationError, match="no message to send"):
             await call(adapter, chat(adapter, server), "whole", messages_of(adapter, [system(""), said("", GET)]))
@@ -255,17 +255,17 @@ EMPTY: dict[str, tuple[Sequence[Turn], list[Any]]] = {
 @every_adapter
 @table(EMPTY)
 @pytest.mark.rotated
-async def test_a_turn_without_content_is_left_out(
+async def test_a_turn_without_content_is_omitted(
     adapter: str, turns: Sequence[Turn], expected: list[Any], way: str
 ) -> None:
-    """System and assistant turns; the service takes none whose content is empty."""
+    """System and assistant turns, because the service rejects empty content."""
     assert brief(await wire(adapter, turns, way)) == expected
 
 
 @pytest.mark.report(6)
 @every_adapter
-async def test_a_turn_of_only_reasoning_is_left_out(adapter: str) -> None:
-    """Its content is empty, as where an answer was cut off while the model thought."""
+async def test_a_turn_with_only_reasoning_is_omitted(adapter: str) -> None:
+    """Such as an answer truncated while the model was thinking."""
     only: Any = AIMessage("", additional_kwargs={"reasoning_content": "hm"})
     if adapter == "llama_index":
         only = ChatMessage(role="assistant", blocks=[ThinkingBlock(content="hm")])
@@ -275,7 +275,7 @@ async def test_a_turn_of_only_reasoning_is_left_out(adapter: str) -> None:
 
 @pytest.mark.report(6)
 async def test_an_empty_system_turn_and_json_mode() -> None:
-    """The instruction that JSON mode adds does not depend on a system turn that is not sent."""
+    """The instruction of JSON mode does not depend on an omitted system turn."""
     messages = [SystemMessage(""), HumanMessage("hi")]
     for given in (messages, messages[1:]):
         assert brief(await wire("langchain", given, response_format={"type": "json_object"})) == [
@@ -300,15 +300,15 @@ TEXTS: dict[str, tuple[Sequence[Turn], list[Any]]] = {
 @every_adapter
 @table(TEXTS)
 async def test_texts_are_one_string(adapter: str, turns: Sequence[Turn], expected: list[Any], way: str) -> None:
-    """In every role: qwen-long refuses a list, and GLM drops it. Only a result's texts are lines."""
+    """qwen-long rejects a list, and GLM ignores it. In tool results, texts are joined by newlines."""
     assert brief(await wire(adapter, turns, way, model="qwen-long")) == expected
 
 
 @pytest.mark.report(23)
 @every_adapter
 @pytest.mark.parametrize("content", ["hi", ["hi"]], ids=["string", "list"])
-async def test_the_multimodal_endpoint_takes_lists(adapter: str, content: Any, each_protocol: str) -> None:
-    """The native endpoint for media has content as a list, of text too."""
+async def test_the_multimodal_endpoint_uses_lists(adapter: str, content: Any, each_protocol: str) -> None:
+    """The native endpoint for media requires a list, also for text."""
     with Loopback(OK) as server:
         llm = chat(adapter, server, model="qwen3-vl-plus", protocol="dashscope")
         await call(adapter, llm, "whole", messages_of(adapter, [system(content), user(content)]))
@@ -319,7 +319,7 @@ async def test_the_multimodal_endpoint_takes_lists(adapter: str, content: Any, e
 @pytest.mark.report(23)
 @every_adapter
 async def test_text_beside_an_image_stays_a_part(adapter: str) -> None:
-    """Only parts that are all text become a string."""
+    """Only content with nothing but text is joined to a string."""
     [message] = await wire(adapter, [user(["a", {"image": "https://example.com/a.png"}, "b"])], model="qwen3-vl-plus")
     assert len(message["content"]) == 3
 
@@ -330,8 +330,8 @@ async def test_text_beside_an_image_stays_a_part(adapter: str) -> None:
 @pytest.mark.report(1, 2, 6, 23)
 @every_adapter
 @every_way
-async def test_a_thread_that_went_wrong_goes_on(adapter: str, way: str) -> None:
-    """A service that refuses what the real one refuses answers the whole history, and again on the next turn."""
+async def test_a_broken_thread_continues(adapter: str, way: str) -> None:
+    """A strict service accepts the whole history, also on the next turn."""
     turns = [
         system(""),
         user(["h", "i"]),
@@ -347,8 +347,8 @@ async def test_a_thread_that_went_wrong_goes_on(adapter: str, way: str) -> None:
             await call(adapter, llm, way, messages_of(adapter, [*turns, *more]))
 
 
-def test_tokens_of_what_is_sent_are_counted() -> None:
-    """Turns and calls that are left out cost nothing."""
+def test_omitted_turns_are_not_counted() -> None:
+    """Nor omitted calls."""
     with Loopback(OK) as server:
         llm = chat("langchain", server)
         sent = [HumanMessage("hi"), HumanMessage("next")]

@@ -1,4 +1,4 @@
-"""Empty answers, connections that break while a body is read inside the call, and hooks of the user's own client."""
+"""Empty answers, connections that break inside the call, and hooks of injected clients."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CELLS = [(dialect, way) for dialect in DIALECTS.values() for way in WAYS]
 
 
 def rows(table: dict[str, Any]) -> Any:
-    """Run each row through each protocol in half of the ways; the next row takes the other half."""
+    """Run each row with each protocol and half of the ways, alternating between rows."""
     params = []
     for number, (name, row) in enumerate(table.items()):
         for dialect, way in CELLS[number % 2 :: 2]:
@@ -56,7 +56,7 @@ every_protocol = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(
 
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come at once."""
+    """Retry without delay."""
     monkeypatch.setattr(random, "random", lambda: 0.0)
 
 
@@ -65,7 +65,7 @@ def is_async(way: Way) -> bool:
 
 
 def scripts(dialect: Dialect, *answers: Sequence[Step]) -> list[Script]:
-    """One script for each request; the last answers all further ones, too."""
+    """One script per request; the last one answers all further requests."""
 
     def script(steps: Sequence[Step]) -> Script:
         def run(exchange: Exchange) -> None:
@@ -78,7 +78,7 @@ def scripts(dialect: Dialect, *answers: Sequence[Step]) -> list[Script]:
 
 
 def injected(way: Way, **options: Any) -> dict[str, Any]:
-    """Return the argument for a client with these options, of the kind that `way` uses."""
+    """Return the argument for an injected client with these options, sync or async depending on `way`."""
     if is_async(way):
         return {"http_async_client": httpx.AsyncClient(**options)}
     return {"http_client": httpx.Client(**options)}
@@ -92,7 +92,7 @@ def make(way: Way, url: str, dialect: Dialect, **settings: Any) -> Any:
 
 
 def _object(dialect: Dialect, choices: list[Any]) -> bytes:
-    """Return an answer, or an event, of these choices."""
+    """Return a whole answer, or an event, with these choices."""
     value = dialect.whole("")
     value.get("output", value)["choices"] = choices
     return written(value)
@@ -138,8 +138,8 @@ EMPTY = {
 
 @pytest.mark.report(13)
 @rows(EMPTY)
-async def test_an_empty_answer_is_requested_again(row: Any, dialect: Dialect, way: Way) -> None:
-    """Up to max_retries times, and then it is an error."""
+async def test_an_empty_answer_is_retried(row: Any, dialect: Dialect, way: Way) -> None:
+    """Up to max_retries times, then an error is raised."""
     empty, settings = row
     with Loopback(scripts(dialect, empty, empty, [good])) as server:
         heard = await way(make(way, server.url, dialect, **settings))
@@ -168,6 +168,7 @@ def _thought(dialect: Dialect) -> bytes:
 @pytest.mark.report(13)
 @rows({"text": (begun, PARTIAL), "call": (_call, ""), "reasoning": (_thought, "")})
 async def test_an_answer_that_has_begun_is_not_requested_again(row: Any, dialect: Dialect, way: Way) -> None:
+    """Because the service may bill both."""
     begins, partial = row
     with Loopback(scripts(dialect, streamed(begins), [good])) as server:
         heard = await way(make(way, server.url, dialect, streaming=True))
@@ -249,6 +250,7 @@ async def test_a_connection_that_breaks_while_a_hook_reads(row: Sequence[Step], 
 @pytest.mark.report(28)
 @every_way
 async def test_what_is_not_http_is_still_said_to_be_so(way: Way) -> None:
+    """It still raises its own error behind a hook."""
     client = reading_client(way)
     with Loopback(lambda exchange: (exchange.send(b"220 mail.example ESMTP\r\n\r\n"), exchange.close())[0]) as server:
         heard = await way(make(way, server.url, DIALECTS["openai"], **client))
@@ -266,7 +268,7 @@ MODULES = {"core": errors, "langchain": langchain_modelstudio.errors, "llama_ind
 @every_way
 @pytest.mark.parametrize("steps", [(stall,), (opened, stall)], ids=["before the head", "in the body"])
 async def test_a_timeout_is_caught_as_a_connection_error(steps: Sequence[Step], way: Way) -> None:
-    """It keeps its own class, survives pickling, and the request is not repeated."""
+    """It has its own class, can be pickled, and is not retried."""
     module = MODULES["langchain" if way in WAYS[:4] else "llama_index"]
     with Loopback(scripts(DIALECTS["openai"], steps)) as server:
         heard = await way(make(way, server.url, DIALECTS["openai"], timeout=0.2, streaming=True))
@@ -346,8 +348,8 @@ def hooked(way: Way, hooks: tuple[Any, Any]) -> dict[str, Any]:
 @every_protocol
 @pytest.mark.parametrize("hooks", READERS.values(), ids=READERS)
 @pytest.mark.rotated
-async def test_a_hook_that_reads_the_body_leaves_the_answer(hooks: Any, dialect: Dialect, way: Way) -> None:
-    """Whole and streamed on the wire, twice on one client, at once."""
+async def test_a_hook_that_reads_the_body(hooks: Any, dialect: Dialect, way: Way) -> None:
+    """The answer is unchanged, whole and streamed, for concurrent calls."""
     client = hooked(way, hooks)
     with Loopback(scripts(dialect, [good])) as server:
         for settings in ({}, {"streaming": True}):
@@ -362,6 +364,7 @@ async def test_a_hook_that_reads_the_body_leaves_the_answer(hooks: Any, dialect:
 @every_way
 @pytest.mark.parametrize("hooks", LOSERS.values(), ids=LOSERS)
 async def test_a_hook_that_uses_the_body_up_is_an_error_that_says_so(hooks: Any, way: Way) -> None:
+    """It raises an error with the reason."""
     client = hooked(way, hooks)
     dialect = DIALECTS["openai"]
     with Loopback(scripts(dialect, [good])) as server:
@@ -386,8 +389,8 @@ async def test_a_hook_that_uses_the_body_up_is_an_error_that_says_so(hooks: Any,
     ids=["read and raise", "read", "raise", "close", "iterate"],
 )
 @pytest.mark.rotated
-async def test_an_error_of_the_service_stays_itself_behind_a_hook(hooks: Any, said: str, way: Way) -> None:
-    """Its text is there where the hook has kept it."""
+async def test_an_error_of_the_service_behind_a_hook(hooks: Any, said: str, way: Way) -> None:
+    """Its text is available if the hook read the body."""
     client = hooked(way, hooks)
     dialect = DIALECTS["openai"]
     answer = [replied(404, lambda it: written(it.error("model_not_found", "No such model.")))]
@@ -400,7 +403,7 @@ async def test_an_error_of_the_service_stays_itself_behind_a_hook(hooks: Any, sa
 
 
 class ReadingAuth(httpx.Auth):
-    """An auth flow that looks at the body, as httpx's documentation shows."""
+    """An auth flow that reads the body, as in httpx's documentation."""
 
     requires_response_body = True
 
@@ -410,7 +413,7 @@ class ReadingAuth(httpx.Auth):
 
 
 class ReadingTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """A transport, such as a cache or a logger, that gives responses whose body it has read."""
+    """A transport, such as a cache or a logger, whose responses have been read."""
 
     def __init__(self) -> None:
         self.inner: Any = None
@@ -465,8 +468,8 @@ async def _apieces(data: bytes) -> AsyncIterator[bytes]:
 
 @pytest.mark.report(35)
 @rows({f"{kind}, {read}": (kind, read) for kind in ("bytes", "pieces", "json") for read in ("read", "unread")})
-async def test_a_mock_transport_gives_the_answer(row: Any, dialect: Dialect, way: Way) -> None:
-    """However its response is made, and behind a hook that reads it, too."""
+async def test_a_mock_transport(row: Any, dialect: Dialect, way: Way) -> None:
+    """However its response is created, also behind a hook that reads it."""
     kind, read = row
 
     def answer(request: httpx.Request) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""Reports about an `api_key` that is a function, called for each request."""
+"""An `api_key` that is a function, called for each request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 
 
 class Keys:
-    """A provider of keys, each used once."""
+    """A key function that returns a new key each time."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -83,8 +83,8 @@ SYNC_WAYS = [way for way in WAYS if not way.name.startswith("a")]
 @every_way
 @pytest.mark.parametrize("provider", SYNC_PROVIDERS.values(), ids=list(SYNC_PROVIDERS))
 @pytest.mark.rotated
-async def test_a_key_is_asked_for_at_each_request(provider: Callable[[Keys], Any], way: Way, protocol: str) -> None:
-    """Each request, also a retry, has the key that the function returns then."""
+async def test_a_key_function_is_called_per_request(provider: Callable[[Keys], Any], way: Way, protocol: str) -> None:
+    """Including retries."""
     keys = Keys()
     with Loopback([throttled, answers]) as server:
         llm = model(way.make, server, api_key=provider(keys), protocol=protocol, max_retries=1)
@@ -115,7 +115,7 @@ async def test_an_async_function_is_awaited(provider: Callable[[Keys], Any], way
     "provider", [*ASYNC_PROVIDERS.values(), lambda keys: AsyncKeys()], ids=[*ASYNC_PROVIDERS, "object"]
 )
 async def test_an_async_function_in_a_sync_call(provider: Callable[[Keys], Any], way: Way) -> None:
-    """A sync call cannot wait for it, and says so."""
+    """It raises an error, because a sync call cannot await it."""
     with Loopback(answers) as server:
         error = (await way(model(way.make, server, api_key=provider(Keys())))).error
         assert isinstance(error, ConfigurationError)
@@ -141,8 +141,8 @@ BAD_KEYS: list[tuple[str, Any, str]] = [
 @every_way
 @pytest.mark.parametrize(("provider", "says"), [row[1:] for row in BAD_KEYS], ids=[row[0] for row in BAD_KEYS])
 @pytest.mark.rotated
-async def test_a_function_that_gives_no_key(provider: Any, says: str, way: Way) -> None:
-    """An error says what it did, and nothing is sent."""
+async def test_a_key_function_without_a_result(provider: Any, says: str, way: Way) -> None:
+    """The error describes the result, and nothing is sent."""
     with Loopback(answers) as server:
         error = (await way(model(way.make, server, api_key=provider, max_retries=2))).error
         assert isinstance(error, ConfigurationError)
@@ -154,7 +154,7 @@ async def test_a_function_that_gives_no_key(provider: Any, says: str, way: Way) 
 @every_protocol
 @every_way
 async def test_the_key_of_an_attempt_is_redacted(way: Way, protocol: str) -> None:
-    """An error shows neither the key of this attempt nor one of an earlier one."""
+    """Errors contain no key of this or an earlier attempt."""
 
     def echo(exchange: Exchange) -> None:
         said = {"code": "InvalidApiKey", "message": f"No: {exchange.request.headers['authorization']}"}
@@ -169,8 +169,8 @@ async def test_the_key_of_an_attempt_is_redacted(way: Way, protocol: str) -> Non
 
 @pytest.mark.report(20)
 @pytest.mark.parametrize("name", ["get_text_embedding", "aget_text_embedding"])
-async def test_embeddings_ask_for_the_key(name: str) -> None:
-    """Each of their requests has the key that the function returns then."""
+async def test_embeddings_call_the_key_function(name: str) -> None:
+    """For each request."""
 
     def embeds(exchange: Exchange) -> None:
         reply_json(200, {"data": [{"index": 0, "embedding": [1.0]}]})(exchange)
@@ -185,8 +185,8 @@ async def test_embeddings_ask_for_the_key(name: str) -> None:
 
 @pytest.mark.report(20)
 @pytest.mark.parametrize("make", [ChatModelStudio, ModelStudio, ModelStudioEmbedding])
-def test_a_function_is_kept_as_a_key_is(make: Any) -> None:
-    """Copies share it; what is written down does not have it; over plain http it is refused."""
+def test_a_key_function_is_treated_like_a_key(make: Any) -> None:
+    """Copies share it, serialized forms omit it, and plain http is rejected."""
     keys = Keys()
     llm = make(model="qwen-plus", api_key=keys, base_url="http://127.0.0.1:9")
     assert copy.deepcopy(llm).api_key is keys

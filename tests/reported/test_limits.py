@@ -1,4 +1,4 @@
-"""Token limits: those of the mode that the model is in, and always with room for input."""
+"""Token limits depend on the thinking mode, and leave room for input."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def made(adapter: Any, model: str, **settings: Any) -> Any:
     ("model", "settings", "limits"), [case[1:] for case in LIMITS], ids=[case[0] for case in LIMITS]
 )
 def test_the_limits_are_those_of_the_mode(model: str, settings: dict[str, Any], limits: tuple[int, int]) -> None:
-    """The profile has the limits of thinking where the model thinks, by the object or a binding; LlamaIndex agrees."""
+    """The profile has the limits of thinking if the model thinks. LlamaIndex has the same."""
     capabilities = {"capabilities": settings["capabilities"]} if "capabilities" in settings else {}
     bound = {name: value for name, value in settings.items() if name != "capabilities"}
     of_object: Any = made(ChatModelStudio, model, **settings).profile
@@ -64,7 +64,7 @@ def test_the_limits_are_those_of_the_mode(model: str, settings: dict[str, Any], 
 
 @pytest.mark.report(26)
 def test_a_binding_has_the_profile_of_its_model() -> None:
-    """A binding of another model has that one's profile; a profile that the caller gave stays."""
+    """A bound model has its own profile. A profile set by the caller is kept."""
     llm = made(ChatModelStudio, "qwen-plus")
     assert llm.bind(model="qwen3-235b-a22b").profile == made(ChatModelStudio, "qwen3-235b-a22b").profile
     assert llm.bind(seed=7).profile == llm.profile
@@ -86,7 +86,7 @@ FIRES = [
 @pytest.mark.parametrize("bound", [False, True])
 @pytest.mark.parametrize(("model", "settings", "tokens", "fires"), FIRES)
 def test_summaries_at_a_fraction(model: str, settings: dict[str, Any], tokens: int, fires: bool, bound: bool) -> None:
-    """SummarizationMiddleware at a fraction of 0.85 fires at that fraction of what the model takes in its mode."""
+    """SummarizationMiddleware at 0.85 triggers at that fraction of the input limit of the mode."""
     with Loopback(Answer(text=["in brief"])) as server:
         llm: Any = chat(server, model=model).bind(**settings) if bound else chat(server, model=model, **settings)
         usage: Any = {"input_tokens": tokens - 1, "output_tokens": 1, "total_tokens": tokens}
@@ -119,7 +119,7 @@ SETTINGS: list[dict[str, Any]] = [
 @pytest.mark.report(31)
 @pytest.mark.parametrize("settings", SETTINGS, ids=short)
 def test_there_is_always_room_for_input(settings: dict[str, Any]) -> None:
-    """LlamaIndex's PromptHelper can work with the metadata of each model, whatever the output may take."""
+    """LlamaIndex's PromptHelper works with the metadata of each model."""
     for model in [*MODELS, "no-such-model"]:
         metadata = made(ModelStudio, model, **settings).metadata
         helper = PromptHelper.from_llm_metadata(metadata, tokenizer=str.split)
@@ -132,8 +132,8 @@ def test_there_is_always_room_for_input(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.report(31)
-def test_the_caller_s_own_limit_of_the_output_is_kept() -> None:
-    """What the caller allows the output is reserved for it, up to three quarters of the window."""
+def test_the_callers_output_limit_is_reserved() -> None:
+    """Up to three quarters of the context window."""
     for limit in ("max_tokens", "max_completion_tokens"):
         assert made(ModelStudio, "qwen-plus", **{limit: 500}).metadata.num_output == 500
         assert made(ModelStudio, "qwen-math-plus", **{limit: 2000}).metadata.num_output == 2000

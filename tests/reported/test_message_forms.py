@@ -1,4 +1,4 @@
-"""Histories in other forms than a framework's own messages with their calls in the usual place."""
+"""Histories in other forms than the framework's messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = both_protocols
 
 
 def in_openai_form(arguments: Any, id: Any = "c1", **message: Any) -> dict[str, Any]:
-    """An assistant's turn, as OpenAI's SDK dumps it."""
+    """Return an assistant turn as OpenAI's SDK dumps it."""
     function = {"name": "get", "arguments": arguments}
     return {"role": "assistant", "tool_calls": [{"id": id, "type": "function", "function": function}], **message}
 
@@ -41,7 +41,7 @@ DICTS: dict[str, tuple[dict[str, Any], Any]] = {
 @pytest.mark.parametrize("id", ["c1", 1])
 @pytest.mark.rotated
 async def test_dicts_in_openai_form(turn: dict[str, Any], expected: Any, way: str, id: Any) -> None:
-    """langchain-core itself raises where arguments are not JSON, or none."""
+    """langchain-core itself raises an error if arguments are missing or no JSON."""
     turn = {**turn, "tool_calls": [{**turn["tool_calls"][0], "id": id}]}
     given = [("human", "hi"), turn, {"role": "tool", "tool_call_id": id, "content": "21"}]
     messages = await wire("langchain", given, way)
@@ -52,7 +52,7 @@ async def test_dicts_in_openai_form(turn: dict[str, Any], expected: Any, way: st
 @pytest.mark.report(1)
 @pytest.mark.parametrize("way", WAYS)
 async def test_messages_dumped_as_dicts(way: str) -> None:
-    """As LangGraph's server returns its state: langchain-core reads only their valid calls."""
+    """As from LangGraph's server. langchain-core reads only their valid calls."""
     broken = invalid_tool_call(id="c2", name="get", args="{", error="cut")
     turn = AIMessage("", tool_calls=[{"id": "c1", "name": "get", "args": {"a": 1}}], invalid_tool_calls=[broken])
     given = [HumanMessage("hi"), turn, ToolMessage("21", tool_call_id="c1"), ToolMessage("22", tool_call_id="c2")]
@@ -83,8 +83,8 @@ ANSWERS: dict[str, BaseMessage] = {
 @pytest.mark.parametrize(("block", "expected", "way"), [(*row, way) for row, way in zip(BLOCKS.values(), cycle(WAYS))],
                          ids=BLOCKS)  # fmt: skip
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-async def test_a_call_that_only_a_block_holds(block: Any, expected: Any, answer: BaseMessage, way: str) -> None:
-    """It goes back with its answer: not even AIMessage(content_blocks=...) reads all kinds of them."""
+async def test_a_call_in_a_block_only(block: Any, expected: Any, answer: BaseMessage, way: str) -> None:
+    """It is sent with its result. AIMessage(content_blocks=...) does not read all kinds."""
     given = [HumanMessage("hi"), AIMessage([{"type": "text", "text": "wait"}, block]), answer]
     assert brief(await wire("langchain", given, way))[1:] == [
         ("assistant", "wait", ("c1", expected)),
@@ -93,8 +93,8 @@ async def test_a_call_that_only_a_block_holds(block: Any, expected: Any, answer:
 
 
 @pytest.mark.report(1)
-async def test_tool_calls_win_over_blocks() -> None:
-    """A block may be a stale copy of a call."""
+async def test_tool_calls_override_blocks() -> None:
+    """A block may be an outdated copy."""
     made = {"id": "c1", "name": "get", "args": {"a": 2}}
     given = [HumanMessage("hi"), AIMessage([BLOCKS["tool_call"][0]], tool_calls=[made]), ANSWERS["tool message"]]
     assert brief(await wire("langchain", given))[1] == ("assistant", "", ("c1", {"a": 2}))
@@ -103,7 +103,7 @@ async def test_tool_calls_win_over_blocks() -> None:
 @pytest.mark.report(2)
 @pytest.mark.parametrize(("made", "answered"), [(1, 1), (1, "1"), ("1", 1)])
 async def test_ids_that_are_numbers(made: Any, answered: Any) -> None:
-    """They go out as text, which the service requires."""
+    """They are sent as text, which the service requires."""
     calls = in_openai_form("{}", made)["tool_calls"]
     given = [
         ChatMessage("hi"),

@@ -1,4 +1,4 @@
-"""What the packages import is declared, with the oldest version that `make test-versions` runs."""
+"""All imports are declared as dependencies, with the oldest version that `make test-versions` installs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def project() -> Any:
 
 
 def declared(*extras: str) -> dict[str, str]:
-    """Return the requirements of the package with these extras: name to version specifier."""
+    """Return the requirements of the package with these extras, as name to version specifier."""
     found = project()
     lines = [*found["dependencies"], *(line for extra in extras for line in found["optional-dependencies"][extra])]
     matches = [re.match(r"([A-Za-z0-9-]+)(.*)", line) for line in lines]
@@ -37,7 +37,7 @@ def declared(*extras: str) -> dict[str, str]:
 
 
 def imported(package: str) -> set[str]:
-    """Return the top-level names that a package imports, our own and the standard library's apart."""
+    """Return the third-party packages that a package imports."""
     names = set()
     for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

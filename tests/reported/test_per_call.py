@@ -1,4 +1,4 @@
-"""Reports about headers and time limits of single calls, and about the headers of responses."""
+"""Headers and timeouts of single calls, and headers of responses."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ HEADERS = {"X-Api-Token": SECRET, "X-Title": "a title"}
 @every_protocol
 @every_ask
 async def test_extra_headers_are_sent(make: Any, ask: Ask, protocol: str) -> None:
-    """They are added to `default_headers`, whatever the case of their names, and the caller's dict stays."""
+    """In addition to `default_headers`, matched case-insensitively. The caller's dict is not changed."""
     options = {"extra_headers": dict(HEADERS), "timeout": httpx.Timeout(20)}
     with Loopback(answers) as server:
         llm = model(make, server, protocol=protocol, default_headers={"x-title": "another", "X-Team": "a"})
@@ -82,7 +82,7 @@ async def test_extra_headers_are_sent(make: Any, ask: Ask, protocol: str) -> Non
 @every_protocol
 @every_ask
 async def test_a_timeout_of_a_call(make: Any, ask: Ask, protocol: str) -> None:
-    """It takes the place of the object's for this call."""
+    """It replaces that of the object."""
     with (
         Loopback(lambda exchange: exchange.client_gone(5)) as server,
         pytest.raises(APITimeoutError, match=r"0\.05 s"),
@@ -94,7 +94,7 @@ async def test_a_timeout_of_a_call(make: Any, ask: Ask, protocol: str) -> None:
 @every_protocol
 @pytest.mark.parametrize("way", WAYS[::2], ids=lambda way: way.name)
 async def test_a_longer_timeout_of_a_call(way: Way, protocol: str) -> None:
-    """It may be longer than the object's, and a stream uses it between two chunks."""
+    """A stream uses it between chunks."""
 
     def slow(exchange: Exchange) -> None:
         exchange.wait(0.1)
@@ -127,8 +127,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.report(20)
 @pytest.mark.parametrize(("options", "says"), REFUSED)
 @pytest.mark.parametrize(("make", "name"), [(ChatModelStudio, "invoke"), (ModelStudio, "achat")])
-async def test_what_is_refused(make: Any, name: str, options: dict[str, Any], says: str) -> None:
-    """An error names what is wrong, and nothing is sent."""
+async def test_invalid_options(make: Any, name: str, options: dict[str, Any], says: str) -> None:
+    """The error has the reason, and nothing is sent."""
     with Loopback(answers) as server:
         with pytest.raises(ConfigurationError, match=says):
             await each((LANGCHAIN | LLAMA_INDEX)[name](model(make, server), options))
@@ -137,7 +137,7 @@ async def test_what_is_refused(make: Any, name: str, options: dict[str, Any], sa
 
 @pytest.mark.report(20)
 async def test_document_context_extractor() -> None:
-    """LlamaIndex's extractor passes `extra_headers`, and gets a context for each node."""
+    """LlamaIndex's extractor passes `extra_headers`, and gets a context per node."""
     store = SimpleDocumentStore()
     document = Document(text="Rome is old.", id_="doc")
     store.add_documents([document])
@@ -154,7 +154,7 @@ async def test_document_context_extractor() -> None:
 
 
 class Tracer(BaseTracer):
-    """Keeps all that LangChain's callbacks and tracers are told."""
+    """Stores everything that LangChain's callbacks and tracers receive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class Tracer(BaseTracer):
 
 
 class Events(BaseEventHandler):
-    """Keeps LlamaIndex's events."""
+    """Stores LlamaIndex's events."""
 
     told: list[str] = Field(default_factory=list)
 
@@ -178,7 +178,7 @@ class Events(BaseEventHandler):
 
 
 class Spans(SimpleSpanHandler):
-    """Keeps the arguments that LlamaIndex's spans are told."""
+    """Stores the arguments of LlamaIndex's spans."""
 
     told: list[str] = Field(default_factory=list)
 
@@ -188,7 +188,7 @@ class Spans(SimpleSpanHandler):
 
 
 class Payloads(BaseCallbackHandler):
-    """Keeps LlamaIndex's callback payloads."""
+    """Stores LlamaIndex's callback payloads."""
 
     def __init__(self) -> None:
         super().__init__([], [])
@@ -207,7 +207,7 @@ class Payloads(BaseCallbackHandler):
 
 
 def echoes(exchange: Exchange) -> None:
-    """Refuse, and repeat the headers."""
+    """Reject the request, and echo its headers."""
     said = {"code": "InvalidParameter", "message": f"bad {SECRET} and {exchange.request.headers['authorization']}"}
     reply_json(400, said if is_native(exchange.request) else {"error": said})(exchange)
 
@@ -215,14 +215,14 @@ def echoes(exchange: Exchange) -> None:
 @pytest.mark.report(20)
 @pytest.mark.parametrize("script", [answers, echoes], ids=["answered", "refused"])
 @every_ask
-async def test_no_trace_has_a_secret_of_a_call(
+async def test_traces_contain_no_secrets(
     make: Any,
     ask: Ask,
     script: Callable[[Exchange], None],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Neither a tracer, an event, a span, a payload nor a log has the values of `extra_headers`, or a provided key."""
+    """Neither traces, events, payloads nor logs have values of `extra_headers` or a key."""
     caplog.set_level(logging.DEBUG)
     with Loopback(script) as server:
         shown = await told_of(make, server, ask, {"extra_headers": HEADERS}, monkeypatch) + caplog.text
@@ -235,7 +235,7 @@ async def test_no_trace_has_a_secret_of_a_call(
 async def told_of(
     make: Any, server: Loopback, ask: Ask, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """Return all that tracers, events, spans, payloads, a cache and the error, if any, are told of a call."""
+    """Return everything that tracers, events, spans, payloads, a cache and the error receive."""
     tracer, events, spans, payloads = Tracer(), Events(), Spans(), Payloads()
     root = get_dispatcher()
     monkeypatch.setattr(root, "event_handlers", [*root.event_handlers, events])
@@ -268,10 +268,10 @@ REFUSED_SECRETS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("options", REFUSED_SECRETS.values(), ids=list(REFUSED_SECRETS))
 @every_ask
 @pytest.mark.rotated
-async def test_no_trace_has_a_secret_that_is_refused(
+async def test_rejected_options_are_not_traced(
     make: Any, ask: Ask, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What a call does not take is refused before it is traced or logged."""
+    """They raise an error before tracing or logging."""
     caplog.set_level(logging.DEBUG)
     with Loopback(answers) as server:
         shown = await told_of(make, server, ask, options, monkeypatch) + caplog.text
@@ -281,7 +281,7 @@ async def test_no_trace_has_a_secret_that_is_refused(
 
 
 def test_a_prompt_may_have_any_variables() -> None:
-    """The arguments that fill in a prompt are not those of a call."""
+    """Variables of a prompt template are not options of the call."""
     prompt = PromptTemplate("What is {api_key} in {default_headers}?")
     with Loopback(answers) as server:
         llm = model(ModelStudio, server)
@@ -310,8 +310,10 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("bind", BOUND.values(), ids=list(BOUND))
 @pytest.mark.parametrize("written", WRITTEN.values(), ids=list(WRITTEN))
 @pytest.mark.rotated
-def test_a_binding_shows_no_secret(bind: Callable[[ChatModelStudio], Any], written: Callable[[Any], Any]) -> None:
-    """However it is written down; and it still sends the headers."""
+def test_a_serialized_binding_has_no_secrets(
+    bind: Callable[[ChatModelStudio], Any], written: Callable[[Any], Any]
+) -> None:
+    """In any form. It still sends the headers."""
     with Loopback(answers) as server:
         bound = bind(model(ChatModelStudio, server))
         shown = written(bound)
@@ -321,8 +323,8 @@ def test_a_binding_shows_no_secret(bind: Callable[[ChatModelStudio], Any], writt
 
 
 @pytest.mark.report(20)
-def test_a_pickled_binding_has_no_secret() -> None:
-    """A header that is a credential is refused in a pickle; others travel."""
+def test_a_pickled_binding_has_no_secrets() -> None:
+    """Credential headers raise an error when pickled. Other headers are kept."""
     with Loopback(answers) as server:
         llm = model(ChatModelStudio, server, api_key=None)
         with pytest.raises(TypeError, match="X-Api-Token"):
@@ -333,8 +335,8 @@ def test_a_pickled_binding_has_no_secret() -> None:
 
 
 @pytest.mark.report(20)
-def test_a_binding_that_was_written_down_does_not_send_what_is_left() -> None:
-    """Loaded again, it asks for the headers instead of sending "[redacted]"."""
+def test_a_loaded_binding_with_redacted_headers() -> None:
+    """It raises an error instead of sending "[redacted]"."""
     with Loopback(answers) as server:
         bound = model(ChatModelStudio, server).bind(extra_headers=HEADERS)
         assert bound.kwargs["extra_headers"] == HEADERS
@@ -352,7 +354,7 @@ def test_a_binding_that_was_written_down_does_not_send_what_is_left() -> None:
 
 @pytest.mark.report(20)
 def test_headers_are_no_part_of_the_cache_key() -> None:
-    """Like the API key: two calls with other headers or time limits have one answer."""
+    """Nor are timeouts: such calls share a cached answer."""
     with Loopback(answers) as server:
         llm = model(ChatModelStudio, server, cache=InMemoryCache())
         for number in range(2):
@@ -364,7 +366,7 @@ def test_headers_are_no_part_of_the_cache_key() -> None:
 
 
 def tells(exchange: Exchange) -> None:
-    """Answer with headers of several kinds."""
+    """Answer with several headers."""
     headers = {"x-region": "eu", "Set-Cookie": "a=b", "x-session-token": "c", "x-echo": f"Bearer {KEY}"}
     if is_native(exchange.request):
         streams, body = exchange.request.headers.get("x-dashscope-sse"), DIALECTS["dashscope"]
@@ -392,7 +394,7 @@ GIVEN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("ask", LANGCHAIN_PIECES.values(), ids=list(LANGCHAIN_PIECES))
 @pytest.mark.parametrize(("settings", "options"), GIVEN.values(), ids=list(GIVEN))
 async def test_response_headers(settings: dict[str, Any], options: dict[str, Any], ask: Ask, protocol: str) -> None:
-    """They are in the metadata, of one chunk in a stream, without cookies, tokens and what repeats the key."""
+    """In the metadata, in one chunk of a stream, without cookies, tokens and echoed keys."""
     with Loopback(tells) as server:
         found = await each(ask(model(ChatModelStudio, server, protocol=protocol, **settings), options))
         pieces = found if isinstance(found, list) else [found]
@@ -415,7 +417,7 @@ async def test_response_headers(settings: dict[str, Any], options: dict[str, Any
 async def test_response_headers_in_llama_index(
     settings: dict[str, Any], options: dict[str, Any], name: str, protocol: str
 ) -> None:
-    """They are in the `additional_kwargs` of the last response."""
+    """In the `additional_kwargs` of the last response."""
     with Loopback(tells) as server:
         found = await each(LLAMA_INDEX[name](model(ModelStudio, server, protocol=protocol, **settings), options))
         response = found[-1] if isinstance(found, list) else found
@@ -426,7 +428,7 @@ async def test_response_headers_in_llama_index(
 
 @pytest.mark.report(20)
 def test_response_headers_in_v3_events() -> None:
-    """The event that ends a message has them."""
+    """In the event that ends a message."""
     with Loopback(tells) as server:
         llm = model(ChatModelStudio, server, include_response_headers=True)
         message = llm.stream_events("hello", version="v3").output
@@ -454,7 +456,7 @@ FORMATS: dict[str, Ask] = {
 @pytest.mark.parametrize("schema", [City, CityDict, CityData])
 @pytest.mark.rotated
 async def test_a_class_as_response_format(schema: Any, ask: Ask, protocol: str) -> None:
-    """It is sent as the json_schema that it has."""
+    """It is sent as json_schema."""
     with Loopback(answers) as server:
         await each(ask(model(ChatModelStudio, server, protocol=protocol), {"response_format": schema}))
         body = server.requests[0].json()
@@ -470,7 +472,7 @@ async def test_a_class_as_response_format(schema: Any, ask: Ask, protocol: str) 
 @pytest.mark.parametrize("schema", [City, CityDict, CityData])
 @pytest.mark.rotated
 async def test_a_class_as_response_format_in_llama_index(schema: Any, name: str, protocol: str) -> None:
-    """A class is sent as its json_schema there as well."""
+    """It is sent as json_schema."""
     with Loopback(answers) as server:
         await each(LLAMA_INDEX[name](model(ModelStudio, server, protocol=protocol), {"response_format": schema}))
         body = server.requests[0].json()
@@ -482,7 +484,7 @@ async def test_a_class_as_response_format_in_llama_index(schema: Any, name: str,
 @pytest.mark.report(20)
 @pytest.mark.parametrize("make", [ChatModelStudio, ModelStudio])
 def test_a_class_without_a_schema_as_response_format(make: Any) -> None:
-    """It is refused by its name."""
+    """The error has its name."""
     ask = (LANGCHAIN | LLAMA_INDEX)["invoke" if make is ChatModelStudio else "chat"]
     with (
         Loopback(answers) as server,

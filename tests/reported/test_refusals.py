@@ -1,4 +1,4 @@
-"""A refusal (`message.refusal`) is kept beside the answer's text, and is an error where an object was asked for."""
+"""Refusals (`message.refusal`) are kept beside the text. With structured output, they raise an error."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ every_case = pytest.mark.parametrize(("wire", "refusal", "text"), [c[1:] for c i
 
 
 def refusals_of(answer: Any) -> set[str | None]:
-    """Return the refusals that the parts of an answer name."""
+    """Return the refusals in the parts of an answer."""
     if hasattr(answer, "message"):
         return {answer.message.additional_kwargs.get("refusal"), answer.additional_kwargs.get("refusal")}
     return {answer.additional_kwargs.get("refusal")}
@@ -61,7 +61,7 @@ def refusals_of(answer: Any) -> set[str | None]:
 @every_case
 @pytest.mark.rotated
 async def test_a_refusal_is_in_additional_kwargs(wire: Wire, refusal: str | None, text: str, way: Way) -> None:
-    """Whole and streamed. It is no part of the text, and the answer is not asked for again."""
+    """Whole and streamed, separate from the text. It is not retried."""
     with Loopback(wire) as server:
         answer = await way(server, max_retries=2)
         assert len(server.requests) == 1
@@ -74,10 +74,9 @@ async def test_a_refusal_is_in_additional_kwargs(wire: Wire, refusal: str | None
 @pytest.mark.parametrize("name", ALL_WAYS)
 @pytest.mark.rotated
 async def test_a_refusal_is_a_content_block(name: str, version: str | None) -> None:
-    """LangChain's standard block for it is there however the model is asked.
+    """LangChain's standard block.
 
-    Messages made of v3 events are an exception: langchain-core omits the block there, so that only
-    `additional_kwargs` has it.
+    Not in messages made from v3 events, where langchain-core omits it; those have only `additional_kwargs`.
     """
     with Loopback(REFUSED) as server:
         message = await by(name, langchain_chat(server, output_version=version))
@@ -90,7 +89,7 @@ async def test_a_refusal_is_a_content_block(name: str, version: str | None) -> N
 @both_protocols
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_v3_events_have_a_block_for_it(way: str) -> None:
-    """It starts with the refusal and is finished with its whole text."""
+    """From its start to its complete text."""
     with Loopback(REFUSED) as server:
         events, _ = await by_v3(langchain_chat(server), way)
     told = [event["content"] for event in events if event["event"].startswith("content-block")]
@@ -98,8 +97,8 @@ async def test_v3_events_have_a_block_for_it(way: str) -> None:
 
 
 @every_stream
-async def test_a_stream_hands_on_each_piece(way: Way) -> None:
-    """LangChain chunks have what is new, LlamaIndex responses all up to it."""
+async def test_streamed_refusals(way: Way) -> None:
+    """LangChain chunks have the new part, LlamaIndex responses all of it so far."""
     with Loopback(REFUSED) as server:
         *pieces, _ = await way.pieces(server)
     found = [(it if way.langchain else it.message).additional_kwargs["refusal"] for it in pieces]
@@ -115,8 +114,8 @@ async def test_a_stream_hands_on_each_piece(way: Way) -> None:
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("name", ALL_WAYS)
 @pytest.mark.rotated
-async def test_a_langchain_conversation_goes_on(name: str, version: str | None) -> None:
-    """The refusal goes back as what the assistant said, whatever form its message has."""
+async def test_a_langchain_conversation_continues(name: str, version: str | None) -> None:
+    """The refusal is sent as text of the assistant."""
     with Loopback(REFUSED) as server:
         llm = langchain_chat(server, output_version=version)
         message = await by(name, llm)
@@ -126,8 +125,8 @@ async def test_a_langchain_conversation_goes_on(name: str, version: str | None) 
 
 
 @every_way
-async def test_a_conversation_goes_on(way: Way) -> None:
-    """The same, through both adapters."""
+async def test_a_conversation_continues(way: Way) -> None:
+    """The same, with both adapters."""
     with Loopback(REFUSED) as server:
         answer = await way(server)
         turns = [HumanMessage("hello"), answer, HumanMessage("Why not?")]
@@ -149,8 +148,8 @@ class Person(BaseModel):
 @pytest.mark.parametrize("schema", [Person, Person.model_json_schema()], ids=["class", "dict"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.rotated
-async def test_structured_output_raises_it(way: str, schema: Any, method: Any) -> None:
-    """It is langchain-core's ModelRefusalError and one of ours, with the refusal and the message."""
+async def test_structured_output_raises_refusals(way: str, schema: Any, method: Any) -> None:
+    """langchain-core's ModelRefusalError, which is also ours, with refusal and message."""
     with Loopback(REFUSED) as server:
         llm = langchain_chat(server).with_structured_output(schema, method=method)
         with pytest.raises(ModelRefusalError, match=TEXT) as caught:
@@ -165,8 +164,8 @@ async def test_structured_output_raises_it(way: str, schema: Any, method: Any) -
 
 @both_protocols
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
-async def test_include_raw_gives_it(method: Any) -> None:
-    """With include_raw it is the parsing error."""
+async def test_include_raw_returns_refusals(method: Any) -> None:
+    """As the parsing error."""
     with Loopback(REFUSED) as server:
         llm = langchain_chat(server).with_structured_output(Person, method=method, include_raw=True)
         given: Any = await llm.ainvoke("Who? Answer in json.")
@@ -179,7 +178,7 @@ PREDICT = ("structured_predict", "astructured_predict", "stream_structured_predi
 
 
 async def predicted(llm: Any, way: str) -> Sequence[Any]:
-    """Return what LlamaIndex predicts."""
+    """Return the result of a LlamaIndex prediction."""
     found = getattr(llm, way)(Person, PromptTemplate("Who?"))
     if way.startswith("a"):
         found = await found
@@ -191,8 +190,8 @@ async def predicted(llm: Any, way: str) -> Sequence[Any]:
 @both_protocols
 @pytest.mark.parametrize("model", ["qwen-plus", "qwen-vl-max"], ids=["json_schema", "by call"])
 @pytest.mark.parametrize("way", PREDICT)
-async def test_structured_prediction_raises_it(way: str, model: str) -> None:
-    """LlamaIndex raises an error of ours that says what the refusal says."""
+async def test_structured_prediction_raises_refusals(way: str, model: str) -> None:
+    """As an error of ours with the text of the refusal."""
     with Loopback(REFUSED) as server:
         llm = llama_index_chat(server, model=model)
         with pytest.raises(llama_index_errors.RefusalError, match=TEXT) as caught:
@@ -202,8 +201,8 @@ async def test_structured_prediction_raises_it(way: str, model: str) -> None:
 
 
 @both_protocols
-async def test_a_required_tool_call_raises_it() -> None:
-    """So does LlamaIndex's own reading of the calls."""
+async def test_a_required_tool_call_raises_refusals() -> None:
+    """LlamaIndex's extraction of calls raises them, too."""
     with Loopback(REFUSED) as server:
         llm = llama_index_chat(server)
         response = llm.chat([ChatMessage("hello")])
@@ -215,7 +214,7 @@ async def test_a_required_tool_call_raises_it() -> None:
 @both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_moderation_is_a_refusal(way: str) -> None:
-    """A ContentFilterError is caught as a refusal and as an invalid request."""
+    """A ContentFilterError can be caught as a refusal and as an invalid request."""
     said = {"code": "data_inspection_failed", "message": "Output data may contain inappropriate content."}
     with Loopback(reply_json(400, {"error": said, **said})) as server, pytest.raises(ModelRefusalError) as caught:
         await call(langchain_chat(server), way)

@@ -1,4 +1,4 @@
-"""A sum of streamed chunks that was saved and restored equals itself."""
+"""A sum of chunks that was serialized and loaded equals the original."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def summed(chunks: list[Any]) -> Any:
 @pytest.mark.parametrize("restore", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.rotated
-async def test_a_restored_sum_equals_itself(answer: Any, restore: Any, version: str | None) -> None:
-    """In both directions, and `in` a list; a part of the stream does so, too."""
+async def test_a_restored_sum_equals_the_original(answer: Any, restore: Any, version: str | None) -> None:
+    """In both directions, and with `in` for lists. Also for part of a stream."""
     chunks = await chunks_of(answer, "stream", version)
     for chunk in (summed(chunks), summed(chunks[:-1] or chunks), chunks[0], chunks[-1]):
         restored = restore(chunk)
@@ -81,7 +81,7 @@ async def test_a_restored_sum_equals_itself(answer: Any, restore: Any, version: 
 
 @pytest.mark.parametrize("restore", WAYS.values(), ids=WAYS)
 async def test_another_answer_is_not_equal(restore: Any) -> None:
-    """Text, calls, ids and metadata are compared as before."""
+    """Text, calls, IDs and metadata are compared."""
     sums = {name: summed(await chunks_of(answer, "stream", None)) for name, answer in ANSWERS.items()}
     for name, chunk in sums.items():
         restored = restore(chunk)
@@ -91,7 +91,7 @@ async def test_another_answer_is_not_equal(restore: Any) -> None:
 
 
 async def test_other_classes_are_not_equal() -> None:
-    """A chunk equals chunks only."""
+    """Only chunks equal chunks."""
     chunk = summed(await chunks_of(ANSWERS["text"], "stream", None))
     message = AIMessage(**{name: value for name, value in chunk.model_dump().items() if name in AIMessage.model_fields
                            and name != "type"})  # fmt: skip

@@ -1,4 +1,4 @@
-"""Structured output: objects in fences and in texts, calls of other functions, and output types."""
+"""Structured output: objects in fences and text, calls of other functions, and output types."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ NOT_ONE_OBJECT = {
 @pytest.mark.parametrize("model", [LISTED, ALWAYS])
 @pytest.mark.rotated
 async def test_a_fence_in_every_way(model: str, way: str) -> None:
-    """Sync and async, whole and streamed, by either protocol, an object in a fence is the answer."""
+    """The object is parsed with every method and protocol."""
     with Loopback(Answer(text=cut(TEXTS["in a fence"]))) as server:
         assert (await objects(server, way, model))[-1] == ROME
 
@@ -99,7 +99,7 @@ async def test_a_fence_in_every_way(model: str, way: str) -> None:
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.rotated
 async def test_an_object_by_json_schema(kind: str, way: str) -> None:
-    """Both adapters read the object alike, alone, in a fence or with words around it."""
+    """Alone, in a fence, or surrounded by words, with both adapters."""
     with Loopback(Answer(text=cut(TEXTS[kind]))) as server:
         assert (await objects(server, way, LISTED))[-1] == ROME
         assert sent(server)["response_format"]["type"] == "json_schema"
@@ -110,7 +110,7 @@ async def test_an_object_by_json_schema(kind: str, way: str) -> None:
 @pytest.mark.parametrize("kind", ["in a fence in capitals", "in a fence before words", "after words"])
 @pytest.mark.parametrize("schema", [City, SCHEMA, None], ids=["pydantic", "dict", "none"])
 async def test_an_object_by_json_mode(schema: Any, kind: str, way: str) -> None:
-    """JSON mode reads the same texts."""
+    """The same texts in JSON mode."""
     with Loopback(Answer(text=cut(TEXTS[kind]))) as server:
         found = (await objects(server, way, UNLISTED, schema, method="json_mode"))[-1]
     assert found == (ROME if schema is City else json.loads(OBJECT))
@@ -122,7 +122,7 @@ async def test_an_object_by_json_mode(schema: Any, kind: str, way: str) -> None:
 @pytest.mark.parametrize("model", [LISTED, ALWAYS])
 @pytest.mark.rotated
 async def test_no_object(model: str, kind: str, way: str) -> None:
-    """What is not one whole object of the class is an error; nothing is repaired, and no list gives its first."""
+    """Anything but one complete object of the class raises an error. Nothing is repaired."""
     with Loopback(Answer(text=cut(NOT_ONE_OBJECT[kind]))) as server, pytest.raises(FAILURES):
         await objects(server, way, model)
 
@@ -132,8 +132,8 @@ async def test_no_object(model: str, kind: str, way: str) -> None:
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.parametrize("model", [LISTED, ALWAYS])
 @pytest.mark.rotated
-async def test_a_text_streams_its_parts(model: str, kind: str, way: str) -> None:
-    """The name shows while it is written, and the last object is the whole one."""
+async def test_partial_objects_are_streamed(model: str, kind: str, way: str) -> None:
+    """Strings grow, and the last object is complete."""
     with Loopback(Answer(text=cut(TEXTS[kind]))) as server:
         parts = await objects(server, way, model)
     names = [part.name for part in parts if getattr(part, "name", None)]
@@ -150,7 +150,7 @@ async def test_a_text_streams_its_parts(model: str, kind: str, way: str) -> None
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.rotated
 async def test_an_object_in_place_of_a_call(kind: str, way: str) -> None:
-    """A model that thinks is asked by "auto"; an object in its text that fits the schema is the answer."""
+    """Thinking models get "auto", so an object in the text that fits the schema is accepted."""
     with Loopback(Answer(reasoning=["Hm."], text=cut(TEXTS[kind]))) as server:
         assert (await objects(server, way, ALWAYS))[-1] == ROME
         assert sent(server)["tool_choice"] == "auto"
@@ -160,7 +160,7 @@ async def test_an_object_in_place_of_a_call(kind: str, way: str) -> None:
 @pytest.mark.parametrize("way", LANGCHAIN)
 @pytest.mark.parametrize("schema", [SCHEMA, TypedCity, OldCity], ids=["dict", "TypedDict", "pydantic v1"])
 async def test_an_object_of_any_schema_in_place_of_a_call(schema: Any, way: str) -> None:
-    """What no class validates has to have what the schema requires."""
+    """Without a class, the object must have the required properties."""
     name = schema["title"] if isinstance(schema, dict) else schema.__name__
     expected = OldCity(name="Rome", people=3) if schema is OldCity else json.loads(OBJECT)
     with Loopback([Answer(text=cut(OBJECT)), Answer(text=['{"town": ', '"Rome"}'])]) as server:
@@ -198,7 +198,7 @@ CALLS = {
 @pytest.mark.parametrize("kind", CALLS)
 @pytest.mark.rotated
 async def test_only_calls_of_the_function_count(kind: str, model: str, way: str) -> None:
-    """The first call of the function holds the object, in parts too."""
+    """The first call of the function has the object, also in fragments."""
     with Loopback(Answer(calls=CALLS[kind])) as server:
         found = await objects(server, way, model)
     assert found[-1] == ROME
@@ -209,7 +209,7 @@ async def test_only_calls_of_the_function_count(kind: str, model: str, way: str)
 @pytest.mark.parametrize("way", ALL_WAYS)
 @pytest.mark.parametrize("text", [[], ["It is Rome."]], ids=["no text", "text"])
 async def test_a_call_of_another_function_alone(text: list[str], way: str) -> None:
-    """It is an error that names the function that was called."""
+    """The error names the called function."""
     with Loopback(Answer(text=text, calls=[OTHER])) as server, pytest.raises(FAILURES, match="weather"):
         await objects(server, way, UNLISTED)
 
@@ -217,7 +217,7 @@ async def test_a_call_of_another_function_alone(text: list[str], way: str) -> No
 @pytest.mark.report(10)
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_a_text_beside_a_call(way: str) -> None:
-    """The call wins over an object in the text; where the call is another function's, the text counts."""
+    """The call has priority, unless it is of another function."""
     answers = [Answer(text=['{"name": "Oslo"}'], calls=[CITY]), Answer(text=cut(OBJECT), calls=[OTHER])]
     with Loopback(answers) as server:
         assert (await objects(server, way, ALWAYS))[-1] == ROME
@@ -230,7 +230,7 @@ async def test_a_text_beside_a_call(way: str) -> None:
 @pytest.mark.report(19)
 @pytest.mark.parametrize("method", METHODS)
 def test_the_output_type_is_the_class(method: Any) -> None:
-    """A pydantic class is the OutputType, and its schema the output schema."""
+    """A pydantic class is the OutputType and the output schema."""
     with Loopback(Answer()) as server:
         structured = langchain_chat(server).with_structured_output(City, method=method)
     assert structured.OutputType is City
@@ -244,7 +244,7 @@ def test_the_output_type_is_the_class(method: Any) -> None:
     "schema", [SCHEMA, TypedCity, OldCity, CityData], ids=["dict", "TypedDict", "pydantic v1", "dataclass"]
 )
 def test_the_output_schema_of_other_schemas(schema: Any, method: Any) -> None:
-    """OutputType is dict where dicts come out, else the class; the output schema has the properties of either."""
+    """OutputType is dict or the class. The output schema has its properties."""
     with Loopback(Answer()) as server:
         structured = langchain_chat(server).with_structured_output(schema, method=method)
     assert structured.OutputType == (dict[str, Any] if schema in (SCHEMA, CityData) else schema)
@@ -254,7 +254,7 @@ def test_the_output_schema_of_other_schemas(schema: Any, method: Any) -> None:
 
 @pytest.mark.report(19)
 def test_the_output_type_without_a_schema_and_with_the_raw_message() -> None:
-    """Any object is a dict, and so is what include_raw gives."""
+    """Both are dict."""
     with Loopback(Answer()) as server:
         llm = langchain_chat(server)
         assert llm.with_structured_output(method="json_mode").get_output_jsonschema()["type"] == "object"

@@ -88,7 +88,7 @@ def weather(**anything: Any) -> str:
 
 
 def langchain_tool(form: str, cls: type[BaseModel]) -> Any:
-    """A tool of LangChain whose arguments are `cls`."""
+    """Return a LangChain tool whose arguments are `cls`."""
     schema = cls.model_json_schema()
     function = {"name": cls.__name__, "description": "A tool.", "parameters": schema}
     forms: dict[str, Callable[[], Any]] = {
@@ -106,7 +106,7 @@ TOOLS = ("class", "tool", "MCP tool", "function", "OpenAI tool")
 
 
 def parameters_sent(adapter: str, form: str, cls: type[BaseModel]) -> dict[str, Any]:
-    """The parameters that a tool in this form is sent with."""
+    """Return the parameters with which a tool in this form is sent."""
     with Loopback(Answer(text=["No."])) as server:
         if adapter == "langchain":
             langchain_chat(server).bind_tools([langchain_tool(form, cls)]).invoke("hello")
@@ -120,7 +120,7 @@ def parameters_sent(adapter: str, form: str, cls: type[BaseModel]) -> dict[str, 
 
 
 def schema_sent(adapter: str, form: str, cls: type[BaseModel]) -> dict[str, Any]:
-    """The schema that structured output of this class asks for."""
+    """Return the schema of a structured output request."""
     with Loopback(Answer(text=["No."])) as server:
         if form == "response_format":
             wire = {"type": "json_schema", "json_schema": {"name": "x", "schema": cls.model_json_schema()}}
@@ -139,7 +139,7 @@ def schema_sent(adapter: str, form: str, cls: type[BaseModel]) -> dict[str, Any]
 
 
 def call_sent(adapter: str, form: str, cls: type[BaseModel]) -> dict[str, Any]:
-    """The parameters of the forced call that structured output of this class asks for."""
+    """Return the parameters of the forced call of a structured output request."""
     with Loopback(Answer(text=["No."])) as server:
         if adapter == "langchain":
             with pytest.raises(OutputParserException):
@@ -165,7 +165,7 @@ SENT_IDS = [f"{adapter} {form} {how.__name__}" for adapter, form, how in SENT]
 
 
 def plain(schema: Any) -> Any:
-    """A schema without titles and descriptions, which langchain-core leaves out in places."""
+    """Return a schema without titles and descriptions, which langchain-core omits in places."""
     if isinstance(schema, dict):
         return {
             name: plain(value)
@@ -178,10 +178,10 @@ def plain(schema: Any) -> Any:
 @pytest.mark.report(21)
 @pytest.mark.parametrize(("adapter", "form", "how"), SENT, ids=SENT_IDS)
 @pytest.mark.parametrize("cls", RECURSIVE)
-def test_a_recursive_schema_is_sent_whole(
+def test_a_recursive_schema_is_complete(
     cls: type[BaseModel], adapter: str, form: str, how: Callable[..., dict[str, Any]]
 ) -> None:
-    """It has each recursive definition, what refers to it, and its root; all else is inlined."""
+    """It has all recursive definitions and references. Others are inlined."""
     schema = how(adapter, form, cls)
     assert schema["$defs"].keys() == RECURSIVE[cls]
     refs = json.dumps(schema).count('"$ref"')
@@ -204,7 +204,7 @@ def test_a_recursive_schema_is_sent_whole(
 def test_definitions_are_inlined(
     cls: type[BaseModel], adapter: str, form: str, how: Callable[..., dict[str, Any]]
 ) -> None:
-    """No reference is left where nothing recurs, and what stands beside one is kept."""
+    """No reference is left without recursion. Keywords beside a reference are kept."""
     schema = how(adapter, form, cls)
     text = json.dumps(schema)
     assert "$ref" not in text
@@ -220,8 +220,8 @@ def test_definitions_are_inlined(
 
 
 @pytest.mark.report(21)
-def test_the_callers_schemas_stay_as_they_are() -> None:
-    """A tool and a response_format that are inlined are not changed."""
+def test_the_callers_schemas_are_not_changed() -> None:
+    """When a tool or a response_format is inlined."""
     tool, form = langchain_tool("OpenAI tool", Address), {"type": "json_schema", "json_schema": {"name": "x"}}
     form["json_schema"] = {"name": "x", "schema": Address.model_json_schema()}
     before = json.dumps([tool, form])
@@ -264,7 +264,7 @@ def plant(tree: Node, deep: bool = False) -> str:
 @pytest.mark.parametrize("strict", [None, True])
 @pytest.mark.parametrize("tool", [TypedNode, OldNode, plant], ids=["TypedDict", "pydantic v1", "function"])
 def test_other_recursive_tools_of_langchain(tool: Any, strict: bool | None) -> None:
-    """Every form of a tool keeps its recursive definition, its name and its description."""
+    """Every form of tool keeps its recursive definition, name and description."""
     with Loopback(Answer(text=["No."])) as server:
         langchain_chat(server).bind_tools([tool], strict=strict).invoke("hello")
         function = sent(server)["tools"][0]["function"]
@@ -293,7 +293,7 @@ REFERENCES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("schema", "name"), REFERENCES.values(), ids=list(REFERENCES))
 @pytest.mark.parametrize("method", METHODS[:2])
 def test_a_dict_that_is_a_reference(schema: dict[str, Any], name: str, method: Any) -> None:
-    """It has the name of what it refers to, or its own, and is sent whole."""
+    """Its name is its own, or that of the definition."""
     before = json.dumps(schema)
     with Loopback(Answer(text=["{}"])) as server:
         structured = langchain_chat(server).with_structured_output(schema, method=method, include_raw=True)
@@ -315,8 +315,8 @@ def test_a_dict_that_is_a_reference(schema: dict[str, Any], name: str, method: A
 
 
 @pytest.mark.report(21)
-async def test_a_recursive_object_comes_back() -> None:
-    """An answer to a recursive schema is read as any other."""
+async def test_a_recursive_object_is_parsed() -> None:
+    """Like any other."""
     tree = Node(value=1, children=[Node(value=2)])
     for model, answer in (
         (LISTED, Answer(text=cut(tree.model_dump_json()))),

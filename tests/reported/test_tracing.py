@@ -1,4 +1,4 @@
-"""Tracers find what they read: package versions, tokens with their details, the response's id, the finish reason."""
+"""Data for tracers: package versions, token details, response ID, finish reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ report_16, report_17 = pytest.mark.report(16), pytest.mark.report(17)
 
 @report_16
 def test_versions() -> None:
-    """A trace names langchain-core, langchain and this package, in copies and pickles too."""
+    """Traces have the versions of langchain-core, langchain and this package, also for copies and pickles."""
     llm = ChatModelStudio(model="qwen-plus", base_url=LOCAL)
     for each in (llm, llm.model_copy(), pickle.loads(pickle.dumps(llm))):
         assert each.metadata is not None
@@ -40,7 +40,7 @@ def test_versions() -> None:
 
 @report_16
 def test_the_caller_s_metadata_is_kept() -> None:
-    """Versions are added to a copy of it."""
+    """Versions are added to a copy."""
     mine = {"team": "search"}
     llm = ChatModelStudio(model="qwen-plus", base_url=LOCAL, metadata=mine)
     assert llm.metadata is not None
@@ -58,7 +58,7 @@ def test_the_caller_s_metadata_is_kept() -> None:
     ids=["ChatModelStudio", "ModelStudio", "ModelStudioEmbedding"],
 )
 def test_a_framework_s_hook_runs(framework: type[Any], make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`model_post_init` of a framework's class runs, whatever it does, and our private state is there."""
+    """`model_post_init` of the framework's class runs, and our private state exists."""
     seen: list[Any] = []
     monkeypatch.setattr(framework, "model_post_init", lambda self, _: seen.append(self), raising=False)
     model = make(model="qwen-plus", base_url=LOCAL)
@@ -68,7 +68,7 @@ def test_a_framework_s_hook_runs(framework: type[Any], make: Any, monkeypatch: p
 
 @report_16
 def test_a_subclass_s_hook_runs() -> None:
-    """A hook or a private attribute of the user's own class works beside ours and the framework's."""
+    """Hooks and private attributes of user classes work."""
 
     class Mine(ChatModelStudio):
         _seen: int = 0
@@ -89,7 +89,7 @@ FULL = Answer(reasoning=["Hm."], text=["It ", "is."], usage=USAGE)
 
 
 class Ends(BaseCallbackHandler):
-    """Notes what a tracer is told."""
+    """Records what a tracer receives at the end of a call."""
 
     def __init__(self) -> None:
         self.ends: list[Any] = []
@@ -106,7 +106,7 @@ class Ends(BaseCallbackHandler):
 @both_protocols
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
 async def test_llm_output(way: str) -> None:
-    """A tracer of whole answers finds the tokens with their details, and the response's id where there is one."""
+    """Tracers of whole answers get token details, and the response ID if known."""
     handler = Ends()
     with Loopback(FULL) as server:
         await call(chat(server), way, config={"callbacks": [handler]})
@@ -135,7 +135,7 @@ async def test_llm_output_of_several_prompts() -> None:
 @both_protocols
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_generation_info_of_a_stream(way: str) -> None:
-    """A tracer finds finish reason and model on the whole generation, as it does under invoke; the message once."""
+    """The generation has finish reason and model, as with invoke."""
     handler = Ends()
     with Loopback(FULL) as server:
         message = await call(chat(server), way, config={"callbacks": [handler]})
@@ -148,7 +148,7 @@ async def test_generation_info_of_a_stream(way: str) -> None:
 @report_17
 @both_protocols
 async def test_generation_info_is_on_the_last_chunk_only() -> None:
-    """langchain-core would join equal texts that come twice."""
+    """langchain-core would concatenate repeated strings."""
     with Loopback(FULL) as server:
         *chunks, last = list(chat(server)._stream([HumanMessage("hello")]))
     assert {repr(chunk.generation_info) for chunk in chunks} == {"None"}
@@ -176,7 +176,7 @@ LIMITS: list[tuple[str, dict[str, Any], dict[str, Any], int | None]] = [
 async def test_ls_max_tokens(
     settings: dict[str, Any], options: dict[str, Any], limit: int | None, way: str, bound: bool
 ) -> None:
-    """LangSmith learns of the limit, whatever it is called."""
+    """LangSmith gets the limit under any parameter name."""
     handler = Ends()
     with Loopback(FULL) as server:
         llm: Any = chat(server, **settings)
@@ -193,7 +193,7 @@ async def test_ls_max_tokens(
 @both_protocols
 @pytest.mark.parametrize("way", [*LLAMA_INDEX_WAYS, *COMPLETIONS])
 async def test_usage_in_raw(way: str) -> None:
-    """A tracer finds the details where OpenAI's classes have them."""
+    """Tracers get the details where OpenAI's classes have them."""
     with Loopback(FULL) as server:
         response = await llama_index_call(llama_index_chat(server), way)
     usage = response.raw["usage"]

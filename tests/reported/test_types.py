@@ -1,4 +1,4 @@
-"""What users write passes their type checker: mypy in strict mode, without pydantic's plugin."""
+"""User code passes mypy in strict mode, without pydantic's plugin."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ pytest.importorskip("mypy")
 
 @pytest.mark.slow
 @pytest.mark.report(30)
-def test_what_users_write_passes_mypy(tmp_path: Path) -> None:
-    """Both names of the model, each field, and each snippet of docs/migrating.md."""
+def test_user_code_passes_mypy(tmp_path: Path) -> None:
+    """Both names of the model, each field, and the snippets of docs/migrating.md."""
     (tmp_path / "mypy.ini").write_text("[mypy]\nstrict = true\n", encoding="utf-8")
     (tmp_path / "usage.py").write_text((ROOT / "tests/typing/usage.py").read_text(encoding="utf-8"), encoding="utf-8")
     for number, snippet in enumerate(snippets("docs/migrating.md")):

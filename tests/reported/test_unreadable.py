@@ -1,4 +1,4 @@
-"""Metadata that cannot be read is left out: the answer stands, and a debug line says what was left out."""
+"""Invalid metadata is omitted with a debug line, and does not affect the answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def counts(way: Way, given: Any = 20, taken: Any = 10, **more: Any) -> dict[str,
 
 
 def totals(answer: Any) -> tuple[Any, Any, Any] | None:
-    """Return the tokens of input, output and both, as the answer has them."""
+    """Return input, output and total tokens of an answer."""
     if hasattr(answer, "message"):
         names = ("prompt_tokens", "completion_tokens", "total_tokens")
         found = tuple(answer.additional_kwargs.get(name) for name in names)
@@ -39,7 +39,7 @@ def totals(answer: Any) -> tuple[Any, Any, Any] | None:
 
 
 def unreadable(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the lines that tell of metadata, all of them at level DEBUG."""
+    """Return the log lines about metadata, which must be at DEBUG."""
     found = [record for record in caplog.records if "is unreadable" in record.getMessage()]
     assert all(record.levelno == logging.DEBUG for record in found)
     return [record.getMessage() for record in found]
@@ -49,7 +49,7 @@ def unreadable(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.parametrize("odd", ODD_COUNTS, ids=short)
 @pytest.mark.rotated
 async def test_a_count(odd: Any, way: Way, caplog: pytest.LogCaptureFixture) -> None:
-    """The other counts stand. LangChain, which requires each, has 0 in its place."""
+    """Other counts are kept. LangChain, which requires all counts, has 0."""
     caplog.set_level(logging.DEBUG)
     with Loopback(Wire(usage=counts(way, given=odd))) as server:
         answer = await way(server)
@@ -61,7 +61,7 @@ async def test_a_count(odd: Any, way: Way, caplog: pytest.LogCaptureFixture) -> 
 
 @every_way
 async def test_every_count(way: Way) -> None:
-    """Where none can be read, there is no usage."""
+    """If all are invalid, there is no usage."""
     with Loopback(Wire(usage=counts(way, "n/a", [], total_tokens=-1))) as server:
         answer = await way(server)
     assert text_of(answer) == "It is."
@@ -72,7 +72,7 @@ async def test_every_count(way: Way) -> None:
 @pytest.mark.parametrize("odd", [-1, 3.5, "n/a", [30]], ids=short)
 @pytest.mark.rotated
 async def test_a_total(odd: Any, way: Way) -> None:
-    """It is the sum of its parts."""
+    """It is computed from the parts."""
     with Loopback(Wire(usage=counts(way, total_tokens=odd))) as server:
         answer = await way(server)
     assert totals(answer) == (20, 10, 30)
@@ -82,7 +82,7 @@ async def test_a_total(odd: Any, way: Way) -> None:
 @pytest.mark.parametrize("odd", [-1, "n/a", 3.5, None], ids=short)
 @pytest.mark.rotated
 async def test_a_detail(odd: Any, way: Way) -> None:
-    """The detail alone is missing."""
+    """Only the detail is missing."""
     details = {"openai": "completion_tokens_details", "dashscope": "output_tokens_details"}[way.protocol]
     with Loopback(Wire(usage=counts(way, **{details: {"reasoning_tokens": odd}}))) as server:
         answer = await way(server)
@@ -95,7 +95,7 @@ async def test_a_detail(odd: Any, way: Way) -> None:
 @pytest.mark.parametrize("odd", ["n/a", 7, [1, 2], [{"prompt_tokens": 1}], True, None, {}, []], ids=short)
 @pytest.mark.rotated
 async def test_the_usage_as_a_whole(odd: Any, way: Way, caplog: pytest.LogCaptureFixture) -> None:
-    """There is no usage then."""
+    """There is no usage."""
     caplog.set_level(logging.DEBUG)
     with Loopback(Wire(usage=odd)) as server:
         answer = await way(server)
@@ -106,8 +106,8 @@ async def test_the_usage_as_a_whole(odd: Any, way: Way, caplog: pytest.LogCaptur
 
 @every_way
 @pytest.mark.parametrize(("given", "taken"), [("20", 10.0), (20.0, "10")], ids=short)
-async def test_a_count_that_can_be_read(given: Any, taken: Any, way: Way) -> None:
-    """Text of digits and a whole float are counts."""
+async def test_counts_as_text_or_float(given: Any, taken: Any, way: Way) -> None:
+    """They are valid."""
     with Loopback(Wire(usage=counts(way, given, taken))) as server:
         answer = await way(server)
     assert totals(answer) == (20, 10, 30)
@@ -138,7 +138,7 @@ LOGPROBS: list[tuple[str, Any, Any]] = [
 @pytest.mark.parametrize(("odd", "left"), [case[1:] for case in LOGPROBS], ids=[case[0] for case in LOGPROBS])
 @pytest.mark.rotated
 async def test_log_probabilities(odd: Any, left: Any, way: Way) -> None:
-    """What can be read of them is kept, though nobody asked for them."""
+    """Valid items are kept, even if not requested."""
     with Loopback(Wire(choice={"logprobs": odd})) as server:
         answer = await way(server)
     assert text_of(answer) == "It is."
@@ -162,8 +162,8 @@ TOP: list[tuple[str, dict[str, Any]]] = [
 @every_way
 @pytest.mark.parametrize("top", [case[1] for case in TOP], ids=[case[0] for case in TOP])
 @pytest.mark.rotated
-async def test_who_answered(top: dict[str, Any], way: Way) -> None:
-    """A field that cannot be read is missing."""
+async def test_response_metadata(top: dict[str, Any], way: Way) -> None:
+    """An invalid field is missing."""
     with Loopback(Wire(top=top)) as server:
         answer = await way(server)
     assert text_of(answer) == "It is."
@@ -179,7 +179,7 @@ SOURCES: list[Any] = ["none", 7, ["a"], {"search_results": 5}, {"search_results"
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("method", ["invoke", "stream"])
 async def test_the_sources_of_a_search(method: str, version: str | None, odd: Any) -> None:
-    """The native protocol's `search_info` is handed on as it came, and cited where that is possible."""
+    """`search_info` is unchanged, and cited if possible."""
 
     class Searched(Wire):
         def _native(self, message: Any, last: bool) -> dict[str, Any]:
@@ -197,7 +197,7 @@ async def test_the_sources_of_a_search(method: str, version: str | None, odd: An
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_v3_events(way: str) -> None:
-    """So it is by v3 events."""
+    """The same with v3 events."""
     with Loopback(Wire(usage={"prompt_tokens": "n/a", "input_tokens": "n/a"}, choice={"logprobs": "odd"})) as server:
         events, message = await by_v3(langchain_chat(server), way)
     assert (events[-1]["event"], message.text, message.usage_metadata) == ("message-finish", "It is.", None)
@@ -206,7 +206,7 @@ async def test_v3_events(way: str) -> None:
 @both_protocols
 @pytest.mark.parametrize("way", ["chat", "stream_chat"])
 async def test_the_token_counter(way: str) -> None:
-    """LlamaIndex's own counter, which adds up what is in `raw`, finds no count there that is none."""
+    """LlamaIndex's counter, which sums the values in `raw`, finds no invalid count there."""
     usage = {"prompt_tokens": "n/a", "completion_tokens": 10, "input_tokens": "n/a", "output_tokens": 10}
     counter = TokenCountingHandler(tokenizer=str.split)
     with Loopback(Wire(usage=usage)) as server:

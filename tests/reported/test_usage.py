@@ -1,4 +1,4 @@
-"""The service's own usage object is handed on unchanged, once; over several choices, usage is that of all of them."""
+"""The service's usage object is passed on once, unchanged. With several choices, usage includes all of them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ report_18 = pytest.mark.report(18)
 @report_18
 @every_way
 async def test_the_service_s_own_usage(way: Way) -> None:
-    """It is in LangChain's `response_metadata["usage"]` and LlamaIndex's `raw["usage"]`, with every field."""
+    """In LangChain's `response_metadata["usage"]` and LlamaIndex's `raw["usage"]`."""
     own = OWN[way.protocol]
     with Loopback(Wire(usage=own)) as server:
         answer = await way(server)
@@ -67,8 +67,8 @@ async def test_the_service_s_own_usage(way: Way) -> None:
 @pytest.mark.parametrize("name", ALL_WAYS)
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 @pytest.mark.rotated
-async def test_it_is_the_same_however_langchain_asks(name: str, version: str | None) -> None:
-    """Streams, events and graphs add nothing to it."""
+async def test_usage_is_the_same_with_every_langchain_method(name: str, version: str | None) -> None:
+    """Streams, events and graphs do not add it up."""
     own = OWN[spoken.get()]
     with Loopback(Wire(usage=own)) as server:
         message = await by(name, chat(server, output_version=version))
@@ -78,8 +78,8 @@ async def test_it_is_the_same_however_langchain_asks(name: str, version: str | N
 @report_18
 @both_protocols
 @pytest.mark.parametrize("way", STREAMS)
-async def test_it_is_on_the_last_chunk_only(way: str) -> None:
-    """langchain-core would add up its numbers if it came twice."""
+async def test_usage_is_on_the_last_chunk_only(way: str) -> None:
+    """langchain-core would add up repeated numbers."""
     with Loopback(Wire(usage=OWN[spoken.get()])) as server:
         *pieces, last = await pieces_of(chat(server), way)
     assert not any("usage" in piece.response_metadata for piece in pieces)
@@ -92,8 +92,8 @@ GROWING = [{"input_tokens": 20, "output_tokens": n, "total_tokens": 20 + n, "x":
 
 @report_18
 @pytest.mark.parametrize("way", [way for way in EVERY_WAY if way.streams and way.native], ids=lambda way: way.method)
-async def test_its_final_form_counts(way: Way) -> None:
-    """Of a stream whose usage grows from event to event it is the last."""
+async def test_the_last_usage_counts(way: Way) -> None:
+    """If usage grows during a stream."""
     events = [
         {"output": {"choices": [{"message": {"content": "a"}, "finish_reason": reason}]}, "usage": usage}
         for usage, reason in zip(GROWING, ("null", "null", "stop"), strict=True)
@@ -112,8 +112,8 @@ async def test_its_final_form_counts(way: Way) -> None:
 
 @report_18
 @every_way
-async def test_without_usage_there_is_none(way: Way) -> None:
-    """Nothing is made up where the service sends none."""
+async def test_no_usage(way: Way) -> None:
+    """Nothing is invented if the service sends none."""
     with Loopback(Wire()) as server:
         answer = await way(server)
     known = answer.response_metadata if way.langchain else answer.raw
@@ -124,8 +124,8 @@ async def test_without_usage_there_is_none(way: Way) -> None:
 @pytest.mark.parametrize(
     "way", [way for way in EVERY_WAY if not way.langchain and way.native], ids=lambda it: it.method
 )
-async def test_details_that_the_service_leaves_empty(way: Way) -> None:
-    """Cached tokens that stand elsewhere are where tracers look for them, too."""
+async def test_cached_tokens_in_other_fields(way: Way) -> None:
+    """They are copied to where tracers read them."""
     own = {"input_tokens": 20, "output_tokens": 10, "prompt_tokens_details": {}, "cached_tokens": 8}
     with Loopback(Wire(usage=own)) as server:
         usage = (await way(server)).raw["usage"]
@@ -175,7 +175,7 @@ CHOICES: list[tuple[str, list[tuple[Any, str, dict[str, Any]]], tuple[int, int, 
 async def test_the_choices_of_a_stream_add_up(
     events: Any, totals: tuple[int, int, int], details: dict[str, int], way: str, cumulative: bool
 ) -> None:
-    """The last event of each choice counts its output; the input counts once."""
+    """The last event of each choice has its output. The input counts once."""
     told = [
         {
             "output": {"choices": [{"index": at, "message": {"content": f"{at}"}, "finish_reason": reason}]},
@@ -209,7 +209,7 @@ async def test_the_choices_of_a_stream_add_up(
 @report_27
 @both_protocols
 async def test_a_whole_answer_counts_once() -> None:
-    """One usage object for all choices counts all of them."""
+    """Its usage object includes all choices."""
     answer = Answer(text=["heads"], others=["tails"], usage=USAGE)
     with Loopback(answer) as server:
         result: Any = await chat(server, n=2).agenerate([[HumanMessage("hello")]])

@@ -1,4 +1,4 @@
-"""Answers given field by field, and one way to ask for them through either adapter."""
+"""Answers with arbitrary fields, and a way to request them through either adapter."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Wire:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to ask: an adapter, a method, a protocol."""
+    """An adapter, a method and a protocol."""
 
     adapter: str
     method: str
