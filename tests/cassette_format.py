@@ -1,8 +1,8 @@
-"""A cassette can be read in a diff, holds nothing secret, says where it is from, and is played to its end.
+"""Read, write and play cassettes.
 
-The serializer is vcrpy's in form: bodies are literal text, so an event is a line, and a response comes back byte by
-byte as it was; what YAML cannot hold literally is written as base64, under that name. Requests match by method, path
-and the value of their JSON body; the host and the port of who answered do not matter and are not kept.
+A cassette can be read in a diff, contains no secrets, states its origin, and must be played completely. The format is
+that of vcrpy, with bodies as literal text, one line per event; a body that YAML cannot represent literally is base64.
+Requests match by method, path and the value of their JSON body. Host and port are not stored.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ REDACTED = b"[redacted]"
 class Origin:
     """Origin of a cassette.
 
-    `kind`: "recorded" from a real server, or "documented", composed from the vendor's documented wire format.
-    `source`: the server with its version and model; or the title of the vendor's page. `note` limits what is claimed.
+    `kind`: "recorded" from a real server, or "documented", written from the vendor's documented wire format.
+    `source`: the server with version and model, or the title of the vendor's page. `note`: restrictions.
     """
 
     kind: Literal["recorded", "documented"]
@@ -47,7 +47,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """Path and JSON of a request, and its response, as in the file."""
+    """Path and JSON of a request, and its response."""
 
     path: str
     request: Any
@@ -67,8 +67,8 @@ class Interaction:
 def play(name: str) -> Iterator[Cassette]:
     """Answer the requests in the block from `cassettes/{name}.yaml`, without a server.
 
-    Raises AssertionError where an interaction was not played, and vcrpy's CannotOverwriteExistingCassetteException
-    inside for a request that the cassette does not hold, or not once more.
+    Raises AssertionError if an interaction was not played, and vcrpy's CannotOverwriteExistingCassetteException in the
+    block for a request that is not in the cassette, or was played before.
     """
     path = cassette_path(name)
     if not path.is_file():
@@ -82,7 +82,7 @@ def play(name: str) -> Iterator[Cassette]:
 
 @contextmanager
 def play_often(name: str) -> Iterator[Cassette]:
-    """Answer each request to a path in `cassettes/{name}.yaml`, any number of times, whatever its body."""
+    """Answer each request to a path in `cassettes/{name}.yaml`, any number of times, regardless of its body."""
     with _vcr(CassetteFormat()).use_cassette(
         str(cassette_path(name)), record_mode="none", match_on=("method", "path"), allow_playback_repeats=True
     ) as cassette:
@@ -93,8 +93,8 @@ def play_often(name: str) -> Iterator[Cassette]:
 def recording(name: str, origin: Origin, *, secrets: Sequence[str] = ()) -> Iterator[None]:
     """Send the requests in the block, and write them and their responses to `cassettes/{name}.yaml`.
 
-    `secrets` are replaced wherever they stand. The old file stays as it is where the block raises, and where what
-    would be written holds anything that `leaks` finds, which raises ValueError.
+    `secrets` are replaced everywhere. The file is not changed if the block raises, or if `leaks` finds something in the
+    new content, which raises ValueError.
     """
     path = cassette_path(name)
     part = path.with_suffix(".part")
@@ -115,7 +115,7 @@ def cassette_path(name: str) -> Path:
 
 
 def cassette_names(*, retrieval: bool = False) -> list[str]:
-    """Return all cassettes of chats, or those of embeddings and rerank."""
+    """Return the names of all cassettes of chats, or of embeddings and rerank."""
     names = sorted(str(path.relative_to(CASSETTES).with_suffix("")) for path in CASSETTES.rglob("*.yaml"))
     return [name for name in names if name.startswith("retrieval/") == retrieval]
 
@@ -279,7 +279,7 @@ def _scrubbed(body: bytes, secrets: Sequence[bytes]) -> bytes:
 
 
 def _same_json(sent: Request, stored: Request) -> None:
-    """Return True if JSON values are equal: the order of names is ignored, true is not 1, and 0 is 0.0."""
+    """Return True if JSON values are equal. Key order is ignored, and true differs from 1, but 0 equals 0.0."""
     kept, came = (_lines(request.body) for request in (stored, sent))
     if kept != came:
         raise AssertionError("\n".join(difflib.unified_diff(kept, came, "cassette", "sent", n=1, lineterm="")))
@@ -303,7 +303,7 @@ _LEAKS = {
 
 
 def leaks(text: str) -> list[str]:
-    """Return what a cassette contains but must not, also in base64 bodies, or an empty list."""
+    """Return forbidden content of a cassette, also in base64 bodies, or an empty list."""
     inside = [
         _bytes(each[part]["body"]).decode("utf-8", "replace")
         for each in _load(text)["interactions"]

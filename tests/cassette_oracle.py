@@ -45,7 +45,7 @@ class Expected:
         self.finish = None if self.finish == "null" else self.finish
 
     def take_response(self, event: Mapping[str, Any]) -> None:
-        """An event, or a whole response, of the Responses protocol: finished items, and deltas for their order."""
+        """Read an event or whole response of the Responses protocol: finished items, and deltas for their order."""
         response, kind = event.get("response", event), event.get("type", "response.completed")
         if kind in ("response.created", "response.completed", "response.failed"):
             self.id, self.error = response["id"], response["error"]
@@ -123,7 +123,7 @@ def asked(interaction: Interaction) -> dict[str, Any]:
 
 
 def _nested(tool: dict[str, Any]) -> dict[str, Any]:
-    """A function in the form of chat, and any other tool as it is."""
+    """Return a function in the format of chat requests. Other tools are unchanged."""
     if tool["type"] != "function":
         return tool
     return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}

@@ -1,8 +1,7 @@
-"""`make catalogue`: print where the catalogue and the prices differ from the service's own list of models.
+"""`make catalogue`: print the differences between the catalogue and prices and the service's list of models.
 
-The list is the answer of `GET /api/v1/models`: the live one of the key's region when DASHSCOPE_API_KEY is set, else the
-saved one in `tests/model_list.json`, which was composed in the form that three independent clients of it read (2026)
-and holds examples only.
+The list is the response of `GET /api/v1/models`: live for the key's region if DASHSCOPE_API_KEY is set, otherwise
+`tests/model_list.json`, which has examples only, in the format that three independent clients read (2026).
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ MODALITIES = {"Image": "input_image", "Video": "input_video", "Audio": "input_au
 
 
 def main() -> int:
-    """Print the differences, with a count at the end."""
+    """Print the differences and their number."""
     key = os.environ.get(config.API_KEY_VARIABLE)
     if key:
         resolved = config.resolve(protocol="dashscope")
@@ -61,7 +60,7 @@ def main() -> int:
 
 
 def fetched(base_url: str, key: str) -> list[Mapping[str, Any]]:
-    """Return the models of all pages of the service's list."""
+    """Return the models of all pages of the list."""
     models: list[Mapping[str, Any]] = []
     with httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
         for page in range(1, 100):
@@ -75,7 +74,7 @@ def fetched(base_url: str, key: str) -> list[Mapping[str, Any]]:
 
 
 def differences(models: list[Mapping[str, Any]], region: str | None) -> Iterator[str]:
-    """Yield one line for each difference: ids first, then limits, modalities and prices by model."""
+    """Yield one line per difference: IDs first, then limits, modalities and prices by model."""
     listed = {model["model"]: model for model in models}
     ours = [line["id"] for line in json.loads(CATALOGUE.read_text(encoding="utf-8"))["models"]]
     for name in sorted(listed.keys() - set(ours)):

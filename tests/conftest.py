@@ -19,7 +19,7 @@ gc.disable()  # collecting makes only objects that stay
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
-    """Cut the ids of texts that are long, escaped as they will be; leave all others to pytest."""
+    """Truncate the IDs of long texts, after escaping. Leave others to pytest."""
     text = val.decode("latin-1") if isinstance(val, bytes) else val
     if not isinstance(text, str) or len(text.encode("unicode_escape")) <= LONGEST_VALUE:
         return None
@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep all that is loaded out of later garbage collections: each of them would take 0.1 s to walk it."""
+    """Exclude all loaded objects from garbage collection, where each run would take 0.1 s."""
     gc.collect()
     gc.freeze()
     gc.enable()
@@ -55,16 +55,16 @@ def nothing_logged_yet() -> None:
 
 @pytest.fixture
 def patient_drain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a busy machine take its time to end a body, for tests that count connections: 0.1 s is not always enough."""
+    """Raise the drain timeout of 0.1 s for tests that count connections, because a busy machine may exceed it."""
     monkeypatch.setattr("modelstudio_core.http.response.DRAIN_SECONDS", 5.0)
 
 
 @pytest.fixture(scope="session")
 def local_model_url() -> Iterator[str]:
-    """Return the base URL of the local model, started once for all tests of the adapters that use it.
+    """Return the base URL of the local model, started once for all tests of the adapters.
 
-    Told to call tools on "auto" after a user turn, since it never does of its own accord. It has one name for itself,
-    whatever it was asked for: "qwen-flash", the other model of langchain-tests' suite.
+    It is forced to call tools on "auto" after a user turn, because it never does by itself. Its model name is always
+    "qwen-flash", the second model of langchain-tests' suite.
     """
     import local_model  # only where it is used: it needs the extra `local`
 
@@ -74,7 +74,7 @@ def local_model_url() -> Iterator[str]:
 
 @pytest.fixture(params=PROTOCOLS)
 def each_protocol(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run the test once per protocol, which the models of `chat` use."""
+    """Run the test once per protocol, for models created by `chat`."""
     token = spoken.set(request.param)
     yield request.param
     spoken.reset(token)

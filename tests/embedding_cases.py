@@ -1,7 +1,6 @@
-"""What holds of embeddings through either framework, sync and async, in both protocols.
+"""Test cases of embeddings, run by the tests of both adapters, sync and async, with both protocols.
 
-Each case is a coroutine with a one-line docstring. The tests of an adapter run all of them, with an `Adapter` that
-makes a model and embeds texts with it.
+Each case is a coroutine with a one-line docstring. An `Adapter` creates a model and embeds texts.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ MODELS = ("text-embedding-v1", "text-embedding-v2", "text-embedding-v3", "text-e
 
 @dataclass(frozen=True)
 class Adapter:
-    """How an adapter makes a model, embeds documents with it (sync and async), and embeds a query."""
+    """Creates a model, embeds documents (sync and async), and embeds a query."""
 
     make: Callable[..., Any]
     embed: Callable[[Any, list[str]], list[list[float]]]
@@ -69,7 +68,7 @@ def numbered(count: int) -> list[str]:
 
 @case
 async def every_text_has_its_vector_in_order(run: Run) -> None:
-    """In as few requests as the model's row limit allows."""
+    """With as few requests as the row limit allows."""
     for name in MODELS:
         rows = embedding_model(name).max_rows
         texts = numbered(2 * rows + 3)
@@ -81,7 +80,7 @@ async def every_text_has_its_vector_in_order(run: Run) -> None:
 
 @case
 async def vectors_are_lists_of_floats(run: Run) -> None:
-    """Also where the service writes whole numbers."""
+    """Even if the service sends integers."""
     whole = reply_json(200, {"data": [{"index": 0, "embedding": [0, 1, -2]}],
                              "output": {"embeddings": [{"text_index": 0, "embedding": [0, 1, -2]}]}})  # fmt: skip
     with Loopback(whole) as server:
@@ -91,7 +90,7 @@ async def vectors_are_lists_of_floats(run: Run) -> None:
 
 @case
 async def no_texts_are_no_request(run: Run) -> None:
-    """An empty list gives an empty list."""
+    """An empty list returns an empty list."""
     with Loopback(service) as server:
         assert await run.embed(run.make(server), []) == []
         assert server.requests == []
@@ -99,7 +98,7 @@ async def no_texts_are_no_request(run: Run) -> None:
 
 @case
 async def requests_are_sent_at_once_up_to_max_concurrency(run: Run) -> None:
-    """Four of twelve at a time; the vectors are in order all the same."""
+    """Four of twelve at a time. The vectors are in order."""
     crowd, texts = Crowd(wanted=4), numbered(117)
     with Loopback(crowd) as server:
         assert await run.embed(run.make(server, max_concurrency=4), texts) == [*map(vector, texts)]
@@ -109,7 +108,7 @@ async def requests_are_sent_at_once_up_to_max_concurrency(run: Run) -> None:
 
 @case
 async def sixteen_requests_at_once_by_default(run: Run) -> None:
-    """Where there are as many."""
+    """If there are as many."""
     crowd = Crowd(wanted=16)
     with Loopback(crowd) as server:
         await run.embed(run.make(server), numbered(400))
@@ -127,7 +126,7 @@ async def one_at_a_time(run: Run) -> None:
 
 @case
 async def throttling_in_the_middle_repeats_that_request_alone(run: Run) -> None:
-    """A 429 is waited for; no other request is sent twice."""
+    """After a 429, no other request is sent twice."""
     texts = numbered(95)
     throttled = reply_json(429, THROTTLED, {"retry-after-ms": "1"})
     with Loopback(failing(lambda batch: "text number 40" in batch, throttled, times=2)) as server:
@@ -139,7 +138,7 @@ async def throttling_in_the_middle_repeats_that_request_alone(run: Run) -> None:
 
 @case
 async def the_first_error_is_raised_and_stops_the_rest(run: Run) -> None:
-    """It says which inputs the request had; what was not begun is not sent."""
+    """It has the inputs of the request. No further requests are started."""
     refused = reply_json(400, {"code": "InvalidParameter", "message": "Bad text.", "request_id": "r-1"})
     with Loopback(failing(lambda batch: "text number 25" in batch, refused)) as server:
         with pytest.raises(errors.BadRequestError, match="inputs 20 to 29") as caught:
@@ -151,7 +150,7 @@ async def the_first_error_is_raised_and_stops_the_rest(run: Run) -> None:
 
 @case
 async def an_error_is_raised_while_others_still_wait(run: Run) -> None:
-    """A request that hangs does not keep it."""
+    """A hanging request does not delay it."""
 
     def script(exchange: Exchange) -> None:
         if "text number 15" in inputs(exchange.request):
@@ -175,7 +174,7 @@ BAD: dict[str, tuple[Any, str]] = {
 
 @case
 async def a_bad_text_is_named_before_anything_is_sent(run: Run) -> None:
-    """By its position."""
+    """With its position."""
     for bad, message in BAD.values():
         texts: list[Any] = numbered(30)
         texts[12] = bad
@@ -187,14 +186,14 @@ async def a_bad_text_is_named_before_anything_is_sent(run: Run) -> None:
 
 @case
 async def a_single_str_is_no_list_of_texts(run: Run) -> None:
-    """It is not embedded letter by letter."""
+    """It is not embedded per character."""
     with Loopback(service) as server, pytest.raises(errors.ConfigurationError, match="list of texts"):
         await run.embed(run.make(server), "hello")  # type: ignore[arg-type]  # that is the test
 
 
 @case
 async def an_empty_query_is_refused(run: Run) -> None:
-    """As an empty document is."""
+    """Like an empty document."""
     with Loopback(service) as server:
         with pytest.raises(errors.ConfigurationError, match="is empty"):
             await run.query(run.make(server), " ")
@@ -203,7 +202,7 @@ async def an_empty_query_is_refused(run: Run) -> None:
 
 @case
 async def a_long_text_within_the_limit_is_sent(run: Run) -> None:
-    """Nothing is cut or refused that the model takes."""
+    """It is not truncated or rejected."""
     text = "word " * 8000
     with Loopback(service) as server:
         await run.embed(run.make(server), [text])
@@ -212,7 +211,7 @@ async def a_long_text_within_the_limit_is_sent(run: Run) -> None:
 
 @case
 async def a_token_limit_per_request_splits(run: Run) -> None:
-    """Where the service has one; a text is never cut."""
+    """If the service has one. Texts are never truncated."""
     texts = ["word " * 40] * 5
     with Loopback(service) as server:
         model = run.make(server, capabilities={"max_request_tokens": 100}, max_concurrency=1)
@@ -222,7 +221,7 @@ async def a_token_limit_per_request_splits(run: Run) -> None:
 
 @case
 async def usage_is_reported_for_each_request(run: Run) -> None:
-    """To the callback, with the model, in the thread that embeds."""
+    """To the callback with the model, in the calling thread."""
     told: list[tuple[str, int, int]] = []
     with Loopback(service) as server:
         model = run.make(server, usage_callback=lambda name, tokens: told.append((name, tokens, threading.get_ident())))
@@ -233,7 +232,7 @@ async def usage_is_reported_for_each_request(run: Run) -> None:
 
 @case
 async def a_query_is_told_from_a_document(run: Run) -> None:
-    """By text_type, in the native protocol; `instruct` is for queries. The other protocol has neither."""
+    """With text_type in the native protocol. `instruct` is for queries. The compatible protocol has neither."""
     with Loopback(service) as server:
         native = run.protocol == "dashscope"
         model = run.make(server, dimensions=64, **({"instruct": "Find facts."} if native else {}))
@@ -265,7 +264,7 @@ async def one_text_type_for_all(run: Run) -> None:
 
 @case
 async def dimensions_that_the_model_does_not_have(run: Run) -> None:
-    """Are refused when the model object is made, with those that it has."""
+    """They raise an error on creation, with the valid ones."""
     with Loopback(service) as server:
         for name, size in (("text-embedding-v4", 100), ("text-embedding-v2", 512), ("text-embedding-v3", 2048)):
             with pytest.raises(errors.ConfigurationError, match=f"dimensions={size}: {name} has"):
@@ -275,7 +274,7 @@ async def dimensions_that_the_model_does_not_have(run: Run) -> None:
 
 @case
 async def an_error_code_in_a_200(run: Run) -> None:
-    """Is that error, also beside vectors."""
+    """It raises that error, also beside vectors."""
     body = {"code": "Throttling", "message": "Busy.", "data": [{"index": 0, "embedding": [1.0]}],
             "output": {"embeddings": [{"text_index": 0, "embedding": [1.0]}]}}  # fmt: skip
     with Loopback(reply_json(200, body)) as server, pytest.raises(errors.RateLimitError, match="Busy"):
@@ -284,7 +283,7 @@ async def an_error_code_in_a_200(run: Run) -> None:
 
 @case
 async def vectors_of_different_requests_have_one_length(run: Run) -> None:
-    """Otherwise it is an error: they cannot be compared."""
+    """Otherwise an error is raised, because they cannot be compared."""
 
     def script(exchange: Exchange) -> None:
         size = 3 if "text number 0" in inputs(exchange.request) else 2
@@ -297,7 +296,7 @@ async def vectors_of_different_requests_have_one_length(run: Run) -> None:
 
 @case
 async def an_unknown_setting_is_named(run: Run) -> None:
-    """As are facts that are none."""
+    """Unknown facts as well."""
     with Loopback(service) as server:
         with pytest.raises(errors.ConfigurationError, match="dimension: did you mean dimensions"):
             run.make(server, dimension=64)

@@ -1,4 +1,4 @@
-"""A service that stores files on 127.0.0.1, as the vendor's pages describe it. A script for `Loopback`."""
+"""A fake service on 127.0.0.1 that stores files, after the vendor's pages. A script for `Loopback`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = "/compatible-mode/v1/files"
 
 
 def form_of(request: Received) -> list[tuple[str, str | None, bytes]]:
-    """The parts of a multipart body in order: name, file name, content."""
+    """Return the parts of a multipart body in order, as (name, file name, content)."""
     head = f"content-type: {request.headers['content-type']}\r\n\r\n".encode()
     message = BytesParser(policy=HTTP).parsebytes(head + request.body)
     return [
@@ -34,10 +34,10 @@ class FileService:
     """Stores files in memory.
 
     Attributes:
-        stored: the files by id, as the service describes them.
-        contents: their contents by id.
-        parsing: how often a file is looked at before it is parsed.
-        refuses: a script that answers instead, for each request, where it returns one.
+        stored: the file objects by ID.
+        contents: the contents by ID.
+        parsing: number of polls until a file is parsed.
+        refuses: returns a script that answers the request instead, or None.
     """
 
     def __init__(self, *, parsing: int = 0, page: int = 2000) -> None:
@@ -70,7 +70,7 @@ class FileService:
             reply_json(200, self._looked_at(self.stored[id]))(exchange)
 
     def add(self, name: str, content: bytes, purpose: str = "batch_output") -> str:
-        """Store a file; its id."""
+        """Store a file, and return its ID."""
         kind = {"file-extract": "fe"}.get(purpose, purpose)
         id = f"file-{kind}-{next(self._numbers)}"
         self.stored[id] = {
@@ -104,7 +104,7 @@ class FileService:
 
 
 def error_body(message: str, code: str | None = None) -> dict[str, Any]:
-    """An error of the compatible protocol."""
+    """Return an error of the compatible protocol."""
     return json.loads(json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": code}}))  # type: ignore[no-any-return]
 
 
@@ -113,12 +113,12 @@ FOLDER = "dashscope-instant/0a1b/2026-11-29/2c3d"
 
 
 class UploadService:
-    """Hands out policies for temporary uploads, keeps what is posted with them, and leaves chats to `chat`.
+    """Issues policies for temporary uploads, stores the uploads, and leaves chats to `chat`.
 
     Attributes:
-        stored: the contents by their `oss://` address.
-        policies: the models that policies were asked for.
-        instead_of_policy, instead_of_store: scripts that answer the next such requests; None lets one through.
+        stored: the contents by `oss://` URL.
+        policies: the models for which policies were requested.
+        instead_of_policy, instead_of_store: scripts that answer the next such requests; None for a normal response.
     """
 
     def __init__(self, chat: Callable[[Exchange], None], *, most: int = 100) -> None:
@@ -146,7 +146,7 @@ class UploadService:
             self.chat(exchange)
 
     def policy(self, exchange: Exchange) -> dict[str, Any]:
-        """The answer to getPolicy."""
+        """Return the response to getPolicy."""
         data = {
             "policy": POLICY, "signature": SIGNATURE, "upload_dir": FOLDER, "expire_in_seconds": 300,
             "upload_host": f"http://{exchange.request.headers['host']}/oss", "max_file_size_mb": self.most,
@@ -167,7 +167,7 @@ class UploadService:
 
 
 def oss_error(status: int, code: str, message: str) -> Callable[[Exchange], None]:
-    """An error of the object store, which repeats what was sent."""
+    """Return an error of the object store, which echoes the request."""
     body = f"""<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>{code}</Code><Message>{message}</Message><RequestId>5C3D9175B6FC201293AD</RequestId>
 <OSSAccessKeyId>{ACCESS_KEY}</OSSAccessKeyId><SignatureProvided>{SIGNATURE}</SignatureProvided>

@@ -116,7 +116,7 @@ class Exchange:
         self._connection.close()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, until the server is closed at the latest."""
+        """Sleep, but no longer than until the server is closed."""
         if self._server.stopping.wait(seconds):
             raise Stopped
 
@@ -143,12 +143,12 @@ Script = Callable[[Exchange], None]
 
 
 class Loopback:
-    """The server. `script` answers every request; of a list, each answers one and the last all that follow.
+    """The server. `script` answers every request. A list has one script per request; the last one answers all others.
 
     Attributes:
-        requests: what has arrived, in order.
-        connections: how many TCP connections were accepted.
-        stopping: set when the server ends.
+        requests: the received requests, in order.
+        connections: number of accepted TCP connections.
+        stopping: set when the server is being closed.
     """
 
     def __init__(self, script: Script | Sequence[Script], *, tls: ssl.SSLContext | None = None) -> None:

@@ -1,8 +1,8 @@
 """Send the answers of `tests.service` in the native protocol, for requests to a native path.
 
-In the shapes that recorded traffic of the service has: no space after `data:`, the status in a
-comment, usage on every event, the finish reason "null" until the end, a fragment of the call on the finish event, and
-no event that ends the stream. Multimodal-generation has content as a list of parts, [] where there is none.
+The format is that of recorded traffic: no space after `data:`, the status in a comment, usage on every event, the
+finish reason "null" until the end, a fragment of the call on the last event, and no event that ends the stream. Content
+of multimodal-generation is a list of parts, possibly empty.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The protocol that a test is about; tests about both run once for each."""
+"""Parametrization of tests by protocol."""
 
 from __future__ import annotations
 

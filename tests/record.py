@@ -1,7 +1,7 @@
-"""`make record`: what can be recorded is recorded anew, and nothing that could not be is touched.
+"""`make record`: record all cassettes that can be recorded again, and leave the others unchanged.
 
-From the local model always; from Model Studio, into `cassettes/modelstudio/`, when DASHSCOPE_API_KEY is set. There a
-documented cassette makes way for the recorded one. Names of scenarios as arguments record those alone.
+Always from the local model; with DASHSCOPE_API_KEY also from Model Studio, into `cassettes/modelstudio/`, where a
+recorded cassette replaces a documented one. Names of scenarios as arguments restrict it to those.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.scenarios import SCENARIOS, Scenario, run
 
 
 def main(names: Sequence[str]) -> int:
-    """Records the scenarios of these names, or all; gives the exit status, 1 where one could not be recorded."""
+    """Record the scenarios with these names, or all. Return 1 if one could not be recorded, otherwise 0."""
     if unknown := set(names) - SCENARIOS.keys():
         _say(f"no such scenario: {', '.join(sorted(unknown))}")
         return 1
@@ -29,7 +29,7 @@ def main(names: Sequence[str]) -> int:
 
 
 def _from_local_model(scenarios: Sequence[Scenario]) -> Iterator[bool]:
-    """One server for all scenarios that want the same options; a fresh one, so that its caches are the same again."""
+    """Record scenarios with the same options from one new server, so that its caches are always the same."""
     left = [scenario for scenario in scenarios if scenario.local is not None]
     while left:
         options = left[0].local or {}

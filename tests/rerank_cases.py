@@ -1,4 +1,4 @@
-"""What holds of rerank through either framework, sync and async; see `tests.embedding_cases`."""
+"""Test cases of rerank, run by the tests of both adapters, sync and async; see `tests.embedding_cases`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BEST: Scores = [("dogs do", 2 / 4), ("what birds do", 2 / 4), ("dogs bark", 1 / 
 
 @dataclass(frozen=True)
 class Adapter:
-    """How an adapter makes a model and ranks texts with it, sync and async: text and score, best first."""
+    """Creates a model and ranks texts, sync and async, as (text, score), the best first."""
 
     make: Callable[..., Any]
     rank: Callable[[Any, list[str], str], Scores]
@@ -29,7 +29,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Run:
-    """One adapter and way."""
+    """An adapter and a way."""
 
     adapter: Adapter
     way: str
@@ -63,7 +63,7 @@ ENDPOINTS = {
 
 @case
 async def every_model_at_the_endpoint_that_has_it(run: Run) -> None:
-    """Whatever the protocol and the path of base_url are."""
+    """Regardless of the protocol and the path of base_url."""
     for model, endpoint in ENDPOINTS.items():
         for protocol in ("openai", "dashscope"):
             for path in ("", "/compatible-mode/v1", "/api/v1"):
@@ -75,7 +75,7 @@ async def every_model_at_the_endpoint_that_has_it(run: Run) -> None:
 
 @case
 async def a_gateway_s_prefix_stays(run: Run) -> None:
-    """Only the service suffix is replaced."""
+    """Only the known suffix is replaced."""
     with Loopback(service) as server:
         await run.rank(run.make(server, base_url=f"{server.url}/llm/compatible-mode/v1"), TEXTS)
         await run.rank(run.make(server, base_url=f"{server.url}/gateway"), TEXTS)
@@ -86,7 +86,7 @@ async def a_gateway_s_prefix_stays(run: Run) -> None:
 
 @case
 async def what_is_sent(run: Run) -> None:
-    """Flat to the compatible endpoint; in `input` and `parameters` to the native one; only what was set."""
+    """Flat for the compatible endpoint, in `input` and `parameters` for the native one; only what was set."""
     asked = {"query": QUERY, "documents": TEXTS}
     with Loopback(service) as server:
         await run.rank(run.make(server), TEXTS)
@@ -103,7 +103,7 @@ async def what_is_sent(run: Run) -> None:
 
 @case
 async def top_n_is_how_many_come_back(run: Run) -> None:
-    """Also where the service returns more; more than there are is all."""
+    """Even if the service returns more. If it exceeds the number of documents, all are returned."""
     results = [{"index": at, "relevance_score": score} for at, score in enumerate((0.0, 0.25, 0.5, 0.5))]
     with Loopback(reply_json(200, {"results": results})) as server:
         for top_n, expected in ((1, BEST[:1]), (3, BEST[:3]), (9, BEST), (None, BEST)):
@@ -112,14 +112,14 @@ async def top_n_is_how_many_come_back(run: Run) -> None:
 
 @case
 async def a_blank_model_id_is_refused(run: Run) -> None:
-    """When the object is made."""
+    """On creation."""
     with Loopback(service) as server, pytest.raises(errors.ConfigurationError, match="is not a model id"):
         run.make(server, model=" ")
 
 
 @case
 async def no_documents_are_no_request(run: Run) -> None:
-    """An empty list gives an empty list."""
+    """An empty list returns an empty list."""
     with Loopback(service) as server:
         assert await run.rank(run.make(server), []) == []
         assert server.requests == []
@@ -127,7 +127,7 @@ async def no_documents_are_no_request(run: Run) -> None:
 
 @case
 async def empty_documents_are_named(run: Run) -> None:
-    """By position, before anything is sent; so is an empty query."""
+    """By position, before anything is sent; also an empty query."""
     with Loopback(service) as server:
         for empty in ("", "  \n"):
             with pytest.raises(errors.ConfigurationError, match="document 2 is empty"):
@@ -139,7 +139,7 @@ async def empty_documents_are_named(run: Run) -> None:
 
 @case
 async def instruct_where_a_model_takes_none(run: Run) -> None:
-    """Is refused by name."""
+    """It raises an error with its name."""
     with Loopback(service) as server:
         with pytest.raises(errors.ConfigurationError, match="gte-rerank-v2 does not support instruct"):
             await run.rank(run.make(server, model="gte-rerank-v2", instruct="Find facts."), TEXTS)
@@ -147,14 +147,14 @@ async def instruct_where_a_model_takes_none(run: Run) -> None:
 
 
 def numbered(count: int) -> list[str]:
-    """Documents; those from 100 to 104 are the most relevant ones."""
+    """Return documents of which numbers 100 to 104 are the most relevant."""
     good = {100: "what do dogs do", 101: "do dogs what", 102: "dogs do it", 103: "dogs bark", 104: "dogs do"}
     return [f"{good.get(number, 'cats')} n{number}" for number in range(count)]
 
 
 @case
 async def more_documents_than_fit_are_an_error(run: Run) -> None:
-    """Which names the limit, and the way to rank them."""
+    """It has the limit, and how to rank them."""
     for model, limit in (("qwen3-rerank", 500), ("gte-rerank-v2", 500), ("qwen3-vl-rerank", 100)):
         with Loopback(service) as server:
             with pytest.raises(errors.ConfigurationError, match=f"{limit} documents.*split=True"):
@@ -165,7 +165,7 @@ async def more_documents_than_fit_are_an_error(run: Run) -> None:
 
 @case
 async def more_tokens_than_fit_are_an_error(run: Run) -> None:
-    """Where that is certain: query tokens times documents, plus those of the documents."""
+    """If that is certain: query tokens times documents, plus those of the documents."""
     with Loopback(service) as server:
         with pytest.raises(errors.ConfigurationError, match="30000 tokens"):
             await run.rank(run.make(server, model="gte-rerank-v2"), ["word " * 1000] * 31)
@@ -177,7 +177,7 @@ async def more_tokens_than_fit_are_an_error(run: Run) -> None:
 
 @case
 async def a_tournament(run: Run) -> None:
-    """The best of each request go on, until one request holds all that are left; its scores come back."""
+    """The best of each request are ranked again, until one request has all. Its scores are returned."""
     texts = numbered(1200)
     with Loopback(service) as server:
         best = await run.rank(run.make(server, split=True, top_n=4), texts)
@@ -189,7 +189,7 @@ async def a_tournament(run: Run) -> None:
 
 @case
 async def a_tournament_of_several_rounds(run: Run) -> None:
-    """Where the winners do not fit into one request either."""
+    """If the best do not fit into one request."""
     texts = numbered(105)
     with Loopback(service) as server:
         best = await run.rank(run.make(server, split=True, top_n=2, capabilities={"max_documents": 5}), texts)
@@ -202,7 +202,7 @@ async def a_tournament_of_several_rounds(run: Run) -> None:
 
 @case
 async def split_changes_nothing_where_all_fit(run: Run) -> None:
-    """One request, all documents."""
+    """All documents are in one request."""
     with Loopback(service) as server:
         assert await run.rank(run.make(server, split=True), TEXTS) == BEST
         assert len(server.requests) == 1
@@ -210,7 +210,7 @@ async def split_changes_nothing_where_all_fit(run: Run) -> None:
 
 @case
 async def a_tournament_needs_a_small_top_n(run: Run) -> None:
-    """The error says so before anything is sent."""
+    """Otherwise an error is raised before anything is sent."""
     with Loopback(service) as server:
         with pytest.raises(errors.ConfigurationError, match="split=True needs top_n"):
             await run.rank(run.make(server, split=True), numbered(501))
@@ -223,7 +223,7 @@ async def a_tournament_needs_a_small_top_n(run: Run) -> None:
 
 @case
 async def throttling_repeats_that_request_alone(run: Run) -> None:
-    """Of a tournament too."""
+    """Also in a tournament."""
     throttled = reply_json(429, THROTTLED, {"retry-after-ms": "1"})
     texts = numbered(1200)
     with Loopback(failing(lambda batch: texts[700] in batch, throttled, times=1)) as server:
@@ -255,7 +255,7 @@ BROKEN = {
 
 @case
 async def a_missing_score_is_an_error(run: Run) -> None:
-    """A document is never left out."""
+    """Documents are never left out."""
     for body in BROKEN.values():
         for model in ("qwen3-rerank", "gte-rerank-v2"):
             answer = reply_json(200, {**body, "output": body})
@@ -265,7 +265,7 @@ async def a_missing_score_is_an_error(run: Run) -> None:
 
 @case
 async def an_error_code_in_a_200(run: Run) -> None:
-    """Is that error, also beside some of the results."""
+    """It raises that error, also beside results."""
     results = [{"index": at, "relevance_score": 0.5} for at in range(4)]
     for model in ("qwen3-rerank", "gte-rerank-v2"):
         body = {**THROTTLED, "results": results, "output": {"results": results}}
@@ -275,7 +275,7 @@ async def an_error_code_in_a_200(run: Run) -> None:
 
 @case
 async def refusals_are_typed(run: Run) -> None:
-    """By the service's code and status."""
+    """By code and status."""
     said = {"code": "InvalidParameter", "message": "Model not exist.", "request_id": "r-1"}
 
     def script(exchange: Exchange) -> None:

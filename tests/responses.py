@@ -1,7 +1,7 @@
-"""Answers of `tests.service` in the Responses protocol, for a request that came by its path.
+"""Send the answers of `tests.service` in the Responses protocol, for requests to its path.
 
-In the shapes of the vendor's reference and of recorded probes: no space after `data:`, the status in a comment, no
-`[DONE]`, `output_index` wrong in places as in the vendor's samples, and ids of reasoning items that begin with `msg_`.
+The format follows the vendor's reference and recorded exchanges: no space after `data:`, the status in a comment, no
+`[DONE]`, a wrong `output_index` in places as in the vendor's samples, and `msg_` in the IDs of reasoning items.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ RESPONSE_ID = "resp_6c0ffee1"
 
 
 def speaks_responses(request: Received) -> bool:
-    """Whether a request speaks the Responses protocol."""
+    """Return True if a request uses the Responses protocol."""
     return request.path.endswith("/responses")
 
 
 def as_compatible(request: Received) -> Json:
-    """What a request says, in the words of the compatible protocol. What has none there is left out."""
+    """Return a request in the format of the compatible protocol. Parameters without an equivalent are omitted."""
     body = request.json()
     said = {name: value for name, value in body.items() if name not in ("input", "instructions", "reasoning", "stream")}
     said["messages"] = []
@@ -46,7 +46,7 @@ def as_compatible(request: Received) -> Json:
 
 
 def answer_responses(answer: Answer, exchange: Exchange, request_id: str) -> None:
-    """Answer as `answer` says, streamed or whole, as the request has it."""
+    """Send `answer`, streamed or whole as requested."""
     request = exchange.request
     if not request.json().get("stream"):
         reply_json(200, response_of(answer), {"x-request-id": request_id})(exchange)
@@ -57,18 +57,18 @@ def answer_responses(answer: Answer, exchange: Exchange, request_id: str) -> Non
 
 
 def frames(events: Iterable[Mapping[str, Any]], first: int = 1) -> bytes:
-    """Events as the service frames them."""
+    """Return events in the framing of the service."""
     return b"".join(framed(number, event) for number, event in enumerate(events, first))
 
 
 def framed(number: int, event: Mapping[str, Any]) -> bytes:
-    """One event, its status in a comment."""
+    """Return one event, with its status in a comment."""
     text = json.dumps(event, ensure_ascii=False)
     return f"id:{number}\nevent:{event['type']}\n:HTTP_STATUS/200\ndata:{text}\n\n".encode()
 
 
 def searching(shown: Event, *, ends: bool = True) -> Callable[[Exchange], None]:
-    """A search runs until `shown` is set, for 5 s at most. Then it has ended, and the answer follows if it `ends`."""
+    """Show a running search until `shown` is set or 5 s have passed, and then the answer if `ends`."""
     began = {"type": "web_search_call", "id": "ws_1", "status": "in_progress"}
     ended = {**began, "status": "completed", "action": {"type": "search", "query": "sky"}}
     text = {"type": "response.output_text.delta", "item_id": "msg_t", "delta": "It"}
@@ -88,7 +88,7 @@ def searching(shown: Event, *, ends: bool = True) -> Callable[[Exchange], None]:
 
 
 def usage_of(usage: Mapping[str, Any] | None) -> Json | None:
-    """A compatible usage under the names of this protocol; what only the service counts is in `x_details`."""
+    """Return compatible usage in the format of this protocol. Service-specific counts are in `x_details`."""
     if usage is None:
         return None
     given, taken = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
@@ -108,7 +108,7 @@ def usage_of(usage: Mapping[str, Any] | None) -> Json | None:
 
 
 def response(model: str = "qwen-plus", status: str = "completed", **more: Any) -> Json:
-    """A response object."""
+    """Return a response object."""
     return {
         "id": RESPONSE_ID,
         "object": "response",
@@ -123,7 +123,7 @@ def response(model: str = "qwen-plus", status: str = "completed", **more: Any) -
 
 
 def ends(answer: Answer) -> Json:
-    """The response object that ends an answer."""
+    """Return the response object at the end of an answer."""
     if answer.finish == "length":
         more: Json = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     else:
@@ -134,7 +134,7 @@ def ends(answer: Answer) -> Json:
 
 
 def items_of(answer: Answer) -> list[Json]:
-    """The output items of an answer."""
+    """Return the output items of an answer."""
     items: list[Json] = []
     if answer.reasoning:
         said = {"type": "summary_text", "text": "".join(answer.reasoning)}
@@ -150,12 +150,12 @@ def items_of(answer: Answer) -> list[Json]:
 
 
 def response_of(answer: Answer) -> Json:
-    """A whole response."""
+    """Return a whole response."""
     return ends(answer) | {"output": items_of(answer)}
 
 
 def events_of(answer: Answer) -> list[Json]:
-    """The events of a stream. The arguments of calls come in deltas, as no source rules out."""
+    """Return the events of a stream. The arguments of calls are in deltas, which no source excludes."""
     began = response(answer.model, "queued")
     events: list[Json] = [
         {"type": "response.created", "response": began},

@@ -1,6 +1,6 @@
-"""A service of embeddings and rerank: all endpoints, in both protocols, with vectors made of the words of a text.
+"""A fake service of embeddings and rerank, with all endpoints of both protocols. Vectors are bags of words.
 
-Answers come in reverse order of the inputs: the order is in the indices, as it may be at the service.
+Results are in reverse order of the inputs, because the order of the service's results is only in their indexes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def words(text: str) -> list[str]:
 
 
 def vector(text: str, dimensions: int = DIMENSIONS) -> list[float]:
-    """A bag of words of length 1, so that texts with the same words are near each other."""
+    """Return a bag of words of length 1, so that texts with common words are similar."""
     counts = [0.0] * dimensions
     for word in words(text):
         counts[crc32(word.encode()) % dimensions] += 1.0
@@ -36,18 +36,18 @@ def vector(text: str, dimensions: int = DIMENSIONS) -> list[float]:
 
 
 def sparse(text: str) -> list[tuple[int, float]]:
-    """Index and weight of each word."""
+    """Return index and weight of each word."""
     return [(crc32(word.encode()) % 1000, 0.5) for word in words(text)]
 
 
 def relevance(query: Any, document: Any) -> float:
-    """The part of the query's words that the document has."""
+    """Return the fraction of the query's words that the document has."""
     asked, has = {*words(str(query))}, {*words(str(document))}
     return len(asked & has) / len(asked)
 
 
 def inputs(request: Received) -> list[Any]:
-    """The texts, contents or documents of a request."""
+    """Return the texts, contents or documents of a request."""
     body = request.json()
     if "documents" in body:
         return list(body["documents"])
@@ -59,7 +59,7 @@ def inputs(request: Received) -> list[Any]:
 
 
 def answer(request: Received) -> dict[str, Any]:
-    """What the service answers."""
+    """Return the response body for a request."""
     body = request.json()
     if "rerank" in request.path:
         return _ranking(request, body)
@@ -104,7 +104,7 @@ def _ranking(request: Received, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def service(exchange: Exchange) -> None:
-    """Answer any request as the service does. An unknown path is a 404."""
+    """Answer any request like the service does. An unknown path is a 404."""
     known = {*EMBED.values(), MULTIMODAL, *RERANK.values()}
     if not any(exchange.request.path.endswith(path) for path in known):
         reply_json(404, {"code": "NotFound", "message": exchange.request.path})(exchange)
@@ -114,7 +114,7 @@ def service(exchange: Exchange) -> None:
 
 @dataclass
 class Crowd:
-    """The service, which answers nobody before `wanted` requests are there at once; `most` is how many there were."""
+    """The service, which answers only when `wanted` requests are in progress. `most` is the highest number so far."""
 
     wanted: int
     most: int = 0
@@ -132,7 +132,7 @@ class Crowd:
 
 
 def failing(which: Callable[[list[Any]], bool], script: Script, times: int = 1000) -> Script:
-    """The service, which answers requests with such inputs by `script`, at first."""
+    """The service, which first answers requests with such inputs with `script`."""
     left = [times]
 
     def answered(exchange: Exchange) -> None:

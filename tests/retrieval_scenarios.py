@@ -1,7 +1,7 @@
-"""What the cassettes of embeddings and rerank show. All are composed from the vendor's documented wire format.
+"""Scenarios of the cassettes of embeddings and rerank, all written from the vendor's documented wire format.
 
-Each scenario is data: an operation, which either adapter has its own method for, the settings of the object, and what
-is embedded or ranked. What must come out is read from the cassette's own bytes.
+A scenario is data: an operation, the settings of the object, and the inputs. The expected result is read from the
+cassette's bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Operation = Literal["documents", "query", "sparse", "dense_and_sparse", "content
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievalScenario:
-    """One request, and the page of the vendor that its answer is composed from."""
+    """One request, and the vendor's page on which its response is based."""
 
     page: str
     operation: Operation
@@ -83,7 +83,7 @@ SCENARIOS: dict[str, RetrievalScenario] = {
 
 
 def expected(interaction: Interaction, operation: Operation) -> Any:
-    """What the bytes of an answer say, by a reading of its own."""
+    """Return the content of a response, read independently of this package."""
     body = json.loads(interaction.body)
     output = body.get("output", body)
     if operation == "rerank":
@@ -100,6 +100,6 @@ def expected(interaction: Interaction, operation: Operation) -> Any:
 
 
 def tokens(interaction: Interaction) -> int:
-    """The total of an answer's usage."""
+    """Return the total usage of a response."""
     total: int = json.loads(interaction.body)["usage"]["total_tokens"]
     return total

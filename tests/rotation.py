@@ -1,4 +1,4 @@
-"""Which cells of a large table of cases and ways `make test` runs; `make test-all` runs them all."""
+"""Select which cells of a large table of cases and ways `make test` runs. `make test-all` runs all of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ Cell = tuple[int, ...]
 
 
 def rotated(cells: Sequence[Cell]) -> set[Cell]:
-    """Return the cells that run: two ways of each case, other ones from case to case, until each way has occurred.
+    """Return the selected cells: two ways per case, which change from case to case until every way has occurred.
 
-    The cases are the parameter with most values. The ways are all combinations of the others. The second way of a
-    case is half of their list away, so that it differs in what varies slowly (the adapter) and quickly (the protocol).
+    The cases are the parameter with most values, the ways all combinations of the others. The second way of a case is
+    half of the list away, so it differs in both the slowly varying (adapter) and the quickly varying parameter
+    (protocol).
     """
     cases = max(range(len(cells[0])), key=lambda at: len({cell[at] for cell in cells}))
     by_case: dict[int, list[Cell]] = defaultdict(list)
@@ -38,7 +39,7 @@ def rotated(cells: Sequence[Cell]) -> set[Cell]:
 
 
 def _cells(items: Sequence[Any]) -> list[Cell]:
-    """Return the cell of each item of one test: for each `parametrize`, or fixture, the place of what the item has."""
+    """Return the cell of each item of one test: the indexes of its parameter or fixture values."""
     marks = [mark.args[0] for mark in items[0].iter_markers("parametrize")]
     together = [[name.strip() for name in (names.split(",") if isinstance(names, str) else names)] for names in marks]
     known = {name for names in together for name in names}
@@ -54,7 +55,7 @@ def _cells(items: Sequence[Any]) -> list[Cell]:
 
 
 def mark_rotated(items: Iterable[pytest.Item]) -> None:
-    """Mark what a test with the marker `rotated` leaves out of `make test` as slow."""
+    """Mark the cells of tests with the marker `rotated` that `make test` does not run as slow."""
     tests: dict[str, list[Any]] = defaultdict(list)
     for item in items:
         if item.get_closest_marker("rotated"):

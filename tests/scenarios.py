@@ -1,7 +1,7 @@
-"""What the cassettes show: each scenario is data, and is run the same way sync and async, recorded and played.
+"""Scenarios of the cassettes as data, run the same way sync and async, recorded and played.
 
-Scenarios with `local` options are recorded from the local model. Those with a `page` are composed from that page of
-the vendor, since the local model cannot show them. `make record` takes all that can be provoked from Model Studio too.
+Scenarios with `local` options are recorded from the local model. Those with a `page` are written from that page of the
+vendor, because the local model cannot produce them. `make record` also records from Model Studio what can be provoked.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ class Scenario:
     """One conversation with a model.
 
     Attributes:
-        name: of its cassette.
-        shows: what holds, in one sentence; its test asserts it.
-        kind: by which method the model is called.
+        name: the name of its cassette.
+        shows: what holds, in one sentence, which its test asserts.
+        kind: the method of the model.
         messages: the conversation so far.
         model: arguments of ChatModelStudio.
-        tools, choice: bound to the model; a call is answered by TOOL_RESULT.
-        schema, method: of structured output.
-        fails: the error that ends it.
-        turns: how many calls there are; before each but the first, the answer and the tools' results are added.
-        local: options of the local model that gives the answers; None where it cannot.
-        page: the vendor's page that a documented cassette is composed from.
-        provoked: whether Model Studio gives it when asked.
+        tools, choice: bound to the model; a call is answered with TOOL_RESULT.
+        schema, method: for structured output.
+        fails: the expected error.
+        turns: number of calls; before each but the first, the answer and tool results are added.
+        local: options of the local model; None if it cannot produce the answer.
+        page: the vendor's page on which a documented cassette is based.
+        provoked: whether Model Studio can be made to give this answer.
     """
 
     name: str
@@ -85,17 +85,17 @@ class Scenario:
     provoked: bool = True
 
     def chat_model(self, **connection: Any) -> ChatModelStudio:
-        """The model, at the place that `connection` says."""
+        """Return the model for `connection`."""
         return ChatModelStudio(**{"model": "qwen-plus", **STEADY, **self.model, **connection})
 
     def runnable(self, llm: ChatModelStudio) -> Runnable[Any, Any]:
-        """The model with what is bound to it."""
+        """Return the model with its bindings."""
         if self.schema is not None:
             return llm.with_structured_output(self.schema, method=self.method, include_raw=True)
         return llm.bind_tools(self.tools, tool_choice=self.choice) if self.tools else llm
 
     def next_turn(self, outcomes: Sequence[Outcome]) -> list[BaseMessage] | None:
-        """The messages of the next call after `outcomes`; None where there is none."""
+        """Return the messages of the call after `outcomes`, or None at the end."""
         if len(outcomes) == self.turns or any(outcome.error for outcome in outcomes):
             return None
         messages = [*self.messages]
@@ -107,7 +107,7 @@ class Scenario:
 
 @dataclass(slots=True)
 class Outcome:
-    """What one call gave: a value, or chunks, and the error that ended it."""
+    """The result of one call: a value or chunks, and the error that ended it."""
 
     value: Any = None
     chunks: list[AIMessageChunk] = field(default_factory=list)
@@ -115,7 +115,7 @@ class Outcome:
 
     @property
     def message(self) -> AIMessage:
-        """The answer; of a stream, the sum of its chunks; of structured output, the raw message."""
+        """Return the answer: the sum of the chunks of a stream, or the raw message of structured output."""
         if self.chunks:
             return reduce(add, self.chunks)
         answer: AIMessage = self.value["raw"] if isinstance(self.value, dict) else self.value
@@ -123,7 +123,7 @@ class Outcome:
 
 
 def run(scenario: Scenario, llm: ChatModelStudio) -> list[Outcome]:
-    """Every call of the scenario, in order."""
+    """Run all calls of the scenario, in order."""
     outcomes: list[Outcome] = []
     runnable = scenario.runnable(llm)
     while (messages := scenario.next_turn(outcomes)) is not None:
@@ -141,7 +141,7 @@ def run(scenario: Scenario, llm: ChatModelStudio) -> list[Outcome]:
 
 
 async def arun(scenario: Scenario, llm: ChatModelStudio) -> list[Outcome]:
-    """The async twin of `run`."""
+    """Async version of `run`."""
     outcomes: list[Outcome] = []
     runnable = scenario.runnable(llm)
     while (messages := scenario.next_turn(outcomes)) is not None:

@@ -1,8 +1,8 @@
 """Simulate a service with a given answer, whole or streamed as requested, in the protocol of the request.
 
-The bytes of the compatible protocol are composed here, those of the native one in `tests.native`, in the shapes that
-recorded traffic of the service has: the first delta of a stream has empty texts, a call's id and name come once and
-then as "" or not at all, text that is not there is null, usage comes last on a chunk with `choices: []`.
+The compatible protocol is implemented here, the native one in `tests.native`. The format is that of recorded traffic:
+the first delta of a stream has empty texts, a call's ID and name are sent once and then empty or not at all, missing
+text is null, and usage is on the last chunk with `choices: []`.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the service says. A script for `Loopback`: streamed or whole, as the request has it.
+    """An answer of the service. A script for `Loopback`, streamed or whole as requested.
 
-    `reasoning`, `text` and `logprobs` (one for each text) are in the pieces that a stream has. `others` are further
-    choices, for n > 1. `failure` ends a stream in its middle with an error event, whose `status` only the native
-    protocol can tell; `cut` with nothing at all. `extras` are what only the native protocol has (`search_info`), and
-    `items` what only the Responses protocol has: the tools that the service ran.
+    `reasoning`, `text` and `logprobs` (one per text) are lists of the fragments in a stream. `others` are further
+    choices, for n > 1. `failure` ends a stream with an error event, whose `status` exists in the native protocol only;
+    `cut` ends it without an event. `extras` exist only in the native protocol (`search_info`), and `items` only in the
+    Responses protocol: the tools that the service ran.
     """
 
     reasoning: Sequence[str] = ()

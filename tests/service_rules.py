@@ -1,10 +1,10 @@
-"""What Model Studio refuses: a request in, the refusal out, or None where the service would answer.
+"""The requests that Model Studio rejects: return the error for a request, or None if it is valid.
 
-Each rule has a source: the vendor's error page or parameter reference, or an error that users were shown. What no
-source states as an error is left out (unknown parameters, several system messages, an empty tool result), and so is
-what recorded traffic shows to be answered all the same (a tool named "search", a call without content).
+Each rule has a source: the vendor's error page or parameter reference, or an error that users reported. Rules that no
+source states are omitted (unknown parameters, several system messages, empty tool results), and so are those that
+recorded traffic contradicts (a tool named "search", a call without content).
 
-Both protocols are read. What a model can do comes from the raw data of catalogue.json, not from the code that reads it.
+Both protocols are supported. Facts about models come from the raw data of catalogue.json, independently of the code.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Refusal:
     code: str = "invalid_parameter_error"
 
     def body(self, *, native: bool) -> dict[str, Any]:
-        """Return the error as the body that the protocol has for it."""
+        """Return the error in the format of the protocol."""
         if native:
             code = "InvalidParameter" if self.code == "invalid_parameter_error" else self.code
             return {"code": code, "message": self.message, "request_id": "refused"}
@@ -54,13 +54,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Request:
-    """A request, whichever protocol it was written in.
+    """A request of either protocol.
 
     Attributes:
-        parameters: all but the model and the messages.
+        parameters: everything but model and messages.
         endpoint: the native endpoint, None for the compatible protocol.
-        streams: True if the answer is to be streamed.
-        facts: what the catalogue says of the model, {} for one that it does not know.
+        streams: whether a stream is requested.
+        facts: the catalogue's facts about the model, {} if unknown.
     """
 
     model: str
@@ -72,7 +72,7 @@ class Request:
 
     @property
     def thinks(self) -> bool:
-        """True if the model thinks on this request."""
+        """Return True if the model thinks on this request."""
         kind = self.facts.get("thinking")
         if kind in ("only", "none"):
             return kind == "only"
@@ -81,7 +81,7 @@ class Request:
 
 
 def refusal(request: Received) -> Refusal | None:
-    """Return how the service refuses a request, None if it answers."""
+    """Return the service's error for a request, or None."""
     read = parse(request)
     if isinstance(read, Refusal):
         return read
@@ -113,7 +113,7 @@ def parse(request: Received) -> Request | Refusal:
 
 @functools.cache
 def catalogue() -> dict[str, dict[str, Any]]:
-    """Return what is known of each model, by its id."""
+    """Return the known facts of each model by ID."""
     return {model["id"]: model for model in json.loads(CATALOGUE.read_text(encoding="utf-8"))["models"]}
 
 
@@ -122,14 +122,14 @@ Rule = Callable[[Request], Found]
 
 
 def endpoint(request: Request) -> Found:
-    """A model is served by one of the two native endpoints."""
+    """A model is available at one of the two native endpoints."""
     known = request.facts.get("native_endpoint")
     if request.endpoint and known not in (None, request.endpoint):
         yield "url error, please check url！"
 
 
 def roles(request: Request) -> Found:
-    """Roles are known, and one message is the user's."""
+    """Roles are valid, and one message is from the user."""
     for at, message in enumerate(request.messages):
         if message.get("role") not in ROLES:
             yield f"{message.get('role')!r} is not one of {list(ROLES)!r} - 'messages.{at}.role'"
@@ -138,7 +138,7 @@ def roles(request: Request) -> Found:
 
 
 def contents(request: Request) -> Found:
-    """Content exists, is not empty, and has a form and parts that the model takes."""
+    """Content is not empty, and has a valid form and parts that the model accepts."""
     for at, message in enumerate(request.messages):
         content = message.get("content")
         if not isinstance(content, (str, list)):
@@ -156,7 +156,7 @@ def contents(request: Request) -> Found:
 
 
 def is_empty(content: str | list[Any]) -> bool:
-    """Return True for content that says nothing."""
+    """Return True for empty content."""
     return not content or (isinstance(content, list) and all(part in ({"text": ""}, _EMPTY) for part in content))
 
 
@@ -164,7 +164,7 @@ _EMPTY = {"type": "text", "text": ""}
 
 
 def part_of(request: Request, part: Any) -> Found:
-    """A part is of a kind that the protocol has and the model reads; media is an address or a data URI."""
+    """A part is supported by the protocol and the model. Media are URLs or data URIs."""
     if not isinstance(part, dict):
         yield "Input should be a valid dictionary: messages.content"
         return
@@ -185,7 +185,7 @@ def part_of(request: Request, part: Any) -> Found:
 
 
 def calls(request: Request) -> Found:
-    """Each call is JSON and is answered at once; each tool message answers a call."""
+    """Each call is valid and answered by the next messages. Each tool message answers a call."""
     open_calls: list[str] = []
     for message in request.messages:
         if message["role"] == "tool":
@@ -207,7 +207,7 @@ def calls(request: Request) -> Found:
 
 
 def call_of(call: dict[str, Any]) -> Found:
-    """A call has an id, a name, and arguments that are the text of a JSON object (QwenLM/qwen-code, nanobot#1487)."""
+    """A call has an ID, a name, and arguments that are a JSON object (QwenLM/qwen-code, nanobot#1487)."""
     function = call.get("function") or {}
     if not isinstance(call.get("id"), str) or not call["id"] or not function.get("name"):
         yield "A tool call needs its id and the name of its function - 'messages.tool_calls'"
@@ -221,7 +221,7 @@ def call_of(call: dict[str, Any]) -> Found:
 
 
 def ending(request: Request) -> Found:
-    """The last message is not a finished answer."""
+    """The last message is not a complete answer."""
     last = request.messages[-1]
     if last["role"] == "assistant" and not last.get("partial"):
         yield "The last message must be from the user, or a prefix to continue (partial)"
@@ -230,7 +230,7 @@ def ending(request: Request) -> Found:
 
 
 def tools(request: Request) -> Found:
-    """Tools are functions with valid names, and the choice among them is one that the model takes."""
+    """Tools are functions with valid names, and the model supports the tool choice."""
     offered = request.parameters.get("tools")
     if offered == []:
         yield "[] is too short - 'tools'"
@@ -248,7 +248,7 @@ def tools(request: Request) -> Found:
 
 
 def thinking(request: Request) -> Found:
-    """Thinking is on where it can be, within its budget, and streamed where the model has to."""
+    """Thinking is supported, within its budget, and streamed if the model requires that."""
     asked, budget = request.parameters.get("enable_thinking"), request.parameters.get("thinking_budget")
     if asked is False and request.facts.get("thinking") == "only":
         yield "The value of the enable_thinking parameter is restricted to True."
@@ -265,7 +265,7 @@ def thinking(request: Request) -> Found:
 
 
 def streaming(request: Request) -> Found:
-    """What belongs to a stream is sent with one; the native protocol thinks only in increments."""
+    """Stream parameters are sent with streams only. The native protocol thinks only with incremental output."""
     if not request.endpoint and not request.streams and "stream_options" in request.parameters:
         yield "The stream_options parameter is only allowed when stream is enabled."
     if not request.streams and "audio" in request.parameters.get("modalities", ()):
@@ -278,7 +278,7 @@ def streaming(request: Request) -> Found:
 
 
 def json_mode(request: Request) -> Found:
-    """JSON mode is asked for in words and without thinking; a schema has a name, and a model that knows schemas."""
+    """JSON mode requires the word and no thinking. A schema has a name, and a model that supports schemas."""
     wanted = request.parameters.get("response_format") or {"type": "text"}
     kind = wanted.get("type")
     if kind not in ("text", "json_object", "json_schema"):

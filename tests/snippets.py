@@ -28,7 +28,7 @@ def snippets(page: str) -> list[str]:
 def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch, script: Any = None) -> list[Received]:
     """Run a snippet against a server with `script` (default: `answer`), and return its requests.
 
-    It finds the address and a key in the environment.
+    The URL and a key are in the environment.
     """
     with Loopback(script or with_files()) as server:
         monkeypatch.setenv("DASHSCOPE_BASE_URL", server.url)
@@ -38,16 +38,16 @@ def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch, script: Any = 
 
 
 def with_files() -> Script:
-    """A script that serves files, batch jobs and temporary uploads, and answers all else by `answer`."""
+    """Return a script that serves files, batch jobs and temporary uploads, and passes other requests to `answer`."""
     jobs = BatchService(answer=lambda line: succeeded(line, {"role": "assistant", "content": TEXT}))
     uploads = UploadService(answer)
     return lambda exchange: (jobs if exchange.request.path.startswith(PATHS) else uploads)(exchange)
 
 
 def answer(exchange: Exchange) -> None:
-    """Return a call of the first tool after a user message, JSON if requested, else text; with thinking if enabled.
+    """Send a call of the first tool after a user message, JSON if requested, otherwise text, with thinking if enabled.
 
-    Vectors or scores for what is no chat.
+    For retrieval requests, send vectors or scores.
     """
     request = exchange.request.json()
     if speaks_responses(exchange.request):

@@ -1,7 +1,7 @@
-"""A service that refuses what Model Studio refuses, for conversations that somebody else's software composes.
+"""A service that rejects what Model Studio rejects, for conversations composed by other software.
 
-It speaks both protocols. A test that sends something the service would refuse fails, even where the software in between
-swallows the error.
+It supports both protocols. A test that sends an invalid request fails, even if the software in between swallows the
+error.
 
     with StrictService(Answer(calls=[...]), Answer(text=["Done."])) as server:
         agent.invoke(...)
@@ -19,11 +19,11 @@ from tests.service_rules import refusal
 class StrictService(Loopback):
     """A `Loopback` that checks each request before a script answers it.
 
-    Of the answers, each answers one request that was not refused, and the last all that follow. Leaving the `with`
-    block raises AssertionError if a request was refused.
+    Each answer is for one valid request, and the last one for all further requests. Leaving the `with` block raises
+    AssertionError if a request was rejected.
 
     Attributes:
-        refused: the messages of the refusals; a test that expects one clears the list.
+        refused: the messages of the errors; a test that expects one clears the list.
     """
 
     def __init__(self, *answers: Script) -> None:

@@ -1,6 +1,6 @@
-"""Either adapter works where the other's framework is not installed. `make test-apart` shows it in real environments.
+"""Each adapter works without the other framework. `make test-apart` checks this in real environments.
 
-Here a new interpreter refuses to import the other framework and runs a part of the adapter's tests.
+Here, a new interpreter blocks the import of the other framework, and runs a part of the adapter's tests.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ sys.exit(pytest.main({arguments!r}))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("adapter", APART)
-def test_an_adapter_without_the_others_framework(adapter: str) -> None:
-    """Its tests pass, though nothing of the other framework, or of the other adapter, can be imported."""
+def test_an_adapter_without_the_other_framework(adapter: str) -> None:
+    """Its tests pass without importing the other framework or adapter."""
     refused, files = APART[adapter]
     paths = [f"tests/{adapter}/{name}" for name in files]
     arguments = ["-q", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin", *paths]
@@ -60,7 +60,7 @@ def test_an_adapter_without_the_others_framework(adapter: str) -> None:
         ("llama_index_modelstudio", "llama_index", "llama-index"),
     ],
 )
-def test_without_its_own_framework_it_says_what_to_install(package: str, framework: str, extra: str) -> None:
+def test_an_adapter_without_its_own_framework(package: str, framework: str, extra: str) -> None:
     """The ImportError names the extra."""
     code = f"import sys; sys.modules[{framework!r}] = None; import {package}"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

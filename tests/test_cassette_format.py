@@ -1,4 +1,4 @@
-"""The cassette format keeps each byte of a body, keeps no secret, and lets no interaction go unplayed."""
+"""Cassettes preserve every byte of a body, store no secrets, and must be played completely."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ BODIES = {
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Cassettes of these tests are files of these tests."""
+    """Store the cassettes of these tests in a temporary folder."""
     monkeypatch.setattr(cassette_format, "CASSETTES", tmp_path)
     return tmp_path
 
@@ -63,7 +63,7 @@ def test_a_response_body_comes_back_byte_by_byte(case: str) -> None:
     assert read("a/b")[1][0].body == BODIES[case]
 
 
-def test_bodies_are_literal_text_and_what_cannot_be_says_that_it_is_base64() -> None:
+def test_bodies_are_literal_text_or_base64() -> None:
     for case, body in BODIES.items():
         with Loopback(reply(200, body)) as server, recording("a/b", ORIGIN):
             post(server.url)
@@ -80,7 +80,7 @@ def test_bodies_are_literal_text_and_what_cannot_be_says_that_it_is_base64() -> 
     assert '        "say": "hello"' in lines
 
 
-def test_a_compressed_answer_is_kept_as_its_text() -> None:
+def test_a_compressed_response_is_stored_as_text() -> None:
     packed = reply(200, gzip.compress(b'{"a": 1}'), {"Content-Encoding": "gzip", "Content-Type": "application/json"})
     with Loopback(packed) as server, recording("a/b", ORIGIN):
         post(server.url)
@@ -89,7 +89,7 @@ def test_a_compressed_answer_is_kept_as_its_text() -> None:
         assert post("http://127.0.0.1").json() == {"a": 1}
 
 
-def test_neither_key_nor_cookie_nor_port_is_kept_nor_any_header_but_the_named() -> None:
+def test_only_listed_headers_are_stored() -> None:
     answer = reply_json(
         401, {"error": f"bad key {KEY}"}, {"Set-Cookie": "session=1", "X-Request-Id": "r1", "X-Other": "o"}
     )
@@ -105,7 +105,7 @@ def test_neither_key_nor_cookie_nor_port_is_kept_nor_any_header_but_the_named() 
     assert interaction.headers == {"content-type": "application/json", "x-request-id": "r1"}
 
 
-def test_a_cassette_with_a_secret_is_not_written_and_the_old_one_stays() -> None:
+def test_a_cassette_with_a_secret_is_not_written() -> None:
     with Loopback(reply_json(200, {"a": 1})) as server, recording("a/b", ORIGIN):
         post(server.url)
     with (
@@ -158,12 +158,12 @@ def test_a_request_matches_by_the_value_of_its_json(sent: Any, matches: bool) ->
             post("http://127.0.0.1:9", sent)
 
 
-def test_a_cassette_that_is_not_there_is_an_error() -> None:
+def test_a_missing_cassette() -> None:
     with pytest.raises(FileNotFoundError, match="make record"), play("a/b"):
         raise AssertionError("the block is not entered")
 
 
-def test_a_cassette_says_its_origin() -> None:
+def test_a_cassette_has_an_origin() -> None:
     origin = Origin("documented", "Error messages", datetime.date(2026, 1, 2), "with a note: and more")
     with Loopback(reply_json(200, {})) as server, recording("a/b", origin):
         post(server.url)
@@ -188,7 +188,7 @@ def test_a_cassette_says_its_origin() -> None:
     ],
 )
 @pytest.mark.parametrize("form", ["text", "base64"])
-def test_what_no_cassette_may_hold_is_found(planted: str, found: str, form: str) -> None:
+def test_leaks(planted: str, found: str, form: str) -> None:
     data = planted.encode() + (b"\r\n\x00" if form == "base64" else b"")
     response = {"status": {"code": 200, "message": "OK"}, "headers": {}, "body": {"string": data}}
     request = {"method": "POST", "uri": "http://127.0.0.1/", "headers": {}, "body": "{}"}

@@ -1,4 +1,4 @@
-"""`make catalogue`: every kind of difference is printed, from the saved list and from a live one of several pages."""
+"""`make catalogue` prints every kind of difference, for the saved list and a live one with several pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODELS: list[dict[str, Any]] = SAVED["output"]["models"]
 
 
 def test_the_saved_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a key the saved examples are compared: ids, retirements, limits, modalities, tiers and prices."""
+    """Without a key: IDs, retirements, limits, modalities, tiers and prices."""
     monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
     assert compare_catalogue.main() == 0
     first, *found, missing, last = capsys.readouterr().out.splitlines()
@@ -41,7 +41,7 @@ def test_the_saved_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_the_live_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a key all pages are fetched from the host of the configuration; elsewhere than there prices are unknown."""
+    """With a key, all pages are requested from the configured host. Prices of other regions are unknown."""
 
     def page(exchange: Exchange) -> None:
         number = int(exchange.request.path.partition("page_no=")[2].partition("&")[0])

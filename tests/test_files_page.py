@@ -1,4 +1,4 @@
-"""docs/files.md: its snippets run, and upload what they say."""
+"""The snippets of docs/files.md run, and upload the files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SNIPPETS = snippets(PAGE)
 def test_a_snippet_runs(
     snippet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A large video is uploaded before the question; a document is stored, asked about and deleted."""
+    """A large video is uploaded before the question; a document is uploaded, used and deleted."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(temporary, "INLINE_BYTES", 1)
     Path("birds.mp4").write_bytes(b"\0\0\0\x18ftypmp42")

@@ -1,4 +1,4 @@
-"""requests_per_minute= and tokens_per_minute= of both adapters."""
+"""`requests_per_minute` and `tokens_per_minute` of both adapters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LIMIT = {"requests_per_minute": 1200}  # one in 50 ms
 
 
 class Timed:
-    """Answers, and notes when each request came."""
+    """Answers, and records the time of each request."""
 
     def __init__(self, answer: Any = HELLO) -> None:
         self.answer = answer
@@ -49,12 +49,12 @@ class Timed:
 
     @property
     def gaps(self) -> Iterator[float]:
-        """Seconds between two requests."""
+        """Seconds between successive requests."""
         return (later - earlier for earlier, later in pairwise(self.times))
 
 
 def test_all_ways_share_a_limit() -> None:
-    """Both adapters, sync and async, whole and streamed, each in a thread of its own."""
+    """Both adapters, sync and async, whole and streamed, each in its own thread."""
     timed = Timed()
     with Loopback(timed) as server:
 
@@ -72,8 +72,8 @@ def test_all_ways_share_a_limit() -> None:
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
-async def test_tokens_are_counted_by_the_usage(adapter: Any) -> None:
-    """At 6,000 tokens a minute, a call of 30 tokens takes 0.3 s, though 1,000 of output were allowed."""
+async def test_the_usage_counts(adapter: Any) -> None:
+    """At 6,000 tokens per minute, a call of 30 tokens takes 0.3 s, although max_tokens is 1,000."""
     timed = Timed()
     with Loopback(timed) as server:
         llm = adapter.chat(server, tokens_per_minute=6000, max_tokens=1000)
@@ -83,8 +83,8 @@ async def test_tokens_are_counted_by_the_usage(adapter: Any) -> None:
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
-async def test_all_calls_heed_a_refusal(adapter: Any) -> None:
-    """A 429 with Retry-After holds up the call that got it, and the others that wait."""
+async def test_retry_after_pauses_all_calls(adapter: Any) -> None:
+    """The rejected call and the waiting ones."""
     refusal = {"error": {"code": "limit_requests", "message": "wait"}}
     throttled = reply_json(429, refusal, {"retry-after-ms": "400"})
     timed = Timed(lambda exchange: (HELLO if exchange.number else throttled)(exchange))
@@ -97,8 +97,8 @@ async def test_all_calls_heed_a_refusal(adapter: Any) -> None:
 
 
 @pytest.mark.parametrize("cls", [cls for cls in EVERY_CLASS if "mbedding" in cls.__name__], ids=str)
-def test_embeddings_wait_too(cls: Any) -> None:
-    """One request after the other, by the same limit."""
+def test_embeddings_are_limited(cls: Any) -> None:
+    """By the same limits."""
     vectors = {
         "data": [{"index": 0, "embedding": [0.5]}],
         "output": {"embeddings": [{"text_index": 0, "index": 0, "embedding": [0.5]}]},
@@ -114,7 +114,7 @@ def test_embeddings_wait_too(cls: Any) -> None:
 
 @pytest.mark.parametrize("cls", EVERY_CLASS, ids=lambda cls: f"{cls.__module__.split('_')[0]}-{cls.__name__}")
 def test_the_fields(cls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every class has them. They are in a pickle, and a limit of 0 is refused."""
+    """Every class has them. They are pickled, and 0 raises an error."""
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-some-key")
     model = {} if "model" not in cls.model_fields or "Rerank" in cls.__name__ else {"model": "qwen-plus"}
     made = pickle.loads(pickle.dumps(cls(**model, requests_per_minute=60, tokens_per_minute=100_000)))
@@ -126,14 +126,14 @@ def test_the_fields(cls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
-async def test_a_limit_is_not_set_per_call(adapter: Any) -> None:
-    """It is a setting of the object."""
+async def test_limits_cannot_be_set_per_call(adapter: Any) -> None:
+    """They are settings of the object."""
     with Loopback(HELLO) as server, pytest.raises(ConfigurationError, match="is a setting of the model object"):
         await adapter.call(adapter.chat(server), adapter.WAYS[0], requests_per_minute=5)
 
 
 class Counting(LangChainRateLimiter, LlamaIndexRateLimiter):
-    """A limiter of either framework, which counts."""
+    """A rate limiter of either framework that counts its calls."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -151,8 +151,8 @@ class Counting(LangChainRateLimiter, LlamaIndexRateLimiter):
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
-async def test_the_frameworks_own_limiter_works_beside_it(adapter: Any) -> None:
-    """It is asked once a call, and so is the limit."""
+async def test_the_frameworks_rate_limiter(adapter: Any) -> None:
+    """It is called once per call, in addition to the limits."""
     limiter, timed = Counting(), Timed()
     with Loopback(timed) as server:
         llm = adapter.chat(server, rate_limiter=limiter, **LIMIT)
@@ -164,8 +164,8 @@ async def test_the_frameworks_own_limiter_works_beside_it(adapter: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cls", [ChatModelStudio, ModelStudio])
-async def test_300_prompts_at_60_a_second(cls: Any) -> None:
-    """All are answered, without an error, in about the ideal time: by abatch, and by tasks."""
+async def test_300_prompts_at_60_per_second(cls: Any) -> None:
+    """All succeed in about the ideal time, with abatch and with tasks."""
     prompts = [f"prompt {number}" for number in range(300)]
     with limited.running(3600) as base_url:
         llm = cls(model="qwen-plus", base_url=base_url, requests_per_minute=3600)

@@ -1,7 +1,7 @@
-"""The same conversations by all protocols, through the core and both adapters: the results are equal.
+"""The same conversations give the same results in all protocols, through the core and both adapters.
 
-Each row is asked for four times (sync and async, whole and streamed) in each protocol, of a service that answers the
-same in the words of each. What only one protocol says (an answer's own id, its time) is left out of the comparison.
+Each row is requested four times (sync and async, whole and streamed) per protocol, from a service that gives the same
+answer. Values that exist in one protocol only (the answer's ID, its time) are not compared.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _IGNORED = ("parallel_tool_calls",)  # by the service, with the Responses protoc
 
 @dataclass(frozen=True)
 class Refusal:
-    """The service refuses, in the words of the request's protocol."""
+    """The service rejects the request, in the protocol of the request."""
 
     status: int
     code: str
@@ -206,9 +206,8 @@ CELLS = [(row, through) for row in CONVERSATIONS for through in row.through]
 
 
 @pytest.mark.parametrize(("row", "through"), CELLS, ids=[f"{row.name}-{through}" for row, through in CELLS])
-async def test_all_protocols_give_the_same(row: Conversation, through: str) -> None:
-    """Answers, usage, calls, metadata and errors do not depend on the protocol, nor, in the core, on how they were
-    asked for; and they say what the service said."""
+async def test_protocols_give_equal_results(row: Conversation, through: str) -> None:
+    """Answers, usage, calls, metadata and errors are equal, and match the service's answer."""
     ask = {CORE: by_core, LANGCHAIN: by_langchain, LLAMA_INDEX: by_llama_index}[through]
     told, asked = [], []
     for protocol in row.protocols:
@@ -228,7 +227,7 @@ async def test_all_protocols_give_the_same(row: Conversation, through: str) -> N
 
 
 def said_by(answer: Any) -> list[str]:
-    """What the service says, of which nothing may be missing: else both protocols could be wrong alike."""
+    """Return the content of the service's answer, so that equal errors in both protocols are found."""
     if isinstance(answer, Refusal):
         return [answer.code, answer.message, REQUEST_ID]
     calls = [said for call in answer.calls for said in (call.id, call.name)]
@@ -237,12 +236,12 @@ def said_by(answer: Any) -> list[str]:
 
 
 def compared(body: dict[str, Any], unlike: tuple[str, ...]) -> dict[str, Any]:
-    """What was asked for, but for the messages, whose parts have a form of each protocol's own."""
+    """Return the request without messages, whose parts differ between protocols."""
     return {name: value for name, value in body.items() if name not in ("messages", *unlike)}
 
 
 async def outcome(ask: Any, server: Loopback, protocol: Any, row: Conversation, way: str) -> Any:
-    """What `ask` gives, or what the error shows."""
+    """Return the result of `ask`, or the properties of the error."""
     try:
         return await ask(server, protocol, row, way)
     except ModelStudioError as error:
@@ -295,7 +294,7 @@ async def by_langchain(server: Loopback, protocol: Any, row: Conversation, way: 
 
 
 def shown(message: Any) -> Any:
-    """All that a message holds, but for what is only in one protocol."""
+    """Return the content of a message, except what exists in one protocol only."""
     metadata = {name: value for name, value in message.response_metadata.items() if name not in _UNLIKE}
     calls = [(call["id"], call["name"], call["args"]) for call in message.tool_calls]
     invalid = [(call["id"], call["name"], call["args"], call["error"]) for call in message.invalid_tool_calls]

@@ -1,4 +1,4 @@
-"""What docs/performance.md says of workers is so: its snippet runs in a process of its own, with workers."""
+"""The claims of docs/performance.md about workers: its snippet runs in a separate process."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ TEXT_OF_PAGE = (ROOT / PAGE).read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_a_model_goes_to_workers(tmp_path: Path) -> None:
-    """Two workers of other processes answer, each with the key of its own environment."""
+def test_a_model_in_worker_processes(tmp_path: Path) -> None:
+    """Two workers answer, each with the key of its environment."""
     [snippet] = snippets(PAGE)
     script = tmp_path / "summaries.py"
     script.write_text(snippet, encoding="utf-8")
@@ -39,8 +39,8 @@ def test_a_model_goes_to_workers(tmp_path: Path) -> None:
         assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {KEY}"] * 2
 
 
-def test_the_defaults_are_those_of_the_code() -> None:
-    """Each number of the table of what to turn, and of the drain, is the one in force."""
+def test_the_defaults_match_the_code() -> None:
+    """Each number in the table of settings."""
     limits = timeouts.Timeouts()
     assert f"{limits.read:.0f} s; {limits.connect:.0f} s to connect" in TEXT_OF_PAGE
     assert f"{connections.MAX_CONNECTIONS:,} per process" in TEXT_OF_PAGE
@@ -50,7 +50,7 @@ def test_the_defaults_are_those_of_the_code() -> None:
     assert re.search(rf"`max_retries=` \| {config.DEFAULT_MAX_RETRIES} \|", TEXT_OF_PAGE)
 
 
-def test_the_results_hold_each_row() -> None:
-    """The last full run measured every row there is now."""
+def test_the_results_have_every_row() -> None:
+    """The last full run measured every current row."""
     results = (ROOT / "benchmarks/RESULTS.md").read_text(encoding="utf-8")
     assert [row.title for row in ROWS.values() if f"| {row.title} |" not in results] == []

@@ -1,4 +1,4 @@
-"""docs/protocols.md and docs/built-in-tools.md: their snippets run, and print what they say."""
+"""The snippets of docs/protocols.md and docs/built-in-tools.md run, and print the stated output."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_sources(snippet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 def test_an_agent_with_both_kinds_of_tools(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The service searches, the function runs here, and its result alone goes back."""
+    """The service searches, the function runs locally, and only its result is sent."""
     called = Answer(items=[SEARCHED], calls=[Call("call_1", "weather", ['{"city": "Hangzhou"}'])])
     _, second = ran(AGENT, monkeypatch, [called, Answer(text=["Sunny."])])
     printed = capsys.readouterr().out

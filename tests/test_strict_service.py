@@ -1,4 +1,4 @@
-"""The strict service refuses, in both protocols, what the fact sheet says Model Studio refuses, and nothing else."""
+"""The strict service rejects what Model Studio is known to reject, in both protocols, and nothing else."""
 
 from __future__ import annotations
 
@@ -122,15 +122,15 @@ COMPATIBLE_ONLY = {
 
 @pytest.mark.parametrize("write", [compatible, native])
 @pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED)
-def test_what_is_accepted(body: dict[str, Any], write: Any) -> None:
-    """A request that no rule is about passes."""
+def test_valid_requests(body: dict[str, Any], write: Any) -> None:
+    """A request that violates no rule is accepted."""
     assert refusal(write(body)) is None
 
 
 @pytest.mark.parametrize("write", [compatible, native])
 @pytest.mark.parametrize(("body", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_is_refused(body: dict[str, Any], message: str, write: Any) -> None:
-    """A request that breaks a rule is refused with that rule's message."""
+def test_invalid_requests(body: dict[str, Any], message: str, write: Any) -> None:
+    """The error has the message of the violated rule."""
     refused = refusal(write(body))
     assert refused is not None
     assert refused.status == 400
@@ -138,15 +138,15 @@ def test_what_is_refused(body: dict[str, Any], message: str, write: Any) -> None
 
 
 @pytest.mark.parametrize(("body", "message"), COMPATIBLE_ONLY.values(), ids=COMPATIBLE_ONLY)
-def test_what_the_compatible_protocol_refuses(body: dict[str, Any], message: str) -> None:
-    """These parameters exist in one protocol only."""
+def test_native_parameters(body: dict[str, Any], message: str) -> None:
+    """The compatible protocol rejects them."""
     refused = refusal(compatible(body))
     assert refused is not None
     assert message in refused.message
 
 
-def test_where_a_model_is_not_served() -> None:
-    """A model answers on its own native endpoint, and lists of parts have one endpoint."""
+def test_wrong_endpoints() -> None:
+    """A model is available at its native endpoint only, and lists of parts at one endpoint."""
     parts = said({"role": "user", "content": [{"text": "Hello"}]}, model="qwen3-vl-plus")
     assert refusal(native(parts, "multimodal-generation")) is None
     wrong = refusal(native(parts))
@@ -158,7 +158,7 @@ def test_where_a_model_is_not_served() -> None:
 
 
 def test_an_error_in_each_protocol() -> None:
-    """The body of a refusal is the protocol's own."""
+    """The body has the format of the protocol."""
     refused = refusal(compatible(said(temperature=3)))
     assert refused is not None
     assert refused.body(native=False)["error"]["code"] == "invalid_parameter_error"

@@ -1,4 +1,4 @@
-"""docs/structured-output.md: its snippets run, and its claims hold."""
+"""The snippets of docs/structured-output.md run, and its claims hold."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LANGCHAIN, LLAMA_INDEX, AGENT = snippets(PAGE)
 def test_a_snippet_prints_the_object(
     snippet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It ends with an object of its class."""
+    """Of its class."""
     [request] = run(snippet, PAGE, monkeypatch)
     assert f"name='{CITY}'" in capsys.readouterr().out
     assert ("tools" in request.json()) == (snippet is LANGCHAIN)
 
 
-def test_an_agent_by_tool_strategy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its requests have tools and no response_format, and the object is the last call."""
+def test_an_agent_with_tool_strategy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its requests have tools and no response_format. The object is the last call."""
     script = [
         Answer(calls=[Call("call_1", "weather", ['{"city": "Hangzhou"}'])]),
         Answer(calls=[Call("call_2", "Report", ['{"city": "Hangzhou", "weather": "sunny"}'])]),
@@ -40,8 +40,8 @@ def test_an_agent_by_tool_strategy(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 @pytest.mark.parametrize(("model", "listed"), [("qwen3.7-max", True), ("qwen-plus", False)])
-def test_an_agent_by_the_profile(model: str, listed: bool) -> None:
-    """Without a strategy, create_agent sends json_schema beside the tools where the profile says so."""
+def test_an_agent_with_the_profile(model: str, listed: bool) -> None:
+    """Without a strategy, create_agent sends json_schema with the tools if the profile allows it."""
     schema = {"title": "Report", "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     object_text = '{"city": "Rome"}'
     reply = Answer(text=[object_text]) if listed else Answer(calls=[Call("call_1", "Report", [object_text])])

@@ -1,4 +1,4 @@
-"""docs/tokens-and-cost.md and the examples of costs: the snippets run, and the numbers are those of the rules."""
+"""The snippets of docs/tokens-and-cost.md and the examples of costs run with correct numbers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
 
 
 def test_the_examples_compute_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    """100 tokens at 0.4 dollars a million and 50 at 1.2; without usage the cost is unknown."""
+    """100 tokens at $0.40 and 50 at $1.20 per million. Without usage, the cost is unknown."""
     expected = Cost(Decimal("0.0001"), "USD", None, "caller")
     with Loopback([Answer(text=["North."], usage=USAGE), Answer(text=["North."], usage=None)]) as server:
         llm = langchain_service.chat(server)

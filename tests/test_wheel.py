@@ -1,4 +1,4 @@
-"""What is installed is what is meant to be: the built wheel's contents and metadata."""
+"""Contents and metadata of the built wheel."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ PACKAGES = ("modelstudio_core", "langchain_modelstudio", "llama_index_modelstudi
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel, built as a package index would get it."""
+    """Build the wheel."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return zipfile.ZipFile(next(folder.glob("*.whl")))
 
 
-def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    """The packages with their types and data; no tests, examples or local model."""
+def test_the_wheel_has_only_the_packages(wheel: zipfile.ZipFile) -> None:
+    """With types and data, but without tests, examples and the local model."""
     names = wheel.namelist()
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == set(PACKAGES)
     for needed in (
@@ -39,7 +39,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -
 
 
 def test_the_base_install_has_no_framework(wheel: zipfile.ZipFile) -> None:
-    """httpx, pydantic and what they bring themselves; SDKs and frameworks are no part of it."""
+    """Only httpx, pydantic and their dependencies."""
     name = next(name for name in wheel.namelist() if name.endswith("METADATA"))
     required = message_from_bytes(wheel.read(name)).get_all("Requires-Dist") or []
     base = sorted(line.partition("<")[0].partition(">")[0] for line in required if "extra ==" not in line)

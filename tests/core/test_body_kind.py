@@ -55,7 +55,7 @@ def test_the_first_bytes_decide(start: bytes, kind: str | None, label: str | Non
 @pytest.mark.parametrize(
     ("start", "ended"), [(b"", True), (b"dat", True), (b"server: x\n", False), (b"x\r", False), (b"x" * 5000, False)]
 )
-def test_where_they_do_not_tell_the_label_decides_and_then_the_request(
+def test_the_content_type_and_then_the_request_decide(
     status: int, label: str | None, asked: bool, kind: str, start: bytes, ended: bool
 ) -> None:
     """If the first bytes are inconclusive."""

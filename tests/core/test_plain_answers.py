@@ -80,7 +80,7 @@ def folded(value: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("value", PLAIN.values(), ids=PLAIN)
-def test_a_plain_answer_is_the_folded_one(value: dict[str, Any]) -> None:
+def test_plain_answers(value: dict[str, Any]) -> None:
     """The results are equal."""
     found = plain_answer(value, "beside")
     assert found is not None
@@ -90,6 +90,6 @@ def test_a_plain_answer_is_the_folded_one(value: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("value", LEFT.values(), ids=LEFT)
-def test_any_other_answer_is_left(value: dict[str, Any]) -> None:
+def test_other_answers(value: dict[str, Any]) -> None:
     """The result is None."""
     assert plain_answer(value) is None

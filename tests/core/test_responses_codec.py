@@ -324,7 +324,7 @@ def test_invalid_streams(events: list[Json], cls: type[ModelStudioError]) -> Non
     ],
     ids=["a flat error", "no response", "not finished"],
 )
-def test_a_whole_body_that_is_no_answer(body: Json, cls: type[ModelStudioError]) -> None:
+def test_invalid_whole_responses(body: Json, cls: type[ModelStudioError]) -> None:
     """They raise a ProtocolError."""
     with pytest.raises(cls):
         whole(body)

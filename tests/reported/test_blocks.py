@@ -231,7 +231,7 @@ async def test_a_result_in_a_user_turn() -> None:
 @pytest.mark.report(4)
 @every_adapter
 async def test_the_cache_mark_of_an_omitted_block(adapter: str) -> None:
-    """It is moved, so that the cached prefix ends at the same place."""
+    """It is on the text that replaces the block."""
     given: Any = in_langchain({"type": "image", "url": PNG, "cache_control": EPHEMERAL})
     if adapter == "llama_index":
         given = in_llama_index(ImageBlock(url=PNG), CachePoint(cache_control=CacheControl(type="ephemeral")))

@@ -320,7 +320,7 @@ KEYS: list[tuple[str, str, bool]] = [
 @pytest.mark.parametrize("way", WAYS[::3], ids=lambda way: way.name)
 @pytest.mark.parametrize(("base_url", "key", "plan"), KEYS)
 async def test_a_401_of_a_plan(base_url: str, key: str, plan: bool, way: Way) -> None:
-    """On hosts of a plan, the advice is about the plan's key; on others, about the region."""
+    """For keys or hosts of a plan, the advice is about plans; for others, about regions."""
 
     def refused(_: httpx.Request) -> httpx.Response:
         return httpx.Response(401, json={"error": {"message": "Incorrect API key.", "code": "invalid_api_key"}})

@@ -93,7 +93,7 @@ async def test_valid_arguments_are_unchanged(adapter: str, raw: str, expected: A
 @every_adapter
 @every_way
 async def test_nan_in_arguments(adapter: str, way: str) -> None:
-    """Python parses NaN, but the service rejects it, so it is sent as text."""
+    """Python parses NaN, but the service rejects it, so the raw text is sent in an object."""
     messages = await wire(adapter, [user(), said("", ("c1", "write", {"x": float("nan")})), result("c1")], way)
     assert brief(messages)[1] == ("assistant", "", ("c1", {"invalid_arguments": '{"x": NaN}'}))
 

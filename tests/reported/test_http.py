@@ -167,7 +167,7 @@ def _thought(dialect: Dialect) -> bytes:
 
 @pytest.mark.report(13)
 @rows({"text": (begun, PARTIAL), "call": (_call, ""), "reasoning": (_thought, "")})
-async def test_an_answer_that_has_begun_is_not_requested_again(row: Any, dialect: Dialect, way: Way) -> None:
+async def test_a_partial_answer_is_not_retried(row: Any, dialect: Dialect, way: Way) -> None:
     """Because the service may bill both."""
     begins, partial = row
     with Loopback(scripts(dialect, streamed(begins), [good])) as server:
@@ -249,7 +249,7 @@ async def test_a_connection_that_breaks_while_a_hook_reads(row: Sequence[Step], 
 
 @pytest.mark.report(28)
 @every_way
-async def test_what_is_not_http_is_still_said_to_be_so(way: Way) -> None:
+async def test_a_response_that_is_not_http(way: Way) -> None:
     """It still raises its own error behind a hook."""
     client = reading_client(way)
     with Loopback(lambda exchange: (exchange.send(b"220 mail.example ESMTP\r\n\r\n"), exchange.close())[0]) as server:
@@ -363,7 +363,7 @@ async def test_a_hook_that_reads_the_body(hooks: Any, dialect: Dialect, way: Way
 @pytest.mark.report(35)
 @every_way
 @pytest.mark.parametrize("hooks", LOSERS.values(), ids=LOSERS)
-async def test_a_hook_that_uses_the_body_up_is_an_error_that_says_so(hooks: Any, way: Way) -> None:
+async def test_a_hook_that_consumes_the_body(hooks: Any, way: Way) -> None:
     """It raises an error with the reason."""
     client = hooked(way, hooks)
     dialect = DIALECTS["openai"]

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the catalogue."""
+"""Fixtures for the tests of the catalogue."""
 
 from __future__ import annotations
 

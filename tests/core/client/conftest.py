@@ -1,4 +1,4 @@
-"""Fixtures of the client's tests."""
+"""Fixtures for the tests of the client."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def half_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Delays of 0.25, 0.5, 1 … s instead of random ones."""
+    """Make retry delays constant: 0.25, 0.5, 1 … s."""
     monkeypatch.setattr("modelstudio_core.http.flow.random.random", lambda: 0.5)

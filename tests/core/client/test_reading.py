@@ -202,7 +202,7 @@ def test_an_encoded_error_keeps_its_status(way: Way) -> None:
 
 @every_way
 @pytest.mark.parametrize("coding", ["", "identity", "Identity"])
-def test_identity_is_no_coding(coding: str, way: Way) -> None:
+def test_identity_encoding(coding: str, way: Way) -> None:
     """It means no encoding."""
     reply = Reply(200, SSE | {"content-encoding": coding}, (A, STOP))
     assert run(way, FakeTransport(reply))[1] is None
