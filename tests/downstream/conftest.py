@@ -1,4 +1,4 @@
-"""Warnings are errors in our own modules; what downstream packages warn of is theirs."""
+"""Treat warnings as errors in our own modules only, not in downstream packages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OURS = ("modelstudio_core", "langchain_modelstudio", "llama_index_modelstudio")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Replace the project's rule that every warning is an error, for the tests and for what is freed after them."""
+    """Replace the project's warning filters, for tests and for objects freed after them."""
     warnings.simplefilter("ignore")
     for line in ("ignore", *(f"error:::{package}" for package in OURS)):
         config.addinivalue_line("filterwarnings", line)

@@ -1,4 +1,4 @@
-"""Tool calls as models really write them, with the same wrong arguments for every framework."""
+"""Malformed tool calls as models write them, shared by the tests of all frameworks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ARGUMENTS = {
 
 
 def malformed(name: str, id: str = "call_bad") -> Answer:
-    """Return an answer that has one call, with the wrong arguments of that name."""
+    """Return an answer with one call that has these malformed arguments."""
     text = ARGUMENTS[name]
     call = Call(id, "weather", [text[:5], text[5:]])
     return Answer(calls=[call], finish="length" if name == "truncated" else "tool_calls")
 
 
 def correct(id: str = "call_good", name: str = "weather", arguments: str = '{"city": "Rome"}') -> Answer:
-    """Return an answer that has one valid call."""
+    """Return an answer with one valid call."""
     return Answer(calls=[Call(id, name, [arguments[:5], arguments[5:]])])

@@ -1,4 +1,4 @@
-"""An MCP server on stdio whose tools return what is not text: a document, an image, and both beside a text."""
+"""An MCP server on stdio whose tools return a document, an image, and both with a text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def photo(city: str) -> ImageContent:
 
 @server.tool(structured_output=False)
 def everything(city: str) -> list[TextContent | ImageContent | EmbeddedResource]:
-    """Return what is known of a city."""
+    """Return text, image and document of a city."""
     return [TextContent(type="text", text=f"It is sunny in {city}."), photo(city), report(city)]
 
 

@@ -1,4 +1,4 @@
-"""Extraction and memory packages get structured values out of models that think and cannot be forced."""
+"""Extraction and memory packages work with thinking models, for which tool calls cannot be forced."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Person(BaseModel):
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("choice", ["Person", "any"])
 async def test_an_extractor(model: str, choice: str) -> None:
-    """Trustcall gets the object, whatever choice of tools the model allows."""
+    """Trustcall gets the object, whatever tool choices the model supports."""
     with StrictService(correct(name="Person", arguments='{"name": "Ada", "age": 36}')) as server:
         async with chat(server, model=model) as llm:
             extractor = create_extractor(llm, tools=[Person], tool_choice=choice)
@@ -43,7 +43,7 @@ async def test_an_extractor(model: str, choice: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_a_patch_of_a_wrong_object(model: str) -> None:
-    """Trustcall shows the model its wrong object, and what the model patches is the result."""
+    """Trustcall shows the model its invalid object, and applies the model's patch."""
     patch = (
         '{"json_doc_id": "call_1", "planned_edits": "fix the age",'
         ' "patches": [{"op": "replace", "path": "/age", "value": 36}]}'
@@ -71,7 +71,7 @@ async def test_memories_of_a_conversation(model: str) -> None:
 
 
 async def test_a_running_summary() -> None:
-    """Langmem's summary goes back as a system message, and the next turn is sent with it."""
+    """Langmem's summary is sent as a system message of the next turn."""
     talk: list[Any] = [
         HumanMessage("Weather in Rome?", id="1"),
         AIMessage("Sunny.", id="2"),
@@ -93,8 +93,8 @@ async def test_a_running_summary() -> None:
         assert "They asked about Rome." in str(sent(server)["messages"])
 
 
-async def test_a_tool_that_remembers() -> None:
-    """Langmem's tool, whose schema has optional and generated fields, is offered and can be called."""
+async def test_a_memory_tool() -> None:
+    """Langmem's tool, with optional and generated fields, can be called."""
     store = InMemoryStore()
     tool = create_manage_memory_tool(("memories",), store=store)
     arguments = '{"content": "Ada is 36.", "action": "create"}'

@@ -1,4 +1,4 @@
-"""LangChain's agents keep a conversation going: nothing that a model wrote makes the service refuse a later turn."""
+"""Conversations of LangChain agents continue: no output of a model makes the service reject a later turn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def weather(city: str) -> str:
 
 
 async def ask(agent: Any, text: str, way: str = "invoke", thread: str = "1") -> list[Any]:
-    """Ask on a thread; return all its messages."""
+    """Ask in a thread, and return all its messages."""
     config = {"configurable": {"thread_id": thread}}
     given = {"messages": [{"role": "user", "content": text}]}
     if way == "invoke":
@@ -45,7 +45,7 @@ async def ask(agent: Any, text: str, way: str = "invoke", thread: str = "1") -> 
 
 
 def calls_sent(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of the calls in a request, by id. The service has checked that they are objects."""
+    """Return the arguments of the calls in a request by ID. The service has checked that they are objects."""
     turns = [turn for turn in body["messages"] if turn["role"] == "assistant"]
     return {
         call["id"]: json.loads(call["function"]["arguments"]) for turn in turns for call in turn.get("tool_calls", ())
@@ -56,7 +56,7 @@ def calls_sent(body: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["truncated", "trailing comma"])
 @pytest.mark.parametrize("kind", AGENTS)
 async def test_recovery_over_three_turns(kind: str, name: str, way: str) -> None:
-    """The agent answers a broken call with an error; the model sees what it wrote, calls again, and goes on."""
+    """The agent answers a broken call with an error, and the model calls again."""
     answers = malformed(name), correct(), Answer(text=["Sunny."]), Answer(text=["Bye."])
     with StrictService(*answers) as server, chat(server) as llm:
         agent = AGENTS[kind](model=llm, tools=[weather], checkpointer=InMemorySaver())
@@ -75,7 +75,7 @@ async def test_recovery_over_three_turns(kind: str, name: str, way: str) -> None
 
 @pytest.mark.parametrize("kind", AGENTS)
 async def test_a_broken_call_beside_a_good_one(kind: str) -> None:
-    """The good call runs, the broken one is answered with an error, and both go back in one turn."""
+    """The valid call runs, the broken one is answered with an error, and both are sent in one turn."""
     both = Answer(
         calls=[Call("call_good", "weather", ['{"city": "Rome"}']), Call("call_bad", "weather", ['{"city": "Par'])],
         finish="length",
@@ -89,7 +89,7 @@ async def test_a_broken_call_beside_a_good_one(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", AGENTS)
 async def test_an_interrupted_tool(kind: str) -> None:
-    """A tool that raises leaves its call unanswered in the checkpoint; the next turn is sent all the same."""
+    """A tool that raises leaves an unanswered call in the checkpoint. The next turn succeeds."""
 
     def failing(city: str) -> str:
         """Tell the weather in a city."""
@@ -104,7 +104,7 @@ async def test_an_interrupted_tool(kind: str) -> None:
 
 @pytest.mark.parametrize("inline", [None, "inline"])
 async def test_a_supervisor_with_content_blocks(inline: Any) -> None:
-    """With `output_version="v1"`, the reasoning of one agent stays out of what the others are sent."""
+    """With `output_version="v1"`, reasoning of one agent is not sent to others."""
     answers = (
         Answer(reasoning=["Delegate."], calls=[Call("call_1", "transfer_to_researcher")]),
         Answer(reasoning=["I know."], text=["Rome is sunny."], usage=USAGE),
@@ -123,8 +123,8 @@ async def test_a_supervisor_with_content_blocks(inline: Any) -> None:
         assert len(server.requests) == 4
 
 
-async def test_an_answer_handed_over_as_a_question() -> None:
-    """One agent's content blocks become another's user turn: the text is sent, the reasoning is not."""
+async def test_an_answer_as_question_of_another_agent() -> None:
+    """The text is sent, but not the reasoning."""
     answers = (
         Answer(reasoning=["I know."], text=["Rome is sunny."]),
         Answer(reasoning=["Short."], text=["Sunny."]),
@@ -153,7 +153,7 @@ async def test_an_answer_handed_over_as_a_question() -> None:
 
 
 async def test_a_summary_of_a_long_thread() -> None:
-    """The profile's limit makes SummarizationMiddleware summarise, and what it keeps is a valid conversation."""
+    """SummarizationMiddleware triggers at the profile's limit, and leaves a valid conversation."""
     answers = (
         correct(),
         Answer(text=["Sunny."]),
@@ -176,7 +176,7 @@ async def test_a_summary_of_a_long_thread() -> None:
 
 
 async def test_a_call_without_an_id() -> None:
-    """A complete call that the service gave no id runs, and its answer goes back under the id it was given."""
+    """It runs, and its result is sent with the generated ID."""
     with StrictService(correct(id=""), Answer(text=["Sunny."])) as server, chat(server) as llm:
         agent = create_agent(llm, [weather], checkpointer=InMemorySaver())
         messages = await ask(agent, "Weather in Rome?")

@@ -1,4 +1,4 @@
-"""LlamaIndex's agents correct a broken call within their own loop, and no memory they keep is refused later."""
+"""LlamaIndex agents correct broken calls within their loop, and their memory stays valid for the service."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TWO_CALLS = Answer(
 
 
 class Tools:
-    """The tools of a test; `cities` is what `weather` was called with."""
+    """The tools of a test. `cities` are the arguments of the calls of `weather`."""
 
     def __init__(self, *, return_direct: bool = False) -> None:
         self.cities: list[str] = []
@@ -55,7 +55,7 @@ class Tools:
 
 
 def an_agent(kind: str, llm: ModelStudio, tools: Tools, **settings: Any) -> Any:
-    """Return a FunctionAgent, by itself or as a workflow of one."""
+    """Return a FunctionAgent, alone or in a workflow."""
     agent = FunctionAgent(name="guide", description="Knows cities.", tools=tools.all, llm=llm, **settings)
     return agent if kind == "FunctionAgent" else AgentWorkflow(agents=[agent])
 
@@ -69,7 +69,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("streaming", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("name", ARGUMENTS)
 async def test_a_malformed_call(kind: str, name: str, streaming: bool) -> None:
-    """The call does not run, the model sees what it wrote, and its next call runs."""
+    """It does not run, the model sees the error, and its next call runs."""
     tools = Tools()
     with StrictService(malformed(name), correct(), Answer(text=["Sunny."])) as server:
         async with chat(server) as llm:
@@ -93,7 +93,7 @@ async def test_a_model_that_never_corrects_itself(kind: str) -> None:
 
 @pytest.mark.parametrize("memory", [ChatMemoryBuffer, Memory])
 async def test_a_direct_answer_beside_another_call(kind: str, memory: Any) -> None:
-    """A `return_direct` tool ends the run before the other call's answer is kept; the next turn is sent."""
+    """A `return_direct` tool ends the run before the other call is answered. The next turn succeeds."""
     tools, talk = Tools(return_direct=True), memory.from_defaults(token_limit=10_000)
     with StrictService(TWO_CALLS, Answer(text=["Bye."])) as server:
         async with chat(server) as llm:
@@ -106,12 +106,12 @@ async def test_a_direct_answer_beside_another_call(kind: str, memory: Any) -> No
 
 @pytest.fixture(params=["context", "context and memory"])
 def kept(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Return what a test keeps beside the context, which holds the steps of a run, but not the conversation."""
+    """Return what a test stores besides the context, which has the steps of a run, but not the conversation."""
     return {} if request.param == "context" else {"memory": ChatMemoryBuffer.from_defaults(token_limit=10_000)}
 
 
-async def test_a_run_that_reached_its_limit(kind: str, kept: dict[str, Any]) -> None:
-    """The context of a run that stopped at `max_iterations` takes another question."""
+async def test_a_run_that_reached_max_iterations(kind: str, kept: dict[str, Any]) -> None:
+    """Its context accepts another question."""
     tools = Tools()
     with StrictService(correct("call_1"), correct("call_2"), Answer(text=["Hello again."])) as server:
         async with chat(server) as llm:
@@ -123,8 +123,8 @@ async def test_a_run_that_reached_its_limit(kind: str, kept: dict[str, Any]) -> 
     assert tools.cities == ["Rome"]
 
 
-async def test_a_run_that_reached_its_limit_and_is_summed_up(kind: str, kept: dict[str, Any]) -> None:
-    """`early_stopping_method="generate"` asks for an answer, and the context takes another question."""
+async def test_early_stopping_with_an_answer(kind: str, kept: dict[str, Any]) -> None:
+    """With `early_stopping_method="generate"`, the context accepts another question."""
     answers = correct("call_1"), correct("call_2"), Answer(text=["It was sunny."]), Answer(text=["Bye."])
     settings = {"max_iterations": 2, "early_stopping_method": "generate"}
     with StrictService(*answers) as server:
@@ -135,8 +135,8 @@ async def test_a_run_that_reached_its_limit_and_is_summed_up(kind: str, kept: di
             assert str(await agent.run("Thanks.", ctx=context, **kept)) == "Bye."
 
 
-async def test_a_run_that_was_cancelled_during_a_tool(kind: str, kept: dict[str, Any]) -> None:
-    """The context of a cancelled run takes another question."""
+async def test_a_run_cancelled_during_a_tool(kind: str, kept: dict[str, Any]) -> None:
+    """Its context accepts another question."""
     tools = Tools()
     with StrictService(correct(name="slow"), Answer(text=["Hello again."])) as server:
         async with chat(server) as llm:
@@ -151,7 +151,7 @@ async def test_a_run_that_was_cancelled_during_a_tool(kind: str, kept: dict[str,
 
 
 async def test_a_call_without_an_id(kind: str) -> None:
-    """A complete call that the service gave no id runs, and its answer goes back under the id it was given."""
+    """It runs, and its result is sent with the generated ID."""
     tools = Tools()
     with StrictService(correct(id=""), Answer(text=["Sunny."])) as server:
         async with chat(server) as llm:

@@ -1,4 +1,4 @@
-"""LlamaIndex's extractors and chat engines get the answers that they ask for."""
+"""LlamaIndex's extractors and chat engines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = both_protocols
 
 
 async def test_contexts_of_a_document() -> None:
-    """Each node gets the context that the model wrote; the extractor's own header goes with each request."""
+    """Each node gets the context written by the model. Requests have the extractor's header."""
     document = Document(text="Rome is sunny. " * 30, id_="doc")
     store = SimpleDocumentStore()
     store.add_documents([document])
@@ -39,7 +39,7 @@ async def test_contexts_of_a_document() -> None:
 
 
 class Facts(BaseRetriever):
-    """Finds the same fact for every question."""
+    """Returns the same fact for every question."""
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return [NodeWithScore(node=TextNode(text="Rome is sunny."), score=1.0)]
@@ -53,7 +53,7 @@ class Echo(CustomQueryEngine):
 
 
 def engine(kind: str, llm: Any) -> Any:
-    """Return a chat engine that has had no question yet."""
+    """Return a new chat engine."""
     if kind == "simple":
         return SimpleChatEngine.from_defaults(llm=llm, system_prompt="")
     if kind == "condense":
@@ -71,7 +71,7 @@ def engine(kind: str, llm: Any) -> Any:
     ],
 )
 async def test_a_chat_engine(kind: str, answers: list[str], expected: str, streamed: bool) -> None:
-    """The second turn of a thinking model is sent with the first, and its text is the answer."""
+    """The second turn of a thinking model includes the first, and returns the text of the answer."""
     scripts = [Answer(reasoning=["Hm."], text=[text[:4], text[4:]]) for text in answers]
     with StrictService(*scripts) as server:
         async with chat(server, enable_thinking=True) as llm:

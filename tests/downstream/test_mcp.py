@@ -1,4 +1,4 @@
-"""Tools of an MCP server return documents and images; the conversation goes on after each."""
+"""Tools of an MCP server return documents and images. The conversation continues after each."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ TURN = {"configurable": {"thread_id": "1"}}
 
 @asynccontextmanager
 async def mcp_tools() -> AsyncIterator[list[Any]]:
-    """Yield the server's tools as LangChain's adapters make them."""
+    """Yield the server's tools, converted by LangChain's adapters."""
     connection = {"transport": "stdio", "command": sys.executable, "args": [str(SERVER)], "cwd": str(ROOT)}
     async with MultiServerMCPClient({"documents": connection}).session("documents") as session:
         yield await load_mcp_tools(session)
 
 
 async def tool_turn(tool: str, model: str) -> tuple[list[Any], dict[str, Any]]:
-    """Have an agent call the tool and answer, then ask again; return its messages and the last request."""
+    """Let an agent call the tool and answer, then ask again. Return its messages and the last request."""
     answers = correct(name=tool), Answer(text=["Sunny."]), Answer(text=["Bye."])
     async with mcp_tools() as tools:
         with StrictService(*answers) as server:
@@ -57,7 +57,7 @@ async def tool_turn(tool: str, model: str) -> tuple[list[Any], dict[str, Any]]:
 
 
 async def test_a_document(caplog: pytest.LogCaptureFixture) -> None:
-    """The model is told what was left out; the agent's own history keeps the document."""
+    """The model gets a note about the omitted document, which the agent's history keeps."""
     with caplog.at_level(logging.WARNING, "langchain_modelstudio"):
         messages, body = await tool_turn("report", "qwen-plus")
     assert messages[-1].text == "Bye."
@@ -72,7 +72,7 @@ async def test_a_document(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_an_image() -> None:
-    """The model gets the image, as its profile promises."""
+    """The model gets the image, as its profile says."""
     messages, body = await tool_turn("photo", "qwen3-vl-plus")
     assert messages[-1].text == "Bye."
     told = next(message for message in body["messages"] if message["role"] == "tool")["content"]
@@ -82,8 +82,8 @@ async def test_an_image() -> None:
     assert profile["image_tool_message"] is True
 
 
-async def test_everything_at_once() -> None:
-    """The text arrives whatever is beside it."""
+async def test_text_image_and_document() -> None:
+    """The text is always sent."""
     messages, body = await tool_turn("everything", "qwen3-vl-plus")
     assert messages[-1].text == "Bye."
     told = json.dumps(next(message for message in body["messages"] if message["role"] == "tool")["content"])
@@ -94,7 +94,7 @@ async def test_everything_at_once() -> None:
 
 @pytest.mark.parametrize("tool", ["report", "photo", "everything"])
 async def test_llama_index(tool: str) -> None:
-    """The tool's result is sent, and so is the next turn on the same memory."""
+    """The tool's result is sent, and the next turn with the same memory succeeds."""
     answers = correct(name=tool), Answer(text=["Sunny."]), Answer(text=["Bye."])
     client = BasicMCPClient(sys.executable, args=["-m", "tests.downstream.mcp_server"])
     tools = await McpToolSpec(client).to_tool_list_async()

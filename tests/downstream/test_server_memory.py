@@ -1,4 +1,4 @@
-"""The server's memory survives a restart: the id of the last response is in the checkpoint on disk."""
+"""A conversation stored by the server continues after a restart: the checkpoint has the last response ID."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def kinds(body: dict[str, Any]) -> list[str]:
     return [item.get("type", item.get("role")) for item in body["input"]]
 
 
-def test_an_agent_goes_on_after_a_restart(tmp_path: Path) -> None:
-    """A new process sends the new question alone; once the service has lost the response, the whole history."""
+def test_an_agent_continues_after_a_restart(tmp_path: Path) -> None:
+    """A new process sends only the new question. If the response was deleted, it sends the whole history."""
     called = Answer(calls=[Call("call_1", "weather", ['{"city": "Rome"}'])])
     script = [
         called, Answer(text=["sunny"]), Answer(text=["still sunny"]), reply_json(400, LOST), Answer(text=["rain"])

@@ -1,4 +1,4 @@
-"""Tracers find what an answer cost and how it ended, whole and streamed."""
+"""Tracers get usage and finish reasons, whole and streamed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _started(span: ReadableSpan) -> int:
 
 @pytest.fixture(scope="module")
 def recorded(request: pytest.FixtureRequest) -> Iterator[InMemorySpanExporter]:
-    """Yield where the instrumentor of the parameter puts its spans."""
+    """Yield the exporter of the instrumentor."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     instrumentor = request.param()
@@ -86,7 +86,7 @@ def spans(recorded: InMemorySpanExporter) -> Spans:
 
 
 def tells(found: Mapping[str, Any], expected: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a span says of the expected attributes."""
+    """Return a span's values of the expected attributes."""
     return {name: found.get(name) for name in expected}
 
 
@@ -98,7 +98,7 @@ opentelemetry = pytest.mark.parametrize("recorded", [OpenTelemetryInstrumentor],
 @openinference
 @pytest.mark.parametrize("way", WAYS)
 async def test_langchain(spans: Spans, way: str) -> None:
-    """The span of a call has every count, the finish reason and the model."""
+    """The span has all counts, the finish reason and the model."""
     with StrictService(ANSWER) as server:
         async with chat(server, enable_thinking=True) as llm:
             await call(llm, way)
@@ -110,7 +110,7 @@ async def test_langchain(spans: Spans, way: str) -> None:
 @openinference
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 async def test_langchain_agents(spans: Spans, streamed: bool) -> None:
-    """Each model call of an agent has its own counts and reason."""
+    """Each model call of an agent has its own values."""
     with StrictService(TOOL, ANSWER) as server:
         async with chat(server, enable_thinking=True) as llm:
             agent = create_agent(llm, [weather])
@@ -127,7 +127,7 @@ async def test_langchain_agents(spans: Spans, streamed: bool) -> None:
 @opentelemetry
 @pytest.mark.parametrize("way", WAYS)
 async def test_opentelemetry(spans: Spans, way: str) -> None:
-    """The GenAI attributes have the counts, the reason and the model; of a whole answer the id, where it has one."""
+    """The GenAI attributes have counts, finish reason and model; for a whole answer also its ID."""
     with StrictService(ANSWER) as server:
         async with chat(server, enable_thinking=True) as llm:
             await call(llm, way)
@@ -141,7 +141,7 @@ async def test_opentelemetry(spans: Spans, way: str) -> None:
 @llama_index
 @pytest.mark.parametrize("way", [*CHATS, *COMPLETIONS])
 async def test_llama_index(spans: Spans, way: str) -> None:
-    """The span of a call has every count, the finish reason and the model."""
+    """The span has all counts, the finish reason and the model."""
     with StrictService(ANSWER) as server:
         async with llama_index_chat(server, enable_thinking=True) as llm:
             await llama_index_call(llm, way)
@@ -153,7 +153,7 @@ async def test_llama_index(spans: Spans, way: str) -> None:
 @llama_index
 @pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
 async def test_llama_index_agents(spans: Spans, streaming: bool) -> None:
-    """Each model call of an agent has its own counts and reason."""
+    """Each model call of an agent has its own values."""
     with StrictService(correct(), ANSWER) as server:
         async with llama_index_chat(server) as llm:
             await FunctionAgent(tools=[weather], llm=llm, streaming=streaming).run("Rome?")

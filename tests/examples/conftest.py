@@ -1,4 +1,4 @@
-"""The real local model for the examples, which is told to answer in few words."""
+"""A local model for the examples, configured for short answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from llama_index_modelstudio import ModelStudio
 
 @pytest.fixture(scope="session")
 def examples_model_url() -> Iterator[str]:
-    """The base URL of a model that calls a tool after a user turn, and answers after a result."""
+    """Return the base URL of a model that calls a tool after a user turn, and answers after a result."""
     with local_model.running(force_auto=True, budget=16, max_tokens=48) as server:
         yield server.base_url
 
 
 @pytest.fixture
 def a_local_model(examples_model_url: str) -> Callable[..., ChatModelStudio]:
-    """Makes a model object that talks to it."""
+    """Return a function that creates a model object for it."""
 
     def make(**settings: Any) -> ChatModelStudio:
         return ChatModelStudio(model="qwen-plus", base_url=examples_model_url, temperature=0, **settings)

@@ -1,4 +1,4 @@
-"""The chain, streamed and as a batch, sync and async."""
+"""The chain, streamed and batched, sync and async."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MakeModel = Callable[..., ChatModelStudio]
 
 
 def test_streamed(a_local_model: MakeModel) -> None:
-    """The parser hands on each piece of the answer as a string."""
+    """The parser yields each fragment as a string."""
     pieces = example.streamed(a_local_model(), "a compass")
     assert len([piece for piece in pieces if piece]) > 3
     assert all(isinstance(piece, str) for piece in pieces)
@@ -24,7 +24,7 @@ def test_streamed(a_local_model: MakeModel) -> None:
 
 @pytest.mark.slow
 def test_batched(a_local_model: MakeModel) -> None:
-    """Each input has its answer, in the order of the inputs; the same input has the same."""
+    """Each input has its answer, in order."""
     answers = example.batched(a_local_model(seed=1), ["tea", "silk", "tea"])
     assert all(answers)
     assert answers[0] == answers[2] != answers[1]
@@ -32,14 +32,14 @@ def test_batched(a_local_model: MakeModel) -> None:
 
 @pytest.mark.slow
 async def test_async(a_local_model: MakeModel) -> None:
-    """The same chain streams and batches in an event loop."""
+    """Async streaming and batches."""
     chain = example.chain(a_local_model())
     assert len([piece async for piece in chain.astream({"thing": "tea"})]) > 3
     assert all(await chain.abatch([{"thing": "tea"}, {"thing": "silk"}]))
 
 
 async def test_thinking_is_not_in_the_text() -> None:
-    """A chain over a model that thinks gives what it says, not what it thought, streamed or not."""
+    """The chain returns the answer without the reasoning."""
     with Loopback(Answer(reasoning=["North ", "is"], text=["To find", " north."])) as server:
         chain = example.chain(chat(server, enable_thinking=True))
         assert [piece for piece in chain.stream({"thing": "it"}) if piece] == ["To find", " north."]

@@ -1,4 +1,4 @@
-"""The graph: a node streams, a checkpointer keeps, reasoning and all, and the conversation goes on."""
+"""The graph: streaming nodes, and a checkpointer that stores messages with reasoning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANSWERS = [
 
 
 async def ask(way: str, graph: Any, question: str) -> list[AIMessageChunk]:
-    """The chunks of an answer in the one conversation of a test."""
+    """Return the chunks of an answer in the conversation of a test."""
     if way == "stream":
         return example.ask(graph, question, "a thread")
     config = {"configurable": {"thread_id": "a thread"}}
@@ -34,7 +34,7 @@ async def ask(way: str, graph: Any, question: str) -> list[AIMessageChunk]:
 
 
 def added(chunks: list[AIMessageChunk]) -> AIMessageChunk:
-    """The chunks as one."""
+    """Return the sum of the chunks."""
     whole = chunks[0]
     for chunk in chunks[1:]:
         whole = whole + chunk
@@ -44,7 +44,7 @@ def added(chunks: list[AIMessageChunk]) -> AIMessageChunk:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_with_the_local_model(way: str, a_local_model: MakeModel) -> None:
-    """Two turns stream, and what is kept of each is what was streamed."""
+    """Two turns stream, and the stored messages equal the streamed ones."""
     graph = example.a_graph(a_local_model(enable_thinking=True))
     answers = [added(await ask(way, graph, question)) for question in example.QUESTIONS]
     kept = example.saved_messages(graph, "a thread")
@@ -60,8 +60,8 @@ async def test_with_the_local_model(way: str, a_local_model: MakeModel) -> None:
 
 @pytest.mark.parametrize("version", ["v0", "v1"])
 @pytest.mark.parametrize("way", ["stream", "astream"])
-async def test_what_is_kept(way: str, version: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Messages come back from the checkpointer as langchain-core's own class, whole, and nothing warns."""
+async def test_stored_messages(way: str, version: str, caplog: pytest.LogCaptureFixture) -> None:
+    """They are loaded as langchain-core's own class, complete and without a warning."""
     with Loopback(ANSWERS) as server:
         graph = example.a_graph(chat(server, enable_thinking=True, output_version=version))
         chunks = await ask(way, graph, "Which river?")
@@ -83,8 +83,8 @@ async def test_what_is_kept(way: str, version: str, caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize("replay", ["auto", "always"])
-async def test_reasoning_that_was_kept_goes_back_where_it_is_wanted(replay: str) -> None:
-    """What the checkpointer gave back is enough to send the reasoning of an earlier turn, if it is to be sent."""
+async def test_stored_reasoning_can_be_replayed(replay: str) -> None:
+    """The loaded messages have the reasoning of earlier turns."""
     with Loopback(ANSWERS) as server:
         graph = example.a_graph(chat(server, enable_thinking=True, reasoning_replay=replay))
         for question in ("Which river?", "How long?"):
@@ -94,13 +94,13 @@ async def test_reasoning_that_was_kept_goes_back_where_it_is_wanted(replay: str)
 
 
 class Plain(TypedDict):
-    """A state whose message is no list that `add_messages` keeps, so it is stored as the node gave it."""
+    """A state with a single message, which is stored as the node returned it."""
 
     answer: Any
 
 
-async def test_a_sum_of_chunks_can_be_kept(caplog: pytest.LogCaptureFixture) -> None:
-    """A sum of chunks in the state comes back from the checkpointer whole, a cut call as its raw text."""
+async def test_a_sum_of_chunks_can_be_stored(caplog: pytest.LogCaptureFixture) -> None:
+    """It is loaded completely, a truncated call as raw text."""
     said = Answer(reasoning=["hm"], text=["so"], calls=[Call("call_1", "get", ['{"a": 1,'])], finish="length")
     with Loopback(said) as server:
         llm = chat(server)

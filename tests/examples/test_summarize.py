@@ -1,4 +1,4 @@
-"""Summarizing at a fraction of the context: it fires by the model's profile and by the tokens that it reports."""
+"""Summarizing at a fraction of the context window, based on the profile and the reported tokens."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ QUESTIONS = ("I keep bees.", "Advice?", "More?")
 
 
 class OtherProvider(ChatModelStudio):
-    """A model object that is traced under another name than its messages carry, as those of peers are."""
+    """A model whose provider in traces differs from that in its messages, as with other packages."""
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         return {**super()._get_ls_params(stop, **kwargs), "ls_provider": "openai"}
 
 
 def service(exchange: Exchange) -> None:
-    """Short answers that cost 90 tokens, of which nearly all are thoughts; and a summary where one is asked for."""
+    """Short answers with a usage of 90 tokens, mostly thoughts, and a summary if requested."""
     asked = exchange.request.json()["messages"][-1]["content"]
     text = SUMMARY if "Messages to summarize" in asked else "Yes."
     usage = {"prompt_tokens": 10, "completion_tokens": 80, "total_tokens": 90}
@@ -38,7 +38,7 @@ def service(exchange: Exchange) -> None:
 
 @pytest.mark.slow
 def test_with_the_local_model(a_local_model: MakeModel) -> None:
-    """A conversation that fills half of the small context is summarized, and goes on."""
+    """A conversation that fills half of the small context is summarized, and continues."""
     _, history = example.talk(a_local_model(capabilities={"max_input": 80}), example.QUESTIONS[:2])
     summary, *_, answer = history
     assert example.is_summary(summary)
@@ -48,8 +48,8 @@ def test_with_the_local_model(a_local_model: MakeModel) -> None:
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
-async def test_it_fires_by_what_the_model_reports(way: str) -> None:
-    """The thoughts of earlier turns are no text that could be counted, but they are in the usage, which counts."""
+async def test_it_triggers_on_reported_tokens(way: str) -> None:
+    """Including the thoughts of earlier turns, which cannot be counted from the text."""
     with Loopback(service) as server:
         llm = chat(server, capabilities={"max_input": 160}, enable_thinking=True)
         if way == "invoke":
@@ -70,8 +70,8 @@ async def test_it_fires_by_what_the_model_reports(way: str) -> None:
     assert contents[-1] == QUESTIONS[-1]
 
 
-def test_it_would_not_without_the_one_name() -> None:
-    """Where `ls_provider` is not the messages' `model_provider`, the reported tokens are not trusted: no summary."""
+def test_it_ignores_reported_tokens_of_other_providers() -> None:
+    """If `ls_provider` differs from the messages' `model_provider`."""
     with Loopback(service) as server:
         llm = OtherProvider(
             model="qwen-plus", base_url=server.url, capabilities={"max_input": 160}, enable_thinking=True
@@ -81,7 +81,7 @@ def test_it_would_not_without_the_one_name() -> None:
 
 
 def test_the_size_comes_from_the_profile() -> None:
-    """A listed model needs no word on its size; an unlisted one is refused by the middleware, until it is told."""
+    """The middleware accepts listed models without a setting, unlisted ones only with it."""
     here = "http://127.0.0.1:9"
     unlisted = ChatModelStudio(model="no-such-model", base_url=here)
     told = ChatModelStudio(model="no-such-model", base_url=here, capabilities={"context_window": 1000})

@@ -1,7 +1,7 @@
-"""The protocols as bytes: what a server sends for an answer, for a piece of one, and for an error.
+"""The protocols as bytes: answers, parts of answers, and errors as a server sends them.
 
-Shapes are those of recorded traffic: the compatible protocol ends with `[DONE]`, the native one with the end of the
-body; the native one names a status in a comment of each event, and says the string "null" for no finish reason.
+The format is that of recorded traffic: the compatible protocol ends with `[DONE]`, the native one with the end of the
+body. The native protocol has a status in a comment of each event, and the string "null" for no finish reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def written(value: Any) -> bytes:
 
 
 class Dialect(ABC):
-    """One protocol, as its server speaks it. `request_id` is in the bodies of the native protocol alone."""
+    """One protocol. Only native bodies have a `request_id`."""
 
     name: str
     done: bytes
@@ -40,11 +40,11 @@ class Dialect(ABC):
 
     @abstractmethod
     def error(self, code: str, message: str, *, request_id: str | None = None) -> Any:
-        """The object of an error."""
+        """The error object."""
 
     @abstractmethod
     def event(self, data: bytes, *, status: int = 200) -> bytes:
-        """One event, framed; one that says an error has a status of 400 or more."""
+        """One event. An error event has a status of 400 or more."""
 
     def said(self, *texts: str) -> bytes:
         """Events with these texts."""
@@ -119,7 +119,7 @@ class Native(Dialect):
 
 
 class Responses(Dialect):
-    """The Responses protocol, whose errors in a stream are an event under status 200. It has cells of its own."""
+    """The Responses protocol, where an error in a stream is an event with status 200. It has its own cells."""
 
     name = "responses"
     done = b""

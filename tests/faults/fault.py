@@ -1,4 +1,4 @@
-"""A row of the table of faults, and what several rows share."""
+"""A row of the table of faults, and helpers shared by rows."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _swollen(dialect: Dialect) -> bytes:
 
 
 def _long(size: int) -> Any:
-    """Return a stream in which one event has this size."""
+    """Return a stream with an event of this size."""
 
     def stream(dialect: Dialect) -> bytes:
         return begun(dialect) + dialect.said("x" * size) + dialect.last() + dialect.done

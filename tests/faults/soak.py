@@ -1,8 +1,8 @@
-"""Mixed faults at 100 concurrent streams, for as long as it is told: `python -m tests.faults.soak --seconds 600`.
+"""Soak test with mixed faults in 100 concurrent streams: `python -m tests.faults.soak --seconds 600`.
 
-Each stream asks a question of its own, in one of the eight ways, through one of the protocols; the server answers well,
-or by one of the faults of the table, or the asker leaves early. A run is right if every answer is that of its own
-question, every error that of its fault, and descriptors and memory are at its end what they were after its beginning.
+Each stream asks a different question, with one of the eight ways and one protocol. The server answers correctly or with
+a fault of the table, or the consumer stops early. A run succeeds if every answer is that of its question, every error
+that of its fault, and descriptors and memory have not grown at the end.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ GROWTH = 24 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Fault:
-    """What the server does, and the error that comes of it; None for a good answer."""
+    """A behaviour of the server, and the resulting error, or None for a correct answer."""
 
     name: str
     error: type[errors.ModelStudioError] | None
@@ -72,7 +72,7 @@ FAULTS = (
 
 
 class Server:
-    """Answers by the fault and the number that stand in the question. One loop, no thread for each connection."""
+    """Answers according to the fault and number in the question. One event loop serves all connections."""
 
     def __init__(self) -> None:
         self.seen: set[str] = set()
@@ -152,7 +152,7 @@ class Server:
 
 
 def _whole(data: bytes, kind: str, *, zipped: bool = False) -> bytes:
-    """A response of known length."""
+    """A response with a content-length."""
     encoding = b"content-encoding: gzip\r\n" if zipped else b""
     data = gzip.compress(data) if zipped else data
     return b"HTTP/1.1 200 OK\r\nx-request-id: %b\r\n%bcontent-type: text/%b\r\ncontent-length: %d\r\n\r\n%b" % (
@@ -176,14 +176,14 @@ def answer(number: str) -> str:
 
 @dataclass
 class Tally:
-    """What has come so far."""
+    """The counts so far."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     asked: int = 0
 
     def judge(self, fault: Fault, number: str, said: str, error: Exception | None, *, left: bool) -> None:
-        """Count an outcome, and keep it where it is not that of its own question and fault."""
+        """Count a result, and store it if it does not match its question and fault."""
         self.outcomes[fault.name] += 1
         whole = answer(number)
         if left:
@@ -200,7 +200,7 @@ class Tally:
 
 
 class Crowd:
-    """The workers: each draws a fault, a way and a protocol, asks, and judges what came."""
+    """The workers. Each draws a fault, a way and a protocol, asks, and checks the result."""
 
     def __init__(self, url: str, seconds: float, seed: int) -> None:
         self.tally = Tally()
@@ -283,7 +283,7 @@ class Crowd:
 
 @dataclass(frozen=True)
 class Report:
-    """A run's figures."""
+    """The figures of a run."""
 
     seconds: float
     tally: Tally
@@ -293,13 +293,13 @@ class Report:
 
     @property
     def right(self) -> bool:
-        """Whether nothing is wrong, leaked or grown."""
+        """Return True if nothing is wrong, leaked or grown."""
         grown = self.memory[2] - self.memory[1]
         no_leaks = self.descriptors[1] <= self.descriptors[0] and self.left_open == 0
         return not self.tally.wrong and no_leaks and grown < GROWTH
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the report as text."""
         counted = ", ".join(f"{name} {count}" for name, count in sorted(self.tally.outcomes.items()))
         start, warm, end = (size / 1e6 for size in self.memory)
         return [
@@ -312,7 +312,7 @@ class Report:
 
 
 async def run(seconds: float, seed: int = 0) -> Report:
-    """Ask for `seconds`, then close everything and look what is left."""
+    """Ask for `seconds`, then close everything and measure what is left."""
     server = Server()
     listener = await asyncio.start_server(server, "127.0.0.1", 0, backlog=1024)
     url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
@@ -344,7 +344,7 @@ async def _later(seconds: float) -> int:
 
 
 def resident() -> int:
-    """Bytes of memory that the process has now."""
+    """Return the resident memory of the process in bytes."""
     gc.collect()
     try:
         with open("/proc/self/statm", encoding="ascii") as statm:

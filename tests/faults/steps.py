@@ -115,7 +115,7 @@ def replied(status: int, data: Bytes, headers: Mapping[str, str] = JSON) -> Step
 def refuses(
     status: int, compatible: str, native: str, message: str, *, request_id: bool = False, **headers: str
 ) -> tuple[Step, ...]:
-    """An error of the service, with each protocol's code for it; its request id in the header, or in the body only."""
+    """An error of the service, with the code of each protocol, and the request ID in the header or only in the body."""
     lines = {"Content-Type": "application/json"} if request_id else JSON
     lines = lines | {name.replace("_", "-"): value for name, value in headers.items()}
 
@@ -138,7 +138,7 @@ def error_event(status: int, compatible: str, native: str, message: str) -> Call
 
 
 def event_of(data: bytes) -> Callable[[Dialect], bytes]:
-    """An event whose data is this."""
+    """An event with this data."""
     return lambda dialect: dialect.event(data)
 
 
@@ -148,7 +148,7 @@ def _wants_events(exchange: Exchange) -> bool:
 
 
 def good(exchange: Exchange, dialect: Dialect) -> None:
-    """The answer as it should be, streamed or whole as it is asked for."""
+    """A correct answer, streamed or whole as requested."""
     if _wants_events(exchange):
         for step in streamed(Dialect.stream):
             step(exchange, dialect)
@@ -157,7 +157,7 @@ def good(exchange: Exchange, dialect: Dialect) -> None:
 
 
 def followed_by(extra: Bytes) -> Step:
-    """The answer as it should be and, in the same write, what nobody asked for."""
+    """A correct answer and, in the same write, unrequested bytes."""
 
     def take(exchange: Exchange, dialect: Dialect) -> None:
         wants_events = _wants_events(exchange)
@@ -171,7 +171,7 @@ def followed_by(extra: Bytes) -> Step:
 
 
 def another_answer(dialect: Dialect) -> bytes:
-    """A whole response, to a request that was never made."""
+    """A whole response to a request that was not sent."""
     return _http(dialect.stream("This is someone else's."), EVENT_STREAM)
 
 
@@ -189,6 +189,6 @@ def zipped(dialect: Dialect) -> bytes:
 
 
 def zipped_in_part(dialect: Dialect) -> bytes:
-    """The beginning of a gzip body, which holds what has come when a fault strikes, and a torn rest."""
+    """The start of a gzip body with the content before a fault, and a truncated rest."""
     packer = zlib.compressobj(wbits=31)
     return packer.compress(begun(dialect)) + packer.flush(zlib.Z_SYNC_FLUSH) + b"\x05"

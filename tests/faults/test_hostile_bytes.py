@@ -1,4 +1,4 @@
-"""Whatever bytes come, they are a result or an error of this package, the same however torn, in bounded memory."""
+"""Any bytes give a result or an error of this package, independent of how they are split, in bounded memory."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something can be put in place of something else."""
+    """Return the paths of all values that can be replaced."""
     items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, item in items:
         yield (*at, name)
@@ -64,7 +64,7 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @st.composite
 def near_answers(draw: st.DrawFn, dialect: Dialect, *, whole: bool) -> Any:
-    """An object of the protocol, with up to three things in it put wrong."""
+    """An object of the protocol with up to three wrong values."""
     value = dialect.whole("hi") if whole else dialect.chunk("hi", finish=draw(st.sampled_from([None, "stop"])))
     value = copy.deepcopy(value)
     inner = value["output"]["choices"][0] if "output" in value else value["choices"][0]
@@ -101,7 +101,7 @@ def events_of(parts: list[bytes]) -> tuple[list[ServerSentEvent], ServerSentEven
 @quick
 @given(EVENT_BYTES, SIZES)
 def test_events_do_not_depend_on_how_the_bytes_were_torn(data: bytes, sizes: list[int]) -> None:
-    """The same events come, and the limit strikes alike, whatever the reads were."""
+    """For any reads, the events and the effect of the limit are the same."""
     whole, torn = events_of([data]), events_of(pieces(data, sizes))
     if whole[2] or torn[2]:
         # where the limit is passed in mid-line depends on the reads; what came before it does not
@@ -119,7 +119,7 @@ def test_events_do_not_depend_on_how_the_bytes_were_torn(data: bytes, sizes: lis
 @quick
 @given(EVENT_BYTES, SIZES)
 def test_any_bytes_are_a_result_or_an_error(protocol: str, data: bytes, sizes: list[int]) -> None:
-    """As a stream, whole, and as an error's body: no other exception, and the same however torn."""
+    """As a stream, a whole answer, and an error body."""
     assert read_stream(protocol, pieces(data, sizes)) == read_stream(protocol, [data])
     read_whole(protocol, data)
     read_error(protocol, data)
@@ -129,7 +129,7 @@ def test_any_bytes_are_a_result_or_an_error(protocol: str, data: bytes, sizes: l
 @quick
 @given(st.data())
 def test_almost_right_events_are_a_result_or_an_error(protocol: str, data: st.DataObject) -> None:
-    """Objects of the protocol with wrong things in them: the same holds."""
+    """Objects of the protocol with wrong values."""
     dialect = DIALECTS[protocol]
     values = data.draw(st.lists(near_answers(dialect, whole=False), max_size=4))
     body = b"".join(dialect.event(as_json(value)) for value in values) + dialect.last() + dialect.done
@@ -141,7 +141,7 @@ def test_almost_right_events_are_a_result_or_an_error(protocol: str, data: st.Da
 @quick
 @given(st.data())
 def test_almost_right_answers_are_a_result_or_an_error(protocol: str, data: st.DataObject) -> None:
-    """The same for whole answers and the bodies of errors."""
+    """The same for whole answers and error bodies."""
     body = as_json(data.draw(near_answers(DIALECTS[protocol], whole=True)))
     read_whole(protocol, body)
     error = DIALECTS[protocol].error("Throttling", "Busy.", request_id="req-2")
@@ -162,7 +162,7 @@ def test_almost_right_answers_are_a_result_or_an_error(protocol: str, data: st.D
 @settings(quick, max_examples=25)
 @given(data=st.data())
 def test_any_answer_passes_the_adapter(protocol: str, way: Way, data: st.DataObject) -> None:
-    """What the codec takes for an answer, an adapter can hand on: a message or an error of this package."""
+    """An adapter converts every decoded answer to a message, or raises an error of this package."""
     dialect = DIALECTS[protocol]
     if way.streams:
         values = data.draw(st.lists(near_answers(dialect, whole=False), max_size=3))
@@ -183,7 +183,7 @@ def test_any_answer_passes_the_adapter(protocol: str, way: Way, data: st.DataObj
 
 
 def peak_of(decoder: Any, part: bytes, size: int) -> int:
-    """The most memory held while `size` bytes of `part` over and over are read."""
+    """Return the peak memory while reading `size` bytes that repeat `part`."""
     tracemalloc.start()
     try:
         for _ in range(size // len(part)):
@@ -197,6 +197,6 @@ def peak_of(decoder: Any, part: bytes, size: int) -> int:
 
 @pytest.mark.parametrize("part", [b"xy", b"data:xy\n", b"data:\n", b": comment", b"event: ab", b"\xef\xbb"], ids=short)
 def test_memory_is_bounded_by_the_limit(part: bytes) -> None:
-    """A line or an event without an end, in the smallest of reads, takes a few times the limit and no more."""
+    """An endless line or event in tiny reads takes a few times the limit at most."""
     decoder = EventDecoder(32 * 1024)
     assert peak_of(decoder, part, 512 * 1024) < 4 * 32 * 1024

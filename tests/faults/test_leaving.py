@@ -1,4 +1,4 @@
-"""Whoever leaves a stream early stops the server: it sees the connection go within a second, and nothing warns."""
+"""Closing a stream early disconnects from the server within a second, without warnings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ every_protocol = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(
 
 
 def endless(dialect: Dialect) -> Callable[[Exchange], None]:
-    """A server that talks until the client goes."""
+    """A server that sends events until the client disconnects."""
 
     def script(exchange: Exchange) -> None:
         exchange.send_head(200, EVENT_STREAM)
@@ -41,7 +41,7 @@ def endless(dialect: Dialect) -> Callable[[Exchange], None]:
 
 
 def mute(dialect: Dialect) -> Callable[[Exchange], None]:
-    """A server that says a little and then nothing."""
+    """A server that sends a few events, and then nothing."""
 
     def script(exchange: Exchange) -> None:
         exchange.send_head(200, EVENT_STREAM)
@@ -56,7 +56,7 @@ SERVERS = pytest.mark.parametrize("serves", [endless, mute], ids=["talking", "mu
 
 
 def gone(server: Loopback) -> bool:
-    """Whether the server sees all connections go within a second."""
+    """Return True if all connections are closed within a second."""
     return server.wait_until(lambda it: len(it.requests) > 0 and it.open_connections == 0)
 
 
@@ -79,7 +79,7 @@ ADAPTERS = pytest.mark.parametrize("adapter", MAKERS)
 
 
 class Enough(Exception):
-    """What a consumer raises."""
+    """The exception of a consumer."""
 
 
 def by_break(stream: Any) -> None:
@@ -113,7 +113,7 @@ def by_exception(stream: Any) -> None:
 def test_a_stream_that_is_left(
     leave: Callable[[Any], None], serves: Callable[[Dialect], Any], adapter: str, dialect: Dialect
 ) -> None:
-    """A break, close(), dropping the stream, or an exception in the consumer."""
+    """By break, close(), deleting the stream, or an exception in the consumer."""
     with Loopback(serves(dialect)) as server:
         llm = model(MAKERS[adapter], server, dialect)
         leave(SYNC[adapter](llm))
@@ -122,7 +122,7 @@ def test_a_stream_that_is_left(
 
 
 class Watcher(BaseCallbackHandler):
-    """Fails at the first token."""
+    """A callback that fails at the first token."""
 
     raise_error = True
 
@@ -209,7 +209,7 @@ async def aby_timeout(stream: Any) -> None:
 async def test_an_async_stream_that_is_left(
     leave: Callable[[Any], Awaitable[None]], serves: Callable[[Dialect], Any], adapter: str, dialect: Dialect
 ) -> None:
-    """A break, aclose(), an exception in the consumer, a cancelled task, or asyncio.timeout around it."""
+    """By break, aclose(), an exception in the consumer, a cancelled task, or asyncio.timeout."""
     with Loopback(serves(dialect)) as server:
         llm = model(MAKERS[adapter], server, dialect)
         await leave(await ASYNC[adapter](llm))
@@ -227,7 +227,7 @@ WHOLE: dict[str, Callable[[Any], Any]] = {
 @ADAPTERS
 @pytest.mark.parametrize("streaming", [True, False], ids=["streamed", "whole"])
 async def test_a_whole_answer_that_is_cancelled(streaming: bool, adapter: str, dialect: Dialect) -> None:
-    """Cancelling a call that waits for its whole answer."""
+    """Cancelling a call that waits for its complete answer."""
     with Loopback(mute(dialect)) as server:
         llm = MAKERS[adapter](model="qwen-plus", base_url=server.url, protocol=dialect.name, streaming=streaming)  # type: ignore[operator]
         task = asyncio.create_task(WHOLE[adapter](llm))
@@ -242,7 +242,7 @@ async def test_a_whole_answer_that_is_cancelled(streaming: bool, adapter: str, d
 @every_protocol
 @ADAPTERS
 def test_a_stream_taken_up_in_another_event_loop(adapter: str, dialect: Dialect) -> None:
-    """An error that says so, and the connection goes."""
+    """It raises an error, and the connection is closed."""
 
     async def begin(llm: Any) -> Any:
         stream = await ASYNC[adapter](llm)
@@ -265,7 +265,7 @@ def test_a_stream_taken_up_in_another_event_loop(adapter: str, dialect: Dialect)
 @every_protocol
 @ADAPTERS
 async def test_a_call_cancelled_at_any_moment_hinders_no_other(adapter: str, dialect: Dialect) -> None:
-    """However far it had come, also while it gave its connection back: a call of another object is answered."""
+    """At any point, including the return of its connection to the pool. A call of another object succeeds."""
     with Loopback(lambda exchange: good(exchange, dialect)) as server:
         make = partial(MAKERS[adapter], model="qwen-plus", base_url=server.url, protocol=dialect.name, timeout=5)
         mine, other = make(), make(max_retries=0)
@@ -290,7 +290,7 @@ async def test_a_call_cancelled_at_any_moment_hinders_no_other(adapter: str, dia
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="LangGraph streams no messages of async agents on Python 3.10")
 @every_protocol
 async def test_a_langgraph_agent_stopped_in_mid_stream(dialect: Dialect) -> None:
-    """Leaving an agent's stream of messages leaves the model's."""
+    """Closing an agent's stream closes that of the model."""
     with Loopback(endless(dialect)) as server:
         agent = create_agent(model(ChatModelStudio, server, dialect))
         asked = {"messages": [{"role": "user", "content": PROMPT}]}
@@ -304,7 +304,7 @@ async def test_a_langgraph_agent_stopped_in_mid_stream(dialect: Dialect) -> None
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of LlamaIndex's own workflows
 @every_protocol
 async def test_a_llama_index_agent_stopped_in_mid_stream(dialect: Dialect) -> None:
-    """Cancelling a run of a FunctionAgent leaves the model's stream."""
+    """Cancelling a FunctionAgent closes the model's stream."""
     with Loopback(endless(dialect)) as server:
         agent = FunctionAgent(llm=model(ModelStudio, server, dialect), streaming=True)
         handler = agent.run(PROMPT)
@@ -368,7 +368,7 @@ ENDS = {
     [pytest.param(code, id=name, marks=() if "half" in name else (pytest.mark.slow,)) for name, code in ENDS.items()],
 )
 def test_nothing_warns_when_the_process_ends(code: str) -> None:
-    """However streams are left: no warning, no "Event loop is closed", and the server sees them go."""
+    """With any way to close streams: no warning, no "Event loop is closed", and the server is disconnected."""
     dialect = DIALECTS["openai"]
     with Loopback(endless(dialect)) as server:
         head = f"""

@@ -1,4 +1,4 @@
-"""A marked key is looked for wherever a model and what it gives can be written down, and is nowhere."""
+"""A marked key does not appear in any serialized form of a model, its results, errors, traces and logs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HEADER = "header-mark-5ca1ab1e0ff1ce5ca1ab1e"
 
 
 def shows_no_secret(text: str) -> None:
-    """Neither the key, nor a piece of it that would help to find it, nor the header."""
+    """Check that the text contains neither the key, nor a part of it, nor the header."""
     for secret in (KEY, HEADER):
         for at in range(4, len(secret) - 12):
             assert secret[at : at + 12] not in text
@@ -83,7 +83,7 @@ OF = {
 
 
 def without_headers(llm: Any) -> Any:
-    """Headers travel in a pickle: a worker needs them, and has them from nowhere else."""
+    """Remove the headers, which are pickled because workers need them."""
     return llm.model_copy(update={"default_headers": None})
 
 
@@ -95,7 +95,7 @@ def rendered(value: Any) -> str:
 
 @pytest.mark.parametrize(("adapter", "how"), [(adapter, how) for adapter, hows in OF.items() for how in sorted(hows)])
 def test_an_object_written_down_shows_no_key(adapter: str, how: str) -> None:
-    """Whatever way a used model is written down."""
+    """In any serialized form of a used model."""
     with Loopback(lambda exchange: good(exchange, DIALECTS["openai"])) as server:
         llm = MAKERS[adapter](
             model="qwen-plus", base_url=server.url, api_key=KEY, default_headers={"x-gateway-token": HEADER}
@@ -109,7 +109,7 @@ def test_an_object_written_down_shows_no_key(adapter: str, how: str) -> None:
 @every_adapter
 @pytest.mark.parametrize("bad", [{"temperature": []}, {"nonsense": 1}, {"timeout": -1}, {"region": "nowhere"}])
 def test_a_refused_argument_shows_no_key(adapter: str, bad: dict[str, Any]) -> None:
-    """An object that cannot be made does not tell with which key."""
+    """The error of an invalid argument does not contain the key."""
     with pytest.raises(Exception, match=r".") as raised:
         MAKERS[adapter](model="qwen-plus", api_key=KEY, default_headers={"x-gateway-token": HEADER}, **bad)
     shows_no_secret(f"{raised.value!r} {raised.value}")
@@ -119,7 +119,7 @@ def test_a_refused_argument_shows_no_key(adapter: str, bad: dict[str, Any]) -> N
 
 
 class Keeps(BaseTracer):
-    """A tracer that keeps all it is told."""
+    """A tracer that stores everything it receives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class Keeps(BaseTracer):
 @pytest.mark.parametrize("way", [way for way in WAYS if way.make is ChatModelStudio], ids=lambda way: way.name)
 @pytest.mark.parametrize("fails", [False, True])
 async def test_traces_show_no_key(way: Way, fails: bool) -> None:
-    """Tracers are told the model, its settings, the answer and the error, and none of it has the key."""
+    """Tracers receive the model, its settings, the answer and the error, but not the key."""
     dialect = DIALECTS["openai"]
     tracer = Keeps()
     with Loopback(lambda exchange: (echoes if fails else good)(exchange, dialect)) as server:
@@ -150,7 +150,7 @@ async def test_traces_show_no_key(way: Way, fails: bool) -> None:
 
 
 class Listens(BaseEventHandler):
-    """Keeps all events of LlamaIndex's instrumentation, as they are written down."""
+    """Stores all events of LlamaIndex's instrumentation in serialized form."""
 
     told: list[str] = Field(default_factory=list)
 
@@ -159,7 +159,7 @@ class Listens(BaseEventHandler):
 
 
 class Payloads(BaseCallbackHandler):
-    """Keeps all payloads of LlamaIndex's callbacks."""
+    """Stores all payloads of LlamaIndex's callbacks."""
 
     def __init__(self) -> None:
         super().__init__([], [])
@@ -180,7 +180,7 @@ class Payloads(BaseCallbackHandler):
 @pytest.mark.parametrize("way", [way for way in WAYS if way.make is ModelStudio], ids=lambda way: way.name)
 @pytest.mark.parametrize("fails", [False, True])
 async def test_events_and_callbacks_show_no_key(way: Way, fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LlamaIndex's events and callbacks are told the same, and none of it has the key either."""
+    """The same for LlamaIndex's events and callbacks."""
     dialect = DIALECTS["openai"]
     listens, payloads = Listens(), Payloads()
     monkeypatch.setattr(root := get_dispatcher(), "event_handlers", [*root.event_handlers, listens])
@@ -198,14 +198,14 @@ async def test_events_and_callbacks_show_no_key(way: Way, fails: bool, monkeypat
 
 
 def echoes(exchange: Exchange, dialect: Dialect) -> None:
-    """A server that repeats the key wherever it can."""
+    """A server that echoes the key wherever possible."""
     value = dialect.error(f"Invalid-{KEY}", f"No such key: {KEY}", request_id=f"{REQUEST_ID} {KEY}")
     headers = {"content-type": "application/json", "x-key": KEY, f"x-{KEY}": "1", "retry-after": "0"}
     replied(401, json.dumps(value).encode(), headers)(exchange, dialect)
 
 
 def written_as(form: str) -> bytes:
-    """The key with each of its characters in this form."""
+    """The key with each character in this form."""
     return "".join(form.format(ord(character)) for character in KEY).encode()
 
 
@@ -236,7 +236,7 @@ ECHOES: dict[str, tuple[Any, ...]] = {
 async def test_an_error_shows_no_key_that_a_server_repeats(
     steps: tuple[Any, ...], dialect: Dialect, way: Way, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither in itself, nor in its causes, nor in the locals of any frame on its traceback, nor in a log."""
+    """Neither the error, its causes, local variables of the traceback, nor logs."""
     caplog.set_level(logging.DEBUG)
 
     def script(exchange: Exchange) -> None:
@@ -260,12 +260,12 @@ async def test_an_error_shows_no_key_that_a_server_repeats(
 
 
 def read_back(escape: re.Match[str]) -> str:
-    """The character that an escape in base 16 stands for."""
+    """Return the character of a hexadecimal escape."""
     return chr(int(escape[1], 16)) if re.fullmatch("[0-9A-Fa-f]{2}", escape[1]) else escape[0]
 
 
 def written_errors(error: BaseException) -> Iterator[str]:
-    """An error in every form in which tools show it."""
+    """Return an error in every form in which tools display it."""
     yield repr(error) + str(error) + repr(error.__dict__) + repr(error.args)
     yield repr(pickle.dumps(error))
     yield "".join(traceback.format_exception(error))
@@ -286,7 +286,7 @@ def written_errors(error: BaseException) -> Iterator[str]:
 
 @every_adapter
 def test_an_interrupt_in_the_middle_of_a_call_shows_no_key(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no error of ours passes through frames that have no key among their locals."""
+    """Foreign exceptions pass only through frames without the key in local variables."""
     way = next(way for way in WAYS if way.make is MAKERS[adapter])
 
     def interrupted(_: Exchange) -> None:
@@ -320,7 +320,7 @@ def test_an_interrupt_in_the_middle_of_a_call_shows_no_key(adapter: str, monkeyp
 async def test_logs_tell_of_a_call_without_the_key_and_without_a_word_of_it(
     way: Way, dialect: Dialect, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At any level, of any logger, httpx's too: no key, no question, no answer; but a request id."""
+    """At any level of any logger, including httpx: no key, no question, no answer, but a request ID."""
     caplog.set_level(1)
     with Loopback(lambda exchange: good(exchange, dialect)) as server:
         llm = way.make(model="qwen-plus", base_url=server.url, api_key=KEY, protocol=dialect.name)
@@ -338,7 +338,7 @@ async def test_logs_tell_of_a_call_without_the_key_and_without_a_word_of_it(
 async def test_a_request_id_that_is_the_key_is_not_logged(
     by_body: bool, way: Way, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Our log of a right answer does not show it. (httpcore's own DEBUG log does.)"""
+    """In our log of a success. (httpcore's DEBUG log contains it.)"""
     caplog.set_level(logging.DEBUG, "modelstudio_core")
     dialect = DIALECTS["openai"]
     said = dialect.whole(TEXT) | ({"request_id": f"Bearer {KEY}"} if by_body else {})
@@ -354,7 +354,7 @@ async def test_a_request_id_that_is_the_key_is_not_logged(
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 async def test_an_error_shows_no_credential_that_the_caller_gave(way: Way, caplog: pytest.LogCaptureFixture) -> None:
-    """A gateway's token in `default_headers` is as secret as the key, where the gateway repeats it."""
+    """A gateway's token in `default_headers` is redacted like the key."""
     caplog.set_level(logging.DEBUG, "modelstudio_core")
     token = "gw-secret-abcdef0123456789"
     said = {"error": {"message": f"unknown token {token}", "code": token}}
@@ -388,7 +388,7 @@ FORBIDDEN = [
 def test_the_key_is_not_sent_over_plain_http(
     by_environment: bool, url: str, adapter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But to this machine: anything else is refused when the object is made."""
+    """Except to loopback: other hosts raise an error when the object is created."""
     if by_environment:
         monkeypatch.setenv("DASHSCOPE_BASE_URL", url)
     given = {} if by_environment else {"base_url": url}
@@ -400,7 +400,7 @@ def test_the_key_is_not_sent_over_plain_http(
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.rotated
 async def test_the_key_does_not_follow_a_redirect(status: int, way: Way) -> None:
-    """The server that is redirected to hears nothing."""
+    """The target of the redirect receives nothing."""
     dialect = DIALECTS["openai"]
     with Loopback(lambda exchange: good(exchange, dialect)) as other:
         target = f"http://localhost:{other.port}/v1/chat/completions"
@@ -413,7 +413,7 @@ async def test_the_key_does_not_follow_a_redirect(status: int, way: Way) -> None
 
 @pytest.mark.parametrize("scheme", ["http", "all"])
 async def test_a_key_for_this_machine_goes_through_no_proxy(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The way to loopback is plain http, so it may not lead over another machine."""
+    """Plain http to loopback must not pass through another machine."""
     dialect = DIALECTS["openai"]
     with Loopback(lambda exchange: good(exchange, dialect)) as server, Loopback(lambda exchange: None) as proxy:
         monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{proxy.port}")
@@ -429,7 +429,7 @@ async def test_a_key_for_this_machine_goes_through_no_proxy(scheme: str, monkeyp
 
 
 def test_cassettes_hold_no_key() -> None:
-    """No recorded exchange has an authorization, a cookie, or anything that looks like a key."""
+    """No cassette has an authorization header, a cookie, or something that looks like a key."""
     root = Path(__file__).parents[2] / "cassettes"
     files = [path for path in root.rglob("*") if path.is_file()]
     assert files

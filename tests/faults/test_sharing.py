@@ -1,4 +1,4 @@
-"""One model object among threads, tasks, event loops, processes and copies: each gets its own answer, nothing stays."""
+"""One model object in threads, tasks, event loops, processes and copies: answers do not mix, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BIG = 20
 
 
 def echo(dialect: Dialect) -> Callable[[Exchange], None]:
-    """A server that streams back the number it was asked, in many pieces."""
+    """A server that streams the number in the question in many fragments."""
 
     def script(exchange: Exchange) -> None:
         number = re.search(rb"number (\d+)\.", exchange.request.body)
@@ -56,7 +56,7 @@ def answer(number: int) -> str:
 
 
 def ask(llm: Any, number: int) -> str:
-    """A streamed answer, of either adapter."""
+    """Return a streamed answer of either adapter."""
     prompt = f"number {number}."
     if isinstance(llm, ChatModelStudio):
         return "".join(chunk.text for chunk in llm.stream(prompt))
@@ -72,7 +72,7 @@ async def aask(llm: Any, number: int) -> str:
 
 @pytest.fixture
 def no_descriptor_leaks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As many descriptors are open after a test as before it."""
+    """Check that a test leaves no open descriptors."""
     monkeypatch.setattr(shared_pools, "_pool", None)
     before = descriptors()
     yield
@@ -93,7 +93,7 @@ def model(adapter: str, server: Loopback, dialect: Dialect, **settings: Any) -> 
 @every_adapter
 @pytest.mark.usefixtures("no_descriptor_leaks")
 def test_64_threads(adapter: str, dialect: Dialect) -> None:
-    """64 threads share an object: each gets its own answers, and there are no more connections than threads."""
+    """Each thread gets its own answers, with no more connections than threads."""
     with Loopback(echo(dialect)) as server:
         with model(adapter, server, dialect) as llm, ThreadPoolExecutor(64) as threads:
             assert list(threads.map(lambda number: ask(llm, number), range(256))) == [*map(answer, range(256))]
@@ -104,7 +104,7 @@ def test_64_threads(adapter: str, dialect: Dialect) -> None:
 @every_adapter
 @pytest.mark.usefixtures("no_descriptor_leaks")
 async def test_500_concurrent_streams(adapter: str) -> None:
-    """500 async streams at once: each gets its own answer, and all connections close with the object."""
+    """Each gets its own answer, and all connections close with the object."""
     dialect = DIALECTS["openai"]
     with Loopback(echo(dialect)) as server:
         async with model(adapter, server, dialect) as llm:
@@ -117,7 +117,7 @@ async def test_500_concurrent_streams(adapter: str) -> None:
 @every_adapter
 @pytest.mark.usefixtures("no_descriptor_leaks")
 def test_100_event_loops(adapter: str, dialect: Dialect) -> None:
-    """100 loops one after another, the half of them with a stream that is left: no "Event loop is closed"."""
+    """One after another, half of them with an unfinished stream: no "Event loop is closed"."""
 
     async def one(number: int) -> str:
         if number % 2:
@@ -138,7 +138,7 @@ def test_100_event_loops(adapter: str, dialect: Dialect) -> None:
 
 @pytest.mark.usefixtures("no_descriptor_leaks")
 def test_threads_with_loops_of_their_own() -> None:
-    """Eight threads with an event loop each, and sync calls beside them."""
+    """Eight threads with an event loop each, beside sync calls."""
     dialect = DIALECTS["openai"]
     with Loopback(echo(dialect)) as server, model("langchain", server, dialect) as llm:
 
@@ -152,7 +152,7 @@ def test_threads_with_loops_of_their_own() -> None:
 
 @pytest.mark.usefixtures("no_descriptor_leaks")
 def test_closing_in_the_middle_of_others() -> None:
-    """One object is closed while others stream: theirs go on, and it opens new connections when it is used again."""
+    """Closing one object does not affect the streams of others. It opens new connections when used again."""
     dialect = DIALECTS["openai"]
     with Loopback(echo(dialect)) as server:
         first, second = (model("langchain", server, dialect) for _ in range(2))
@@ -173,7 +173,7 @@ def test_closing_in_the_middle_of_others() -> None:
 @needs_fork
 @pytest.mark.parametrize(("adapter", "protocol"), [("langchain", "openai"), ("llama_index", "dashscope")])
 def test_a_fork_in_the_middle_of_an_answer(adapter: str, protocol: str) -> None:
-    """The child may not read on, asks anew and leaves; the parent's answer goes on to its end."""
+    """The child cannot continue the stream, but makes its own call. The parent's stream is complete."""
     dialect = DIALECTS[protocol]
     with Loopback(slowly(dialect)) as server:
         script = f"""
@@ -210,7 +210,7 @@ def test_a_fork_in_the_middle_of_an_answer(adapter: str, protocol: str) -> None:
 
 
 def slowly(dialect: Dialect) -> Callable[[Exchange], None]:
-    """Like `echo`, with a moment before the last pieces."""
+    """Like `echo`, with a delay before the last fragments."""
 
     def script(exchange: Exchange) -> None:
         number = re.search(rb"number (\d+)\.", exchange.request.body)
@@ -236,7 +236,7 @@ def healthy(dialect: Dialect) -> Callable[[Exchange], None]:
 @every_adapter
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda llm: llm.model_copy(deep=True)])
 def test_a_copy_of_a_used_model(duplicate: Callable[[Any], Any], adapter: str) -> None:
-    """Copies answer, with the same key, and share the connections."""
+    """Copies have the same key, and share the connections."""
     dialect = DIALECTS["openai"]
     with Loopback(healthy(dialect)) as server, model(adapter, server, dialect, api_key=KEY) as llm:
         assert ask(llm, 1) == TEXT
@@ -248,7 +248,7 @@ def test_a_copy_of_a_used_model(duplicate: Callable[[Any], Any], adapter: str) -
 
 @every_adapter
 def test_a_copy_shares_an_injected_client(adapter: str) -> None:
-    """An injected client is its maker's: a deep copy uses the same one."""
+    """Also a deep copy, because the client belongs to the caller."""
     dialect = DIALECTS["openai"]
     with Loopback(healthy(dialect)) as server, httpx.Client() as client:
         llm = model(adapter, server, dialect, http_client=client)
@@ -263,7 +263,7 @@ def test_a_copy_shares_an_injected_client(adapter: str) -> None:
 
 
 def pickled(adapter: str, server: Loopback, monkeypatch: pytest.MonkeyPatch, *, by_environment: bool) -> bytes:
-    """A used model with a key, which was given or found."""
+    """A pickle of a used model whose key was an argument or from the environment."""
     if by_environment:
         monkeypatch.setenv("DASHSCOPE_API_KEY", f"{KEY}\n")
     llm = model(adapter, server, DIALECTS["openai"], temperature=0.5, **({} if by_environment else {"api_key": KEY}))
@@ -279,7 +279,7 @@ def pickled(adapter: str, server: Loopback, monkeypatch: pytest.MonkeyPatch, *, 
 def test_a_pickle_reads_the_key_where_it_is_loaded(
     by_environment: bool, adapter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pickle carries no key. It reads DASHSCOPE_API_KEY where it is loaded, whatever key the object had."""
+    """It contains no key, and reads DASHSCOPE_API_KEY when loaded."""
     with Loopback(healthy(DIALECTS["openai"])) as server:
         data = pickled(adapter, server, monkeypatch, by_environment=by_environment)
         for key in (KEY, "sk-another-key-0123456789"):
@@ -292,7 +292,7 @@ def test_a_pickle_reads_the_key_where_it_is_loaded(
 
 @every_adapter
 def test_a_pickle_without_a_key_in_its_new_place(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no key, waking says so."""
+    """Loading it raises an error."""
     with Loopback(healthy(DIALECTS["openai"])) as server:
         data = pickled(adapter, server, monkeypatch, by_environment=False)
     with pytest.raises(ConfigurationError, match="DASHSCOPE_API_KEY") as raised:
@@ -301,7 +301,7 @@ def test_a_pickle_without_a_key_in_its_new_place(adapter: str, monkeypatch: pyte
 
 
 def in_worker(llm: Any) -> str:
-    """What a task of a worker comes to: its answer, or the error that it raised."""
+    """Return the answer or error of a task in a worker."""
     try:
         return ask(llm, 1)
     except ConfigurationError as error:
@@ -311,7 +311,7 @@ def in_worker(llm: Any) -> str:
 @every_adapter
 @pytest.mark.parametrize("start", ["spawn", "forkserver"])
 def test_a_worker_without_a_key(adapter: str, start: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error while a task is unpickled would break the pool: there the call says so, and the worker lives on."""
+    """An error during unpickling would break the pool, so the call raises it, and the worker survives."""
     monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
     with Loopback(healthy(DIALECTS["openai"])) as server:
         asleep = model(adapter, server, DIALECTS["openai"], api_key=KEY)
@@ -325,14 +325,14 @@ def test_a_worker_without_a_key(adapter: str, start: str, monkeypatch: pytest.Mo
 
 @every_adapter
 def test_a_pickle_of_a_model_that_never_had_a_key(adapter: str) -> None:
-    """Towards loopback no key is needed, before and after."""
+    """On loopback no key is needed."""
     with Loopback(healthy(DIALECTS["openai"])) as server:
         llm = model(adapter, server, DIALECTS["openai"])
         assert ask(pickle.loads(pickle.dumps(llm)), 1) == TEXT
 
 
 def test_a_pickle_of_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They keep the same rule: no key in it, an error where there is none."""
+    """The same rules apply."""
     data = pickle.dumps(ModelStudioEmbedding(model="text-embedding-v4", dimensions=64, api_key=KEY))
     assert KEY.encode() not in data
     with pytest.raises(ConfigurationError, match="DASHSCOPE_API_KEY"):
@@ -343,7 +343,7 @@ def test_a_pickle_of_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @every_adapter
 def test_two_pickles_of_one_model_are_equal(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dask tells objects apart by their pickles."""
+    """Dask identifies objects by their pickles."""
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
     with Loopback(healthy(DIALECTS["openai"])) as server:
         llm = model(adapter, server, DIALECTS["openai"], api_key=KEY, temperature=0.5, default_headers={"x-a": "b"})
@@ -359,13 +359,13 @@ def test_two_pickles_of_one_model_are_equal(adapter: str, monkeypatch: pytest.Mo
 
 
 def key_of_this_module() -> str:
-    """A function that pickle finds by name."""
+    """A key function that can be pickled by name."""
     return KEY
 
 
 @every_adapter
 def test_a_pickle_of_a_model_that_asks_for_its_key(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A function at the top level of a module travels by name, and needs no environment; no other function travels."""
+    """A key function at module level is pickled by name, and needs no environment. Other functions raise an error."""
     monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
     with Loopback(healthy(DIALECTS["openai"])) as server:
         data = pickle.dumps(model(adapter, server, DIALECTS["openai"], api_key=key_of_this_module))
@@ -378,13 +378,13 @@ def test_a_pickle_of_a_model_that_asks_for_its_key(adapter: str, monkeypatch: py
 
 
 def test_a_pickle_of_what_a_model_is_bound_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chains and bindings around a model carry no key either."""
+    """Chains and bindings contain no key."""
     bound = ChatModelStudio(model="qwen-plus", api_key=KEY).bind(stop=["."]).with_retry()
     assert KEY.encode() not in pickle.dumps(bound)
 
 
 def test_threads_that_wait_are_woken_by_close() -> None:
-    """Closing a stream from another thread ends it there, at once, as an error, not as a short answer."""
+    """Closing a stream from another thread ends it at once, with an error instead of a truncated answer."""
     dialect = DIALECTS["openai"]
 
     def script(exchange: Exchange) -> None:

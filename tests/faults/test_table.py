@@ -1,4 +1,4 @@
-"""The table of faults, cell by cell: the right answer or the right error, at once, and nothing left behind."""
+"""The cells of the table of faults: the expected answer or error, immediately, without leaks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def parameters() -> Iterator[Any]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of each wait before a further try; none is waited for."""
+    """Return the delays before retries, without sleeping."""
     found: list[float] = []
 
     async def asleep(_: Transport, seconds: float) -> None:
@@ -48,7 +48,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def scripts(fault: Fault, dialect: Dialect) -> list[Any]:
-    """The server's answers: to each request of the faulty call, then to the good one that follows."""
+    """Return the server's scripts: one per request of the faulty call, then a correct answer."""
 
     def faulty(exchange: Exchange) -> None:
         for step in fault.steps:
@@ -70,7 +70,7 @@ async def test_cell(
     caplog: pytest.LogCaptureFixture,
     request: pytest.FixtureRequest,
 ) -> None:
-    """The answer, or the error with all it knows; so many requests; in time; the connection kept or closed; no key."""
+    """Answer or error with all fields, number of requests, duration, reuse of the connection, and no key."""
     caplog.set_level(logging.DEBUG)
     settings: dict[str, Any] = {"model": "qwen-plus", "protocol": dialect.name, "api_key": KEY, **fault.settings}
     if fault.wire == "stream":
@@ -122,12 +122,12 @@ assert len(RESPONSES_CELLS) == 135
 async def test_cell_of_the_responses_protocol(
     fault: Fault, waits: list[float], caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
-    """The rows that the third protocol has, each in one way: what differs is in the codec alone."""
+    """The rows of the third protocol with one way each, because only the codec differs."""
     await test_cell(fault, RESPONSES, WAYS[1], waits, caplog, request)
 
 
 async def refused(fault: Fault, way: Way, settings: dict[str, Any]) -> None:
-    """Nobody listens at an address that is bound and no more."""
+    """An address that is bound, but does not listen."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         model = way.make(base_url=f"http://127.0.0.1:{bound.getsockname()[1]}", **settings)
@@ -138,7 +138,7 @@ async def refused(fault: Fault, way: Way, settings: dict[str, Any]) -> None:
 
 
 def check(fault: Fault, dialect: Dialect, way: Way, heard: Heard) -> None:
-    """What a call gave against what its row says."""
+    """Compare the result of a call with its row."""
     assert heard.seconds < DEADLINE
     if fault.error is None:
         assert (heard.text, heard.error) == (fault.text, None)
@@ -161,14 +161,14 @@ def check(fault: Fault, dialect: Dialect, way: Way, heard: Heard) -> None:
 
 
 def survives_pickle(error: Exception) -> None:
-    """An error comes back from a worker process with all it knows."""
+    """Check that an error keeps all fields when pickled."""
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert (str(again), again.__dict__) == (str(error), error.__dict__)
 
 
 def test_the_table_is_whole() -> None:
-    """No two rows have one name, and each says either an answer or an error."""
+    """Names are unique, and each row has either an answer or an error."""
     rows: list[Fault] = list(itertools.chain(*TABLE.values()))
     assert len({row.name for row in rows}) == len(rows)
     assert all((row.text is None) != (row.error is None) for row in rows)

@@ -1,4 +1,4 @@
-"""The eight ways of asking, four an adapter, behind one function that tells what was heard."""
+"""The eight ways to make a call, four per adapter, with a common result type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from modelstudio_core.errors import ModelStudioError
 
 @dataclass
 class Heard:
-    """What came of one call."""
+    """The result of one call."""
 
     pieces: list[str] = field(default_factory=list)
     request_id: str | None = None
@@ -30,7 +30,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Way:
-    """One way of asking. `streams`: pieces are handed on as they come."""
+    """One way to make a call. `streams`: whether fragments are yielded."""
 
     name: str
     streams: bool
@@ -38,7 +38,7 @@ class Way:
     ask: Callable[[Any, Heard], Any]
 
     async def __call__(self, model: Any) -> Heard:
-        """Ask `model`; whatever it raises but this package's errors comes out."""
+        """Call `model`, and return the result. Exceptions other than this package's errors are raised."""
         heard = Heard()
         began = time.monotonic()
         try:
@@ -51,7 +51,7 @@ class Way:
         return heard
 
     def run(self, model: Any) -> Heard:
-        """The same for a sync way, outside of any event loop."""
+        """Run a sync way outside of any event loop."""
         heard = Heard()
         try:
             self.ask(model, heard)

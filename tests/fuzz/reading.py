@@ -1,6 +1,6 @@
-"""Any bytes as the answer of a server, read as a client would: a result or an error of this package, and nothing else.
+"""Decode any bytes as a response, like a client does: the outcome is a result or an error of this package.
 
-What is read depends on the bytes alone, not on how the network tore them.
+The outcome does not depend on how the bytes are split.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ GENERATED = re.compile("call_[a-z]{24}")  # the id of a call that has none, anot
 
 @dataclass(frozen=True)
 class Reading:
-    """What was made of the bytes. Written out, for NaN is not itself."""
+    """The outcome, as text, because NaN does not equal itself."""
 
     result: str
     error: str | None
 
 
 def pieces(data: bytes, sizes: Iterable[int]) -> list[bytes]:
-    """`data` torn into pieces of these sizes, over and over; the last takes the rest."""
+    """Split `data` into chunks of these sizes, repeatedly; the last chunk has the rest."""
     found: list[bytes] = []
     at = 0
     for size in sizes:
@@ -47,7 +47,7 @@ def pieces(data: bytes, sizes: Iterable[int]) -> list[bytes]:
 
 
 def read_stream(protocol: str, parts: Sequence[bytes], request: ChatRequest = REQUEST) -> Reading:
-    """The bytes as a stream of events."""
+    """Decode the bytes as a stream of events."""
     decoder = CODECS[protocol].stream(request, HEAD, max_event_bytes=LIMIT)
     deltas: list[Delta] = []
     for part in parts:
@@ -60,7 +60,7 @@ def read_stream(protocol: str, parts: Sequence[bytes], request: ChatRequest = RE
 
 
 def read_whole(protocol: str, data: bytes, request: ChatRequest = REQUEST) -> Reading:
-    """The bytes as a whole answer."""
+    """Decode the bytes as a whole answer."""
     try:
         return _reading(CODECS[protocol].decode(request, HEAD, data), None)
     except ModelStudioError as error:
@@ -68,7 +68,7 @@ def read_whole(protocol: str, data: bytes, request: ChatRequest = REQUEST) -> Re
 
 
 def read_error(protocol: str, data: bytes, status: int = 400) -> Reading:
-    """The bytes as the body of an error."""
+    """Decode the bytes as an error body."""
     return _reading([], CODECS[protocol].error(ResponseHead(status, {"retry-after": "1"}), data))
 
 
@@ -93,7 +93,7 @@ _PROTOCOLS = ("openai", "dashscope")
 
 
 def one_input(data: bytes) -> None:
-    """Read all but the first byte, which says by which protocol, how it is read, and in which pieces."""
+    """Decode all but the first byte, which determines the protocol, the kind of response, and the chunks."""
     if not data:
         return
     how, sent = data[0], data[1:]

@@ -1,4 +1,4 @@
-"""Writes the corpus that fuzzing begins with: `python -m tests.fuzz.seeds`. Each file is one answer of a server."""
+"""Write the initial corpus for fuzzing: `python -m tests.fuzz.seeds`. Each file is one response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STREAM, WHOLE, ERROR = 0, 4, 6
 
 
 def seeds(dialect: Dialect) -> Iterator[tuple[str, int, bytes]]:
-    """A name, how it is read, and the bytes."""
+    """Yield a name, the kind of response, and the bytes."""
     begun, done = dialect.said(*PIECES[:2]), dialect.last() + dialect.done
     yield "stream", STREAM, dialect.stream()
     yield "stream-torn", STREAM | 3 << 3, dialect.stream()
@@ -35,7 +35,7 @@ def seeds(dialect: Dialect) -> Iterator[tuple[str, int, bytes]]:
 
 
 def calls(dialect: Dialect) -> bytes:
-    """Fragments of two tool calls, with all that is odd about them."""
+    """Return fragments of two unusual tool calls."""
     fragments = [
         {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}},
         {"index": 0, "id": "call_1", "function": {"name": "", "arguments": '{"a": '}},
@@ -53,7 +53,7 @@ def calls(dialect: Dialect) -> bytes:
 
 
 def main() -> None:
-    """Write every seed, each protocol's under its name."""
+    """Write all seeds, by protocol."""
     CORPUS.mkdir(exist_ok=True)
     for at, (protocol, dialect) in enumerate(DIALECTS.items()):
         for name, how, data in seeds(dialect):

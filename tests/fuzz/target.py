@@ -1,4 +1,4 @@
-"""Fuzzes both protocols' readers with atheris: `make fuzz`. What it does to an input is in `reading.one_input`."""
+"""Fuzz the decoders of both protocols with atheris: `make fuzz`. `reading.one_input` processes an input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch jobs of the local model: their states and files, and answers that are those of live calls."""
+"""Batch jobs of the local model: states, files, and answers equal to those of live calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANSWER = {"id": "a", "choices": []}
 
 
 class Jobs:
-    """Batch jobs whose chat requests `ask` answers."""
+    """Batch jobs whose requests are answered by `ask`."""
 
     def __init__(self, ask: Callable[[Mapping[str, Any]], tuple[int, dict[str, Any]]]) -> None:
         self.files = FileStore()
@@ -52,7 +52,7 @@ class Jobs:
 
 
 def test_answers_and_errors_are_in_two_files() -> None:
-    """A line that the model refuses is a failed line."""
+    """A rejected request is a failed line."""
     answers = iter([(200, ANSWER), (400, {"error": {"code": "invalid_parameter_error", "message": "no"}})])
     jobs = Jobs(lambda body: next(answers))
     job = jobs.ended(jobs.create(LINE % "x" + LINE % "y"))
@@ -69,8 +69,8 @@ def test_the_test_model_answers_without_inference() -> None:
     assert "This is a test result." in jobs.content(job["output_file_id"])
 
 
-def test_cancel_keeps_what_is_done() -> None:
-    """The request that runs is finished. A job that has ended cannot be cancelled."""
+def test_cancel_keeps_completed_results() -> None:
+    """The current request is finished. A job that has ended cannot be cancelled."""
     runs, goes_on = threading.Event(), threading.Event()
 
     def ask(body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -88,8 +88,8 @@ def test_cancel_keeps_what_is_done() -> None:
     jobs.call("POST", f"/{job['id']}/cancel", status=400)
 
 
-def test_jobs_are_found() -> None:
-    """By input file, by part of their name and by state, the newest first, a page at a time."""
+def test_list_of_jobs() -> None:
+    """By input file, part of the name and status, the newest first, in pages."""
     jobs = Jobs(lambda body: (200, ANSWER))
     first, second = jobs.create(), jobs.create(metadata={"ds_name": "n2"})
     jobs.ended(second)
@@ -119,7 +119,7 @@ def test_jobs_are_found() -> None:
     ],
     ids=["json", "url", "twice", "models", "empty"],
 )
-def test_a_file_that_cannot_be_run_fails_the_job(content: str, said: str) -> None:
+def test_an_invalid_file_fails_the_job(content: str, said: str) -> None:
     jobs = Jobs(lambda body: (200, ANSWER))
     job = jobs.ended(jobs.create(content))
     assert job["status"] == "failed"
@@ -127,7 +127,7 @@ def test_a_file_that_cannot_be_run_fails_the_job(content: str, said: str) -> Non
 
 
 @pytest.mark.parametrize("body", [{"endpoint": "/v1/x"}, {"completion_window": "1h"}, {"input_file_id": "none"}])
-def test_a_job_that_is_refused(body: dict[str, Any]) -> None:
+def test_invalid_jobs(body: dict[str, Any]) -> None:
     jobs = Jobs(lambda body: (200, ANSWER))
     file = jobs.files.add("in.jsonl", b"", "batch")
     given = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}
@@ -136,7 +136,7 @@ def test_a_job_that_is_refused(body: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_a_job_runs_on_the_model(local_model_url: str, tmp_path: Any) -> None:
-    """Its answers are those of live calls, with thinking too."""
+    """Its answers equal those of live calls, also with thinking."""
     from langchain_modelstudio import ChatModelStudio
 
     llm = ChatModelStudio(model="qwen-plus", base_url=local_model_url, temperature=0, max_tokens=16, seed=1)

@@ -1,4 +1,4 @@
-"""What Model Studio's request fields become for llama.cpp, without a server."""
+"""Conversion of Model Studio's request fields for llama.cpp, without a server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def choice(name: str) -> dict[str, Any]:
 
 
 def rewritten(asked: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """`to_llama` of a request with one user message and `asked`; holds that the request is not changed."""
+    """Return `to_llama` of a request with one user message and `asked`. The request must not be changed."""
     body = {"model": "qwen-plus", "messages": [USER], **asked}
     before = copy.deepcopy(body)
     made = to_llama(body, Options(**options))
@@ -157,8 +157,8 @@ def test_fields(asked: dict[str, Any], wanted: dict[str, Any]) -> None:
         ({"enable_thinking": True, "reasoning_effort": "none"}, "off", True),
     ],
 )
-def test_who_decides_about_thinking(asked: dict[str, Any], setting: str, thinks: bool) -> None:
-    """The request decides, then the option, and under "auto" the model's name."""
+def test_thinking(asked: dict[str, Any], setting: str, thinks: bool) -> None:
+    """The request decides, then the option, and with "auto" the model's name."""
     assert rewritten(asked, thinking=setting)["chat_template_kwargs"]["enable_thinking"] is thinks
 
 
@@ -175,13 +175,13 @@ def test_who_decides_about_thinking(asked: dict[str, Any], setting: str, thinks:
     ],
 )
 def test_forced_auto(last: dict[str, Any], asked: str | None, wanted: str) -> None:
-    """With force_auto, "auto" calls after a user message and answers after a tool's result."""
+    """With force_auto, "auto" calls a tool after a user message, and answers after a tool result."""
     made = rewritten({"messages": [USER, last], "tools": [tool("a")], "tool_choice": asked}, force_auto=True)
     assert made["tool_choice"] == wanted
     assert made["chat_template_kwargs"].get("force_tool", False) is (wanted == "required")
 
 
-def test_texts_in_parts_become_one_string() -> None:
+def test_text_parts_are_joined() -> None:
     parts = [
         {"type": "text", "text": "Say "},
         {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}},
@@ -189,7 +189,7 @@ def test_texts_in_parts_become_one_string() -> None:
     assert rewritten({"messages": [{"role": "user", "content": parts}]})["messages"][0]["content"] == "Say hi"
 
 
-def test_other_parts_are_left_to_llama() -> None:
+def test_other_parts_are_unchanged() -> None:
     messages = [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}]}]
     assert rewritten({"messages": messages})["messages"] == messages
 
@@ -204,12 +204,12 @@ def test_partial_mode_continues_the_last_message() -> None:
 
 
 @pytest.mark.parametrize("thinks", [False, True])
-def test_json_without_thinking_opens_after_an_empty_thought(thinks: bool) -> None:
+def test_json_without_thinking_starts_after_an_empty_thought(thinks: bool) -> None:
     made = rewritten({"enable_thinking": thinks, "response_format": {"type": "json_object"}})
     assert ("no_thought" in made["chat_template_kwargs"]) is not thinks
 
 
-def test_a_thought_is_asked_for_before_a_forced_call() -> None:
+def test_reasoning_is_requested_before_a_forced_call() -> None:
     asked = {"tools": [tool("a")], "tool_choice": "required", "enable_thinking": True, "thinking_budget": 9}
     call = rewritten({**asked, "stream": True, "max_tokens": 50})
     assert call["max_tokens"] == 50
@@ -230,7 +230,7 @@ def test_a_thought_is_asked_for_before_a_forced_call() -> None:
         {"enable_thinking": True},
     ],
 )
-def test_no_thought_is_asked_for_otherwise(asked: dict[str, Any]) -> None:
+def test_reasoning_is_not_requested_otherwise(asked: dict[str, Any]) -> None:
     assert reasoning_request(rewritten(asked)) is None
 
 
@@ -251,12 +251,12 @@ def test_no_thought_is_asked_for_otherwise(asked: dict[str, Any]) -> None:
         {"max_tokens": "many"},
     ],
 )
-def test_what_has_the_wrong_shape_is_left_as_it_is(asked: dict[str, Any]) -> None:
+def test_invalid_values_are_unchanged(asked: dict[str, Any]) -> None:
     made = rewritten({**asked, "enable_thinking": True})
     for name, value in asked.items():
         assert made[name] == value
 
 
-def test_a_choice_of_no_documented_shape_is_left_as_it_is() -> None:
+def test_undocumented_tool_choices_are_unchanged() -> None:
     for asked in (7, {"function": 3}, {}):
         assert rewritten({"tools": [tool("a")], "tool_choice": asked})["tool_choice"] == asked

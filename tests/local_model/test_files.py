@@ -1,4 +1,4 @@
-"""Files and temporary uploads of the local model: both adapters use them as they use the service's."""
+"""Files and temporary uploads of the local model, used by both adapters."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def image(address: str) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": address}}
 
 
-def test_a_document_is_read_into_the_conversation() -> None:
-    """Only a system message of ids is replaced, by the texts in their order; the request is not changed."""
+def test_documents_are_inserted() -> None:
+    """Only a system message with IDs is replaced by the texts, in order. The request is not changed."""
     store = FileStore()
     first, second = store.add("a.txt", "α".encode(), "file-extract"), store.add("b.txt", b"b", "file-extract")
     messages = [
@@ -61,16 +61,16 @@ REFUSED: dict[str, tuple[Callable[[FileStore], dict[str, Any]], dict[str, str], 
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_read_is_refused_in_the_vendors_words(case: str) -> None:
-    """So that its typed error can be tried."""
+def test_unreadable_files(case: str) -> None:
+    """They raise the vendor's message, so that the typed error can be tested."""
     make, headers, said = REFUSED[case]
     store = FileStore()
     with pytest.raises(InvalidRequest, match=said):
         store.resolve(make(store), headers)
 
 
-def test_other_paths_and_requests_are_left_alone() -> None:
-    """The rest of the server answers them."""
+def test_other_paths_and_requests_are_not_handled() -> None:
+    """The rest of the server handles them."""
     store = FileStore()
     assert store.reply("POST", "/v1/chat/completions", NO_KEY, b"{}") is None
     assert store.reply("GET", "/v1/filesystem", NO_KEY, b"") is None
@@ -83,8 +83,8 @@ def test_other_paths_and_requests_are_left_alone() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["openai", "dashscope"])
-def test_files_by_the_adapters(protocol: str, local_model_url: str, tmp_path: Path) -> None:
-    """Stored, listed, described, asked about, deleted; sync and async."""
+def test_files_with_the_adapters(protocol: str, local_model_url: str, tmp_path: Path) -> None:
+    """Upload, list, retrieve, chat and delete; sync and async."""
     base_url = local_model_url if protocol == "openai" else local_model_url.replace("/compatible-mode/v1", "/api/v1")
     llm = ModelStudio(model="qwen-long", base_url=base_url, protocol=protocol)
     path = tmp_path / "ants.txt"
@@ -112,8 +112,8 @@ def test_files_by_the_adapters(protocol: str, local_model_url: str, tmp_path: Pa
 
 
 @pytest.mark.slow
-async def test_a_large_image_by_the_adapters(local_model_url: str, tmp_path: Path) -> None:
-    """It is uploaded for the model of the call, and the chat is told its size."""
+async def test_a_large_image_with_the_adapters(local_model_url: str, tmp_path: Path) -> None:
+    """It is uploaded for the model, which gets its size."""
     path = tmp_path / "a.png"
     path.write_bytes(LARGE)
     settings: dict[str, Any] = {"model": "qwen3-vl-plus", "base_url": local_model_url, "upload": "always"}
@@ -123,8 +123,8 @@ async def test_a_large_image_by_the_adapters(local_model_url: str, tmp_path: Pat
     assert (await ModelStudio(**settings).achat([said])).message.content
 
 
-def test_an_expired_policy_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a name is used once."""
+def test_an_expired_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name cannot be reused either."""
     clock = [1000.0]
     monkeypatch.setattr(module.time, "time", lambda: clock[0])
     store = FileStore()

@@ -1,4 +1,4 @@
-"""The small pure parts: bounds in schemas, refusals, the command line, and the reading of an answer's end."""
+"""Pure helpers: limits in schemas, rejections, command line, and the end of a response."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BOUND = {"type": "string", "maxLength": 5}
         ({"properties": {"type": {"type": "string"}}}, {"properties": {"type": BOUND}}),
     ],
 )
-def test_bare_strings_get_a_bound(schema: dict[str, Any], wanted: dict[str, Any]) -> None:
+def test_strings_get_a_maximum_length(schema: dict[str, Any], wanted: dict[str, Any]) -> None:
     assert bounded(schema, 5) == wanted
 
 
@@ -46,11 +46,11 @@ def test_bare_strings_get_a_bound(schema: dict[str, Any], wanted: dict[str, Any]
         None,
     ],
 )
-def test_everything_else_in_a_schema_stays(schema: Any) -> None:
+def test_other_schemas_are_unchanged(schema: Any) -> None:
     assert bounded(schema, 5) == schema
 
 
-def test_a_wrong_key_is_refused_as_documented() -> None:
+def test_a_wrong_key() -> None:
     refused = rejection(Options(api_key="sk-1"), "Bearer sk-2", {"model": "qwen-plus"})
     assert refused is not None
     status, body = refused
@@ -64,7 +64,7 @@ def test_a_wrong_key_is_refused_as_documented() -> None:
     }
 
 
-def test_an_unknown_model_is_refused_as_documented() -> None:
+def test_an_unknown_model() -> None:
     refused = rejection(Options(models=("qwen-plus",)), None, {"model": "qwen-x"})
     assert refused is not None
     assert refused[0] == 404
@@ -82,7 +82,7 @@ def test_an_unknown_model_is_refused_as_documented() -> None:
         (Options(models=("a",)), None, [{"model": "b"}]),
     ],
 )
-def test_what_no_option_forbids_is_let_through(options: Options, authorization: str | None, body: Any) -> None:
+def test_other_requests_are_accepted(options: Options, authorization: str | None, body: Any) -> None:
     assert rejection(options, authorization, body) is None
 
 
@@ -93,7 +93,7 @@ def test_what_no_option_forbids_is_let_through(options: Options, authorization: 
         Options(7, "on", 0, True, 9, 8, "-key", ("a", "b"), "qwen-max"),
     ],
 )
-def test_the_command_line_carries_every_option(options: Options) -> None:
+def test_the_command_line_has_every_option(options: Options) -> None:
     assert from_arguments(parser().parse_args(to_arguments(options))) == options
 
 
@@ -104,7 +104,7 @@ COUNTED = b"Content-Length: 5\r\n\r\nhello"
 
 @pytest.mark.parametrize("rest", [CHUNKED, COUNTED], ids=["chunked", "counted"])
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_an_answer_passes_unchanged_but_for_its_connection_header(rest: bytes, size: int) -> None:
+def test_responses_are_relayed_without_connection_headers(rest: bytes, size: int) -> None:
     data = HEAD + b"Connection: close\r\n" + rest
     for end in range(0, len(data) + 1, size):
         answer = RelayedResponse()
@@ -116,7 +116,7 @@ def test_an_answer_passes_unchanged_but_for_its_connection_header(rest: bytes, s
     assert answer.complete
 
 
-def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "find_spec", lambda name: None)
     with pytest.raises(LocalModelError, match=r"xllamacpp.*make demo.*pip install"), running():
         raise AssertionError("must not start")

@@ -1,4 +1,4 @@
-"""The Responses protocol of the local model: its requests and events, without a server, and its answers with one."""
+"""The Responses protocol of the local model: requests and events, without and with a server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOUND = [Text("bats.txt", "Bats fly at night.", 0.9)]
 
 
 def test_input_becomes_messages() -> None:
-    """Instructions, texts found, reasoning, calls and results, in chat's form."""
+    """Instructions, search results, reasoning, calls and results in the format of chats."""
     items = [
         USER,
         {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm"}]},
@@ -74,8 +74,8 @@ def test_fields(asked: Json, made: Json) -> None:
      {"input": "x", "tools": [{"type": "function", "function": {"name": "f"}}]}],
     ids=str,
 )  # fmt: skip
-def test_requests_that_cannot_be_answered(body: Json) -> None:
-    """As the service does, the nested form of a function is refused too."""
+def test_invalid_requests(body: Json) -> None:
+    """As at the service, the nested format of a function is rejected."""
     with pytest.raises(InvalidRequest):
         chat_body(body, input_items(body))
 
@@ -91,7 +91,7 @@ def test_requests_that_cannot_be_answered(body: Json) -> None:
     ],
     ids=["web", "files", "not chosen", "after a result", "another tool"],
 )
-def test_when_a_search_runs(body: Json, items: list[Json], search: Any) -> None:
+def test_searches(body: Json, items: list[Json], search: Any) -> None:
     assert search_of(body, items) == search
 
 
@@ -120,7 +120,7 @@ def events_of(writer: Writer) -> Iterator[Json]:
 
 
 def test_events() -> None:
-    """Our codec reads them as the answer that they are; each event has the right place of its item."""
+    """Our codec decodes the answer. Each event has the correct index of its item."""
     writer = Writer({"model": "qwen-plus"})
     events = list(events_of(writer))
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
@@ -143,7 +143,7 @@ def test_events() -> None:
     assert result.extras["search_info"]["search_results"][0]["title"] == "bats.txt"
 
 
-def test_a_cut_answer_is_incomplete() -> None:
+def test_a_truncated_answer_is_incomplete() -> None:
     writer = Writer({})
     events = [*writer.start(), *writer.feed(chunk("length", content="It")), *writer.end()]
     assert events[-1]["type"] == "response.incomplete"
@@ -151,8 +151,8 @@ def test_a_cut_answer_is_incomplete() -> None:
     assert writer.response["output"][0]["status"] == "incomplete"
 
 
-def test_memory_keeps_the_latest() -> None:
-    """And says that it does not know others."""
+def test_memory_keeps_the_latest_responses() -> None:
+    """Unknown ones raise an error."""
     memory = Memory()
     for number in range(101):
         memory.keep(f"r{number}", [USER])
@@ -163,7 +163,7 @@ def test_memory_keeps_the_latest() -> None:
 
 
 def test_texts_are_embedded_once(tmp_path: Path) -> None:
-    """The nearest come first; without a folder there are none."""
+    """The most similar texts are first. Without a folder there are none."""
     for name in ("a", "b", "c", "d"):
         (tmp_path / f"{name}.txt").write_text(name)
     asked: list[Any] = []
@@ -190,7 +190,7 @@ def server() -> Iterator[local_model.RunningModel]:
 
 @pytest.mark.slow
 def test_both_adapters_search_the_texts(server: local_model.RunningModel) -> None:
-    """A real model, a real search: the sources come back as the frameworks' citations, and the answer by its id."""
+    """With the real model: the sources are citations, and the answer is continued by its ID."""
     given: Any = {"model": "qwen-plus", "base_url": server.base_url, "protocol": "responses", "max_tokens": 40}
     llm = ChatModelStudio(**given, use_previous_response_id=True)
     message = llm.bind_tools([{"type": "web_search"}]).invoke("How do bats find their way in the dark?")
@@ -212,7 +212,7 @@ def test_thinking_and_functions_stream(server: local_model.RunningModel) -> None
     llm = ChatModelStudio(model="qwen-plus", base_url=server.base_url, protocol="responses", max_tokens=60)
 
     def get_weather(city: str) -> str:
-        """Gives the weather in a city."""
+        """Return the weather in a city."""
         return "sunny"
 
     thinking = reduce(add, llm.stream("Why is the sky blue?", enable_thinking=True))
@@ -223,8 +223,8 @@ def test_thinking_and_functions_stream(server: local_model.RunningModel) -> None
 
 
 @pytest.mark.slow
-def test_what_it_cannot_answer(server: local_model.RunningModel) -> None:
-    """Errors in the service's forms: flat with a status, and under 200 in a stream."""
+def test_errors(server: local_model.RunningModel) -> None:
+    """In the formats of the service: with a status, and with status 200 in a stream."""
     body: Any = {"model": "qwen-plus", "input": "word " * 9000}
     with httpx.Client(base_url=server.base_url, trust_env=False, timeout=60) as client:
         whole = client.post("/responses", json=body)

@@ -1,4 +1,4 @@
-"""Embeddings and rerank of the local model: the shapes of both protocols, and a model that knows what texts mean."""
+"""Embeddings and rerank of the local model, in the formats of both protocols."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def post(client: httpx.Client, path: str, body: dict[str, Any], status: int = 20
     return content
 
 
-def test_both_protocols_give_the_vectors_of_the_models_card(client: httpx.Client) -> None:
-    """The conversion keeps the weights: the numbers are those that the model's authors publish."""
+def test_vectors_match_the_model_card(client: httpx.Client) -> None:
+    """The conversion preserves the weights."""
     compatible = post(client, COMPATIBLE, {"input": [CARD, "b"]})
     native = post(client, EMBED, {"input": {"texts": [CARD, "b"]}, "parameters": {"text_type": "query"}})
     assert compatible["usage"]["total_tokens"] == native["usage"]["total_tokens"] == 10
@@ -49,8 +49,8 @@ def test_both_protocols_give_the_vectors_of_the_models_card(client: httpx.Client
 
 
 @pytest.mark.parametrize("top_n", [None, 2])
-def test_both_rerank_endpoints_put_the_best_first(client: httpx.Client, top_n: int | None) -> None:
-    """A document counts for its nearest sentence, and scores are 0 to 1."""
+def test_rerank(client: httpx.Client, top_n: int | None) -> None:
+    """A document has the score of its most similar sentence, from 0 to 1."""
     given = {"query": QUERY, "documents": DOCUMENTS}
     asked = {} if top_n is None else {"top_n": top_n}
     compatible = post(client, COMPATIBLE_RERANK, {**given, **asked})
@@ -65,8 +65,8 @@ def test_both_rerank_endpoints_put_the_best_first(client: httpx.Client, top_n: i
 
 
 @pytest.mark.parametrize("path", [EMBED, COMPATIBLE_RERANK])
-def test_a_text_that_is_too_long_is_refused(client: httpx.Client, path: str) -> None:
-    """The model reads 512 tokens; nothing is cut off in silence."""
+def test_a_text_that_is_too_long(client: httpx.Client, path: str) -> None:
+    """The model supports 512 tokens. Texts are not truncated silently."""
     long = "word " * 600
     body = {"input": {"texts": [long]}} if path == EMBED else {"query": "a", "documents": ["b", long]}
     refused = post(client, path, body, 400)
@@ -89,12 +89,12 @@ REFUSED: list[tuple[str, str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("path", "body", "said"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_what_the_model_cannot_do_is_refused(path: str, body: Any, said: str) -> None:
+def test_unsupported_requests(path: str, body: Any, said: str) -> None:
     with pytest.raises(InvalidRequest, match=said):
         task(path, body)
 
 
-def test_a_refusal_has_the_shape_of_its_protocol(client: httpx.Client) -> None:
+def test_errors_have_the_format_of_the_protocol(client: httpx.Client) -> None:
     with pytest.raises(InvalidRequest, match="384 dimensions, not 64"):
         check_compatible({"dimensions": 64})
     assert "384" in post(client, COMPATIBLE, {"input": "a", "dimensions": 64}, 400)["error"]["message"]
@@ -113,5 +113,5 @@ def test_multimodal_documents_may_be_texts() -> None:
     ]
 
 
-def test_other_paths_are_not_of_retrieval() -> None:
+def test_other_paths_are_not_handled() -> None:
     assert task("/v1/chat/completions", {}) is None

@@ -1,4 +1,4 @@
-"""The running local model: a real llama.cpp server and a real model behind Model Studio's dialect."""
+"""The running local model, with a real llama.cpp server and model."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def whole(client: httpx.Client, **fields: Any) -> dict[str, Any]:
 
 
 def streamed(client: httpx.Client, **fields: Any) -> list[dict[str, Any]]:
-    """The chunks of a streamed answer; holds that it ends with [DONE]."""
+    """Return the chunks of a stream, which must end with [DONE]."""
     body = asked(stream=True, stream_options={"include_usage": True}, **fields)
     with client.stream("POST", "/chat/completions", json=body) as response:
         assert response.status_code == 200
@@ -82,14 +82,14 @@ def deltas(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def arguments_of(chunks: list[dict[str, Any]]) -> tuple[str, str]:
-    """The name and the joined arguments of the only call in a stream."""
+    """Return the name and the joined arguments of the only call in a stream."""
     fragments = [each for delta in deltas(chunks) for each in delta.get("tool_calls", [])]
     assert {each["index"] for each in fragments} == {0}
     name = "".join(each["function"].get("name", "") for each in fragments)
     return name, "".join(each["function"].get("arguments", "") for each in fragments)
 
 
-def test_a_thought_streams_before_the_answer_and_usage_comes_last(client: httpx.Client) -> None:
+def test_reasoning_answer_and_usage_are_streamed(client: httpx.Client) -> None:
     chunks = streamed(client, enable_thinking=True, thinking_budget=16)
     kinds = [kind for delta in deltas(chunks) for kind in ("reasoning_content", "content") if delta.get(kind)]
     assert kinds.count("reasoning_content") > 3
@@ -100,13 +100,13 @@ def test_a_thought_streams_before_the_answer_and_usage_comes_last(client: httpx.
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
 
 
-def test_a_thought_comes_whole_too(client: httpx.Client) -> None:
+def test_reasoning_of_a_whole_answer(client: httpx.Client) -> None:
     message = whole(client, enable_thinking=True, thinking_budget=16)["choices"][0]["message"]
     assert message["reasoning_content"].strip()
     assert message["content"].strip()
 
 
-def test_a_plain_answer_has_no_thought(client: httpx.Client) -> None:
+def test_an_answer_without_reasoning(client: httpx.Client) -> None:
     answer = whole(client)
     assert answer["choices"][0]["message"]["content"].strip()
     assert "reasoning_content" not in answer["choices"][0]["message"]
@@ -132,7 +132,7 @@ def test_a_forced_call_is_valid_whole_and_streamed(client: httpx.Client, choice:
 
 
 @pytest.mark.parametrize("thinking", [False, True])
-def test_after_a_tools_result_comes_an_answer(client: httpx.Client, thinking: bool) -> None:
+def test_an_answer_after_a_tool_result(client: httpx.Client, thinking: bool) -> None:
     call = {
         "id": "c1",
         "type": "function",
@@ -150,7 +150,7 @@ def test_after_a_tools_result_comes_an_answer(client: httpx.Client, thinking: bo
 
 @pytest.mark.parametrize("thinking", [False, True])
 @pytest.mark.parametrize("said", ["What is the weather in Paris?", "Hangzhou has 12 million inhabitants."])
-def test_json_schema_holds(client: httpx.Client, said: str, thinking: bool) -> None:
+def test_json_schema(client: httpx.Client, said: str, thinking: bool) -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     asked_format = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}
     fields = {"response_format": asked_format, "enable_thinking": thinking, "max_tokens": 120, "temperature": 0}
@@ -159,14 +159,14 @@ def test_json_schema_holds(client: httpx.Client, said: str, thinking: bool) -> N
     assert bool(message.get("reasoning_content")) is thinking
 
 
-def test_partial_mode_gives_the_continuation_only(client: httpx.Client) -> None:
+def test_partial_mode_returns_the_continuation_only(client: httpx.Client) -> None:
     opened = {"role": "assistant", "content": "The weather in Paris", "partial": True}
     content = whole(client, messages=[*QUESTION, opened])["choices"][0]["message"]["content"]
     assert content.strip()
     assert not content.startswith("The weather in Paris")
 
 
-def test_two_requests_stream_at_the_same_time(client: httpx.Client) -> None:
+def test_concurrent_streams(client: httpx.Client) -> None:
     def span(_: int) -> tuple[float, float]:
         with client.stream("POST", "/chat/completions", json=asked(stream=True, max_tokens=80)) as response:
             times = [time.monotonic() for line in response.iter_lines() if line]
@@ -178,16 +178,16 @@ def test_two_requests_stream_at_the_same_time(client: httpx.Client) -> None:
 
 
 def working(client: httpx.Client) -> int:
-    """How many of llama.cpp's slots are generating."""
+    """Return the number of llama.cpp's slots that are generating."""
     slots = client.get(client.base_url.join("/slots")).json()
     return sum(slot["is_processing"] for slot in slots)
 
 
 @pytest.mark.parametrize(("stream", "seconds"), [(True, 0.5), (False, 2.0)], ids=["stream", "whole"])
-def test_generation_ends_when_the_client_leaves(client: httpx.Client, stream: bool, seconds: float) -> None:
-    """Without the end of it, this generation would run for about a minute.
+def test_generation_ends_when_the_client_disconnects(client: httpx.Client, stream: bool, seconds: float) -> None:
+    """Otherwise it would run for about a minute.
 
-    Looking at the slots is work for llama.cpp, and it looks for clients that left when it has none.
+    Polling the slots is work for llama.cpp, which checks for disconnected clients only when idle.
     """
     body = json.dumps(asked(stream=stream, max_tokens=3500, ignore_eos=True)).encode()
     url = client.base_url
@@ -206,14 +206,14 @@ def test_generation_ends_when_the_client_leaves(client: httpx.Client, stream: bo
     assert whole(client, max_tokens=3)["usage"]["completion_tokens"] == 3
 
 
-def test_models_and_embeddings_answer_on_the_same_base(client: httpx.Client) -> None:
+def test_models_and_embeddings_have_the_same_base_url(client: httpx.Client) -> None:
     assert client.get("/models").json()["data"][0]["id"] == "qwen-plus"
     answer = client.post("/embeddings", json={"model": "text-embedding-v4", "input": ["a", "b"]}).json()
     assert [len(each["embedding"]) for each in answer["data"]] == [384, 384]
     assert answer["usage"]["total_tokens"] > 0
 
 
-def test_a_connection_serves_one_request_after_another(client: httpx.Client) -> None:
+def test_a_connection_is_reused(client: httpx.Client) -> None:
     with httpx.Client(limits=httpx.Limits(max_connections=1), headers=client.headers, trust_env=False) as one:
         streams = []
         for _ in range(2):
@@ -224,14 +224,14 @@ def test_a_connection_serves_one_request_after_another(client: httpx.Client) -> 
     assert streams[0] == streams[1]
 
 
-def test_a_wrong_key_and_an_unknown_model_are_refused(client: httpx.Client) -> None:
+def test_a_wrong_key_and_an_unknown_model(client: httpx.Client) -> None:
     wrong = client.post("/chat/completions", json=asked(), headers={"Authorization": "Bearer sk-wrong"})
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (401, "invalid_api_key")
     unknown = client.post("/chat/completions", json=asked(model="qwen-unknown"))
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
 
 
-def test_llamas_own_errors_pass_through(client: httpx.Client) -> None:
+def test_llama_cpp_errors_are_relayed(client: httpx.Client) -> None:
     broken = client.post("/chat/completions", content=b'{"messages": [')
     assert (broken.status_code, broken.json()["error"]["type"]) == (400, "invalid_request_error")
     nowhere = client.get("/nowhere")
@@ -246,7 +246,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-def test_it_ends_with_its_block_and_names_what_answers() -> None:
+def test_it_ends_with_its_block() -> None:
     with local_model.running() as server:
         assert server.base_url.endswith("/compatible-mode/v1")
         assert "xllamacpp" in server.version
@@ -277,7 +277,7 @@ def test_it_ends_when_its_parent_is_killed() -> None:
         time.sleep(0.05)
 
 
-def test_a_port_in_use_is_a_clear_error() -> None:
+def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(local_model.LocalModelError, match="in use"), local_model.running(port=port):

@@ -1,4 +1,4 @@
-"""The `openai` SDK drives the local model's /responses: what we wrote on both sides is read by a third."""
+"""The `openai` SDK, an independent client, calls /responses of the local model."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def client() -> Iterator[openai.OpenAI]:
 
 
 def streamed(client: openai.OpenAI, **given: Any) -> tuple[list[str], Any]:
-    """The types of the events, each once in a row, and the final response, which the SDK's helper has followed.
+    """Return the types of the events without repetitions, and the final response of the SDK's helper.
 
-    Its `get_final_response` takes no answer that was cut at `max_output_tokens`, as one of a model this small may be.
+    Its `get_final_response` does not support answers truncated at `max_output_tokens`, which a small model may give.
     """
     with client.responses.stream(**MODEL, **given) as stream:
         events = list(stream)
@@ -40,7 +40,7 @@ def streamed(client: openai.OpenAI, **given: Any) -> tuple[list[str], Any]:
 
 
 def test_text(client: openai.OpenAI) -> None:
-    """A whole answer and a stream; the helper fails where an `output_index` is wrong."""
+    """Whole and streamed. The helper fails for a wrong `output_index`."""
     whole = client.responses.create(**MODEL, input="Say hello.")
     assert whole.output_text
     assert whole.usage is not None
@@ -67,7 +67,7 @@ def test_thinking(client: openai.OpenAI) -> None:
 
 
 def test_a_function_and_its_result(client: openai.OpenAI) -> None:
-    """The SDK accumulates the arguments, and the result goes back by the id of the response alone."""
+    """The SDK assembles the arguments. The result is sent with the response ID only."""
     kinds, final = streamed(client, input="What is the weather in Paris?", tools=[WEATHER])
     [call] = final.output
     assert "response.function_call_arguments.delta" in kinds
@@ -84,7 +84,7 @@ def test_a_function_and_its_result(client: openai.OpenAI) -> None:
     ids=["web_search", "file_search"],
 )  # fmt: skip
 def test_a_built_in_tool_runs(client: openai.OpenAI, tool: Any, kind: str) -> None:
-    """The search finds the text about bats, and its count is in the usage."""
+    """The search finds the text about bats. Usage has its count."""
     kinds, final = streamed(client, input="How do bats find their way in the dark?", tools=[tool])
     search, message = final.output
     assert (search.type, message.type) == (kind, "message")

@@ -1,1 +1,1 @@
-"""Code that type checkers read and nothing runs: how users write it."""
+"""User code that is type-checked and never run."""

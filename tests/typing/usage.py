@@ -1,6 +1,6 @@
-"""The settings as a type checker sees them. `make check` checks this file; nothing runs it.
+"""Type checks of the settings. `make check` checks this file; it is never run.
 
-A line with `type: ignore` must be an error: mypy reports an ignore that is not needed.
+A line with `type: ignore` must be an error, because mypy reports unused ignores.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The answers that the vendor's SDK and the core both read, in the shapes that recorded traffic of the service has."""
+"""Answers that both the vendor's SDK and the core decode, in the format of recorded traffic."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TEXT, PARTS = "qwen-plus", "qwen3-vl-plus"
 class Answer:
     """One answer of the service.
 
-    `mode`: a whole answer, a stream of increments, which the SDK merges, or one whose events repeat the text so far.
-    `differs`: the rows of `differences.ANSWERS` that occur. `client`: those of the SDK's newer `Client` only.
-    `step`: bytes of each write, 0 for one.
+    `mode`: a whole answer, an incremental stream, which the SDK merges, or a cumulative stream.
+    `differs`: the rows of `differences.ANSWERS` that apply. `client`: those of the SDK's newer `Client` only.
+    `step`: bytes per write, 0 for one write.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Answer:
 
     @property
     def content_type(self) -> str:
-        """Return the content type, by the mode unless `kind` says otherwise."""
+        """Return the content type for the mode, unless `kind` overrides it."""
         return self.kind or ("application/json" if self.mode == "whole" else "text/event-stream;charset=UTF-8")
 
 

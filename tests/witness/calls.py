@@ -1,4 +1,4 @@
-"""The calls that the vendor's SDK and the core both make: each states the SDK's call and the core's request."""
+"""Calls made with both the vendor's SDK and the core."""
 
 from __future__ import annotations
 
@@ -28,11 +28,7 @@ Request = ChatRequest | EmbeddingRequest | MultimodalEmbeddingRequest | RerankRe
 
 @dataclass(frozen=True)
 class Call:
-    """One call, by the SDK and by the core.
-
-    `differs`: the rows of `differences.REQUESTS` that occur, besides those of all requests. `settings`: of the core's
-    configuration. `client`: the arguments of the SDK's `Client` for the same chat about text.
-    """
+    """One call with the SDK and with the core."""
 
     name: str
     sdk: Callable[[], Any]

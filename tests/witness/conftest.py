@@ -1,4 +1,4 @@
-"""Warnings are errors in our own modules; what the SDK and its dependencies warn of is theirs."""
+"""Treat warnings as errors in our own modules only, not in the SDK and its dependencies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Replace the project's rule that every warning is an error, for the tests and for what is freed after them."""
+    """Replace the project's warning filters, for tests and for objects freed after them."""
     warnings.simplefilter("ignore")
     for line in ("ignore", "error:::modelstudio_core"):
         config.addinivalue_line("filterwarnings", line)

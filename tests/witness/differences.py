@@ -17,7 +17,7 @@ ABSENT = object()
 
 @dataclass(frozen=True)
 class Difference:
-    """A place in requests or answers where the SDK and the core differ on purpose."""
+    """A location in requests or answers where the SDK and the core differ on purpose."""
 
     where: str
     sdk: str
@@ -25,7 +25,7 @@ class Difference:
     reason: str
 
     def explains(self, place: str, theirs: Any, mine: Any) -> bool:
-        """Return True if a difference found at `place` is this one."""
+        """Return True if this row explains a difference at `place`."""
         if any(_below(place, where) for where in self.where.split(", ")):
             return _is_shown(theirs, self.sdk) and _is_shown(mine, self.ours)
         return False

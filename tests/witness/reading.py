@@ -1,4 +1,4 @@
-"""Read an answer with the vendor's SDK and with the core, as flat values of the same names."""
+"""Decode an answer with the vendor's SDK and with the core, as flat values with the same names."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _EXTRAS = ("search_info", "ocr_result")
 
 
 def _flat(said: Mapping[str, Any]) -> Flat:
-    """Return the values that say something: an empty id or text is none."""
+    """Return the non-empty values."""
     return {place: value for place, value in flatten(said) if value not in _NOTHING}
 
 
 def read_by_sdk(server: Loopback, answer: Answer) -> Flat:
-    """Return what the SDK's last response has, and the error of the first that reports one.
+    """Return the content of the SDK's last response, and the first error.
 
-    Of a stream of increments the SDK makes its own whole answer, as for `incremental_output=False`.
+    The SDK merges incremental streams itself, like for `incremental_output=False`.
     """
     dashscope.base_http_api_url = f"{server.url}/api/v1"
     api = dashscope.MultiModalConversation if answer.model == PARTS else dashscope.Generation
@@ -101,7 +101,7 @@ def _choice(
 
 
 def read_by_client(server: Loopback, answer: Answer) -> Flat:
-    """Return what the SDK's newer `Client` reads: its answer, its aggregate of a stream, or its exception."""
+    """Return what the SDK's newer `Client` decodes: its answer, its merged stream, or its exception."""
     asked: dict[str, Any] = {"model": answer.model, "messages": [{"role": "user", "content": "hi"}]}
     asked |= {"n": answer.n} if answer.n > 1 else {}
     asked |= {"stream": True} if answer.mode != "whole" else {}
@@ -121,7 +121,7 @@ def read_by_client(server: Loopback, answer: Answer) -> Flat:
 
 
 def read_by_core(server: Loopback, answer: Answer) -> Flat:
-    """Return what the core's answer has, and its error with the part of the answer that came before."""
+    """Return the core's answer, and its error with the partial answer."""
     parameters = {"incremental_output": False} if answer.mode == "cumulative" else {}
     request = ChatRequest(
         answer.model,

@@ -1,4 +1,4 @@
-"""Answer the requests of both sides on loopback, and run the core as the SDK is run."""
+"""Answer the requests of both sides on loopback, and run the core like the SDK."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _policy(url: str) -> dict[str, Any]:
 
 
 def run_ours(server: Loopback, request: Request, *, stream: bool = False, **settings: Any) -> ChatResult | None:
-    """Send a request with the core and return the answer of a chat. Default: native protocol, no retries."""
+    """Send a request with the core, and return the answer of a chat. Default: native protocol, no retries."""
     settings = {"protocol": "dashscope", "max_retries": 0, **settings}
     config = resolve(base_url=server.url, api_key=KEY, environ={}, **settings)
     client = Client(config, Transport(timeout=config.timeout))

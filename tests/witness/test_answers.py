@@ -1,4 +1,4 @@
-"""The SDK and the core read the same from the same bytes, except as docs/vendor-sdk.md says."""
+"""The SDK and the core decode the same values, except for the differences in docs/vendor-sdk.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def served(answer: Answer) -> Any:
 
 
 def compared(theirs: Flat, mine: Flat, names: set[str]) -> set[str]:
-    """Return the rows of `names` that occur. Nothing else may differ."""
+    """Return the rows of `names` that apply. There must be no other difference."""
     if "error.message" in theirs and theirs["error.message"] in mine.get("error.message", ""):
         mine = {**mine, "error.message": theirs["error.message"]}  # the core adds what to do
     used, unexplained = explain(differing(theirs, mine), {name: ROWS[name] for name in names})
@@ -37,7 +37,7 @@ def compared(theirs: Flat, mine: Flat, names: set[str]) -> set[str]:
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: f"{answer.mode} {answer.name}")
 def test_an_answer(answer: Answer) -> None:
-    """Choices, calls, usage, extras and errors differ as the rows of the answer say, and in nothing else."""
+    """Choices, calls, usage, extras and errors differ only as stated."""
     with Loopback(served(answer)) as server:
         theirs, newer, mine = read_by_sdk(server, answer), read_by_client(server, answer), read_by_core(server, answer)
     assert compared(theirs, mine, {*answer.differs}) == {*answer.differs}
@@ -45,6 +45,6 @@ def test_an_answer(answer: Answer) -> None:
 
 
 def test_each_row_occurs() -> None:
-    """40 answers at least, each with a name of its own; no row of the table is out of date."""
+    """There are at least 40 answers with unique names. No row is outdated."""
     assert len({(answer.mode, answer.name) for answer in ANSWERS}) == len(ANSWERS) >= 40
     assert {name for answer in ANSWERS for name in (*answer.differs, *answer.client)} == {*ROWS}

@@ -1,4 +1,4 @@
-"""The SDK and the core send the same request for the same call, except as docs/vendor-sdk.md says."""
+"""The SDK and the core send the same requests, except for the differences in docs/vendor-sdk.md."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def server() -> Iterator[Loopback]:
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
 def test_a_request(call: Call, server: Loopback) -> None:
-    """Method, path, headers and body differ as the rows of the call say, and in nothing else."""
+    """Method, path, headers and body differ only as stated."""
     server.requests.clear()
     call.sdk()
     run_ours(server, call.ours, stream=call.stream, **call.settings)
@@ -48,7 +48,7 @@ def test_a_request(call: Call, server: Loopback) -> None:
 @pytest.mark.parametrize("protocol", ["dashscope", "openai"])
 @pytest.mark.parametrize("call", [call for call in CALLS if call.client], ids=lambda call: call.name)
 def test_a_request_of_the_client(call: Call, protocol: str, server: Loopback) -> None:
-    """The SDK's newer `Client` has both protocols. It differs in no more than the older classes do."""
+    """The SDK's newer `Client` supports both protocols, and has no more differences."""
     native = protocol == "dashscope"
     allowed = {*call.differs, *ALWAYS, *CLIENT}
     server.requests.clear()
@@ -74,14 +74,14 @@ def test_a_request_of_the_client(call: Call, protocol: str, server: Loopback) ->
 
 
 def _native(place: str) -> str:
-    """Return the place in a native request of a place in a compatible one."""
+    """Return the location in a native request for one in a compatible request."""
     if place.startswith("messages"):
         return f"input.{place}"
     return place if place.startswith(("header", "path", "stream")) else f"parameters.{place}"
 
 
 def test_an_upload(server: Loopback, tmp_path: Path) -> None:
-    """A local file takes a policy, a form for the store and the chat; the form has the same fields."""
+    """A local file needs a policy, a form and the chat. The form has the same fields."""
     file = tmp_path / "cat.png"
     file.write_bytes(b"png")
     server.requests.clear()
@@ -102,7 +102,7 @@ def test_an_upload(server: Loopback, tmp_path: Path) -> None:
 
 
 def test_each_row_occurs() -> None:
-    """40 calls at least, each with a name of its own; no row of the table is out of date."""
+    """There are at least 40 calls with unique names. No row is outdated."""
     assert len({call.name for call in CALLS}) == len(CALLS) >= 40
     named = {name for call in CALLS for name in call.differs}
     assert named | ALWAYS | STORE | CLIENT | {"accept", "buffering", "parameters of the other protocol"} == {*REQUESTS}

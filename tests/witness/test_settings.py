@@ -1,4 +1,4 @@
-"""What the SDK and the core do with the environment, dropped connections and refusals; rows of docs/vendor-sdk.md."""
+"""Environment, dropped connections and rejections with the SDK and the core; rows of docs/vendor-sdk.md."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def call_client(server: Loopback) -> Any:
 
 
 def requests_of(script: Script | list[Script], call: Callable[[Loopback], Any]) -> int:
-    """Return how many requests `call` sends to a server that answers with `script`."""
+    """Return the number of requests that `call` sends to a server with `script`."""
     with Loopback(script) as server:
         call(server)
         return len(server.requests)
@@ -151,10 +151,10 @@ CHECKS = {
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_setting(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Both sides do what the row says."""
+    """Both sides behave as stated."""
     CHECKS[name](monkeypatch, tmp_path)
 
 
 def test_each_row_is_checked() -> None:
-    """No row of the table is without a check."""
+    """Every row of the table has a check."""
     assert [*CHECKS] == [*SETTINGS]

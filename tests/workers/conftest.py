@@ -1,4 +1,4 @@
-"""Two worker processes of Dask, with a key of their own. Warnings of downstream packages are theirs."""
+"""Two Dask worker processes with a key in their environment. Warnings of downstream packages are ignored."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ KEY = "sk-key-of-the-workers"
 
 @pytest.fixture
 def key(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The key in the environment, which worker processes inherit."""
+    """Set the key in the environment, which worker processes inherit."""
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
     return KEY
 
 
 @pytest.fixture
 def client(key: str) -> Iterator[Client]:
-    """The example's own cluster."""
+    """Start the example's cluster."""
     with dask_workers.a_cluster() as found:
         yield found

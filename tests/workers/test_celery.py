@@ -18,7 +18,7 @@ PAGE = "docs/scaling.md"
 
 
 def test_a_celery_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The snippet as it stands, with a broker in memory: prompts go through a worker, and an error comes back."""
+    """The unchanged snippet with an in-memory broker: a worker processes prompts, and returns errors."""
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-for-the-worker")
     monkeypatch.setenv("CELERY_BROKER_URL", "memory://")
     monkeypatch.setenv("CELERY_RESULT_BACKEND", "cache+memory://")

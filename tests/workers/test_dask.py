@@ -1,4 +1,4 @@
-"""Models in workers of Dask: examples/dask_workers.py with a killed worker, and what `client.map` makes of a model."""
+"""Models in Dask workers: examples/dask_workers.py with a killed worker, and `client.map` with a model."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def weather(city: str) -> str:
 
 
 def forget_key() -> None:
-    """Leave the process without a key."""
+    """Remove the key from the environment of the process."""
     del os.environ["DASHSCOPE_API_KEY"]
 
 
@@ -50,9 +50,9 @@ def model(base_url: str = "http://127.0.0.1/v1", **settings: Any) -> ChatModelSt
 
 
 def test_2000_prompts_and_a_killed_worker(client: Client, key: str) -> None:
-    """Every prompt has its answer, in order, within both limits, though a worker dies in the middle.
+    """Every prompt has an answer, in order, within both limits, although a worker is killed.
 
-    Only what it was asking for at that time is asked for again.
+    Only the calls in progress at that time are repeated.
     """
     prompts = [f"prompt {number}" for number in range(2000)]
     killed: list[int] = []
@@ -82,7 +82,7 @@ def test_2000_prompts_and_a_killed_worker(client: Client, key: str) -> None:
 
 
 def test_equal_prompts(client: Client) -> None:
-    """They are one call, unless pure=False says that each is to be answered for itself."""
+    """They are one call, unless pure=False."""
     for pure, calls in ((True, 1), (False, 2)):
         with limited.running(MUCH) as base_url:
             llm = model(base_url)
@@ -93,7 +93,7 @@ def test_equal_prompts(client: Client) -> None:
 
 
 def test_sync_and_async_calls_in_a_worker(client: Client) -> None:
-    """Async calls run on the worker's event loop, sync ones in its threads, at the same time, on its connections."""
+    """Async calls run on the worker's event loop and sync ones in its threads, concurrently."""
     prompts = [f"prompt {number}" for number in range(100)]
     with limited.running(MUCH) as base_url:
         llm = model(base_url)
@@ -108,8 +108,8 @@ def test_sync_and_async_calls_in_a_worker(client: Client) -> None:
     assert len(set(client.run(os.getpid).values())) == dask_workers.WORKERS
 
 
-def test_no_key_in_what_dask_sends_and_logs(client: Client, key: str) -> None:
-    """Neither in pickles, nor in the logs of a call that fails, with its arguments, at a server that echoes the key."""
+def test_no_key_in_pickles_and_logs(client: Client, key: str) -> None:
+    """Also for failed calls with logged arguments, at a server that echoes the key."""
 
     def refuse(exchange: Exchange) -> None:
         said = f"Incorrect API key: {exchange.request.headers['authorization']}"
@@ -127,8 +127,8 @@ def test_no_key_in_what_dask_sends_and_logs(client: Client, key: str) -> None:
     assert not [text for text in shown if key in text]
 
 
-def test_a_worker_without_a_key_says_so(client: Client, key: str) -> None:
-    """The key is the worker's own."""
+def test_a_worker_without_a_key(client: Client, key: str) -> None:
+    """The key is that of the worker's environment."""
     client.run(forget_key)
     error = client.submit(model(api_key=key).invoke, "hello").exception()
     assert config.PICKLED_KEY_MISSING in str(error)
@@ -157,19 +157,19 @@ MADE: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE)
 def test_equal_objects_have_equal_tokens(make: Callable[[], Any], key: str) -> None:
-    """So Dask knows equal calls."""
+    """So that Dask recognizes equal calls."""
     assert tokenize(make(), ensure_deterministic=True) == tokenize(make(), ensure_deterministic=True)
 
 
 @pytest.mark.parametrize("name", ["chat", "a call", "embeddings", "rerank", "LlamaIndex", "LlamaIndex, embeddings"])
 def test_a_loaded_object_has_the_same_token(name: str, key: str) -> None:
-    """A worker that calls `map` itself names the same tasks."""
+    """So that a worker that calls `map` identifies the same tasks."""
     loaded = pickle.loads(pickle.dumps(MADE[name]()))
     assert tokenize(loaded, ensure_deterministic=True) == tokenize(MADE[name](), ensure_deterministic=True)
 
 
 def test_other_settings_have_other_tokens(key: str) -> None:
-    """Another temperature is another call; another key is not, since a pickle has none."""
+    """A different temperature changes the token; a different key does not, because pickles have no key."""
     assert tokenize(model()) != tokenize(model(temperature=0.5))
     assert tokenize(model(api_key="sk-one-key")) == tokenize(model(api_key="sk-another-key"))
 

@@ -1,4 +1,4 @@
-"""The Dask snippet of docs/scaling.md, as it stands."""
+"""The unchanged Dask snippet of docs/scaling.md."""
 
 from __future__ import annotations
 
