@@ -15,7 +15,7 @@ help:
 	@echo "make test-rag    run the tests of the RAG examples with Chroma and matplotlib"
 	@echo "make test-dask   run the tests of Dask workers (2,000 prompts, one worker killed) and Celery"
 	@echo "make test-downstream  test agents, MCP tools, tracers and memories of other packages (Python >= 3.11)"
-	@echo "make test-openai let the openai SDK drive the local model's /responses"
+	@echo "make test-openai test the local model's /responses with the openai SDK"
 	@echo "make test-witness  compare requests and answers with those of the vendor's SDK"
 	@echo "make check       run ruff, the format check and mypy"
 	@echo "make check-types check user code (tests/typing) with pyright"
@@ -89,7 +89,7 @@ $(VENV)-rag/.ready: pyproject.toml
 test-rag: $(VENV)-rag/.ready
 	STORE=chroma $(VENV)-rag/bin/$(PYTEST) tests/examples/test_rag.py tests/examples/test_llama_index.py -k 'rag or given'
 
-# Dask and Celery, for the tests of workers
+# Dask and Celery, for the worker tests
 $(VENV)-dask/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-dask
 	$(VENV)-dask/bin/python -m pip install --quiet --disable-pip-version-check -e '.[langchain,llama-index,local,test]' 'distributed>=2026.8' 'celery>=5.5'
@@ -99,13 +99,13 @@ $(VENV)-dask/.ready: pyproject.toml
 test-dask: $(VENV)-dask/.ready
 	$(VENV)-dask/bin/python -m pytest tests/workers
 
-# software of others, in pinned versions; deepagents requires Python 3.11
+# downstream packages in pinned versions; deepagents requires Python 3.11
 $(VENV)-downstream/.ready: pyproject.toml tests/downstream/requirements.txt
 	$(PYTHON) -m venv $(VENV)-downstream
 	$(VENV)-downstream/bin/python -m pip install --quiet --disable-pip-version-check -e '.[langchain,llama-index]' -r tests/downstream/requirements.txt
 	@touch $@
 
-# the openai SDK, a client that we did not write, on the local model; it would hide that no package here needs it
+# the openai SDK as an independent client; kept out of .venv, so that no package can depend on it by accident
 $(VENV)-openai/.ready: pyproject.toml tests/openai_sdk/requirements.txt
 	$(PYTHON) -m venv $(VENV)-openai
 	$(VENV)-openai/bin/python -m pip install --quiet --disable-pip-version-check -e '.[local]' -r tests/openai_sdk/requirements.txt
@@ -118,7 +118,7 @@ test-openai: $(VENV)-openai/.ready
 test-downstream: $(VENV)-downstream/.ready
 	$(VENV)-downstream/bin/python -m pytest tests/downstream
 
-# the vendor's SDK, which brings many packages of its own
+# the vendor's SDK, which has many dependencies
 $(VENV)-witness/.ready: pyproject.toml tests/witness/requirements.txt
 	$(PYTHON) -m venv $(VENV)-witness
 	$(VENV)-witness/bin/python -m pip install --quiet --disable-pip-version-check -e . -r tests/witness/requirements.txt
@@ -162,7 +162,7 @@ $(VENV)-bench-%/.ready: pyproject.toml
 bench: $(VENV)-bench-langchain/.ready $(VENV)-bench-llama-index/.ready
 	$(VENV)-bench-langchain/bin/python -W ignore -m benchmarks $(if $(QUICK),--quick)
 
-# a batch job that is killed at 50 random moments, and gives the same results
+# kill a batch job at 50 random moments; the results must be the same
 kill: $(READY)
 	MOMENTS=$(or $(MOMENTS),50) $(BIN)/python -m pytest tests/test_batch_kill.py
 
