@@ -28,7 +28,7 @@ def register_blocks() -> None:
 def content_blocks(message: AIMessage) -> list[ContentBlock]:
     """Return the blocks of a message with string content: reasoning, text, audio, calls, invalid calls, refusal.
 
-    What built-in tools did is between reasoning and text.
+    Blocks of built-in tools are between reasoning and text.
     Raises NotImplementedError if content is a list, so that langchain-core handles the message.
     """
     if not isinstance(message.content, str):

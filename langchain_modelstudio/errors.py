@@ -61,7 +61,7 @@ class AuthenticationError(core.AuthenticationError, APIStatusError, lc.ModelAuth
 
 
 class PermissionDeniedError(core.PermissionDeniedError, APIStatusError, lc.ModelPermissionDeniedError):
-    """403: the model, workspace or feature is not open to this account."""
+    """403: the model, workspace or feature is not available to this account."""
 
 
 class BadRequestError(core.BadRequestError, APIStatusError, lc.ModelInvalidRequestError):
@@ -80,7 +80,7 @@ class ContentFilterError(core.ContentFilterError, BadRequestError, lc.ModelRefus
 
 
 class FileError(core.FileError, BadRequestError):
-    """The service does not take a file, or cannot read it. `file` is its name or id."""
+    """The service rejects a file, or cannot read it. `file` is its name or ID."""
 
 
 class NotFoundError(core.NotFoundError, APIStatusError, lc.ModelNotFoundError):

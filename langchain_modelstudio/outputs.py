@@ -235,7 +235,7 @@ class ChunkConverter:
         return None
 
     def _ran(self, tools: Any) -> ChatGenerationChunk | None:
-        """Return a chunk that shows what built-in tools did: v1 blocks, or the tools that ended as metadata."""
+        """Return a chunk for built-in tools: v1 blocks, or the tools that have ended as metadata."""
         metadata: dict[str, Any] = {"model_provider": PROVIDER}
         if self.v1:
             blocks: Any = self._tools.fragments(tools)
@@ -243,7 +243,7 @@ class ChunkConverter:
         else:
             blocks, ended = "", [tool for tool in tools if server_tools.ended(tool)]
             metadata[server_tools.NAME] = [tool for _, tool, _ in self._tools.changed(ended)]
-            self.extras[server_tools.NAME] = [tool for tool in tools if tool not in ended]  # what is left to show
+            self.extras[server_tools.NAME] = [tool for tool in tools if tool not in ended]  # tools that have ended
         if not blocks and not metadata.get(server_tools.NAME):
             return None
         return generation_chunk(message=message_chunk(content=blocks, response_metadata=metadata), text="")

@@ -2,8 +2,8 @@
 
     load(dumpd(llm), allowed_objects="all", valid_namespaces=["langchain_modelstudio"], secrets_from_env=True)
 
-langchain-core loads classes outside itself only if its table of partner classes lists them, and there is no call to
-enter one. Importing this package is the user's word that it is trusted; so it enters itself, and nothing else.
+langchain-core loads other classes only if its table of partner classes lists them, and it has no function to register
+one. Users who import this package trust it, so it adds its own class to the table, and nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ def register(cls: type[Serializable]) -> None:
     )  # `langchain_core.load.load` as an attribute is the function
     path = tuple(cls.lc_id())
     module.ALL_SERIALIZABLE_MAPPINGS[path] = path
-    # what "all" means is worked out at its first use, which may have been before this import
+    # "all" is resolved at its first use, which may have been before this import
     if known := getattr(module, "_default_class_paths_cache", {}).get("all"):
         known.add(path)

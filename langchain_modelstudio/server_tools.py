@@ -1,6 +1,6 @@
 """Convert the calls of the service's built-in tools, the core's extra "server_tools", to LangChain's blocks.
 
-Its value lists the tools: id, name, args, status ("in_progress", "success" or "error"), and output once they have ended.
+Its value lists the tools: id, name, args, status ("in_progress", "success" or "error"), and at the end output.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ServerTools:
         return found
 
     def fragments(self, tools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return v1 blocks for a chunk, which langchain-core merges by index. Arguments are sent when a tool has ended."""
+        """Return v1 blocks for a chunk, which langchain-core merges by index. The end of a tool has its arguments."""
         blocks: list[dict[str, Any]] = []
         for number, tool, new in self.changed(tools):
             head = {"id": tool["id"], "name": tool["name"]} if new else {}

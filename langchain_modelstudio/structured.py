@@ -200,11 +200,11 @@ class StructuredSequence(RunnableSequence[LanguageModelInput, dict[str, Any] | B
 
     @classmethod
     def lc_id(cls) -> list[str]:
-        """Return the id of the sequence that is loaded from a serialized one."""
+        """Return the id of RunnableSequence, so that it loads without this package."""
         return RunnableSequence.lc_id()
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        """Return the name in traces: that of any sequence."""
+        """Return the name in traces, which is that of RunnableSequence."""
         return super().get_name(suffix, name=name or self.name or RunnableSequence.__name__)
 
     def batch_job(

@@ -105,9 +105,9 @@ class EmbeddingRun:
                 self._end(number, None)
         return made
 
-    def add_response(self, place: int, answer: Embeddings) -> None:
-        """Add the response to request number `place`."""
-        number, positions = self._sent[place]
+    def add_response(self, index: int, answer: Embeddings) -> None:
+        """Add the response to request number `index`."""
+        number, positions = self._sent[index]
         for position, vector in zip(positions, answer.dense, strict=True):
             self._vectors[position] = vector
         self._new += positions

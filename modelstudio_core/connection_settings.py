@@ -102,19 +102,19 @@ class ConnectionSettings(BaseModel):
         gt=0,
         allow_inf_nan=False,
         description="Maximum number of requests per minute, retries included. They are sent evenly, one every "
-        "60 / requests_per_minute seconds, because the service limits each second too. One line for all calls of the "
-        "process with the same host, key and model whose objects have a limit: threads, event loops, sync and async. "
-        "Each call takes its time by its own object's figure. After a 429, all of them pause for its Retry-After (a "
+        "60 / requests_per_minute seconds, because the service limits each second too. All calls of the process with "
+        "the same host, key and model share one queue, if their objects have a limit: threads, event loops, sync and "
+        "async. Each call counts at the rate of its own object. After a 429, all of them pause for its Retry-After (a "
         "minute at most). Default: no limit.",
     )
     tokens_per_minute: float | None = Field(
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="Maximum number of input and output tokens per minute, in the same line as `requests_per_minute`. "
-        "A call is let go once those before it are paid for. It is counted with an estimate of its input (texts, no "
-        "media) and its output (the average so far, or `max_tokens` if that is less), and corrected by the usage that "
-        "the service reports. Default: no limit.",
+        description="Maximum number of input and output tokens per minute, in the same queue as `requests_per_minute`. "
+        "The tokens of a call delay the calls behind it. They are estimated from its input (texts, no media) and "
+        "output (the mean so far, or `max_tokens` if that is less), and corrected by the usage that the service "
+        "reports. Default: no limit.",
     )
     default_headers: Mapping[str, str] | None = Field(
         default=None, exclude=True, repr=False, description="HTTP headers to add to every request."

@@ -6,14 +6,14 @@
     |   +-- APITimeoutError             no data for longer than `timeout`
     +-- APIStatusError                  the service answered with an error
     |   +-- AuthenticationError         401: wrong key, or a key for another region
-    |   +-- PermissionDeniedError       403: model, workspace or feature not open to this account
+    |   +-- PermissionDeniedError       403: model, workspace or feature not available to this account
     |   +-- BadRequestError             400 and other 4xx: the request is wrong
     |   |   +-- ContextLengthError      the input exceeds the model's limit
     |   |   +-- ContentFilterError      the service's moderation stopped input or output
-    |   |   +-- FileError               the service does not take a file, or cannot read it
+    |   |   +-- FileError               the service rejects a file, or cannot read it
     |   +-- NotFoundError               404: no such model, workspace or path
-    |   +-- RateLimitError              429: throttled; trying later helps
-    |   +-- QuotaError                  unpaid, not bought, or free tier spent; trying later does not help
+    |   +-- RateLimitError              429: throttled; a later retry can succeed
+    |   +-- QuotaError                  unpaid, not purchased, or free tier exhausted; retries do not help
     |   +-- ServerError                 5xx
     +-- RefusalError                    the model refused to produce the requested output
     +-- ProtocolError                   the response violates the protocol
@@ -187,7 +187,7 @@ class AuthenticationError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the model, workspace or feature is not open to this account."""
+    """403: the model, workspace or feature is not available to this account."""
 
 
 class BadRequestError(APIStatusError):
@@ -203,10 +203,10 @@ class ContentFilterError(BadRequestError):
 
 
 class FileError(BadRequestError):
-    """The service does not take a file, or cannot read it: too large, of an unknown format, empty, deleted, not parsed.
+    """The service rejects a file, or cannot read it: too large, of an unknown format, empty, deleted, not parsed.
 
     Attributes:
-        file: the name of the file, or its id where only that is known; None if the service did not say which it is.
+        file: the name of the file, or its ID if the name is unknown; None if the service did not name it.
     """
 
     file: str | None = None

@@ -263,21 +263,21 @@ class RerankSettings(RetrievalSettings):
     """Settings of rerank models."""
 
     model: str = Field(default="qwen3-rerank", description="Model id; case-sensitive.")
-    top_n: int | None = Field(default=None, gt=0, description="How many of the best documents to return; default: all.")
+    top_n: int | None = Field(default=None, gt=0, description="Number of best documents to return; default: all.")
     instruct: str | None = Field(
         default=None,
-        description="What to rank by, in an English sentence; default: the service's, which is for web search queries.",
+        description="Ranking criterion, as an English sentence; default: the service's, for web search queries.",
     )
     split: bool = Field(
         default=False,
-        description="Where the documents do not fit into one request: rank them as a tournament. The `top_n` best of "
-        "each request go on to the next round, until one request holds all that are left; its scores are returned. "
-        "False: an error that names the limit.",
+        description="If the documents do not fit into one request, rank them as a tournament: the `top_n` best of each "
+        "request are ranked again, until all fit into one request, whose scores are returned. If False, raise an "
+        "error with the limit.",
     )
     endpoint: RerankEndpoint | None = Field(
         default=None,
-        description="Which service has the model: 'compatible' (/compatible-api/v1/reranks) or 'native' "
-        "(text-rerank). Default: the one that is known to have it.",
+        description="Endpoint of the model: 'compatible' (/compatible-api/v1/reranks) or 'native' (text-rerank). "
+        "Default: the one known to support the model.",
     )
 
     def _facts(self) -> RerankModel:

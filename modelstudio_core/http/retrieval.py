@@ -97,9 +97,9 @@ class JoinedEmbeddings:
     def __init__(self, requests: int) -> None:
         self._parts: list[Embeddings | None] = [None] * requests
 
-    def add(self, place: int, part: Embeddings) -> None:
-        """Store the vectors of request number `place`."""
-        self._parts[place] = part
+    def add(self, index: int, part: Embeddings) -> None:
+        """Store the vectors of request number `index`."""
+        self._parts[index] = part
 
     def result(self) -> Embeddings:
         """Return all vectors. Raises ProtocolError if their lengths differ."""
@@ -149,13 +149,13 @@ class _RerankRound:
         self._requests = requests
         self._report = report
 
-    def add(self, place: int, ranking: Ranking) -> None:
-        self._found[place] = ranking
+    def add(self, index: int, ranking: Ranking) -> None:
+        self._found[index] = ranking
         self._report(ranking.tokens)
 
     @property
     def answers(self) -> list[Ranking]:
-        return [self._found[place] for place in range(self._requests)]
+        return [self._found[index] for index in range(self._requests)]
 
 
 def _rank(client: Client, request: RerankRequest, endpoint: RerankEndpoint) -> Ranking:
