@@ -1,8 +1,7 @@
-"""A service that can all that the vendor documents of an Omni model on the compatible endpoint, and refuses the rest.
+"""A fake service with everything that the vendor documents for an Omni model on the compatible endpoint.
 
-What it takes and refuses is by the vendor's chat reference, Structured output, Function calling, Deep thinking, Omni
-and Context cache pages; what it says of its own accord is made up. It counts media, thoughts and cached texts, so that
-what is told apart in the usage can be tested.
+What it accepts and rejects follows the vendor's chat reference and its Structured output, Function calling, Deep
+thinking, Omni and Context cache pages; the answers are made up. The usage has media, thoughts and cached texts.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SAYS = "Cats sleep all day."
 
 
 class Capable:
-    """A script for `Loopback`. Remembers which marked texts are in its cache."""
+    """A script for `Loopback` that remembers cached texts."""
 
     def __init__(self) -> None:
         self._cached: set[str] = set()
@@ -87,7 +86,7 @@ def _parts(request: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
 
 
 def _refusal(request: Mapping[str, Any]) -> str | None:
-    """Why the request is refused, in the service's words; None where it is not."""
+    """Return the service's error for an invalid request, or None."""
     stream, choice = request.get("stream"), request.get("tool_choice", "auto")
     if "-omni-" in request["model"] and not stream:
         return "This model only support stream mode, please enable the stream parameter to access the model."
@@ -133,7 +132,7 @@ def _text(request: Mapping[str, Any]) -> str:
 
 
 def _call(request: Mapping[str, Any]) -> Call | None:
-    """A call of the first tool after a user's turn, with what the turn has in quotes, or its numbers."""
+    """Return a call of the first tool after a user turn, with the quoted texts or the numbers in it."""
     turn = request["messages"][-1]
     if not request.get("tools") or turn["role"] != "user" or request.get("tool_choice") == "none":
         return None

@@ -1,4 +1,4 @@
-"""The standard suite's cassettes."""
+"""Cassettes of the standard suite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cassette_format import play_often
 
 @pytest.fixture(autouse=True)
 def vcr(request: pytest.FixtureRequest) -> Iterator[Cassette | None]:
-    """In place of the plugin's fixture: for a test that is marked "vcr", its class's cassette, in our form."""
+    """Replace the plugin's fixture: for a test marked "vcr", the cassette of its class in our format."""
     if request.node.get_closest_marker("vcr") is None:
         yield None
         return

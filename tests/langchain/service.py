@@ -1,4 +1,4 @@
-"""How the tests of ChatModelStudio call it: four ways, through one function."""
+"""Helpers to call ChatModelStudio in four ways through one function."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ USAGE_METADATA = {
 
 
 def chat(server: Loopback, **settings: Any) -> ChatModelStudio:
-    """A model object that talks to `server` and asks once, in the protocol that the test is about (`each_protocol`)."""
+    """Return a model for `server` without retries, with the protocol of the test (`each_protocol`)."""
     common = {"model": "qwen-plus", "base_url": server.url, "max_retries": 0, "protocol": spoken.get()}
     return ChatModelStudio(**{**common, **settings})
 
 
 async def call(llm: Runnable[Any, Any], way: str, given: Any = "hello", **options: Any) -> Any:
-    """What `llm` makes of `given`, called in `way`. A stream is added up, each piece to what was there."""
+    """Return the result of `llm` for `given` with the method `way`. Chunks are added up."""
     if way == "invoke":
         return llm.invoke(given, **options)
     if way == "ainvoke":
@@ -42,12 +42,12 @@ async def call(llm: Runnable[Any, Any], way: str, given: Any = "hello", **option
 
 
 async def pieces_of(llm: Runnable[Any, Any], way: str, given: Any = "hello", **options: Any) -> list[Any]:
-    """What `llm` streams."""
+    """Return the chunks of a stream."""
     if way == "stream":
         return list(llm.stream(given, **options))
     return [piece async for piece in llm.astream(given, **options)]
 
 
 def tool_calls(message: AIMessage | AIMessageChunk) -> list[tuple[str | None, str, dict[str, Any]]]:
-    """The calls of a message, in brief."""
+    """Return the calls of a message in short form."""
     return [(made["id"], made["name"], made["args"]) for made in message.tool_calls]

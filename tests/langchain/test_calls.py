@@ -1,4 +1,4 @@
-"""One model object under every way of calling it, and what it says when a call cannot succeed."""
+"""One model object with all methods, threads and event loops, and the errors of failed calls."""
 
 from __future__ import annotations
 
@@ -76,15 +76,15 @@ Call = Callable[[ChatModelStudio], str]
 
 
 def answer(exchange: Exchange) -> None:
-    """A server that streams if asked to."""
+    """Stream if requested, otherwise send a whole answer."""
     (sse(*STREAM) if exchange.request.json().get("stream") else reply_json(200, ANSWER))(exchange)
 
 
 # ---------------------------------------------------------------- one object, every way
 
 
-def test_one_object_serves_sync_then_twenty_event_loops_then_threads() -> None:
-    """A model object is used by invoke, by 20 event loops one after another, and by 32 threads at once."""
+def test_one_object_with_event_loops_and_threads() -> None:
+    """By invoke, by 20 event loops one after another, and by 32 threads."""
     with Loopback(answer) as server, model(server.url) as llm:
         assert invoke(llm) == "hello"
         for _ in range(20):
@@ -97,15 +97,15 @@ def test_one_object_serves_sync_then_twenty_event_loops_then_threads() -> None:
 
 @pytest.mark.usefixtures("patient_drain")
 def test_sequential_calls_share_one_connection() -> None:
-    """Calls one after another, whole and streamed, go over one TCP connection."""
+    """Whole and streamed calls."""
     with Loopback(answer) as server, model(server.url) as llm:
         for call in (invoke, stream) * 10:
             assert call(llm) == "hello"
         assert server.connections == 1
 
 
-async def test_hundred_streams_at_once_do_not_mix() -> None:
-    """Concurrent streams on one loop each get their own answer."""
+async def test_100_concurrent_streams() -> None:
+    """Each gets its own answer."""
 
     def echo(exchange: Exchange) -> None:
         said = exchange.request.json()["messages"][0]["content"]
@@ -129,7 +129,7 @@ def compatible_error(status: int, code: str | None, message: str) -> Callable[[E
 
 
 def cut_stream(exchange: Exchange) -> None:
-    """Half an answer, then a clean end of the body."""
+    """Half an answer, then a regular end of the body."""
     sse(*STREAM[:2], done=False)(exchange)
 
 
@@ -142,7 +142,7 @@ def reset_stream(exchange: Exchange) -> None:
 
 
 def cut_answer(exchange: Exchange) -> None:
-    """A whole answer that the service cut off at its time limit: no finish reason."""
+    """A whole answer truncated by the service's time limit, without a finish reason."""
     choice = {"index": 0, "message": {"role": "assistant", "content": "hel"}, "finish_reason": None}
     reply_json(200, {"id": "chatcmpl-1", "choices": [choice], "usage": USAGE})(exchange)
 
@@ -163,7 +163,7 @@ FAILURES = [
 def test_an_error_answer_is_a_typed_error(
     call: Call, script: Any, expected: type[Exception], langchains: type[Exception], words: str
 ) -> None:
-    """It is ours and langchain-core's at once, says what to do, keeps status, code and request id, shows no key."""
+    """Ours and langchain-core's, with advice, status, code and request ID, without the key."""
     with Loopback(script) as server, model(server.url) as llm, pytest.raises(expected) as caught:
         call(llm)
     error = caught.value
@@ -180,8 +180,8 @@ def test_an_error_answer_is_a_typed_error(
     assert (type(again), str(again), again.code) == (type(error), str(error), error.code)
 
 
-def test_a_wrong_key_names_where_it_was_sent() -> None:
-    """A key of another region is the commonest mistake: the message names the host and the other regions."""
+def test_the_error_of_a_wrong_key() -> None:
+    """It has the host and the other regions, because keys are valid in one region."""
     with Loopback(WRONG_KEY) as server, model(server.url) as llm, pytest.raises(ours.AuthenticationError) as caught:
         llm.invoke("hi")
     assert f"127.0.0.1:{server.port}" in str(caught.value)
@@ -190,7 +190,7 @@ def test_a_wrong_key_names_where_it_was_sent() -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_refused_connection_is_a_typed_error(call: Call) -> None:
-    """Nobody listens: the error names the address, and may be retried."""
+    """It has the URL, and is retryable."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with model(f"http://127.0.0.1:{port}") as llm, pytest.raises(ours.APIConnectionError) as caught:
@@ -209,10 +209,10 @@ def test_a_refused_connection_is_a_typed_error(call: Call) -> None:
         pytest.param(reset_stream, ours.APIConnectionError, lc.ModelConnectionError, id="reset"),
     ],
 )
-def test_a_cut_stream_is_never_a_whole_answer(
+def test_a_truncated_stream_raises(
     call: Call, script: Any, expected: type[core.ModelStudioError], langchains: type[Exception]
 ) -> None:
-    """All peers hand a cut answer on as a whole one; here it raises, with what had arrived, and is not asked again."""
+    """With the partial answer, and without a retry. Other packages return it as complete."""
     with Loopback(script) as server, model(server.url, streaming=True, max_retries=2) as llm:
         with pytest.raises(expected) as caught:
             call(llm)
@@ -223,8 +223,8 @@ def test_a_cut_stream_is_never_a_whole_answer(
 
 
 @pytest.mark.parametrize("call", [invoke, ainvoke])
-def test_a_cut_whole_answer_is_never_whole(call: Call) -> None:
-    """The service cuts an answer that takes longer than 300 s without an error: here it is one."""
+def test_a_truncated_answer_raises(call: Call) -> None:
+    """The service truncates answers after 300 s without an error."""
     with Loopback(cut_answer) as server, model(server.url) as llm, pytest.raises(ours.StreamTruncatedError) as caught:
         call(llm)
     assert caught.value.partial is not None
@@ -233,8 +233,8 @@ def test_a_cut_whole_answer_is_never_whole(call: Call) -> None:
 
 
 @pytest.mark.parametrize("sync", [True, False])
-def test_what_came_before_a_cut_was_handed_on(sync: bool) -> None:
-    """The consumer of a stream has the text before the error reaches him."""
+def test_text_before_a_truncation_is_yielded(sync: bool) -> None:
+    """Before the error is raised."""
     seen: list[str] = []
 
     def consume(llm: ChatModelStudio) -> None:
@@ -251,8 +251,8 @@ def test_what_came_before_a_cut_was_handed_on(sync: bool) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_throttled_call_is_made_again(call: Call) -> None:
-    """429 by rate is asked again, by default twice; the third answer counts."""
+def test_a_throttled_call_is_retried(call: Call) -> None:
+    """Twice by default."""
     throttled = reply_json(429, {"error": {"code": "limit_requests", "message": "slow"}}, {"retry-after-ms": "1"})
     with Loopback([throttled, throttled, answer]) as server, model(server.url, max_retries=None) as llm:
         assert call(llm) == "hello"
@@ -260,7 +260,7 @@ def test_a_throttled_call_is_made_again(call: Call) -> None:
 
 
 def page(exchange: Exchange) -> None:
-    """What a proxy's login page looks like to a caller."""
+    """A login page of a proxy."""
     exchange.send_head(200, {"Content-Type": "text/html"})
     exchange.send_chunk(b"<html>Log in</html>")
 
@@ -282,7 +282,7 @@ BROKEN: list[Any] = [
 def test_a_traceback_with_its_locals_shows_no_key(
     call: Call, script: Any, streaming: bool, expected: type[core.ModelStudioError]
 ) -> None:
-    """Loggers that show the locals of each frame, and plain ones with all causes, show no piece of the key."""
+    """Nor a part of it, in logs with local variables or with all causes."""
     with Loopback(script or answer) as server:
         if script is None:
             server.stop()
@@ -305,16 +305,16 @@ def endless(exchange: Exchange) -> None:
         exchange.send_chunk(data)
 
 
-def test_leaving_a_stream_closes_the_response() -> None:
-    """A break reaches the server within a second, so that it stops generating and billing."""
+def test_closing_a_stream_closes_the_response() -> None:
+    """The server is disconnected within a second, so it stops generating and billing."""
     with Loopback(endless) as server, model(server.url) as llm:
         for _ in llm.stream("hi"):
             break
         assert server.wait_until(lambda s: s.open_connections == 0)
 
 
-async def test_leaving_an_async_stream_closes_the_response() -> None:
-    """The same for async: a break, and a cancelled task."""
+async def test_closing_an_async_stream_closes_the_response() -> None:
+    """By break, or by cancelling the task."""
     with Loopback(endless) as server:
         async with model(server.url) as llm:
             async for _ in llm.astream("hi"):

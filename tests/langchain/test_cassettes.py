@@ -1,7 +1,7 @@
-"""Every cassette is played sync and async, and what comes out must be what a plain fold of its own bytes gives.
+"""Every cassette is played sync and async. The result must equal an independent fold of its bytes.
 
-The fold (`Expected`) is in `tests/cassette_oracle.py`. What a scenario says
-of itself in one sentence is asserted by the function of its name below.
+The fold (`Expected`) is in `tests/cassette_oracle.py`. The function named after a scenario
+checks its claim.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def usage_metadata(answer: Expected) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Played:
-    """A cassette that was played to its end: what it holds, what came out, and how long was waited in between."""
+    """A played cassette: its content, the results, and the delays between requests."""
 
     scenario: Scenario
     interactions: Sequence[Interaction]
@@ -81,23 +81,23 @@ class Played:
 
     @property
     def sent(self) -> list[Any]:
-        """The requests that went out: playing matched them to those of the cassette by their JSON."""
+        """Return the sent requests, which matched those of the cassette."""
         return [interaction.request for interaction in self.interactions]
 
     @property
     def answers(self) -> list[Expected]:
-        """What was answered to each call; a throttled one is asked again, so it is no answer."""
+        """Return the answer of each call. A throttled attempt is not an answer."""
         return [expected(interaction) for interaction in self.interactions if interaction.status != 429]
 
     @property
     def message(self) -> AIMessage:
-        """The last call's answer."""
+        """Return the answer of the last call."""
         return self.outcomes[-1].message
 
 
 @pytest.fixture(params=["sync", "async"])
 def played(request: pytest.FixtureRequest, name: str, monkeypatch: pytest.MonkeyPatch) -> Played:
-    """The cassette `name`, played; nothing is waited for."""
+    """Play the cassette `name` without delays."""
     waits: list[float] = []
 
     async def asleep(transport: Transport, seconds: float) -> None:
@@ -124,7 +124,7 @@ def played(request: pytest.FixtureRequest, name: str, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_comes_out_is_what_the_bytes_say(played: Played) -> None:
+def test_results_match_the_bytes(played: Played) -> None:
     assert len(played.outcomes) == len(played.answers)
     assert len(played.waits) == sum(interaction.status == 429 for interaction in played.interactions)
     for outcome, answer in zip(played.outcomes, played.answers, strict=True):
@@ -167,7 +167,7 @@ def _check_error(outcome: Outcome, answer: Expected, interaction: Interaction) -
 
 
 def _check_chunks(chunks: Sequence[AIMessageChunk], answer: Expected) -> None:
-    """An event a chunk, in order; and what is said once, on the last alone, if the answer came to its end."""
+    """Check that there is a chunk per event, in order, with metadata on the last one if the answer is complete."""
     pieces = [(bool(chunk.additional_kwargs.get("reasoning_content")), bool(chunk.text)) for chunk in chunks]
     assert (True, True) not in pieces
     kinds = {(True, False): "reasoning", (False, True): "text"}
@@ -191,13 +191,13 @@ SHOWS: dict[str, Callable[[Played], None]] = {}
 
 
 def shows(check: Callable[[Played], None]) -> Callable[[Played], None]:
-    """Registers the check of the scenario of this name."""
+    """Register the check of the scenario of this name."""
     SHOWS[check.__name__] = check
     return check
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_shows_what_it_says(played: Played) -> None:
+def test_scenarios(played: Played) -> None:
     SHOWS[played.scenario.name](played)
     assert [type(outcome.error) for outcome in played.outcomes if outcome.error] == [
         *filter(None, [played.scenario.fails])
@@ -524,14 +524,14 @@ def responses_error_in_stream(played: Played) -> None:
 # ---------------------------------------------------------------- the cassettes themselves
 
 
-def test_every_file_is_used_and_every_scenario_has_a_cassette() -> None:
+def test_scenarios_and_cassettes_match() -> None:
     files = {path for path in CASSETTES.rglob("*") if path.is_file()}
     assert files == {cassette_path(name) for name in (*NAMES, *cassette_names(retrieval=True))}
     assert {name.rpartition("/")[2] for name in NAMES} == SCENARIOS.keys() == SHOWS.keys()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_cassette_says_where_it_is_from(name: str) -> None:
+def test_a_cassette_has_an_origin(name: str) -> None:
     origin, _ = read(name)
     folder, _, scenario = name.rpartition("/")
     assert origin.kind == FOLDERS[folder]
@@ -546,12 +546,12 @@ def test_a_cassette_says_where_it_is_from(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_cassette_holds_nothing_secret(name: str) -> None:
+def test_a_cassette_has_no_secrets(name: str) -> None:
     assert leaks(cassette_path(name).read_text("utf-8")) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_cassette_is_written_as_the_format_writes_it_and_its_bodies_are_text(name: str) -> None:
+def test_a_cassette_has_the_canonical_format(name: str) -> None:
     text = cassette_path(name).read_text("utf-8")
     origin: Origin = read(name)[0]
     assert CassetteFormat(origin).serialize(CassetteFormat().deserialize(text)) == text

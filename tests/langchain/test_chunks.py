@@ -1,7 +1,7 @@
-"""The message chunk that stays strict: what langchain-core's own chunk repairs is never a call once it is complete.
+"""Strict message chunks: incomplete calls are never repaired to valid ones once the answer is complete.
 
-langchain#39275: plain chunks take `{"city": "New ` for the call `{"city": "New "}`. Ours may
-not, in whatever way they are added up.
+langchain#39275: plain chunks turn `{"city": "New ` into the call `{"city": "New "}`. Ours must not, however they are
+added.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Add = Callable[[Chunks], AIMessageChunk]
 
 
 def stream(*pieces: str, finish: str = "tool_calls", v1: bool = False) -> Chunks:
-    """The chunks of a thought, a word, and one call whose arguments come in `pieces`."""
+    """Return the chunks of a thought, a word, and one call with arguments in `pieces`."""
     deltas = [ReasoningDelta("hm"), TextDelta("so"), ToolCallDelta(0, "call_1", "get")]
     deltas += [ToolCallDelta(0, arguments=piece) for piece in pieces]  # type: ignore[arg-type]
     return made(*deltas, finish=finish, v1=v1)
@@ -51,7 +51,7 @@ def through_generations(chunks: Chunks) -> AIMessageChunk:
 
 
 def plain(chunk: AIMessageChunk) -> AIMessageChunk:
-    """The chunk as langchain-core's own."""
+    """Return the chunk as langchain-core's class."""
     return AIMessageChunk(**{name: value for name, value in chunk.__dict__.items() if name != "type"})
 
 
@@ -89,10 +89,10 @@ STRICT: list[tuple[str, tuple[str, ...], str, dict[str, Any] | None, str]] = [
     ("pieces", "finish", "args", "error"), [case[1:] for case in STRICT], ids=[case[0] for case in STRICT]
 )
 @pytest.mark.rotated
-def test_a_finished_stream_has_only_whole_calls(
+def test_a_finished_stream_has_only_valid_calls(
     pieces: tuple[str, ...], finish: str, args: dict[str, Any] | None, error: str, way: str, v1: bool
 ) -> None:
-    """However chunks are added up, arguments that are no JSON object are an invalid call with their text verbatim."""
+    """Other arguments are an invalid call with the raw text."""
     whole = WAYS_TO_ADD[way](stream(*pieces, finish=finish, v1=v1))
     if args is not None:
         expected: Any = {"type": "tool_call", "id": "call_1", "name": "get", "args": args}
@@ -113,8 +113,8 @@ def test_a_finished_stream_has_only_whole_calls(
 
 @pytest.mark.parametrize("v1", [False, True], ids=["v0", "v1"])
 @pytest.mark.parametrize("way", WAYS_TO_ADD)
-def test_calls_keep_their_order_and_each_its_own_verdict(way: str, v1: bool) -> None:
-    """Of several calls of which one is cut, the others stand, each in its place."""
+def test_valid_and_invalid_calls_keep_their_order(way: str, v1: bool) -> None:
+    """A truncated call does not affect the others."""
     whole = WAYS_TO_ADD[way](
         made(
             ToolCallDelta(0, "call_1", "get", '{"a": 1}'),
@@ -140,7 +140,7 @@ def test_calls_keep_their_order_and_each_its_own_verdict(way: str, v1: bool) -> 
 
 
 def test_a_call_without_a_name_is_invalid() -> None:
-    """A call that broke off before its name is no call of the tool ""."""
+    """It is no call of the tool ""."""
     [chunk, last] = made(ToolCallDelta(0, "call_1", None, "{}"))
     whole = chunk + last
     assert whole.tool_calls == []
@@ -148,8 +148,8 @@ def test_a_call_without_a_name_is_invalid() -> None:
 
 
 @pytest.mark.parametrize("v1", [False, True], ids=["v0", "v1"])
-def test_a_running_stream_shows_what_is_there(v1: bool) -> None:
-    """Until the last chunk, arguments are repaired as langchain-core does it: agents and parsers show parts."""
+def test_partial_arguments_during_a_stream(v1: bool) -> None:
+    """Until the last chunk they are repaired like in langchain-core, for agents and parsers."""
     chunks = stream('{"city"', ': "New ', finish="length", v1=v1)
     running = reduce(add, chunks[:-1])
     assert running.tool_calls == [{"type": "tool_call", "id": "call_1", "name": "get", "args": {"city": "New "}}]
@@ -161,7 +161,7 @@ def test_a_running_stream_shows_what_is_there(v1: bool) -> None:
 @pytest.mark.parametrize("v1", [False, True], ids=["v0", "v1"])
 @pytest.mark.parametrize("way", WAYS_TO_ADD)
 def test_the_sum_is_one_message(way: str, v1: bool) -> None:
-    """Text, reasoning, metadata and usage of the sum are those of the stream, each said once."""
+    """With text, reasoning, metadata and usage of the stream, without duplicates."""
     whole = WAYS_TO_ADD[way](stream("{}", v1=v1))
     assert isinstance(whole, ModelStudioMessageChunk)
     assert whole.text == "so"
@@ -183,7 +183,7 @@ def test_the_sum_is_one_message(way: str, v1: bool) -> None:
 @pytest.mark.parametrize("v1", [False, True], ids=["v0", "v1"])
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
 def test_a_chunk_becomes_a_plain_message(v1: bool, cut: bool) -> None:
-    """`message_chunk_to_message`, which takes `__mro__[1]`, gives a plain AIMessage with the calls as they were."""
+    """`message_chunk_to_message`, which uses `__mro__[1]`, returns a plain AIMessage with the same calls."""
     pieces, finish = (('{"a": 1,',), "length") if cut else (('{"a": 1}',), "tool_calls")
     whole = reduce(add, stream(*pieces, finish=finish, v1=v1))
     message = message_chunk_to_message(whole)
@@ -200,7 +200,7 @@ def test_a_chunk_becomes_a_plain_message(v1: bool, cut: bool) -> None:
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")  # `load` is in beta
 @pytest.mark.parametrize("v1", [False, True], ids=["v0", "v1"])
 def test_a_chunk_is_serialised_as_langchain_s_own(v1: bool) -> None:
-    """A serialised chunk loads as AIMessageChunk, so also where this package is not installed."""
+    """It is loaded as AIMessageChunk, also without this package."""
     whole = reduce(add, stream('{"a": 1}', v1=v1))
     assert dumpd(whole)["id"][-1] == "AIMessageChunk"
     assert "ModelStudio" not in dumps(whole)
@@ -227,10 +227,10 @@ SERDE = JsonPlusSerializer(allowed_msgpack_modules=None)  # LangGraph's strict m
     ids=["whole", "cut", "cut before the arguments"],
 )
 @pytest.mark.parametrize("way", LOADED)
-def test_a_sum_that_is_kept_comes_back_as_it_was(
+def test_a_stored_sum_is_unchanged(
     pieces: tuple[str, ...], finish: str, way: str, v1: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A sum that was stored is loaded as langchain-core's own chunk, with nothing lost and nothing repaired."""
+    """It is loaded as langchain-core's chunk, and nothing is lost or repaired."""
     whole = reduce(add, stream(*pieces, finish=finish, v1=v1))
     loaded = LOADED[way](whole)
     assert type(loaded) is AIMessageChunk
@@ -241,8 +241,8 @@ def test_a_sum_that_is_kept_comes_back_as_it_was(
     assert len(loaded.invalid_tool_calls) == (finish == "length")
 
 
-def test_a_running_sum_that_is_kept_goes_on() -> None:
-    """What was stored in mid-stream keeps its fragments, to which the rest is added."""
+def test_a_stored_partial_sum_can_be_continued() -> None:
+    """It keeps its fragments."""
     *chunks, last = stream('{"a"', ": 1}")
     loaded = SERDE.loads_typed(SERDE.dumps_typed(reduce(add, chunks[:-1])))
     assert (loaded + chunks[-1] + last).tool_calls == reduce(add, [*chunks, last]).tool_calls
@@ -250,7 +250,7 @@ def test_a_running_sum_that_is_kept_goes_on() -> None:
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda chunk: pickle.loads(pickle.dumps(chunk))])
 def test_a_chunk_can_be_copied(again: Callable[[AIMessageChunk], AIMessageChunk]) -> None:
-    """Copies are of the same class and equal: checkpoints and queues make them."""
+    """Copies are equal and of the same class."""
     whole = reduce(add, stream('{"a": 1,', finish="length"))
     assert type(again(whole)) is ModelStudioMessageChunk
     assert again(whole) == whole
@@ -258,15 +258,15 @@ def test_a_chunk_can_be_copied(again: Callable[[AIMessageChunk], AIMessageChunk]
 
 
 def test_a_chunk_is_an_ai_message_chunk() -> None:
-    """Whoever asks by class or by `type` finds langchain-core's chunk."""
+    """By class and by `type`."""
     [chunk, _] = made(TextDelta("x"))
     assert isinstance(chunk, AIMessageChunk)
     assert chunk.type == "AIMessageChunk"
     assert chunk.model_dump()["type"] == "AIMessageChunk"
 
 
-def test_adding_changes_no_addend() -> None:
-    """The chunks that are added up stay as they were."""
+def test_adding_does_not_change_the_operands() -> None:
+    """In any order."""
     for v1 in (False, True):
         chunks = stream('{"city"', ': "New ', 'York"}', v1=v1)
         before = copy.deepcopy(chunks)
@@ -275,14 +275,14 @@ def test_adding_changes_no_addend() -> None:
         assert chunks == before
 
 
-def test_content_is_of_one_kind_through_a_stream() -> None:
-    """Content is a string in v0 and a list in v1, on the last chunk too."""
+def test_content_has_one_type() -> None:
+    """A string in v0 and a list in v1, including the last chunk."""
     assert {type(chunk.content) for chunk in stream("{}")} == {str}
     assert {type(chunk.content) for chunk in stream("{}", v1=True)} == {list}
 
 
 def test_only_chunks_are_added() -> None:
-    """Something that is no chunk on the left is refused as ever."""
+    """Another left operand raises an error."""
     [chunk, _] = made(TextDelta("x"))
     with pytest.raises(TypeError):
         1 + chunk  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""ModelStudioEmbeddings: what holds of all embeddings, and what LangChain asks of them."""
+"""ModelStudioEmbeddings: the common cases of embeddings, and LangChain's requirements."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def made(server: Loopback, **settings: Any) -> ModelStudioEmbeddings:
 
 
 async def called(model: ModelStudioEmbeddings, way: str, name: str, *given: Any, **options: Any) -> Any:
-    """What a method, or its async twin, returns."""
+    """Return the result of a method or its async version."""
     if way == "sync":
         return getattr(model, name)(*given, **options)
     return await getattr(model, f"a{name}")(*given, **options)
@@ -72,7 +72,7 @@ async def test_async_uses_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_cancelling_cancels_all_requests() -> None:
-    """The service sees them go."""
+    """The service is disconnected."""
     gone = []
 
     def script(exchange: Any) -> None:
@@ -89,8 +89,8 @@ async def test_cancelling_cancels_all_requests() -> None:
         assert len(server.requests) == 4
 
 
-async def test_two_calls_of_one_object_at_once() -> None:
-    """Each has its own vectors, and its own limit of requests."""
+async def test_concurrent_calls() -> None:
+    """Each has its own vectors and its own limit of requests."""
     crowd = Crowd(wanted=4)
     with Loopback(crowd) as server:
         model = made(server, max_concurrency=2)
@@ -106,7 +106,7 @@ async def test_two_calls_of_one_object_at_once() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_sparse_vectors(way: str) -> None:
-    """Pairs of index and weight, in order, for as many texts as there are."""
+    """Pairs of index and weight, in order."""
     texts = numbered(23)
     with Loopback(service) as server:
         model = made(server, protocol="dashscope")
@@ -128,8 +128,8 @@ async def test_sparse_vectors(way: str) -> None:
         ({"protocol": "dashscope", "model": "qwen3-vl-embedding"}, "does not return sparse vectors"),
     ],
 )
-async def test_sparse_where_there_is_none(way: str, settings: Any, message: str) -> None:
-    """The error says where there is."""
+async def test_sparse_vectors_of_other_models(way: str, settings: Any, message: str) -> None:
+    """The error names a model that has them."""
     with Loopback(service) as server:
         with pytest.raises(errors.ConfigurationError, match=message):
             await called(made(server, **settings), way, "embed_sparse", ["a"])
@@ -141,7 +141,7 @@ async def test_sparse_where_there_is_none(way: str, settings: Any, message: str)
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_images(way: str, tmp_path: Path) -> None:
-    """URLs go as they are; paths, bytes and files as data URIs; at most as many a request as the model takes."""
+    """URLs are sent unchanged; paths, bytes and files as data URIs; within the limit per request."""
     (tmp_path / "a.png").write_bytes(PNG)
     images: list[Any] = [tmp_path / "a.png", str(tmp_path / "a.png"), PNG, io.BytesIO(PNG), "https://x/y.png", PNG_URI]
     with Loopback(service) as server:
@@ -158,7 +158,7 @@ async def test_images(way: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_a_multimodal_model(way: str, protocol: str) -> None:
-    """Embeds texts, contents of each kind, and several as one, at its own endpoint whatever the protocol is."""
+    """It embeds texts, content of each kind, and several as one, at its own endpoint with any protocol."""
     with Loopback(service) as server:
         model = made(server, model="qwen3-vl-embedding", instruct="Find cats.", protocol=protocol)
         assert await called(model, way, "embed_documents", ["a", "b"]) == [vector("a"), vector("b")]
@@ -175,15 +175,15 @@ async def test_a_multimodal_model(way: str, protocol: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_text_model_embeds_no_images(way: str) -> None:
-    """The error names those that do."""
+    """The error names models that do."""
     with Loopback(service) as server, pytest.raises(errors.ConfigurationError, match="qwen3-vl-embedding"):
         await called(made(server), way, "embed_images", ["https://x/y"])
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["embed_images", "embed_contents", "embed_fused"])
-async def test_what_is_no_image_is_named_by_position(way: str, name: str) -> None:
-    """Before anything is sent."""
+async def test_invalid_images(way: str, name: str) -> None:
+    """The error has the position. Nothing is sent."""
     image: Any = "/no/such/file.png"
     given = [PNG, image] if name == "embed_images" else [{"image": PNG}, {"image": image}]
     with Loopback(service) as server:
@@ -196,8 +196,8 @@ async def test_what_is_no_image_is_named_by_position(way: str, name: str) -> Non
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_errors_are_langchain_s_too(way: str) -> None:
-    """And those of this package, and of the core."""
+async def test_error_classes(way: str) -> None:
+    """LangChain's, this package's, and the core's."""
     with Loopback(reply_json(429, THROTTLED)) as server:
         for name, given in (("embed_documents", ["a"]), ("embed_query", "a")):
             with pytest.raises(errors.RateLimitError) as caught:
@@ -208,7 +208,7 @@ async def test_errors_are_langchain_s_too(way: str) -> None:
 
 
 def test_the_key_is_in_no_dump(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a pickle finds it again in the environment; a callback is in neither."""
+    """A pickle reads it from the environment. Callbacks are not dumped either."""
     model = ModelStudioEmbeddings(api_key=KEY, dimensions=64, usage_callback=lambda name, tokens: None)
     for shown in (repr(model), str(model.model_dump()), model.model_dump_json(), dumps(model)):
         assert KEY not in shown
@@ -225,7 +225,7 @@ def test_the_key_is_in_no_dump(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_progress_bar(capfd: pytest.CaptureFixture[str]) -> None:
-    """Counts texts, where it is asked for."""
+    """It counts texts."""
     with Loopback(service) as server:
         made(server).embed_documents(numbered(3))
         assert capfd.readouterr().err == ""
@@ -233,8 +233,8 @@ def test_a_progress_bar(capfd: pytest.CaptureFixture[str]) -> None:
         assert "25/25" in capfd.readouterr().err
 
 
-def test_batch_size_is_at_most_the_model_s() -> None:
-    """A smaller one holds."""
+def test_batch_size() -> None:
+    """At most the limit of the model."""
     with Loopback(service) as server:
         made(server, batch_size=4, max_concurrency=1).embed_documents(numbered(9))
         made(server, batch_size=100, max_concurrency=1).embed_documents(numbered(12))
@@ -242,7 +242,7 @@ def test_batch_size_is_at_most_the_model_s() -> None:
 
 
 async def test_a_vector_store() -> None:
-    """It is what a vector store takes as its embedding, sync and async."""
+    """It can be the embedding of a vector store, sync and async."""
     with Loopback(service) as server:
         store = InMemoryVectorStore(made(server))
         store.add_texts(["Cats purr.", "Dogs bark.", "Birds sing."])

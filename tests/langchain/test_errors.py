@@ -1,6 +1,6 @@
-"""Errors: each is at once the core's, this adapter's and langchain-core's, in every way of calling a model.
+"""Error classes, which are the core's, this adapter's and langchain-core's, with every method.
 
-L and C numbers are rows of test_peer_matrix.py; codes and statuses are those of the vendor's error-code page.
+L and C numbers are rows of test_peer_matrix.py. Codes and statuses follow the vendor's error-code page.
 """
 
 from __future__ import annotations
@@ -56,19 +56,19 @@ NAMESAKES: dict[str, type[Exception]] = {
 
 
 def tree(root: type[core.ModelStudioError]) -> set[type[core.ModelStudioError]]:
-    """`root` and the core's classes below it."""
+    """Return `root` and the core's classes below it."""
     below = (cls for cls in root.__subclasses__() if cls.__module__ == core.__name__)
     return {root}.union(*(tree(cls) for cls in below))
 
 
 def test_each_error_of_the_core_has_a_namesake() -> None:
-    """The adapter's tree is the core's, class by class, and the table here has all of it."""
+    """The adapter's tree has the same classes, and the table here is complete."""
     assert {cls.__name__ for cls in tree(core.ModelStudioError)} == set(NAMESAKES) == set(ours.__all__)
 
 
 @pytest.mark.parametrize("name", NAMESAKES)
-def test_an_error_is_of_three_families(name: str) -> None:
-    """Whoever catches the core's class, this adapter's or langchain-core's catches it, and its parents' as well."""
+def test_an_error_has_three_bases(name: str) -> None:
+    """It is caught as the core's, this adapter's and langchain-core's class, and their parents."""
     mine, of_core = getattr(ours, name), getattr(core, name)
     assert issubclass(mine, of_core)
     assert issubclass(mine, NAMESAKES[name])
@@ -100,8 +100,8 @@ def raised_from(cause: Exception, error: Exception) -> Exception:
 
 
 @pytest.mark.parametrize("name", NAMESAKES)
-def test_an_error_of_the_core_comes_out_as_ours(name: str) -> None:
-    """Class by class an error of the core becomes ours, with its message, fields, cause and place."""
+def test_core_errors_are_converted(name: str) -> None:
+    """Each class, with message, fields, cause and traceback."""
     cause = KeyError("x")
     error = getattr(core, name)("slow down", **FIELDS)
     found: Any = raised_from(cause, error)
@@ -114,7 +114,7 @@ def test_an_error_of_the_core_comes_out_as_ours(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMESAKES)
 def test_an_error_can_be_pickled(name: str) -> None:
-    """Worker processes hand errors on: the class and its fields survive."""
+    """With its class and fields."""
     error = getattr(ours, name)("slow down", is_retryable=True, **FIELDS)
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
@@ -122,17 +122,18 @@ def test_an_error_can_be_pickled(name: str) -> None:
     assert (str(again), again.is_retryable) == (str(error), True)
 
 
-def test_what_may_succeed_when_asked_again_says_so() -> None:
-    """`is_retryable` means what langchain-core means by it, so that its middleware asks again: a silence and an answer
-    that was cut too, which this package itself does not repeat."""
+def test_is_retryable() -> None:
+    """It has langchain-core's meaning, for its middleware: also True for timeouts and truncated answers, which this
+    package does not retry.
+    """
     for name, cls in NAMESAKES.items():
         assert not getattr(cls, "is_retryable", False) or getattr(ours, name)("x").is_retryable
     assert ours.StreamTruncatedError("cut").is_retryable
     assert ours.APITimeoutError("silent", is_resent=False).is_retryable
 
 
-def test_an_error_that_is_ours_already_stays() -> None:
-    """An error passes through the adapter twice unchanged in kind; what is no error of ours passes as it is."""
+def test_converting_errors_twice() -> None:
+    """The class stays the same. Foreign errors are not converted."""
     error = ours.RateLimitError("slow down", **FIELDS)
     assert type(raised_from(KeyError(), error)) is ours.RateLimitError
     with pytest.raises(ZeroDivisionError), ours.langchain_errors():
@@ -172,7 +173,7 @@ SAID: list[tuple[str, int, str, str, type[Exception]]] = [
 async def test_an_error_of_the_service(
     way: str, thinking: bool, status: int, code: str, message: str, cls: type[Exception]
 ) -> None:
-    """The service's error comes out as langchain-core's class with status, code, request id and what was said (L26)."""
+    """langchain-core's class with status, code, request ID and message (L26)."""
     body = {"error": {"message": message, "type": "x", "code": code}, "request_id": "req-1"}
     with Loopback(reply_json(status, body, {"x-request-id": "req-1"})) as server:
         with pytest.raises(cls) as raised:
@@ -190,8 +191,8 @@ async def test_an_error_of_the_service(
 
 @both_protocols
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_retryable_error_is_tried_again(way: str) -> None:
-    """The core's own retries are at work under LangChain, and `retry_after` is kept when they are spent."""
+async def test_core_retries(way: str) -> None:
+    """They work under LangChain, and `retry_after` is kept when they are exhausted."""
     busy = reply_json(429, {"error": {"message": "slow down", "code": "Throttling"}}, {"retry-after": "0"})
     with Loopback([busy, busy, Answer(text=["hi"])]) as server:
         assert (await call(chat(server, max_retries=2), way)).text == "hi"
@@ -205,8 +206,8 @@ async def test_a_retryable_error_is_tried_again(way: str) -> None:
 
 @both_protocols
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_wrong_key_is_explained_and_not_shown(way: str) -> None:
-    """A 401 names where the key was sent, without it, even where the service repeats it (C11)."""
+async def test_the_error_of_a_wrong_key(way: str) -> None:
+    """It has the URL, but not the key, even if the service echoes it (C11)."""
     body = {"error": {"message": f"Incorrect API key provided: {KEY}", "code": "invalid_api_key"}}
     with Loopback(reply_json(401, body)) as server:
         with pytest.raises(lc.ModelAuthenticationError) as raised:
@@ -221,7 +222,7 @@ async def test_a_wrong_key_is_explained_and_not_shown(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_no_connection(way: str) -> None:
-    """A server that is not there is a connection error, with httpx's own as its cause."""
+    """A connection error with httpx's error as its cause."""
     with Loopback(Answer()) as server:
         llm = chat(server)
     with pytest.raises(lc.ModelConnectionError) as raised:
@@ -231,8 +232,8 @@ async def test_no_connection(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_silent_service(way: str) -> None:
-    """A server that says nothing for longer than `timeout` is a timeout."""
+async def test_a_service_without_a_response(way: str) -> None:
+    """A timeout error."""
     with Loopback(lambda exchange: exchange.wait(5)) as server:
         with pytest.raises(lc.ModelTimeoutError) as raised:
             await call(chat(server, timeout=0.1), way)
@@ -241,8 +242,8 @@ async def test_a_silent_service(way: str) -> None:
 
 @both_protocols
 @pytest.mark.parametrize("way", WAYS)
-async def test_an_answer_that_is_no_answer(way: str) -> None:
-    """What does not follow the protocol is named as that, never taken for text."""
+async def test_an_invalid_response(way: str) -> None:
+    """A protocol error, never text."""
     page = reply(200, b"<html>busy</html>", {"Content-Type": "text/html"})
     with Loopback(page) as server, pytest.raises(ours.ProtocolError) as raised:
         await call(chat(server), way)
@@ -264,8 +265,8 @@ CUT: list[tuple[str, Answer, type[Exception]]] = [
 @both_protocols
 @pytest.mark.parametrize(("answer", "cls"), [case[1:] for case in CUT], ids=[case[0] for case in CUT])
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_had_arrived_is_on_the_error(answer: Answer, cls: type[Exception], way: str) -> None:
-    """A stream that breaks raises, under invoke as well, with what had arrived as `partial` (L33, L34)."""
+async def test_partial(answer: Answer, cls: type[Exception], way: str) -> None:
+    """A broken stream raises with the partial answer, also with invoke (L33, L34)."""
     with Loopback(answer) as server, pytest.raises(cls) as raised:
         await call(chat(server, enable_thinking=True), way)
     partial = raised.value.partial  # type: ignore[attr-defined]
@@ -290,8 +291,8 @@ class Ends(BaseCallbackHandler):
 @both_protocols
 @pytest.mark.parametrize(("answer", "cls"), [case[1:] for case in CUT], ids=[case[0] for case in CUT])
 @pytest.mark.parametrize("way", STREAMS)
-async def test_what_had_arrived_was_handed_on_first(answer: Answer, cls: type[Exception], way: str) -> None:
-    """The chunks before an error are streamed, then it is raised, and callbacks hear of an error, not of an end."""
+async def test_chunks_are_yielded_before_an_error(answer: Answer, cls: type[Exception], way: str) -> None:
+    """Callbacks get an error and no end."""
     handler = Ends()
     pieces: list[AIMessageChunk] = []
 
@@ -313,8 +314,8 @@ async def test_what_had_arrived_was_handed_on_first(answer: Answer, cls: type[Ex
 
 @both_protocols
 @pytest.mark.parametrize(("answer", "cls"), [case[1:] for case in CUT], ids=[case[0] for case in CUT])
-async def test_v3_raises_the_same(answer: Answer, cls: type[Exception]) -> None:
-    """The v3 streams raise the typed error where their message is asked for."""
+async def test_v3_errors(answer: Answer, cls: type[Exception]) -> None:
+    """The typed error is raised when the message is requested."""
     with Loopback(answer) as server:
         with pytest.raises(cls):
             _ = chat(server).stream_events("hello", version="v3").output
@@ -343,9 +344,8 @@ PASSING: list[tuple[str, Any, bool]] = [
 
 @pytest.mark.parametrize(("script", "passes"), [case[1:] for case in PASSING], ids=[case[0] for case in PASSING])
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
-async def test_an_agent_asks_again_where_it_may_help(way: str, script: Any, passes: bool) -> None:
-    """ModelRetryMiddleware, which goes by `is_retryable`, asks again after what may pass, also where the core itself
-    does not, since part of an answer had been handed on."""
+async def test_agents_retry_retryable_errors(way: str, script: Any, passes: bool) -> None:
+    """ModelRetryMiddleware uses `is_retryable`, also after partial answers, which the core does not retry."""
     with Loopback([script, Answer(text=["hi"])]) as server:
         llm = chat(server, enable_thinking=True, timeout=0.2)
         retries = ModelRetryMiddleware(max_retries=1, initial_delay=0, jitter=False, on_failure="error")
@@ -358,8 +358,8 @@ async def test_an_agent_asks_again_where_it_may_help(way: str, script: Any, pass
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_connection_lost_in_mid_answer(way: str) -> None:
-    """A connection that breaks after the first words is an error with those words on it, not a short answer."""
+async def test_a_connection_lost_during_an_answer(way: str) -> None:
+    """An error with the partial answer."""
     with Loopback(broken) as server, pytest.raises(ours.ModelStudioError) as raised:
         await call(chat(server, enable_thinking=True), way)
     assert isinstance(raised.value, lc.ModelError)

@@ -1,7 +1,6 @@
-"""The policies of the core, seen from LangChain: what a model object makes of a call, and that it stays as it was.
+"""The policies of the core through LangChain: what is sent, and that the model object does not change.
 
-Each policy alone is tested in tests/core/test_thinking.py; here is what crosses the adapter. L and C
-numbers are rows of test_peer_matrix.py.
+The policies themselves are tested in tests/core/test_thinking.py. L and C numbers are rows of test_peer_matrix.py.
 """
 
 from __future__ import annotations
@@ -49,8 +48,8 @@ STREAMS: list[tuple[str, dict[str, Any], bool]] = [
 @pytest.mark.parametrize(("settings", "streams"), [case[1:] for case in STREAMS], ids=[case[0] for case in STREAMS])
 @pytest.mark.parametrize("way", WHOLE)
 @pytest.mark.rotated
-async def test_invoke_streams_where_the_model_may_think(way: str, settings: dict[str, Any], streams: bool) -> None:
-    """A thinking model refuses a call that does not stream, so `invoke` streams on the wire there (L9, C5)."""
+async def test_invoke_streams_if_the_model_may_think(way: str, settings: dict[str, Any], streams: bool) -> None:
+    """The service rejects whole answers with thinking (L9, C5)."""
     with Loopback(HELLO) as server:
         message = await call(chat(server, **settings), way)
         assert bool(sent(server).get("stream")) == streams
@@ -67,8 +66,8 @@ HOSTS = (
 
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("way", WHOLE)
-async def test_the_host_s_name_decides_nothing(way: str, host: str) -> None:
-    """The wire streams for what the model is, not for where it is (L9)."""
+async def test_streaming_does_not_depend_on_the_host(way: str, host: str) -> None:
+    """Only on the model (L9)."""
     asked: list[httpx.Request] = []
     body = "".join(f"data: {_json(event)}\n\n" for event in HELLO.events()) + "data: [DONE]\n\n"
 
@@ -106,8 +105,8 @@ REFUSALS = (
 
 @pytest.mark.parametrize("message", REFUSALS)
 @pytest.mark.parametrize("way", WHOLE)
-async def test_the_exact_refusal_is_answered_by_a_stream(way: str, message: str) -> None:
-    """Where the service turns out to want a stream, the call is made once more, streaming, without any retries left."""
+async def test_a_call_that_must_stream_is_sent_again(way: str, message: str) -> None:
+    """As a stream, without using a retry."""
     refused = reply_json(400, {"error": {"message": message, "code": "invalid_parameter_error"}})
     with Loopback([refused, HELLO]) as server:
         assert (await call(chat(server), way)).text == "hello"
@@ -119,8 +118,8 @@ async def test_the_exact_refusal_is_answered_by_a_stream(way: str, message: str)
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_another_refusal_is_not(way: str) -> None:
-    """Any other 400 is raised at once."""
+async def test_other_errors_are_raised(way: str) -> None:
+    """Any other 400, at once."""
     refused = reply_json(400, {"error": {"message": "enable_thinking must be a bool", "code": "x"}})
     with Loopback([refused, HELLO]) as server:
         with pytest.raises(BadRequestError):
@@ -128,8 +127,8 @@ async def test_another_refusal_is_not(way: str) -> None:
         assert len(server.requests) == 1
 
 
-async def test_a_gateway_that_does_as_it_likes() -> None:
-    """What came decides how it is read: a stream answered whole, and a whole request answered by a stream."""
+async def test_responses_of_the_other_kind() -> None:
+    """A whole response to a stream, and vice versa, is read."""
 
     def contrary(exchange: Exchange) -> None:
         body, headers = exchange.request.json(), dict(exchange.request.headers)
@@ -164,7 +163,7 @@ class _Pretended:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_thinking_off_on_a_model_that_always_thinks(way: str) -> None:
-    """The vendor refuses it in words, so it is an error before anything is sent."""
+    """An error before anything is sent, as the vendor documents."""
     with Loopback(HELLO) as server:
         with pytest.raises(ConfigurationError, match="always thinks"):
             await call(chat(server, model="qwq-plus"), way, enable_thinking=False)
@@ -174,8 +173,8 @@ async def test_thinking_off_on_a_model_that_always_thinks(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_the_switch_of_another_vendor_s_model(way: str) -> None:
-    """MiniMax-M3 is switched by an object, which `enable_thinking` becomes."""
+async def test_the_thinking_object(way: str) -> None:
+    """`enable_thinking` is converted to it for MiniMax-M3."""
     with Loopback(HELLO) as server:
         await call(chat(server, model="MiniMax/MiniMax-M3", enable_thinking=False), way)
         assert sent(server)["thinking"] == {"type": "disabled"}
@@ -184,7 +183,7 @@ async def test_the_switch_of_another_vendor_s_model(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_json_mode_of_a_hybrid(way: str) -> None:
-    """JSON mode adds the word where it is missing, and thinking is off for the request unless it was asked for."""
+    """The word "json" is added if missing, and thinking disabled unless requested."""
     form = {"type": "json_object"}
     with Loopback(Answer(text=["{}"])) as server:
         llm = chat(server, model="qwen3.7-max", response_format=form, thinking_budget=9)
@@ -211,8 +210,8 @@ PARTIALS: list[tuple[str, dict[str, Any], Any]] = [
 @pytest.mark.parametrize(("settings", "thinks"), [case[1:] for case in PARTIALS], ids=[case[0] for case in PARTIALS])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.rotated
-async def test_partial_mode_is_without_thought(way: str, settings: dict[str, Any], thinks: bool | None) -> None:
-    """A turn to be continued switches a hybrid's thinking off for the request, unless it was asked for."""
+async def test_partial_mode_disables_thinking(way: str, settings: dict[str, Any], thinks: bool | None) -> None:
+    """Unless it was requested."""
     turns = [HumanMessage("a poem"), AIMessage("Roses ", additional_kwargs={"partial": True})]
     with Loopback(HELLO) as server:
         llm = chat(server, **settings)
@@ -225,8 +224,8 @@ async def test_partial_mode_is_without_thought(way: str, settings: dict[str, Any
 
 @pytest.mark.parametrize("model", ["glm-5.3", "glm-4.6"])
 @pytest.mark.parametrize("clear", [True, False])
-async def test_glm_s_own_word_decides_the_replay(clear: bool, model: str) -> None:
-    """clear_thinking=False sends the reasoning of earlier turns back, True does not, as a field or per call."""
+async def test_clear_thinking(clear: bool, model: str) -> None:
+    """False replays reasoning of earlier turns, True does not; as a field or per call."""
     thought = AIMessage("1", additional_kwargs={"reasoning_content": "hm"})
     turns = [HumanMessage("one"), thought, HumanMessage("two")]
     with Loopback(HELLO) as server:
@@ -238,8 +237,8 @@ async def test_glm_s_own_word_decides_the_replay(clear: bool, model: str) -> Non
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_decision_is_a_warning_once(way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """What goes against the caller's wish is a warning once for each object, then a debug line."""
+async def test_a_policy_decision_is_a_warning_once(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Once per object, then at debug level."""
     with Loopback(HELLO) as server, caplog.at_level(logging.DEBUG, "modelstudio_core"):
         for model in (chat(server, model="qwq-32b"), chat(server, model="qwq-32b")):
             for _ in range(3):
@@ -254,15 +253,14 @@ async def test_a_decision_is_a_warning_once(way: str, caplog: pytest.LogCaptureF
 
 @tool
 def get_temperature(city: str) -> str:
-    """The temperature of a city."""
+    """Return the temperature of a city."""
     return f"21 in {city}"
 
 
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("way", WAYS)
-async def test_reasoning_goes_back_in_a_tool_loop(way: str, version: str | None) -> None:
-    """What the model thought before its call goes back with the tool's result, whether it streamed or not, and is not
-    sent any more after the next question (L5, C2: 400 where it is missing)."""
+async def test_reasoning_is_replayed_in_a_tool_loop(way: str, version: str | None) -> None:
+    """With the tool's result, but not after the next question (L5, C2: 400 without it)."""
     asks = Answer(reasoning=["which ", "city"], calls=[Call("call_1", "get_temperature", ['{"city": ', '"上海"}'])])
     tells = Answer(reasoning=["so"], text=["21 ", "degrees"])
     with Loopback([asks, tells]) as server:
@@ -290,8 +288,8 @@ async def test_reasoning_goes_back_in_a_tool_loop(way: str, version: str | None)
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_cut_call_can_be_answered(way: str) -> None:
-    """A call that was cut off goes back once it is answered, its text within an object."""
+async def test_a_truncated_call_can_be_answered(way: str) -> None:
+    """Its raw arguments are sent in an object."""
     cut = Answer(calls=[Call("call_1", "get_temperature", ['{"city": "Sh'])], finish="length")
     with Loopback([cut, HELLO]) as server:
         llm = chat(server).bind_tools([get_temperature])
@@ -305,7 +303,7 @@ async def test_a_cut_call_can_be_answered(way: str) -> None:
 
 
 async def test_no_policy_changes_the_model_object() -> None:
-    """After every kind of call the object is as it was built, and so is what it sends next (L39)."""
+    """Nor its later requests (L39)."""
     with Loopback(Answer(text=["{}"], calls=[Call("call_1", "get_temperature", ['{"city": "x"}'])])) as server:
         llm = chat(server, model="qwen3.7-max", temperature=0.5, extra_body={"a": 1}, thinking_budget=9)
         before, fields = llm.model_dump(), set(llm.model_fields_set)

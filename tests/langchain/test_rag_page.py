@@ -1,4 +1,4 @@
-"""What docs/rag-langchain.md shows runs, and its tables say what is in force."""
+"""The snippets of docs/rag-langchain.md run, and its tables match the code."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PRINTED = ["Dogs bark at strangers.", "Dogs bark at strangers.", "Dogs bark.", "
 
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
 def test_a_snippet_runs(number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """To its end, and prints what it is about."""
+    """It prints its result."""
     assert run(SNIPPETS[number], PAGE, monkeypatch)
     assert PRINTED[number] in capsys.readouterr().out
 
 
-def test_the_tables_are_those_of_the_code() -> None:
+def test_the_tables_match_the_code() -> None:
     """Each row has the facts of its model."""
     text = (ROOT / PAGE).read_text(encoding="utf-8")
     rows = [

@@ -1,4 +1,4 @@
-"""ModelStudioRerank: what holds of all rerankers, and what LangChain asks of them."""
+"""ModelStudioRerank: the common cases of rerank, and LangChain's requirements."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ async def test_of_all_rerankers(case: Case, way: str) -> None:
     await case(Run(ADAPTER, way))
 
 
-async def test_the_caller_s_documents_stay_as_they_were() -> None:
-    """Copies come back, with everything they had and the score."""
+async def test_documents_are_not_changed() -> None:
+    """Copies are returned, with the score."""
     given = [Document("dogs", id="1", metadata={"a": 1}), Document("cats", id="2", metadata={"relevance_score": 7})]
     before = [document.model_copy(deep=True) for document in given]
     with Loopback(service) as server:
@@ -72,8 +72,8 @@ async def test_async_uses_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         await model.aclose()
 
 
-async def test_errors_are_langchain_s_too() -> None:
-    """And those of this package."""
+async def test_error_classes() -> None:
+    """LangChain's and this package's."""
     with Loopback(reply_json(429, THROTTLED)) as server:
         model = ModelStudioRerank(base_url=server.url, max_retries=0)
         with pytest.raises(errors.RateLimitError) as caught:
@@ -84,7 +84,7 @@ async def test_errors_are_langchain_s_too() -> None:
 
 
 def test_the_key_is_in_no_dump(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a pickle finds it again in the environment."""
+    """A pickle reads it from the environment."""
     model = ModelStudioRerank(api_key=KEY, top_n=3, usage_callback=lambda name, tokens: None)
     assert KEY not in repr(model) + str(model.model_dump()) + model.model_dump_json()
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)

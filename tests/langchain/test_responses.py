@@ -1,4 +1,4 @@
-"""The Responses protocol in LangChain: built-in tools as standard blocks, the server's memory, structured output."""
+"""The Responses protocol in LangChain: built-in tools as standard blocks, server memory, structured output."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ MCP = {
 
 
 class get_weather(BaseModel):
-    """Gives the weather in a city."""
+    """Return the weather in a city."""
 
     city: str
 
@@ -65,14 +65,14 @@ def model(server: Loopback, **settings: Any) -> ChatModelStudio:
 
 
 def known(blocks: Any) -> list[dict[str, Any]]:
-    """Blocks without the indices that langchain-core adds."""
+    """Return blocks without the indexes of langchain-core."""
     return [{name: value for name, value in block.items() if name != "index"} for block in blocks]
 
 
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_built_in_tools_are_standard_blocks(way: str, version: str | None) -> None:
-    """Each call, its result and the sources are LangChain's own blocks, however the answer comes."""
+    """Calls, results and sources are LangChain's blocks, with every method."""
     with Loopback(FULL) as server:
         message = await by(way, model(server, output_version=version))
     assert known(message.content_blocks) == BLOCKS
@@ -89,7 +89,7 @@ async def test_built_in_tools_are_standard_blocks(way: str, version: str | None)
 
 @pytest.mark.parametrize("version", [None, "v1"])
 async def test_a_stream_shows_tools_before_the_text(version: str | None) -> None:
-    """What they do is seen while it happens; with v1 content also that one has begun."""
+    """Results while they arrive; with v1 content also the start."""
     with Loopback(FULL) as server:
         chunks = list(model(server, output_version=version).stream("hello"))
     kinds = [block["type"] for chunk in chunks for block in chunk.content_blocks]
@@ -102,7 +102,7 @@ async def test_a_stream_shows_tools_before_the_text(version: str | None) -> None
 
 @pytest.mark.parametrize("way", ["v1", "v3"])
 def test_a_tool_is_shown_while_it_runs(way: str) -> None:
-    """Also where nothing of the answer came before it."""
+    """Even before any part of the answer."""
     shown = Event()
     with Loopback(searching(shown)) as server:
         llm = model(server, output_version="v1")
@@ -117,7 +117,7 @@ def test_a_tool_is_shown_while_it_runs(way: str) -> None:
 
 
 def test_a_search_is_not_run_twice() -> None:
-    """A stream that is cut after it was part of an answer, so it is not sent again."""
+    """A stream truncated after a search is not retried, because the search is part of the answer."""
     shown = Event()
     shown.set()
     with Loopback([searching(shown, ends=False), Answer(text=["It"])]) as server:
@@ -130,7 +130,7 @@ def test_a_search_is_not_run_twice() -> None:
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_v3_events_of_tools(way: str) -> None:
-    """A block opens when a tool begins, and ends with its arguments before the block of its result."""
+    """A block opens when a tool starts, and ends with its arguments before the result."""
     with Loopback(FULL) as server:
         events, _ = await by_v3(model(server), way)
     shown = [
@@ -147,7 +147,7 @@ async def test_v3_events_of_tools(way: str) -> None:
 
 
 async def test_v3_events_of_a_tool_that_did_not_end() -> None:
-    """Its block is finished all the same."""
+    """Its block is finished as well."""
     created = {"type": "response.created", "response": response(status="queued")}
     added = {"type": "response.output_item.added", "item": {"type": "web_search_call", "id": "ws_1"}}
     completed = {"type": "response.completed", "response": response()}
@@ -174,7 +174,7 @@ async def test_v2_events_of_tools() -> None:
 
 
 async def test_built_in_and_own_tools_are_bound() -> None:
-    """The framework's own way: a dict for a tool of the service, which runs nothing here."""
+    """A built-in tool is a dict, as usual in LangChain."""
     with Loopback(Answer(calls=[Call("call_1", "get_weather", ['{"city": "Rome"}'])])) as server:
         built_in = [{"type": "web_search"}, {"type": "image_search"}]
         message = model(server).bind_tools([*built_in, get_weather]).invoke("hello")
@@ -186,21 +186,21 @@ async def test_built_in_and_own_tools_are_bound() -> None:
 
 @pytest.mark.parametrize("tool", [{"type": "computer"}, {"type": "web_searches"}, {"type": "image_generation"}])
 def test_an_unknown_tool_is_refused(tool: dict[str, Any]) -> None:
-    """The service would ignore it without an error."""
+    """Because the service would ignore it."""
     with Loopback(Answer()) as server, pytest.raises(ConfigurationError, match=tool["type"]):
         model(server).bind_tools([tool])
 
 
 @pytest.mark.parametrize("protocol", ["openai", "dashscope"])
 def test_other_protocols_have_no_built_in_tools(protocol: Any) -> None:
-    """The error names the one that has, and not the token."""
+    """The error names the right protocol, and contains no token."""
     with Loopback(Answer()) as server, pytest.raises(ConfigurationError, match="responses") as raised:
         chat(server, protocol=protocol).bind_tools([MCP])
     assert "never-shown" not in str(raised.value)
 
 
 def test_the_token_of_an_mcp_server_is_not_traced() -> None:
-    """Nor is it in the repr or the dump of a binding; the service gets it."""
+    """Nor is it in the repr or dump of a binding. The service receives it."""
     traced = RunCollectorCallbackHandler()
     with Loopback(FULL) as server:
         bound = model(server).bind_tools([MCP])
@@ -215,14 +215,14 @@ def test_the_token_of_an_mcp_server_is_not_traced() -> None:
 
 @pytest.mark.parametrize("kind", ["mcp_server", None])
 def test_the_token_of_a_misnamed_mcp_tool_is_not_shown(kind: str | None) -> None:
-    """The error that refuses it quotes it."""
+    """In the error that quotes the tool."""
     with Loopback(FULL) as server, pytest.raises(ConfigurationError, match="is not a function") as raised:
         model(server).invoke("hello", tools=[{"headers": MCP["headers"], "type": kind}])
     assert "never-shown" not in f"{raised.value!r}{raised.value.__cause__!r}"
 
 
 def test_the_runs_of_tools_are_in_the_usage() -> None:
-    """As the service counts them."""
+    """As counted by the service."""
     counted = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2, "x_tools": {"web_search": {"count": 1}}}
 
     with Loopback(reply_json(200, response(usage=counted))) as server:
@@ -233,8 +233,8 @@ def test_the_runs_of_tools_are_in_the_usage() -> None:
 # ---------------------------------------------------------------- history and memory
 
 
-def test_an_answer_goes_back_as_items() -> None:
-    """What the service's tools did is not sent back; text, reasoning after the last question and calls are."""
+def test_an_answer_is_sent_as_items() -> None:
+    """Text, calls and current reasoning, but not the results of built-in tools."""
     answer = Answer(reasoning=["Hm"], text=["It"], items=[SEARCHED], calls=[Call("call_1", "get_weather", ["{}"])])
     for version in (None, "v1"):
         with Loopback(answer) as server:
@@ -247,8 +247,8 @@ def test_an_answer_goes_back_as_items() -> None:
         assert body["instructions"] == "S"
 
 
-async def test_an_agent_with_a_checkpointer_sends_only_what_is_new() -> None:
-    """The id of the last answer is in the state, so a turn sends the question alone, and a tool's result alone."""
+async def test_an_agent_with_a_checkpointer_sends_only_new_messages() -> None:
+    """The state has the response ID, so only the question or the tool result is sent."""
     answers = [Answer(calls=[Call("call_1", "weather", ['{"city": "Rome"}'])]), *[Answer(text=["It"])] * 2]
 
     def weather(city: str) -> str:
@@ -277,7 +277,7 @@ ROME = Answer(calls=[Call("call_1", "get_weather", ['{"city": "Rome"}'])])
 
 
 def test_structured_output_is_a_call() -> None:
-    """Also for a model that is listed for JSON schemas, as nothing enforces one here."""
+    """Even if the model is listed for JSON schemas, which this protocol does not enforce."""
     with Loopback(ROME) as server:
         llm = model(server, model="qwen3.7-plus")
         assert llm.with_structured_output(get_weather).invoke("hello") == get_weather(city="Rome")
@@ -288,7 +288,7 @@ def test_structured_output_is_a_call() -> None:
 
 
 def test_structured_output_beside_built_in_tools() -> None:
-    """Bound tools are sent with the forced function, which is chosen among them."""
+    """Bound tools are sent with the forced function."""
     with Loopback(ROME) as server:
         llm = model(server).bind_tools([{"type": "web_search"}])
         assert llm.with_structured_output(get_weather).invoke("hello") == get_weather(city="Rome")

@@ -1,4 +1,4 @@
-"""The cassettes of embeddings and rerank, played through LangChain: what comes out is what the bytes say."""
+"""The cassettes of embeddings and rerank, played through LangChain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METHODS = {"documents": "embed_documents", "query": "embed_query", "sparse": "em
 
 
 async def run(scenario: RetrievalScenario, way: str, told: list[int]) -> Any:
-    """What the operation of a scenario returns; `told` gets its tokens."""
+    """Return the result of a scenario's operation. `told` receives its tokens."""
     common: dict[str, Any] = {
         "base_url": "http://127.0.0.1", "max_retries": 0, "usage_callback": lambda model, tokens: told.append(tokens)
     }  # fmt: skip
@@ -38,7 +38,7 @@ async def run(scenario: RetrievalScenario, way: str, told: list[int]) -> Any:
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize("name", NAMES)
-def test_what_comes_out_is_what_the_bytes_say(name: str, way: str) -> None:
+def test_results_match_the_bytes(name: str, way: str) -> None:
     """Vectors, scores and tokens, or the typed error."""
     scenario, told = SCENARIOS[name.rpartition("/")[2]], list[int]()
     [interaction] = read(name)[1]
@@ -52,13 +52,13 @@ def test_what_comes_out_is_what_the_bytes_say(name: str, way: str) -> None:
 
 
 def test_every_scenario_has_a_cassette() -> None:
-    """And every cassette a scenario."""
+    """And vice versa."""
     assert {name.rpartition("/")[2] for name in NAMES} == SCENARIOS.keys()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_cassette_is_documented_and_clean(name: str) -> None:
-    """It names the page of its scenario, holds nothing secret, and is written as the format writes it."""
+    """It names its page, has no secrets, and is in the canonical format."""
     origin, _ = read(name)
     assert (origin.kind, origin.source) == ("documented", SCENARIOS[name.rpartition("/")[2]].page)
     text = cassette_path(name).read_text("utf-8")

@@ -1,8 +1,8 @@
-"""langchain-tests' own integration suite, unmodified, with what the real local model cannot do: Omni, as documented.
+"""langchain-tests' integration suite, unmodified, for documented features that the local model lacks: Omni.
 
-Images, audio and video go in, JSON mode and thoughts come out, and everything that the service counts is told apart;
-the service is tests/langchain/capable.py. What stays skipped, no page of the vendor's has: PDF, and media in a tool's
-result, which is documented as a string. What the suite would load from the internet is given to it here.
+Images, audio and video as input, JSON mode and thoughts as output, and all details of usage; the service is
+tests/langchain/capable.py. Tests stay skipped only for features that no vendor page documents: PDF, and media in tool
+results. Files that the suite would download are provided here.
 """
 
 from __future__ import annotations
@@ -120,11 +120,11 @@ class _Documented(ChatModelIntegrationTests):
 
 
 class TestOmni(_Documented):
-    """As it comes: it thinks by default, and never answers but in a stream."""
+    """With default settings: it thinks, and always streams."""
 
 
 class TestOmniV1(_Documented):
-    """The same with content in typed blocks."""
+    """The same with v1 content."""
 
     @property
     def chat_model_params(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""langchain-tests' own embeddings suite, unmodified, against the real local model, in both protocols."""
+"""langchain-tests' embeddings suite, unmodified, with the local model, in both protocols."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TestCompatible(EmbeddingsIntegrationTests):
 
 
 class TestNative(TestCompatible):
-    """The protocol that tells queries from documents."""
+    """The native protocol, which distinguishes queries from documents."""
 
     @property
     def embedding_model_params(self) -> dict[str, Any]:

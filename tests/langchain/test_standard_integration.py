@@ -1,7 +1,7 @@
-"""langchain-tests' own integration suite, unmodified, against the real local model, thinking off and on.
+"""langchain-tests' integration suite, unmodified, with the local model, thinking off and on.
 
-The properties say what a model of 135 million parameters can do: it reads text only, and writes no JSON that it was not
-held to. test_standard_documented.py runs the suite for the rest.
+The properties state what a model of 135 million parameters can do: it reads text only, and writes JSON only if forced.
+test_standard_documented.py runs the suite for the rest.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class TestThinkingOff(_Integration):
 
 
 class TestThinkingOn(_Integration):
-    """The same, asked to think: invoke streams on the wire, and forced tool choices become auto."""
+    """The same with thinking: invoke streams, and forced tool choices become auto."""
 
     cassette = "local/thinking_stream"
 

@@ -1,4 +1,4 @@
-"""Structured output: three methods, four kinds of schema, and an answer that is not what was asked for.
+"""Structured output: three methods, four kinds of schema, and invalid answers.
 
 L and C numbers are rows of test_peer_matrix.py.
 """
@@ -75,7 +75,7 @@ WRAPPED: dict[str, tuple[Any, str, bool | None]] = {
 
 
 def answer(method: str, name: str, *pieces: str, **more: Any) -> Answer:
-    """The answer by this method whose JSON is in `pieces`."""
+    """Return an answer for this method, with its JSON in `pieces`."""
     pieces = pieces or ('{"name": "Ro', 'me", "peo', 'ple": 3}')
     if method == "function_calling":
         return Answer(calls=[Call("call_1", name, pieces)], **more)
@@ -93,10 +93,10 @@ ASKED = [(way, raw, None) for way in WAYS for raw in (False, True)] + [("invoke"
 @pytest.mark.parametrize("kind", SCHEMAS)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.rotated
-async def test_every_schema_by_every_method(
+async def test_every_schema_with_every_method(
     method: Any, kind: str, include_raw: bool, strict: bool | None, way: str
 ) -> None:
-    """An explicit method is sent as asked, and the answer comes out in the schema's own form (L38)."""
+    """The request uses the method, and the result has the type of the schema (L38)."""
     schema, name, expected = SCHEMAS[kind]
     with Loopback(answer(method, name)) as server:
         llm = chat(server)
@@ -147,7 +147,7 @@ async def test_every_schema_by_every_method(
     ],
 )
 async def test_the_catalogue_chooses_the_default_method(settings: dict[str, Any], method: str) -> None:
-    """json_schema where the model is listed for it, else function_calling."""
+    """json_schema if the model is listed for it, otherwise function_calling."""
     with Loopback(answer(method, "City")) as server:
         found = chat(server, enable_thinking=False, **settings).with_structured_output(City).invoke("hello")
         assert found == City(name="Rome", people=3)
@@ -155,8 +155,8 @@ async def test_the_catalogue_chooses_the_default_method(settings: dict[str, Any]
         assert ("tools" in sent(server)) == (method == "function_calling")
 
 
-async def test_a_model_that_answers_by_schema_may_think() -> None:
-    """json_schema needs no forced call, so thinking stays as the caller has it."""
+async def test_json_schema_allows_thinking() -> None:
+    """It needs no forced call."""
     with Loopback(answer("json_schema", "City", reasoning=["hm"])) as server:
         llm = chat(server, model="qwen3.7-max", enable_thinking=True)
         assert llm.with_structured_output(City).invoke("hello") == City(name="Rome", people=3)
@@ -165,7 +165,7 @@ async def test_a_model_that_answers_by_schema_may_think() -> None:
 
 @pytest.mark.parametrize("method", ["function_calling", "json_mode"])
 async def test_thinking_is_off_for_the_request_only(method: Any) -> None:
-    """What needs certainty switches a hybrid's thinking off, and the model object thinks on (L39, C10)."""
+    """The model object is not changed (L39, C10)."""
     with Loopback(answer(method, "City")) as server:
         llm = chat(server, model="qwen3.7-max")
         assert llm.with_structured_output(City, method=method).invoke("json") == City(name="Rome", people=3)
@@ -176,8 +176,8 @@ async def test_thinking_is_off_for_the_request_only(method: Any) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_json_mode_says_json(way: str) -> None:
-    """The service wants the word in the messages: it is added where it is missing (C30)."""
+async def test_json_mode_adds_the_word_json(way: str) -> None:
+    """If the messages do not have it (C30)."""
     with Loopback(answer("json_mode", "City")) as server:
         structured = chat(server).with_structured_output(City, method="json_mode")
         await pieces_of(structured, way) if "stream" in way else await call(structured, way)
@@ -187,7 +187,7 @@ async def test_json_mode_says_json(way: str) -> None:
 
 
 async def test_json_mode_needs_no_schema() -> None:
-    """Without a schema JSON mode gives the object; the other methods have nothing to ask for."""
+    """Other methods require one."""
     with Loopback(answer("json_mode", "City")) as server:
         assert chat(server).with_structured_output(method="json_mode").invoke("json") == ROME
         for method in ("json_schema", "function_calling", None):
@@ -197,8 +197,8 @@ async def test_json_mode_needs_no_schema() -> None:
 
 @pytest.mark.parametrize("kind", WRAPPED)
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_schema_in_its_wrapping(method: Any, kind: str) -> None:
-    """What the service itself takes for a schema is one, whole, by every method: the default depends on the model."""
+async def test_schemas_in_the_format_of_the_service(method: Any, kind: str) -> None:
+    """They are accepted with every method."""
     schema, name, strict = WRAPPED[kind]
     with Loopback(answer(method, name)) as server:
         assert chat(server).with_structured_output(schema, method=method).invoke("json") == ROME
@@ -218,8 +218,8 @@ async def test_tools_none_is_no_tools(method: Any) -> None:
         assert structured.invoke("json") == City(name="Rome", people=3)
 
 
-def test_a_method_that_does_not_exist_is_refused() -> None:
-    """An unknown method is an error that names the known ones."""
+def test_an_unknown_method() -> None:
+    """The error lists the known ones."""
     with (
         Loopback(Answer()) as server,
         pytest.raises(ConfigurationError, match="json_schema, function_calling, json_mode"),
@@ -227,8 +227,8 @@ def test_a_method_that_does_not_exist_is_refused() -> None:
         chat(server).with_structured_output(City, method="xml")  # type: ignore[arg-type]
 
 
-async def test_a_ready_response_format_is_sent_as_it_is() -> None:
-    """A caller's own `response_format` object is not wrapped again, and a long name is cut to what is allowed."""
+async def test_a_response_format_as_schema() -> None:
+    """It is not wrapped again. Long names are truncated."""
     ready = {"type": "json_schema", "json_schema": {"name": "mine", "schema": {"type": "object"}, "strict": True}}
     with Loopback(answer("json_schema", "City")) as server:
         chat(server).with_structured_output(ready, method="json_schema").invoke("hello")
@@ -239,8 +239,8 @@ async def test_a_ready_response_format_is_sent_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_other_parameters_are_bound_as_well(method: Any) -> None:
-    """What else is given is a parameter of the call."""
+async def test_other_parameters_are_bound(method: Any) -> None:
+    """They are parameters of the call."""
     with Loopback(answer(method, "City")) as server:
         chat(server).with_structured_output(City, method=method, temperature=0.5).invoke("json")
         assert sent(server)["temperature"] == 0.5
@@ -254,7 +254,7 @@ def weather(city: str) -> str:
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
 async def test_tools_beside_a_schema(way: str, method: Any) -> None:
-    """Tools of any form may be offered too: where one is called there is a call and no object, and no error."""
+    """If a tool is called, there is a call, no object, and no error."""
     answers = [Answer(calls=[Call("call_1", "weather", ['{"city": "Rome"}'])]), answer(method, "City")]
     with Loopback(answers) as server:
         llm = chat(server).with_structured_output(City, method=method, include_raw=True, tools=[weather], strict=True)
@@ -269,8 +269,8 @@ async def test_tools_beside_a_schema(way: str, method: Any) -> None:
     assert body["response_format"]["type"] == ("json_schema" if method == "json_schema" else "json_object")
 
 
-def test_tools_beside_a_forced_call_are_refused() -> None:
-    """By function calling the schema's is the one call there is."""
+def test_tools_beside_a_forced_call() -> None:
+    """Function calling allows only the schema's call, so an error is raised."""
     with Loopback(Answer()) as server, pytest.raises(ConfigurationError, match="tools="):
         chat(server).with_structured_output(City, method="function_calling", tools=[weather])
 
@@ -282,7 +282,7 @@ class Street(BaseModel):
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_nested_schemas(method: Any) -> None:
-    """A schema of schemas, and one that names itself, keeps what it refers to, and comes back as objects."""
+    """Also recursive ones. The result has nested objects."""
     told = json.dumps({"city": ROME, "next": [{"city": ROME}]})
     with Loopback(answer(method, "Street", told[:9], told[9:])) as server:
         found = chat(server).with_structured_output(Street, method=method).invoke("json")
@@ -305,8 +305,8 @@ class Traced(BaseCallbackHandler):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("way", WAYS)
-async def test_traces_know_the_schema(way: str, method: Any) -> None:
-    """LangSmith is told the method and schema; the service is not."""
+async def test_the_schema_in_traces(way: str, method: Any) -> None:
+    """LangSmith gets method and schema; the service does not."""
     handler = Traced()
     with Loopback(answer(method, "City")) as server:
         structured = chat(server, callbacks=[handler]).with_structured_output(City, method=method)
@@ -323,7 +323,7 @@ async def test_traces_know_the_schema(way: str, method: Any) -> None:
 @pytest.mark.parametrize("way", STREAMS)
 @pytest.mark.parametrize("method", METHODS)
 async def test_partial_objects_are_streamed(method: Any, way: str) -> None:
-    """A dict grows with the answer (L40)."""
+    """Dicts grow with the answer (L40)."""
     with Loopback(answer(method, "CitySchema", usage=None)) as server:
         structured = chat(server).with_structured_output(SCHEMA, method=method)
         grown = await pieces_of(structured, way, "json")
@@ -332,8 +332,8 @@ async def test_partial_objects_are_streamed(method: Any, way: str) -> None:
 
 @pytest.mark.parametrize("way", STREAMS)
 @pytest.mark.parametrize("method", METHODS)
-async def test_whole_objects_are_streamed(method: Any, way: str) -> None:
-    """A pydantic object is given whenever what is there makes one, and at the end as it is."""
+async def test_pydantic_objects_are_streamed(method: Any, way: str) -> None:
+    """Whenever the partial object validates, and at the end."""
     with Loopback(answer(method, "City")) as server:
         grown = await pieces_of(chat(server).with_structured_output(City, method=method), way, "json")
     assert grown == [City(name="Ro"), City(name="Rome"), City(name="Rome", people=3)]
@@ -342,8 +342,8 @@ async def test_whole_objects_are_streamed(method: Any, way: str) -> None:
 @pytest.mark.parametrize("way", STREAMS)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("include_raw", [False, True])
-async def test_a_stream_that_does_not_stream(include_raw: bool, method: Any, way: str) -> None:
-    """With streaming=False a stream is one piece, which is parsed all the same."""
+async def test_a_stream_with_streaming_disabled(include_raw: bool, method: Any, way: str) -> None:
+    """The single chunk is parsed."""
     with Loopback(answer(method, "City")) as server:
         llm = chat(server, streaming=False)
         [piece] = await pieces_of(llm.with_structured_output(City, method=method, include_raw=include_raw), way, "json")
@@ -414,10 +414,8 @@ IDS = [f"{case[1]}: {case[0]}" for case in WRONG]
 @pytest.mark.parametrize(("method", "wrong", "schema", "words"), [case[1:] for case in WRONG], ids=IDS)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.rotated
-async def test_a_wrong_answer_is_an_error(
-    method: Any, wrong: Answer, schema: Any, words: tuple[str, ...], way: str
-) -> None:
-    """What is not a whole object of the schema raises OutputParserException saying why, at a stream's end too."""
+async def test_an_invalid_answer(method: Any, wrong: Answer, schema: Any, words: tuple[str, ...], way: str) -> None:
+    """It raises OutputParserException with the reason, also at the end of a stream."""
     with Loopback(wrong) as server:
         structured = chat(server).with_structured_output(schema, method=method)
         with pytest.raises(OutputParserException) as raised:
@@ -428,10 +426,10 @@ async def test_a_wrong_answer_is_an_error(
 @pytest.mark.parametrize(("method", "wrong", "schema", "words"), [case[1:] for case in WRONG], ids=IDS)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.rotated
-async def test_a_wrong_answer_is_given_beside_the_raw_one(
+async def test_an_invalid_answer_with_include_raw(
     method: Any, wrong: Answer, schema: Any, words: tuple[str, ...], way: str
 ) -> None:
-    """With include_raw the same error is given, and the message, and nothing is raised."""
+    """The error and the message are returned."""
     with Loopback(wrong) as server:
         structured = chat(server).with_structured_output(schema, method=method, include_raw=True)
         found = (
@@ -463,7 +461,7 @@ NOT_WHOLE = {
 @pytest.mark.parametrize("method", ["json_schema", "json_mode"])
 @pytest.mark.rotated
 async def test_json_is_never_repaired(method: Any, schema: Any, finish: str, text: str) -> None:
-    """What is no whole JSON object is an error whatever the finish reason says, in every way, never half a city."""
+    """Incomplete JSON is an error with every method and finish reason."""
     with Loopback(Answer(text=(text[:5], text[5:]), finish=finish)) as server:
         structured = chat(server).with_structured_output(schema, method=method)
         for way in WAYS:
@@ -475,8 +473,8 @@ async def test_json_is_never_repaired(method: Any, schema: Any, finish: str, tex
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_whole_object_is_an_answer_whatever_stopped_it(method: Any) -> None:
-    """An answer that was complete when its tokens ran out is complete."""
+async def test_a_complete_object_with_finish_reason_length(method: Any) -> None:
+    """It is accepted."""
     with Loopback(answer(method, "City", json.dumps(ROME), finish="length")) as server:
         for way in ("invoke", "stream"):
             structured = chat(server).with_structured_output(City, method=method)
@@ -484,8 +482,8 @@ async def test_a_whole_object_is_an_answer_whatever_stopped_it(method: Any) -> N
             assert found == City(name="Rome", people=3)
 
 
-async def test_the_schema_s_own_error_is_the_cause() -> None:
-    """What pydantic says is on the error's cause, and the answer on `llm_output`."""
+async def test_the_validation_error_is_the_cause() -> None:
+    """The answer is in `llm_output`."""
     wrong = answer("function_calling", "City", '{"name": "Rome", "people": "many"}')
     with Loopback(wrong) as server, pytest.raises(OutputParserException) as raised:
         chat(server).with_structured_output(City).invoke("hello")
@@ -494,8 +492,8 @@ async def test_the_schema_s_own_error_is_the_cause() -> None:
 
 
 @pytest.mark.parametrize("include_raw", [False, True])
-async def test_a_service_s_error_is_no_parsing_error(include_raw: bool) -> None:
-    """An error of the call itself is raised, with include_raw too."""
+async def test_service_errors_are_raised(include_raw: bool) -> None:
+    """Also with include_raw."""
     refused = reply_json(429, {"error": {"message": "slow down", "code": "Throttling"}})
     with Loopback(refused) as server:
         structured = chat(server).with_structured_output(City, include_raw=include_raw)
@@ -514,11 +512,10 @@ THINKERS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("settings", THINKERS, ids=lambda settings: settings["model"])
-async def test_a_thinking_model_is_asked_without_force(
+async def test_structured_output_of_a_thinking_model(
     settings: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where a forced call is not taken, the choice goes out as auto, with a word in the log; a call then counts, and
-    none is an error that says what to do (C3)."""
+    """The choice is auto, with a log entry. An answer without a call raises an error with advice (C3)."""
     with Loopback([answer("function_calling", "City", reasoning=["hm"]), Answer(text=["Rome"])]) as server:
         structured = chat(server, **settings).with_structured_output(City, method="function_calling")
         with caplog.at_level(logging.WARNING, "modelstudio_core"):
@@ -529,15 +526,15 @@ async def test_a_thinking_model_is_asked_without_force(
             structured.invoke("hello")
 
 
-async def test_kimi_k3_is_forced_by_required() -> None:
-    """The one thinking model that takes a forced call gets it in its own form."""
+async def test_kimi_k3_uses_required() -> None:
+    """The only thinking model that accepts a forced call."""
     with Loopback(answer("function_calling", "City")) as server:
         llm = chat(server, model="kimi/kimi-k3")
         assert llm.with_structured_output(City, method="function_calling").invoke("x") == City(name="Rome", people=3)
         assert sent(server)["tool_choice"] == "required"
 
 
-def test_a_schema_without_a_name_is_refused() -> None:
-    """A schema that makes no function is an error when it is given, not when it is called."""
+def test_a_schema_without_a_name() -> None:
+    """The error is raised immediately, not at the call."""
     with Loopback(Answer()) as server, pytest.raises((ConfigurationError, ValueError)):
         chat(server).with_structured_output({"type": "object"}, method="function_calling")

@@ -1,4 +1,4 @@
-"""Tools: every form that LangChain knows, and what is sent for a choice that the model may not take while it thinks.
+"""Tools in every form of LangChain, and tool choices with thinking.
 
 L and C numbers are rows of test_peer_matrix.py.
 """
@@ -93,8 +93,8 @@ FORMS: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize("strict", [None, True, False])
 @pytest.mark.parametrize(("form", "name"), [case[1:] for case in FORMS], ids=[case[0] for case in FORMS])
 @pytest.mark.rotated
-async def test_every_form_of_a_tool_is_a_function_on_the_wire(form: Any, name: str, strict: bool | None) -> None:
-    """Each form goes out as the service's function, with `strict` in it if it was said (L12), and nowhere else."""
+async def test_every_form_of_a_tool(form: Any, name: str, strict: bool | None) -> None:
+    """It is sent as a function, with `strict` in it if set (L12)."""
     before = copy.deepcopy(form) if isinstance(form, dict) else form
     with Loopback(Answer()) as server:
         await call(chat(server).bind_tools([form], strict=strict), "invoke")
@@ -110,8 +110,8 @@ async def test_every_form_of_a_tool_is_a_function_on_the_wire(form: Any, name: s
     assert "strict" not in wired
 
 
-async def test_an_openai_tool_goes_out_as_it_is() -> None:
-    """A tool that already has the service's form is sent unchanged, without parameters too."""
+async def test_an_openai_tool_is_sent_unchanged() -> None:
+    """Even without parameters."""
     with Loopback(Answer()) as server:
         await call(chat(server).bind_tools([OPENAI, NO_PARAMETERS]), "invoke")
         assert sent(server)["tools"] == [OPENAI, NO_PARAMETERS]
@@ -126,8 +126,8 @@ NO_FUNCTIONS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize("form", [case[1] for case in NO_FUNCTIONS], ids=[case[0] for case in NO_FUNCTIONS])
-def test_a_tool_that_is_no_function_is_refused(form: Any) -> None:
-    """What the chat service has no place for is refused when it is bound, naming it and what to use instead."""
+def test_tools_that_are_not_functions(form: Any) -> None:
+    """Binding raises an error with the type and the alternative."""
     with Loopback(Answer()) as server, pytest.raises((ConfigurationError, ValueError)) as raised:
         chat(server).bind_tools([form])
     assert str(form)[:20] in str(raised.value)
@@ -136,8 +136,8 @@ def test_a_tool_that_is_no_function_is_refused(form: Any) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_no_tools_are_omitted(way: str) -> None:
-    """`tools: []`, and all that belongs to tools, is not sent (C34)."""
+async def test_empty_tools_are_omitted(way: str) -> None:
+    """With all related parameters (C34)."""
     with Loopback(Answer()) as server:
         llm = chat(server).bind_tools([], tool_choice="any", parallel_tool_calls=True)
         await call(llm, way)
@@ -146,15 +146,15 @@ async def test_no_tools_are_omitted(way: str) -> None:
 
 @pytest.mark.parametrize("value", [None, True, False])
 async def test_parallel_tool_calls(value: bool | None) -> None:
-    """`parallel_tool_calls` reaches the wire as it was said, False too (L13)."""
+    """The value is sent, including False (L13)."""
     with Loopback(Answer()) as server:
         await call(chat(server).bind_tools([OPENAI], parallel_tool_calls=value), "invoke")
         assert sent(server).get("parallel_tool_calls") is value
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_other_parameters_are_bound_as_well(way: str) -> None:
-    """What else is given to bind_tools is a parameter of the call; the model object stays as it was."""
+async def test_other_parameters_are_bound(way: str) -> None:
+    """As parameters of the call. The model object is not changed."""
     with Loopback(Answer()) as server:
         llm = chat(server)
         before = llm.model_dump()
@@ -164,7 +164,7 @@ async def test_other_parameters_are_bound_as_well(way: str) -> None:
 
 
 async def test_tools_beside_a_response_format() -> None:
-    """An agent may bind tools and a schema for its last answer at once."""
+    """An agent may bind tools and a schema for its last answer."""
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": PARAMETERS}}
     with Loopback(Answer()) as server:
         await call(chat(server).bind_tools([OPENAI], response_format=form), "invoke")
@@ -176,16 +176,16 @@ async def test_tools_beside_a_response_format() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_tools_may_be_given_per_call(way: str) -> None:
-    """The service's own tools and choice, given to a call, go out the same."""
+async def test_tools_per_call(way: str) -> None:
+    """In the service's format, with a choice."""
     with Loopback(Answer()) as server:
         await call(chat(server), way, tools=[OPENAI], tool_choice="none")
         assert (sent(server)["tools"], sent(server)["tool_choice"]) == ([OPENAI], "none")
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_tools_per_call_are_what_bind_tools_takes(way: str) -> None:
-    """A call's own tools are of any form, and its choice may be a name, whether the tools are its own or bound."""
+async def test_any_tools_per_call(way: str) -> None:
+    """In any form, and the choice may be a name of its own or bound tools."""
     named = {"type": "function", "function": {"name": "function"}}
     with Loopback(Answer()) as server:
         llm = chat(server, model="qwen-max")
@@ -212,7 +212,7 @@ Choice = dict[str, Any] | str | bool | None
 async def chosen(
     choice: Choice, tools: list[Any], way: str = "invoke", **settings: Any
 ) -> tuple[Any, Any, dict[str, Any]]:
-    """The choice that goes out, whether thinking is switched on or off with it, and the body."""
+    """Return the sent choice, whether thinking was enabled or disabled with it, and the body."""
     with Loopback(Answer(calls=[Call("call_1", "openai")])) as server:
         llm = chat(server, **settings)
         before = llm.model_dump()
@@ -260,8 +260,10 @@ async def test_a_forced_choice_of_one_tool(
     choice: Choice,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It goes out as the tool's name, thinking off for the request; where the model must think, as auto with a word in
-    the log (L10, L11): while it thinks the service answers a forced choice with 400."""
+    """It is sent as the tool's name with thinking disabled, or as auto with a log entry if the model must think.
+
+    The service rejects a forced choice with thinking (L10, L11).
+    """
     with caplog.at_level(logging.WARNING, "modelstudio_core"):
         wired, switch, _ = await chosen(choice, ONE, **settings)
     assert (wired, switch) == (expected, thinking)
@@ -287,7 +289,7 @@ async def test_a_forced_choice_of_one_tool(
 async def test_any_of_several_tools(
     settings: dict[str, Any], expected: Any, choice: Choice, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """ "required" goes only to a model known to take it; to others, auto goes out, and the log says so."""
+    """ "required" is sent only to models that support it, otherwise auto, with a log entry."""
     with caplog.at_level(logging.WARNING, "modelstudio_core"):
         wired, _, _ = await chosen(choice, TWO, **settings)
     assert wired == expected
@@ -307,7 +309,7 @@ async def test_any_of_several_tools(
     ids=lambda value: "auto" if value == "auto" else str(value.get("model", "named")),
 )
 async def test_one_of_several_tools(settings: dict[str, Any], expected: Any, choice: Choice) -> None:
-    """A named one of several goes out by its name, where the model does not think then."""
+    """A named tool is sent by name if the model does not think."""
     wired, _, body = await chosen(choice, TWO, **settings)
     assert wired == expected
     assert len(body["tools"]) == 2
@@ -316,15 +318,15 @@ async def test_one_of_several_tools(settings: dict[str, Any], expected: Any, cho
 @pytest.mark.parametrize("model", ["qwen-max", "qwen3.7-max", "qwq-plus", "kimi/kimi-k3", "made-up"])
 @pytest.mark.parametrize(("choice", "expected"), [("auto", "auto"), ("none", "none"), (None, None), (False, None)])
 @pytest.mark.rotated
-async def test_a_free_choice_is_sent_as_it_is(model: str, choice: Choice, expected: Any) -> None:
-    """What forces nothing changes nothing: neither the choice nor the thinking."""
+async def test_a_choice_that_forces_nothing(model: str, choice: Choice, expected: Any) -> None:
+    """It changes neither choice nor thinking."""
     wired, thinking, _ = await chosen(choice, ONE, model=model)
     assert (wired, thinking) == (expected, None)
 
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_forced_choice_is_the_same_in_all_ways(way: str) -> None:
-    """The decision does not depend on how the model is called; only the wire streams or not."""
+    """With every method."""
     wired, thinking, body = await chosen("any", ONE, way, model="qwen3.7-max", thinking_budget=9)
     assert (wired, thinking) == (NAMED, False)
     assert "thinking_budget" not in body
@@ -340,23 +342,23 @@ async def test_a_forced_choice_is_the_same_in_all_ways(way: str) -> None:
         (7, ("tool_choice=7",)),
     ],
 )
-def test_a_choice_that_is_none_of_the_tools_is_refused(choice: Any, words: tuple[str, ...]) -> None:
-    """A wrong name is an error at once, naming what there is."""
+def test_a_choice_of_an_unknown_tool(choice: Any, words: tuple[str, ...]) -> None:
+    """The error lists the tools."""
     with Loopback(Answer()) as server, pytest.raises(ConfigurationError) as raised:
         chat(server).bind_tools(TWO, tool_choice=choice)
     assert all(word in str(raised.value) for word in words)
 
 
-async def test_several_answers_with_tools_are_refused() -> None:
-    """n > 1 with tools, which the vendor's page rules out, is not sent."""
+async def test_several_answers_with_tools() -> None:
+    """The vendor excludes n > 1 with tools, so an error is raised."""
     with Loopback(Answer()) as server:
         with pytest.raises(ConfigurationError, match="n=2 is not supported with tools"):
             chat(server, n=2).bind_tools(ONE).invoke("hello")
         assert server.requests == []
 
 
-async def test_what_the_service_says_of_a_choice_is_heard() -> None:
-    """Where the service refuses a choice after all, its own words come out."""
+async def test_the_service_rejects_a_choice() -> None:
+    """Its message is in the error."""
     message = 'tool_choice is one of the strings that should be ["none", "auto"]'
     refused = reply_json(400, {"error": {"message": message, "type": "invalid_request_error", "code": None}})
     with Loopback(refused) as server:

@@ -1,4 +1,4 @@
-"""All ways there are to get an answer out of ChatModelStudio: whole, streamed, by v2 and v3 events, inside a graph."""
+"""All ways to get an answer from ChatModelStudio: whole, streamed, with v2 and v3 events, and in a graph."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STREAMS = ("stream", "astream")
 
 
 async def by_v3(llm: ChatModelStudio, way: str) -> tuple[list[dict[str, Any]], AIMessage]:
-    """The v3 events of an answer and the message that they make."""
+    """Return the v3 events of an answer and the resulting message."""
     if way == "stream":
         stream = llm.stream_events("hello", version="v3")
         events: list[Any] = list(stream)
@@ -26,14 +26,14 @@ async def by_v3(llm: ChatModelStudio, way: str) -> tuple[list[dict[str, Any]], A
 
 
 async def by_v2(llm: ChatModelStudio) -> tuple[list[dict[str, Any]], AIMessage]:
-    """The v2 events of an answer and the message of the last."""
+    """Return the v2 events of an answer and the last message."""
     events: list[Any] = [event async for event in llm.astream_events("hello", version="v2")]
     output: AIMessage = events[-1]["data"]["output"]
     return events, output
 
 
 class Protocol(BaseCallbackHandler, _V2StreamingCallbackHandler):
-    """With such a handler, which LangGraph attaches, `invoke` takes the way of v3 events."""
+    """A handler like that of LangGraph, with which `invoke` uses v3 events."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -43,7 +43,7 @@ class Protocol(BaseCallbackHandler, _V2StreamingCallbackHandler):
 
 
 async def by(way: str, llm: ChatModelStudio) -> AIMessage | AIMessageChunk:
-    """The answer, by one of all ways there are."""
+    """Return the answer with one of the ways."""
     name, _, variant = way.partition(" ")
     if variant == "v3":
         return (await by_v3(llm, name))[1]

@@ -1,4 +1,4 @@
-"""How the tests of ModelStudio call it: eight ways, through one function."""
+"""Helpers to call ModelStudio in eight ways through one function."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ USAGE_COUNTS = {
 
 
 def chat(server: Loopback, **settings: Any) -> ModelStudio:
-    """A model object that talks to `server` and asks once, in the protocol that the test is about (`each_protocol`)."""
+    """Return a model for `server` without retries, with the protocol of the test (`each_protocol`)."""
     common = {"model": "qwen-plus", "base_url": server.url, "max_retries": 0, "protocol": spoken.get()}
     return ModelStudio(**{**common, **settings})
 
 
 async def call(llm: Any, way: str, given: Any = "hello", **options: Any) -> Any:
-    """What `llm` answers to `given`, called in `way`; of a stream, its last response."""
+    """Return the answer of `llm` to `given` with the method `way`; of a stream, its last response."""
     return (await responses_of(llm, way, given, **options))[-1]
 
 
 async def responses_of(llm: Any, way: str, given: Any = "hello", **options: Any) -> list[Any]:
-    """All responses; one where nothing is streamed. A method's name may be followed by `_with_tools`."""
+    """Return all responses of a stream, or the only one. A method's name may end with `_with_tools`."""
     method, named = getattr(llm, way), way.removesuffix("_with_tools")
     if way.endswith("_with_tools"):
         options = {"user_msg": given, **options}
@@ -53,24 +53,24 @@ async def responses_of(llm: Any, way: str, given: Any = "hello", **options: Any)
 
 
 def conversation(given: Any) -> list[ChatMessage]:
-    """A text, or a message, as the conversation that it begins."""
+    """Return a text or a message as a conversation."""
     if isinstance(given, str):
         return [ChatMessage(role="user", content=given)]
     return [given] if isinstance(given, ChatMessage) else list(given)
 
 
 def thought(response: ChatResponse) -> str:
-    """What was thought, by the blocks."""
+    """Return the reasoning in the blocks."""
     return "".join(block.content or "" for block in response.message.blocks if isinstance(block, ThinkingBlock))
 
 
 def said(response: ChatResponse) -> str:
-    """What was said, by the blocks."""
+    """Return the text in the blocks."""
     return "".join(block.text for block in response.message.blocks if isinstance(block, TextBlock))
 
 
 def made(response: ChatResponse) -> list[tuple[str | None, str, Any]]:
-    """The calls, by the blocks."""
+    """Return the calls in the blocks."""
     return [
         (block.tool_call_id, block.tool_name, block.tool_kwargs)
         for block in response.message.blocks
@@ -89,5 +89,5 @@ def local_time(city: str) -> str:
 
 
 def tools(*functions: Any) -> Sequence[FunctionTool]:
-    """The functions as tools; without any, both of the above."""
+    """Return the functions as tools; without any, both of the above."""
     return [FunctionTool.from_defaults(function) for function in functions or (weather, local_time)]

@@ -1,4 +1,4 @@
-"""Agents: FunctionAgent and AgentWorkflow run their tools to the end, streamed or not, and stop where they must."""
+"""FunctionAgent and AgentWorkflow run their tools and end as expected, streamed or not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def an_agent(kind: str, llm: ModelStudio, **settings: Any) -> Any:
 @pytest.mark.parametrize("streaming", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_i10_two_calls_at_once(kind: str, streaming: bool) -> None:
-    """Both tools run with exact arguments, the reasoning goes back with the calls, and the answer follows."""
+    """Both tools get exact arguments, the reasoning is sent back with the calls, and the answer follows."""
     with Loopback([TWO_CALLS, ANSWER]) as server:
         async with chat(server, enable_thinking=True) as llm:
             handler = an_agent(kind, llm, streaming=streaming).run("Weather and time in New York?")
@@ -73,7 +73,7 @@ async def test_i10_two_calls_at_once(kind: str, streaming: bool) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_i13_the_first_choice_of_an_agent(kind: str) -> None:
-    """`initial_tool_choice` forces the first call and no later one."""
+    """`initial_tool_choice` forces the first call only."""
     with Loopback([TWO_CALLS, ANSWER]) as server:
         async with chat(server) as llm:
             await an_agent(kind, llm, initial_tool_choice="weather").run("?")
@@ -90,7 +90,7 @@ async def test_i13_the_first_choice_of_an_agent(kind: str) -> None:
     ],
 )
 async def test_i17_an_agents_error_is_typed(kind: str, script: Any, cls: type[errors.ModelStudioError]) -> None:
-    """What the service refuses, or breaks off, comes out of the agent as the error that it is."""
+    """Rejected requests and broken streams raise their typed error from the agent."""
     with Loopback(script) as server:
         async with chat(server) as llm:
             with pytest.raises(cls):
@@ -98,7 +98,7 @@ async def test_i17_an_agents_error_is_typed(kind: str, script: Any, cls: type[er
 
 
 async def test_agents_hand_over_to_each_other() -> None:
-    """A workflow of two agents: the first hands over, the second has its own tool, and its answer is the answer."""
+    """The first of two agents hands over, and the second answers with its own tool."""
     handoff = Call("call_1", "handoff", ['{"to_agent": "clock", "reason"', ': "time"}'])
     time = Answer(calls=[Call("call_2", "local_time", ['{"city": "Rome"}'])])
     with Loopback([Answer(calls=[handoff]), time, Answer(text=["Noon."])]) as server:
@@ -121,7 +121,7 @@ async def test_agents_hand_over_to_each_other() -> None:
 
 
 async def test_a_tool_that_answers_directly() -> None:
-    """The result of a `return_direct` tool ends the run; the next question goes out in a history the service takes."""
+    """The result of a `return_direct` tool ends the run. The next history is valid."""
     tool = FunctionTool.from_defaults(weather, return_direct=True)
     call = Answer(calls=[Call("call_1", "weather", ['{"city": "Rome"}'])])
     with Loopback([call, Answer(text=["You are welcome."])]) as server:
@@ -135,8 +135,8 @@ async def test_a_tool_that_answers_directly() -> None:
     assert turns[3].keys() == {"role", "content"}
 
 
-async def test_an_agents_memory_is_stored_and_goes_on() -> None:
-    """What an agent remembers, thoughts and calls too, goes through JSON, and another run takes it up."""
+async def test_an_agents_memory_can_be_stored() -> None:
+    """As JSON, with thoughts and calls, and used by another run."""
     with Loopback([TWO_CALLS, ANSWER, Answer(text=["Bye."])]) as server:
         async with chat(server, enable_thinking=True, preserve_thinking=True) as llm:
             agent = FunctionAgent(tools=list(tools()), llm=llm)

@@ -1,6 +1,6 @@
-"""Answers: blocks, deltas, usage, completions, errors and the end of a stream, in every way of calling a model.
+"""Blocks, deltas, usage, completions, errors and the end of a stream, with every method.
 
-Tests are named by the rows of the table in which integrations were compared; `test_rows.py` has the list.
+Tests are named after the rows listed in `test_rows.py`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ WHOLE = Answer(
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_i1_i4_i5_blocks(way: str) -> None:
-    """Thought, answer and call are a block each, in this order, and the reasoning is in additional_kwargs too."""
+    """Thought, answer and call are blocks in this order. additional_kwargs has the reasoning, too."""
     with Loopback(WHOLE) as server:
         response = await call(chat(server, **THINKS), way)
     assert response.message.role == MessageRole.ASSISTANT
@@ -70,7 +70,7 @@ async def test_i1_i4_i5_blocks(way: str) -> None:
 
 @pytest.mark.parametrize("way", STREAMS)
 async def test_i2_a_stream_is_cumulative(way: str) -> None:
-    """Each response holds all up to it; `delta` and `thinking_delta` are what is new in it."""
+    """Each response has everything so far; `delta` and `thinking_delta` have the new part."""
     with Loopback(WHOLE) as server:
         responses = await responses_of(chat(server, **THINKS), way)
     assert [r.additional_kwargs["thinking_delta"] for r in responses if "thinking_delta" in r.additional_kwargs] == [
@@ -93,7 +93,7 @@ async def test_i2_a_stream_is_cumulative(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_i19_i20_usage(way: str, each_protocol: str) -> None:
-    """Usage with its parts is on the response, and under `raw` the service's own, where the token counter looks."""
+    """The response has usage with details, and `raw` the service's own, for the token counter."""
     with Loopback(WHOLE) as server:
         response = await call(chat(server, **THINKS), way)
     assert {name: response.additional_kwargs[name] for name in USAGE_COUNTS} == USAGE_COUNTS
@@ -102,7 +102,7 @@ async def test_i19_i20_usage(way: str, each_protocol: str) -> None:
 
 
 def test_i19_every_count_has_its_name() -> None:
-    """No two are mixed up, and none is lost."""
+    """None is mixed up or lost."""
     usage = Usage(1, 2, 3, *range(4, 13))
     assert from_core_usage(usage) == {
         "prompt_tokens": usage.input_tokens, "completion_tokens": usage.output_tokens,
@@ -115,7 +115,7 @@ def test_i19_every_count_has_its_name() -> None:
 
 @pytest.mark.parametrize("way", COMPLETIONS)
 async def test_i33_completions(way: str) -> None:
-    """A completion is a chat of one user message, with the reasoning and usage beside its text."""
+    """A completion is a chat of one user message, with reasoning and usage."""
     with Loopback(WHOLE) as server:
         response = await call(chat(server, **THINKS), way, "Say hello.")
         assert sent(server)["messages"] == [{"role": "user", "content": "Say hello."}]
@@ -125,8 +125,8 @@ async def test_i33_completions(way: str) -> None:
     assert [each["function"]["name"] for each in response.additional_kwargs["tool_calls"]] == ["weather"]
 
 
-def test_the_history_goes_through_json() -> None:
-    """A message survives JSON as it is, thought and calls too."""
+def test_messages_can_be_stored_as_json() -> None:
+    """With thought and calls."""
     with Loopback(WHOLE) as server:
         message = chat(server, **THINKS).chat([ChatMessage("hello")]).message
     assert ChatMessage.model_validate_json(message.model_dump_json()) == message
@@ -153,7 +153,7 @@ REFUSALS = [
 async def test_i17_errors_raise(
     way: str, status: int, error: dict[str, str], cls: type[errors.ModelStudioError]
 ) -> None:
-    """A refusal is a typed error with its status, code and request id; never an empty message."""
+    """A typed error with status, code and request ID; never an empty message."""
     with Loopback(reply_json(status, {"error": error, "request_id": "r-1"})) as server, pytest.raises(cls) as caught:
         await call(chat(server, api_key="sk-a-key-for-tests"), way)
     assert type(caught.value) is cls
@@ -164,7 +164,7 @@ async def test_i17_errors_raise(
 @pytest.mark.parametrize("way", STREAMS)
 @pytest.mark.parametrize("ending", ["failure", "cut"])
 async def test_i17_a_stream_that_breaks_off_raises(way: str, ending: str) -> None:
-    """What came is handed on, then the typed error comes, with what had arrived; no response says it is the last."""
+    """After the responses so far, with the partial answer. No response is marked as the last."""
     failure = {"error": {"code": "data_inspection_failed", "message": "stopped"}} if ending == "failure" else None
     seen: list[Any] = []
 
@@ -187,7 +187,7 @@ async def test_i17_a_stream_that_breaks_off_raises(way: str, ending: str) -> Non
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_i18_retries(way: str) -> None:
-    """A throttled call is made again, as often as `max_retries` says, and the answer is the second one's."""
+    """A throttled call is retried up to `max_retries` times."""
     throttled = reply_json(429, {"error": {"code": "limit_requests", "message": "wait"}}, {"retry-after-ms": "1"})
     with Loopback([throttled, WHOLE]) as server:
         assert said(await call(chat(server, max_retries=1), way)) == "Hello there."
@@ -195,8 +195,8 @@ async def test_i18_retries(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", STREAMS)
-async def test_wrong_arguments_are_refused_before_the_stream(way: str) -> None:
-    """What cannot be sent is refused by the call itself, not by the first step of its stream, and nothing is sent."""
+async def test_invalid_arguments_raise_before_the_stream(way: str) -> None:
+    """The call itself raises, not the first iteration, and nothing is sent."""
 
     async def begin(llm: ModelStudio, **wrong: Any) -> Any:
         stream = getattr(llm, way)([ChatMessage("hello")], **wrong)
@@ -213,8 +213,8 @@ async def test_wrong_arguments_are_refused_before_the_stream(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_cut_call_is_no_call(way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Arguments that were cut are under `invalid_tool_calls` as they came, logged, and no call of the last response."""
+async def test_truncated_calls_are_invalid(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """They are in `invalid_tool_calls` with the raw arguments, and logged."""
     cut = Answer(
         calls=[Call("call_1", "weather", ['{"city": "Hang', 'zhou"}']), Call("call_2", "weather", ['{"city": "New '])],
         finish="length",
@@ -239,7 +239,7 @@ async def test_a_cut_call_is_no_call(way: str, caplog: pytest.LogCaptureFixture)
 
 @pytest.mark.parametrize("way", WAYS + COMPLETIONS)
 async def test_callbacks_get_the_last_response_at_the_end(way: str) -> None:
-    """The end event fires once, after the last piece, with the answer; and LlamaIndex's counter has the usage."""
+    """The end event is sent once with the answer, and LlamaIndex's counter gets the usage."""
     counter = TokenCountingHandler(tokenizer=str.split)
     ended: list[Any] = []
 
@@ -258,8 +258,8 @@ async def test_callbacks_get_the_last_response_at_the_end(way: str) -> None:
 
 @pytest.mark.parametrize("each_protocol", ["openai"], indirect=True)
 @pytest.mark.parametrize("way", STREAMS)
-async def test_leaving_a_stream_closes_it(way: str) -> None:
-    """Who stops listening ends the response at the service at once, which bills what it generated until then."""
+async def test_closing_a_stream_closes_the_response(way: str) -> None:
+    """Immediately, because the service bills what it generates."""
     gone: list[bool] = []
 
     def unfinished(exchange: Exchange) -> None:
@@ -287,7 +287,7 @@ async def test_leaving_a_stream_closes_it(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_logprobs(way: str) -> None:
-    """Log probabilities are on the response, for each token its alternatives."""
+    """For each token with its alternatives."""
     items = [
         {"token": "Hello ", "logprob": -0.1, "bytes": [72], "top_logprobs": [{"token": "Hi", "logprob": -2.0}]},
         {"token": "there", "logprob": -0.2, "bytes": None, "top_logprobs": []},
@@ -301,8 +301,8 @@ async def test_logprobs(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_sound_that_is_not_ascii(way: str) -> None:
-    """Audio that is no base64 text is an error of this package."""
+async def test_audio_that_is_not_ascii(way: str) -> None:
+    """It is not base64, so an error of this package is raised."""
     with Loopback(Answer(audio=[{"id": "audio_1"}, {"data": "AAé="}])) as server:
         llm = chat(server, model="qwen-plus", protocol="openai", modalities=["text", "audio"])
         with pytest.raises(errors.ProtocolError, match=r"audio\.data"):
@@ -310,8 +310,8 @@ async def test_sound_that_is_not_ascii(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", STREAMS)
-async def test_a_spoken_answer(way: str) -> None:
-    """What an Omni model speaks is a block, with its transcript beside; back in the history goes what it said."""
+async def test_audio_output(way: str) -> None:
+    """A block with its transcript, which is sent in the history."""
     sound = base64.b64encode(b"RIFF____WAVE").decode()
     pieces = [{"id": "audio_1"}, {"data": sound[:8]}, {"data": sound[8:]}, {"transcript": "Hel"}, {"transcript": "lo."}]
     with Loopback([Answer(audio=pieces), Answer(text=["Yes."])]) as server:
@@ -329,7 +329,7 @@ async def test_a_spoken_answer(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_response_without_usage_has_none(way: str) -> None:
-    """Counts that the service did not send are not made up."""
+    """Counts are not invented."""
     with Loopback(Answer(text=["Hello"])) as server:
         response = await call(chat(server), way)
     assert not response.additional_kwargs.keys() & USAGE_COUNTS.keys()
@@ -338,7 +338,7 @@ async def test_a_response_without_usage_has_none(way: str) -> None:
 
 @pytest.mark.parametrize("way", ["achat", "astream_chat", "acomplete", "astream_complete"])
 async def test_i34_native_async(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An async call hands nothing to a thread."""
+    """Async calls use no threads."""
 
     def no_thread(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("a thread")

@@ -1,7 +1,7 @@
-"""The cassettes, played through LlamaIndex: what it sends is what was recorded, what comes out is what the bytes say.
+"""The cassettes, played through LlamaIndex.
 
-The conversation and the parameters of each request are read from the cassette and given to ModelStudio; playing matches
-what then goes out to the recorded request by its JSON, so both adapters send the same for the same conversation.
+Conversation and parameters of each request are read from the cassette and passed to ModelStudio. The sent request must
+match the recorded one, so both adapters send the same for the same conversation.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CASES = [
 
 
 def conversation(messages: list[dict[str, Any]]) -> list[ChatMessage]:
-    """The messages of a request, as LlamaIndex has them."""
+    """Return the messages of a request as LlamaIndex messages."""
     return [_message(message) for message in messages]
 
 
@@ -83,11 +83,11 @@ async def _play(llm: ModelStudio, way: str, request: dict[str, Any]) -> list[Any
 
 
 @pytest.mark.parametrize(("name", "way"), CASES)
-async def test_what_comes_out_is_what_the_bytes_say(name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thought, text, calls, usage and the finish reason; for a refusal, the error's code, status and request id."""
+async def test_results_match_the_bytes(name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thought, text, calls, usage and finish reason; for an error, code, status and request ID."""
 
     async def asleep(transport: Transport, seconds: float) -> None:
-        """A throttled call is asked again at once."""
+        """Retry without delay."""
 
     monkeypatch.setattr(Transport, "sleep", lambda transport, seconds: None)
     monkeypatch.setattr(Transport, "asleep", asleep)
@@ -143,7 +143,7 @@ def _check_error(error: ModelStudioError, answer: Expected, interaction: Interac
 
 
 def _check_stream(responses: list[ChatResponse], answer: Expected) -> None:
-    """A response for each event that says something, in order; each with all that was said up to it."""
+    """Check that there is a response per event with content, in order, each with everything so far."""
     pieces = [
         "reasoning" if response.additional_kwargs.get("thinking_delta") else "text"
         for response in responses
@@ -159,8 +159,8 @@ def _check_stream(responses: list[ChatResponse], answer: Expected) -> None:
     ]
 
 
-def test_every_kind_of_answer_is_there() -> None:
-    """The cassettes have streams, whole answers, tool loops and errors, so the table above is about something."""
+def test_every_kind_of_answer_has_a_cassette() -> None:
+    """Streams, whole answers, tool loops and errors."""
     interactions = [interaction for name in cassette_names() for interaction in read(name)[1]]
     assert {interaction.streams for interaction in interactions} == {True, False}
     assert any(interaction.status >= 400 for interaction in interactions)

@@ -1,4 +1,4 @@
-"""The objects of a stream that are written down are what pydantic would have made."""
+"""Objects of a stream constructed without validation equal those created by pydantic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAIRS = [
 
 
 def state(made: Any) -> Any:
-    """All that can be seen of a pydantic object."""
+    """Return the complete state of a pydantic object."""
     if isinstance(made, list):
         return [state(item) for item in made]
     if not isinstance(made, BaseModel):
@@ -30,7 +30,7 @@ def state(made: Any) -> Any:
 
 
 def validated(made: Any) -> Any:
-    """The object made by its class from what was given for this one."""
+    """Return the object created by its class from the same arguments."""
     if isinstance(made, list):
         return [validated(item) for item in made]
     if not isinstance(made, BaseModel):
@@ -39,13 +39,13 @@ def validated(made: Any) -> Any:
 
 
 @pytest.mark.parametrize(("quick", "validating"), PAIRS)
-def test_objects_are_written_down_here(quick: Any, validating: Any) -> None:
-    """With the llama-index-core that is installed, the quick way is the one that is taken."""
+def test_the_fast_path_is_used(quick: Any, validating: Any) -> None:
+    """With the installed llama-index-core."""
     assert quick is not validating
 
 
-def test_responses_of_a_stream_are_what_pydantic_makes() -> None:
-    """Fields, their order and types, which of them were set, down to the blocks: all the same."""
+def test_responses_equal_pydantics() -> None:
+    """Fields, order, types and fields set, including blocks."""
     responses = Responses()
     deltas = [
         ResponseDelta("chatcmpl-1", "req-1", "qwen-plus", 1770000000),
@@ -62,7 +62,7 @@ def test_responses_of_a_stream_are_what_pydantic_makes() -> None:
 
 
 def test_responses_share_no_containers() -> None:
-    """What a consumer puts into one response is in no other."""
+    """Changing one response does not affect others."""
     responses = Responses()
     first, second = responses.convert(ReasoningDelta("a")), responses.convert(TextDelta("b"))
     assert first is not None

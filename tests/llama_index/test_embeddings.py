@@ -1,4 +1,4 @@
-"""ModelStudioEmbedding: what holds of all embeddings, and what LlamaIndex asks of them."""
+"""ModelStudioEmbedding: the common cases of embeddings, and LlamaIndex's requirements."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def made(server: Loopback, **settings: Any) -> ModelStudioEmbedding:
 
 
 async def called(model: Any, way: str, name: str, *given: Any, **options: Any) -> Any:
-    """What a method, or its async twin, returns."""
+    """Return the result of a method or its async version."""
     if way == "sync":
         return getattr(model, name)(*given, **options)
     return await getattr(model, f"a{name}")(*given, **options)
@@ -59,8 +59,8 @@ async def called(model: Any, way: str, name: str, *given: Any, **options: Any) -
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("size", "requests"), [(100, 2), (10, 2), (4, 3)])
-async def test_a_larger_embed_batch_size_is_split_and_a_smaller_one_holds(way: str, size: int, requests: int) -> None:
-    """At most as many texts a request as the model takes."""
+async def test_embed_batch_size(way: str, size: int, requests: int) -> None:
+    """At most the limit of the model."""
     texts = numbered(12)
     with Loopback(service) as server:
         model = made(server, embed_batch_size=size)
@@ -70,7 +70,7 @@ async def test_a_larger_embed_batch_size_is_split_and_a_smaller_one_holds(way: s
 
 
 async def test_num_workers_bounds_async_calls() -> None:
-    """As in LlamaIndex's own."""
+    """As in LlamaIndex's own classes."""
     crowd = Crowd(wanted=3)
     with Loopback(crowd) as server:
         await made(server, num_workers=3).aget_text_embedding_batch(numbered(90))
@@ -79,7 +79,7 @@ async def test_num_workers_bounds_async_calls() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_methods_of_a_subclass(way: str) -> None:
-    """What BaseEmbedding asks for by an underscore embeds too."""
+    """The private methods of BaseEmbedding work, too."""
     with Loopback(service) as server:
         model = made(server, protocol="dashscope")
         assert await called(model, way, "get_text_embedding", "a b") == vector("a b")
@@ -96,7 +96,7 @@ async def test_the_methods_of_a_subclass(way: str) -> None:
 
 
 async def test_async_uses_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An async call hands nothing to a thread."""
+    """Async calls use no threads."""
 
     def no_thread(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("a thread")
@@ -113,7 +113,7 @@ async def test_async_uses_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_sparse_vectors(way: str) -> None:
-    """Pairs of index and weight, in order, for as many texts as there are; native protocol only."""
+    """Pairs of index and weight, in order; native protocol only."""
     texts = numbered(23)
     with Loopback(service) as server:
         model = made(server, protocol="dashscope")
@@ -126,7 +126,7 @@ async def test_sparse_vectors(way: str) -> None:
 
 
 class Limiter:
-    """Counts who asks."""
+    """Counts its calls."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -139,8 +139,8 @@ class Limiter:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_the_rate_limiter_is_asked_for_each_request(way: str) -> None:
-    """Not for what is cached."""
+async def test_the_rate_limiter_is_called_per_request(way: str) -> None:
+    """Not for cached texts."""
     limiter = Limiter()
     with Loopback(service) as server:
         model = made(server, rate_limiter=limiter, embeddings_cache=SimpleKVStore())
@@ -151,14 +151,14 @@ async def test_the_rate_limiter_is_asked_for_each_request(way: str) -> None:
 
 
 class LockedLimiter(Limiter):
-    """Cannot be pickled."""
+    """A rate limiter that cannot be pickled."""
 
     def __reduce__(self) -> Any:
         raise TypeError("it has a lock")
 
 
-def test_pickling_leaves_the_object_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
-    """LlamaIndex's own method would delete from it what cannot be pickled."""
+def test_pickling_does_not_change_the_object(caplog: pytest.LogCaptureFixture) -> None:
+    """LlamaIndex's own method would delete unpicklable attributes."""
     limiter = LockedLimiter()
     with Loopback(service) as server:
         model = made(server, rate_limiter=limiter)
@@ -172,8 +172,8 @@ def test_pickling_leaves_the_object_as_it_was(caplog: pytest.LogCaptureFixture) 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_what_is_cached_is_not_sent_again(way: str, protocol: str) -> None:
-    """Neither a query nor a document; of a batch, only what is new is sent."""
+async def test_cached_texts_are_not_sent(way: str, protocol: str) -> None:
+    """Queries and documents. Of a batch, only new texts are sent."""
     cache, texts = SimpleKVStore(), numbered(25)
     with Loopback(service) as server:
         model = made(server, protocol=protocol, embeddings_cache=cache, max_concurrency=1)
@@ -201,7 +201,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("other", OTHERS)
 async def test_one_cache_for_several_models(other: str, way: str) -> None:
-    """A vector is taken from the cache only where the same request would be sent."""
+    """A vector is used only if the same request would be sent."""
     cache = SimpleKVStore()
     with Loopback(service) as server:
         model = made(server, protocol="dashscope", embeddings_cache=cache)
@@ -217,8 +217,8 @@ async def test_one_cache_for_several_models(other: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_after_an_error_the_cache_has_what_came(way: str) -> None:
-    """The next call sends the rest."""
+async def test_the_cache_after_an_error(way: str) -> None:
+    """It has the vectors received so far. The next call sends the rest."""
     refused = reply_json(500, {"code": "InternalError", "message": "Failed."})
     texts = numbered(40)
     with Loopback(failing(lambda batch: texts[30] in batch, refused, times=1)) as server:
@@ -233,7 +233,7 @@ async def test_after_an_error_the_cache_has_what_came(way: str) -> None:
 
 
 class Events(BaseEventHandler):
-    """Keeps all events of embeddings."""
+    """Stores all embedding events."""
 
     seen: list[Any] = []  # noqa: RUF012  # a pydantic field
 
@@ -253,7 +253,7 @@ def events() -> Any:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_instrumentation(events: list[Any], way: str) -> None:
-    """Each request has its events; the last one has texts, vectors, and the tokens in its tags."""
+    """Each request has events. The last one has texts, vectors, and tokens in its tags."""
     texts = numbered(25)
     with Loopback(service) as server:
         await called(made(server), way, "get_text_embedding_batch", texts)
@@ -271,7 +271,7 @@ async def test_instrumentation(events: list[Any], way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_older_callbacks(way: str) -> None:
-    """Handlers of a callback manager see the same; an error ends what began."""
+    """Handlers of a callback manager get the same. An error ends their events."""
     debug, counter = LlamaDebugHandler(print_trace_on_end=False), TokenCountingHandler(lambda text: text.split())
     refused = reply_json(500, {"code": "InternalError", "message": "Failed."})
     with Loopback(failing(lambda batch: "text number 30" in batch, refused)) as server:
@@ -288,7 +288,7 @@ async def test_older_callbacks(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_progress_bar(way: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """Counts texts, where it is asked for."""
+    """It counts texts."""
     with Loopback(service) as server:
         await called(made(server), way, "get_text_embedding_batch", numbered(25))
         assert capfd.readouterr().err == ""
@@ -299,8 +299,8 @@ async def test_a_progress_bar(way: str, capfd: pytest.CaptureFixture[str]) -> No
 # ---------------------------------------------------------------- LlamaIndex
 
 
-def test_an_index_is_built_and_asked() -> None:
-    """It is what an index takes as `embed_model`."""
+def test_an_index() -> None:
+    """It can be the `embed_model` of an index."""
     with Loopback(service) as server:
         index = VectorStoreIndex([TextNode(text=text) for text in ("a", "bb", "ccc")], embed_model=made(server))
         [found] = index.as_retriever(similarity_top_k=1).retrieve("ccc")
@@ -309,7 +309,7 @@ def test_an_index_is_built_and_asked() -> None:
 
 @pytest.mark.slow
 async def test_an_ingestion_pipeline() -> None:
-    """With workers of other processes, and async."""
+    """With worker processes, and async."""
     documents = [Document(text=text) for text in ("Cats purr.", "Dogs bark.", "Birds sing.", "Fish swim.")]
     with Loopback(service) as server:
         # a splitter's default tokenizer is loaded anew, from the internet, in each worker
@@ -323,7 +323,7 @@ async def test_an_ingestion_pipeline() -> None:
 
 
 def test_a_semantic_splitter() -> None:
-    """Splits where the words change."""
+    """It splits between different words."""
     text = "Cats purr. Cats purr. Cats purr. Dogs bark. Dogs bark. Dogs bark."
     with Loopback(service) as server:
         splitter = SemanticSplitterNodeParser(embed_model=made(server), buffer_size=1)
@@ -333,7 +333,7 @@ def test_a_semantic_splitter() -> None:
 
 
 def test_the_key_is_in_no_dump(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And it is made again from its dump, or from a pickle, without its callback."""
+    """The object can be loaded from a dump or a pickle, without its callback."""
     model = ModelStudioEmbedding(api_key=KEY, dimensions=64, usage_callback=lambda name, tokens: None)
     assert KEY not in model.to_json() + repr(model) + str(model.model_dump()) + str(model.to_payload())
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
@@ -347,7 +347,7 @@ def test_the_key_is_in_no_dump(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(model, BaseEmbedding)
 
 
-def test_the_paths() -> None:
+def test_urls() -> None:
     """Text embeddings follow base_url."""
     with Loopback(service) as server:
         for protocol, path in EMBED.items():

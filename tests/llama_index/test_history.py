@@ -1,4 +1,4 @@
-"""The conversation as it is sent: turns of every kind, media, cache points, and what is refused."""
+"""The messages that are sent: turns of every kind, media, cache points, and invalid content."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def assistant(*blocks: Any, **extra: Any) -> ChatMessage:
 
 
 async def sent_messages(way: str, *messages: ChatMessage, **settings: Any) -> list[dict[str, Any]]:
-    """What goes out for these messages."""
+    """Return the sent messages for these messages."""
     before = [message.model_dump_json() for message in messages]
     with Loopback(HELLO) as server:
         await call(chat(server, **settings), way, messages)
@@ -79,7 +79,7 @@ async def test_i3_i6_a_tool_loop(way: str) -> None:
 
 @pytest.mark.parametrize(("policy", "kept"), [("auto", False), ("always", True), ("never", False)])
 async def test_i3_earlier_thoughts_go_back_by_policy(policy: str, kept: bool) -> None:
-    """What was thought before the last user message goes back only where the policy or the caller wants it."""
+    """Reasoning before the last user message is sent only if the policy or the caller requires it."""
     turn = assistant(ThinkingBlock(content="Hm."), TextBlock(text="Hi."))
     messages = await sent_messages("chat", ChatMessage("hello"), turn, ChatMessage("And?"), reasoning_replay=policy)
     assert ("reasoning_content" in messages[1]) is kept
@@ -91,7 +91,7 @@ async def test_i3_earlier_thoughts_go_back_by_policy(policy: str, kept: bool) ->
     ("arguments", "text"), [('{"city": "A"}', '{"city": "A"}'), ("", "{}"), ({}, "{}"), ({"n": 1.5}, '{"n": 1.5}')]
 )
 async def test_i6_arguments_as_text_or_dict(arguments: Any, text: str) -> None:
-    """A ToolCallBlock holds its arguments as a dict or as JSON text; both are sent as text."""
+    """A ToolCallBlock has arguments as a dict or JSON text; both are sent as text."""
     turn = assistant(ToolCallBlock(tool_call_id="call_1", tool_name="weather", tool_kwargs=arguments))
     [_, said, _] = await sent_messages("chat", ChatMessage("?"), turn, RESULT)
     assert said["tool_calls"][0]["function"]["arguments"] == text
@@ -99,7 +99,7 @@ async def test_i6_arguments_as_text_or_dict(arguments: Any, text: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_i32_text_is_not_escaped(way: str) -> None:
-    """Chinese arguments and texts go out as they are, which costs fewer tokens and bytes."""
+    """Non-ASCII arguments and texts, which saves tokens and bytes."""
     with Loopback(HELLO) as server:
         await call(chat(server), way, [ChatMessage("天气?"), assistant(CALL), RESULT])
         body = server.requests[0].body
@@ -109,7 +109,7 @@ async def test_i32_text_is_not_escaped(way: str) -> None:
 
 
 async def test_i6_the_history_of_an_older_class() -> None:
-    """Calls in `additional_kwargs` alone, dicts or an SDK's objects, go out; beside blocks they are stale."""
+    """Calls only in `additional_kwargs`, as dicts or SDK objects, are sent. Beside blocks they are ignored."""
     function = {"name": "weather", "arguments": '{"city": "A"}'}
     as_object = SimpleNamespace(id="call_1", type="function", function=SimpleNamespace(**function))
     for made in ({"id": "call_1", "type": "function", "function": function}, as_object):
@@ -126,8 +126,8 @@ async def test_i6_the_history_of_an_older_class() -> None:
     assert [made["id"] for made in said["tool_calls"]] == ["call_1"]
 
 
-async def test_a_cut_call_goes_back_only_if_it_was_answered() -> None:
-    """The service wants an answer to each call of a turn."""
+async def test_truncated_calls_are_sent_only_if_answered() -> None:
+    """The service requires a result for each call."""
     invalid = {"id": "call_1", "name": "weather", "args": '{"ci', "error": "cut"}
     turn = assistant(TextBlock(text="Wait."), invalid_tool_calls=[invalid])
     [_, said, _] = await sent_messages("chat", ChatMessage("?"), turn, RESULT)
@@ -137,15 +137,15 @@ async def test_a_cut_call_goes_back_only_if_it_was_answered() -> None:
     assert "tool_calls" not in said
 
 
-async def test_what_an_agent_adds_to_an_answer_stays_here() -> None:
-    """FunctionAgent puts a tool's id on an assistant turn (`return_direct`); it does not reach the wire."""
+async def test_extra_fields_of_agents_are_not_sent() -> None:
+    """FunctionAgent adds a tool ID to assistant turns (`return_direct`)."""
     turn = ChatMessage(role="assistant", content="Sunny.", additional_kwargs={"tool_call_id": "call_1"})
     messages = await sent_messages("chat", ChatMessage("?"), assistant(CALL), RESULT, turn, ChatMessage("Thanks."))
     assert messages[3] == {"role": "assistant", "content": "Sunny."}
 
 
 async def test_partial_mode() -> None:
-    """A last assistant message that says so is continued."""
+    """The last assistant message is continued."""
     [_, said] = await sent_messages("chat", ChatMessage("?"), assistant(TextBlock(text="Once"), partial=True))
     assert said == {"role": "assistant", "content": "Once", "partial": True}
 
@@ -158,13 +158,13 @@ async def test_partial_mode() -> None:
     [("system", "system"), ("developer", "system"), ("user", "user"), ("chatbot", "assistant"), ("model", "assistant")],
 )
 async def test_roles(role: str, wire: str) -> None:
-    """Each role of LlamaIndex is one of the service's."""
+    """Each role of LlamaIndex is converted to one of the service."""
     [message, _] = await sent_messages("chat", ChatMessage(role=role, content="text"), ChatMessage("?"))
     assert message == {"role": wire, "content": "text"}
 
 
-async def test_texts_are_not_joined_by_lines_of_ours() -> None:
-    """Texts of a turn follow each other, those of a tool's result are lines."""
+async def test_joining_texts() -> None:
+    """Texts of a turn are concatenated, those of a tool result joined by newlines."""
     two: Any = [TextBlock(text="a"), TextBlock(text="b")]
     result = ChatMessage(role="tool", blocks=two, additional_kwargs={"tool_call_id": "call_1"})
     messages = await sent_messages(
@@ -174,7 +174,7 @@ async def test_texts_are_not_joined_by_lines_of_ours() -> None:
 
 
 async def test_a_tool_result_without_its_call_is_refused() -> None:
-    """The error names the message."""
+    """The error has the message."""
     with Loopback(HELLO) as server:
         with pytest.raises(errors.ConfigurationError, match="tool_call_id"):
             chat(server).chat([ChatMessage("?"), ChatMessage(role="tool", content="Sunny.")])
@@ -182,7 +182,7 @@ async def test_a_tool_result_without_its_call_is_refused() -> None:
 
 
 async def test_arguments_that_are_no_json_are_refused() -> None:
-    """Before anything is sent, naming the message and the function."""
+    """Before anything is sent. The error has the message and the function."""
     turn = assistant(ToolCallBlock(tool_call_id="call_1", tool_name="weather", tool_kwargs={"x": b"y"}))
     with pytest.raises(errors.ConfigurationError, match=r"messages\[1\] \(assistant\): .*weather"):
         await sent_messages("chat", ChatMessage("?"), turn)
@@ -193,7 +193,7 @@ async def test_arguments_that_are_no_json_are_refused() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_i21_images(way: str, tmp_path: Path) -> None:
-    """An image goes out by its URL as it is, or inline from its bytes, its buffer or its file."""
+    """By URL unchanged, or inlined from bytes, a buffer or a file."""
     path = tmp_path / "pixel.png"
     path.write_bytes(PNG)
     blocks: Any = [
@@ -213,7 +213,7 @@ async def test_i21_images(way: str, tmp_path: Path) -> None:
 
 
 async def test_i21_an_image_in_a_buffer() -> None:
-    """A buffer is read from its start, and once more for the next call."""
+    """It is read from its start, and again for the next call."""
     message = ChatMessage(role="user", blocks=[ImageBlock(image=BytesIO(PNG), image_mimetype="image/png")])
     with Loopback(HELLO) as server:
         for way in WAYS:
@@ -223,7 +223,7 @@ async def test_i21_an_image_in_a_buffer() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_i22_videos(way: str) -> None:
-    """A video goes out by URL or inline, with its frame rate beside it."""
+    """By URL or inlined, with the frame rate."""
     blocks: Any = [
         VideoBlock(url="https://example.com/a.mp4", fps=2),
         VideoBlock(video=b"\x00\x00\x00\x18ftypmp42", video_mimetype="video/mp4"),
@@ -236,7 +236,7 @@ async def test_i22_videos(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_i23_audio(way: str) -> None:
-    """Audio is a URL or a data URI, never bare base64, which the service refuses; its format is beside it."""
+    """By URL or as a data URI, with its format. The service rejects bare base64."""
     blocks: Any = [AudioBlock(audio=WAV, format="wav"), AudioBlock(url="https://example.com/a.mp3")]
     [message] = await sent_messages(way, ChatMessage(role="user", blocks=blocks))
     assert message["content"] == [
@@ -258,15 +258,15 @@ REFUSED: list[tuple[Any, str]] = [
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("block", "named"), REFUSED, ids=[named for _, named in REFUSED])
 async def test_i24_what_the_service_lacks_is_refused_by_name(way: str, block: Any, named: str) -> None:
-    """The error names the message and the block, and nothing is sent."""
+    """The error has the message and the block, and nothing is sent."""
     with Loopback(HELLO) as server:
         with pytest.raises(errors.ConfigurationError, match=rf"messages\[1\] \(user\): .*{named}"):
             await call(chat(server), way, [ChatMessage("?"), ChatMessage(role="user", blocks=[block])])
         assert not server.requests
 
 
-async def test_a_citation_of_another_provider_is_left_out() -> None:
-    """In an assistant's turn it only repeats what was cited."""
+async def test_citations_in_assistant_turns_are_omitted() -> None:
+    """They only repeat the cited text."""
     citation = CitationBlock(cited_content="c", source="s", title="t", additional_location_info={})
     [_, said, _] = await sent_messages(
         "chat", ChatMessage("?"), assistant(TextBlock(text="a"), citation), ChatMessage("?")
@@ -274,8 +274,8 @@ async def test_a_citation_of_another_provider_is_left_out() -> None:
     assert said == {"role": "assistant", "content": "a"}
 
 
-async def test_a_cache_point_marks_what_is_before_it() -> None:
-    """As `cache_control` on the last part before it, in a turn of any role."""
+async def test_cache_points() -> None:
+    """`cache_control` is set on the part before, in a turn of any role."""
     point = CachePoint(cache_control=CacheControl(type="ephemeral"))
     blocks: Any = [TextBlock(text="long"), point, TextBlock(text="short")]
     system, user = await sent_messages(
@@ -300,7 +300,7 @@ async def test_a_cache_point_marks_what_is_before_it() -> None:
 
 @pytest.mark.parametrize("way", ["achat", "astream_chat"])
 async def test_files_are_read_off_the_event_loop(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a block names a file, or has a buffer, another thread reads it; where none does, no thread is needed."""
+    """Files and buffers are read in a thread. Other calls use none."""
     path, threads = tmp_path / "pixel.png", []
     path.write_bytes(PNG)
 
@@ -320,8 +320,8 @@ async def test_files_are_read_off_the_event_loop(way: str, tmp_path: Path, monke
 # ---------------------------------------------------------------- memory
 
 
-async def test_a_memory_is_stored_and_goes_on() -> None:
-    """Messages with thoughts and calls survive a memory and JSON, and go out as they would have."""
+async def test_a_memory_can_be_stored() -> None:
+    """As JSON, with thoughts and calls; the same messages are sent."""
     memory = ChatMemoryBuffer.from_defaults(token_limit=10_000, tokenizer_fn=str.split)
     turn = assistant(ThinkingBlock(content="Hm.", num_tokens=2), CALL, reasoning_content="Hm.")
     with Loopback(HELLO) as server:

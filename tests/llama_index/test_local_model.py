@@ -1,4 +1,4 @@
-"""ModelStudio and the real local model: what no script of ours makes up."""
+"""ModelStudio with the real local model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def llm(local_model_url: str) -> ModelStudio:
 # one way is the smoke test of `make test`
 @pytest.mark.parametrize("way", [WAYS[0], *(pytest.param(way, marks=pytest.mark.slow) for way in WAYS[1:])])
 async def test_it_thinks_and_answers(way: str, llm: ModelStudio) -> None:
-    """Thought and answer come apart, with their tokens, and a stream comes in pieces."""
+    """Thought and answer are separate, with usage, and streamed in fragments."""
     async with llm:
         responses = await responses_of(llm, way, "Say hello to Ada.", **THINKS)
     last = responses[-1]
@@ -55,7 +55,7 @@ async def test_it_thinks_and_answers(way: str, llm: ModelStudio) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", COMPLETIONS)
 async def test_it_completes(way: str, llm: ModelStudio) -> None:
-    """Each way of completing a prompt gives the same text."""
+    """Each way to complete a prompt gives the same text."""
     async with llm:
         response = await call(llm, way, "Say hello to Ada.")
         assert response.text == llm.complete("Say hello to Ada.").text
@@ -64,7 +64,7 @@ async def test_it_completes(way: str, llm: ModelStudio) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 async def test_it_calls_a_tool(way: str, llm: ModelStudio) -> None:
-    """A forced call comes whole, with its arguments."""
+    """A forced call is complete, with its arguments."""
     async with llm:
         options = {"tools": tools(weather), "tool_required": True}
         response = await call(llm, f"{way}_with_tools", "What is the weather like in Rome?", **options)
@@ -75,7 +75,7 @@ async def test_it_calls_a_tool(way: str, llm: ModelStudio) -> None:
 
 
 class City(BaseModel):
-    """A city and how many people live there."""
+    """A city and its population."""
 
     name: str
     millions: int
@@ -83,8 +83,8 @@ class City(BaseModel):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["qwen3.7-plus", "qwen-plus"])
-async def test_it_gives_an_object(model: str, local_model_url: str) -> None:
-    """By json_schema and by a forced call, whole and streamed."""
+async def test_structured_output(model: str, local_model_url: str) -> None:
+    """With json_schema and with a forced call, whole and streamed."""
     prompt = PromptTemplate("{city} has 12 million inhabitants.")
     settings: dict[str, Any] = {"model": model, "enable_thinking": False, **SHORT}
     async with ModelStudio(base_url=local_model_url, **settings) as llm:
@@ -96,7 +96,7 @@ async def test_it_gives_an_object(model: str, local_model_url: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["FunctionAgent", "AgentWorkflow"])
 async def test_i10_an_agent_runs_its_tools(kind: str, llm: ModelStudio) -> None:
-    """It thinks, calls one of two tools, which runs, and answers; thoughts and text stream."""
+    """It thinks, calls one of two tools, and answers; thoughts and text are streamed."""
     async with llm:
         thinking = llm.model_copy(update=THINKS)
         agent: Any = FunctionAgent(name="guide", description="Knows cities.", tools=list(tools()), llm=thinking)

@@ -1,4 +1,4 @@
-"""LlamaIndex's index, pipeline and splitter on ModelStudioEmbedding, with the real local embedding model."""
+"""LlamaIndex's index, pipeline and splitter with the real local embedding model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ QUERY = "How does a happy kitten sound?"
 
 @pytest.fixture(params=["openai", "dashscope"])
 def embedding(request: pytest.FixtureRequest, local_model_url: str) -> ModelStudioEmbedding:
-    """One that talks to the local model, in each protocol."""
+    """Return an embedding object for the local model, in each protocol."""
     path = {"openai": "/compatible-mode/v1", "dashscope": "/api/v1"}[request.param]
     base_url = local_model_url.replace("/compatible-mode/v1", path)
     return ModelStudioEmbedding(base_url=base_url, protocol=request.param)
 
 
 async def test_an_index_finds_and_reranks(embedding: ModelStudioEmbedding, local_model_url: str) -> None:
-    """Sync and async, the text with the meaning of the query comes first, though they share no word."""
+    """The text with the same meaning is the first, although it shares no word with the query."""
     index = VectorStoreIndex.from_documents([Document(text=text) for text in TEXTS], embed_model=embedding)
     retriever = index.as_retriever(similarity_top_k=3)
     rerank = ModelStudioRerank(base_url=local_model_url, top_n=1)
@@ -35,7 +35,7 @@ async def test_an_index_finds_and_reranks(embedding: ModelStudioEmbedding, local
 
 
 def test_a_pipeline_embeds_in_two_processes(embedding: ModelStudioEmbedding) -> None:
-    """Each worker has a copy of the embedding object, and vectors are those of one process."""
+    """Each worker has a copy of the object. The vectors are the same."""
     splitter = SentenceSplitter(tokenizer=str.split)  # its own tokenizer is loaded in each worker, from the internet
     pipeline = IngestionPipeline(transformations=[splitter, embedding])
     documents = [Document(text=text) for text in TEXTS]
@@ -47,7 +47,7 @@ def test_a_pipeline_embeds_in_two_processes(embedding: ModelStudioEmbedding) -> 
 
 
 def test_a_semantic_splitter_splits_where_the_subject_changes(embedding: ModelStudioEmbedding) -> None:
-    """Between the sentences about cats and those about the market."""
+    """Between sentences about cats and about the market."""
     cats = "Cats purr when they are content. Kittens purr while they drink their mother's milk. "
     market = "The stock market fell sharply on Monday. Share prices of banks fell most."
     splitter = SemanticSplitterNodeParser(embed_model=embedding, buffer_size=0, breakpoint_percentile_threshold=60)

@@ -1,4 +1,4 @@
-"""ModelStudioMultiModalEmbedding: texts, images and video, for themselves and as one, sync and async."""
+"""ModelStudioMultiModalEmbedding: texts, images and video, separately and fused, sync and async."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def made(server: Loopback, **settings: Any) -> ModelStudioMultiModalEmbedding:
 
 
 async def called(model: Any, way: str, name: str, *given: Any, **options: Any) -> Any:
-    """What a method, or its async twin, returns."""
+    """Return the result of a method or its async version."""
     if way == "sync":
         return getattr(model, name)(*given, **options)
     return await getattr(model, f"a{name}")(*given, **options)
@@ -36,7 +36,7 @@ async def called(model: Any, way: str, name: str, *given: Any, **options: Any) -
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_images(way: str, tmp_path: Path) -> None:
-    """URLs go as they are; paths, bytes and files as data URIs; at most as many a request as the model takes."""
+    """URLs are sent unchanged; paths, bytes and files as data URIs; within the limit per request."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     images: list[Any] = [str(path), path, PNG, io.BytesIO(PNG), URL, PNG_URI]
@@ -54,7 +54,7 @@ async def test_images(way: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("protocol", ["openai", "dashscope"])
 async def test_texts_and_images_share_a_space(way: str, protocol: str) -> None:
-    """Queries, documents, contents of each kind, and several as one, whatever the protocol is."""
+    """Queries, documents, content of each kind, and fused content, with any protocol."""
     with Loopback(service) as server:
         model = made(server, protocol=protocol, dimensions=512, instruct="Find cats.")
         assert await called(model, way, "get_query_embedding", "a") == vector("a", 512)
@@ -71,8 +71,8 @@ async def test_texts_and_images_share_a_space(way: str, protocol: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_images_are_sent_at_once(way: str) -> None:
-    """A model that takes one a request is asked many times at once."""
+async def test_images_are_sent_concurrently(way: str) -> None:
+    """To a model that accepts one per request."""
     crowd, usage = Crowd(wanted=4), list[int]()
     with Loopback(crowd) as server:
         model = made(
@@ -96,8 +96,8 @@ async def test_images_are_sent_at_once(way: str) -> None:
         ("get_text_embedding_batch", ["a", ""], "text 1 is empty"),
     ],
 )
-async def test_what_cannot_be_embedded_is_named(way: str, method: str, given: Any, message: str) -> None:
-    """By its position, before anything is sent."""
+async def test_invalid_contents(way: str, method: str, given: Any, message: str) -> None:
+    """The error has the position. Nothing is sent."""
     with Loopback(service) as server:
         with pytest.raises(errors.ConfigurationError, match=message):
             await called(made(server), way, method, given)
@@ -105,7 +105,7 @@ async def test_what_cannot_be_embedded_is_named(way: str, method: str, given: An
 
 
 async def test_image_nodes(tmp_path: Path) -> None:
-    """What a multimodal index embeds: nodes with a path, or with the image itself."""
+    """Nodes of a multimodal index, with a path or the image itself."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     nodes = [ImageNode(image_path=str(path), id_="1"), ImageNode(image="iVBORw0KGgo=", id_="2")]
@@ -118,7 +118,7 @@ async def test_image_nodes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_events_and_progress(way: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """A callback manager sees one event for a batch of images."""
+    """A callback manager gets one event per batch of images."""
     debug = LlamaDebugHandler(print_trace_on_end=False)
     with Loopback(service) as server:
         model = made(server, callback_manager=CallbackManager([debug]))
@@ -128,16 +128,16 @@ async def test_events_and_progress(way: str, capfd: pytest.CaptureFixture[str]) 
     assert "25/25" in capfd.readouterr().err
 
 
-def test_its_dump() -> None:
-    """Has its class, and makes it again."""
+def test_serialization() -> None:
+    """A dump has the class, and can be loaded."""
     with Loopback(service) as server:
         model = made(server, dimensions=512)
         assert model.to_dict()["class_name"] == "ModelStudioMultiModalEmbedding"
         assert ModelStudioMultiModalEmbedding.from_dict(model.to_dict()).to_dict() == model.to_dict()
 
 
-def test_models_that_are_not_listed_and_models_of_texts() -> None:
-    """The former are taken to be multimodal; the latter are refused when images come."""
+def test_unlisted_models_and_text_models() -> None:
+    """The former are assumed to be multimodal; the latter reject images."""
     with Loopback(service) as server:
         made(server, model="new-model").get_text_embedding("a")
         made(server, model="new-model").get_image_embedding(URL)

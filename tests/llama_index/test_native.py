@@ -1,4 +1,4 @@
-"""What only the native protocol has, through ModelStudio: the sources of a search, and what the service ran."""
+"""Features of the native protocol only: search sources and code execution."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEARCHED = Answer(text=["It is ", "sunny ", "[1]."], usage=USAGE, extras={"searc
 
 @pytest.mark.parametrize("way", [*WAYS, *COMPLETIONS])
 async def test_the_sources_of_a_search(way: str) -> None:
-    """They are in `additional_kwargs`, as the service gives them, and so is what it ran."""
+    """`additional_kwargs` has them unchanged, with the executed code."""
     with Loopback(SEARCHED) as server:
         llm = chat(server, protocol="dashscope", enable_search=True, search_options={"enable_source": True})
         response = await call(llm, way)
@@ -26,8 +26,8 @@ async def test_the_sources_of_a_search(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", STREAMS)
-async def test_sources_are_there_from_when_they_came(way: str) -> None:
-    """Each response of a stream holds all that was said up to it: the sources come before the text."""
+async def test_sources_in_a_stream(way: str) -> None:
+    """They arrive before the text, and each later response has them."""
     with Loopback(SEARCHED) as server:
         responses = await responses_of(chat(server, protocol="dashscope"), way)
     assert [response.additional_kwargs["search_info"] for response in responses] == [INFO] * len(responses)
@@ -36,7 +36,7 @@ async def test_sources_are_there_from_when_they_came(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_no_search_no_sources(way: str) -> None:
-    """Empty lists of sources are none."""
+    """Empty lists are omitted."""
     empty = {"search_results": [], "extra_tool_info": []}
     with Loopback(Answer(text=["hi"], extras={"search_info": empty})) as server:
         response = await call(chat(server, protocol="dashscope"), way)
@@ -44,8 +44,8 @@ async def test_no_search_no_sources(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_text_that_the_wire_repeats(way: str) -> None:
-    """With `incremental_output=False` each event repeats the text so far; what comes out is said once."""
+async def test_cumulative_streams(way: str) -> None:
+    """With `incremental_output=False`, repeated text is returned once."""
     answer = Answer(reasoning=["ha", "ha"], text=["na ", "na "], calls=[Call("call_1", "get", ['{"a"', ": 1}"])])
     with Loopback(answer) as server:
         llm = chat(server, protocol="dashscope", streaming=True, incremental_output=False)

@@ -1,4 +1,4 @@
-"""What docs/rag-llama-index.md shows runs."""
+"""The snippets of docs/rag-llama-index.md run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ PRINTED = ["Dogs bark at strangers.", "Dogs bark at strangers.", "100 nodes, 500
 
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
 def test_a_snippet_runs(number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """To its end, and prints what it is about."""
+    """It prints its result."""
     assert run(SNIPPETS[number], PAGE, monkeypatch)
     assert PRINTED[number] in capsys.readouterr().out

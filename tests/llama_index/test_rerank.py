@@ -1,4 +1,4 @@
-"""ModelStudioRerank: what holds of all rerankers, and what LlamaIndex asks of them."""
+"""ModelStudioRerank: the common cases of rerank, and LlamaIndex's requirements."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ async def postprocessed(model: ModelStudioRerank, way: str, given: list[NodeWith
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-async def test_the_caller_s_nodes_stay_as_they_were(way: str) -> None:
-    """New NodeWithScores come back, of the same nodes."""
+async def test_nodes_are_not_changed(way: str) -> None:
+    """New NodeWithScores with the same nodes are returned."""
     given = nodes(["dogs", "cats"])
     before = [node.model_copy(deep=True) for node in given]
     with Loopback(service) as server:
@@ -73,8 +73,8 @@ async def test_the_caller_s_nodes_stay_as_they_were(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
-async def test_nodes_are_ranked_by_what_an_embedding_sees(way: str) -> None:
-    """With the metadata that is not excluded; so a node may have no text of its own."""
+async def test_metadata_is_ranked(way: str) -> None:
+    """Unless it is excluded for embeddings. A node may have no other text."""
     given = [
         NodeWithScore(node=TextNode(text="dogs", metadata={"title": "Cats"})),
         NodeWithScore(node=TextNode(text="", metadata={"title": "Birds"})),
@@ -86,7 +86,7 @@ async def test_nodes_are_ranked_by_what_an_embedding_sees(way: str) -> None:
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 async def test_image_nodes(way: str, tmp_path: Path) -> None:
-    """Are ranked by their image where the model takes images; else an empty text is refused."""
+    """They are ranked by image if the model supports that. Otherwise an empty text raises an error."""
     path = tmp_path / "a.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n")
     images = [
@@ -104,7 +104,7 @@ async def test_image_nodes(way: str, tmp_path: Path) -> None:
 
 
 async def test_without_a_query() -> None:
-    """It is an error that says what to give."""
+    """The error says what to pass."""
     with Loopback(service) as server:
         model = ModelStudioRerank(base_url=server.url)
         with pytest.raises(errors.ConfigurationError, match="query_str"):
@@ -128,7 +128,7 @@ async def test_async_uses_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Events(BaseEventHandler):
-    """Keeps all events of rerank."""
+    """Stores all rerank events."""
 
     seen: list[Any] = []  # noqa: RUF012  # a pydantic field
 
@@ -139,7 +139,7 @@ class Events(BaseEventHandler):
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 async def test_events(way: str) -> None:
-    """As other postprocessors send them, and for a callback manager."""
+    """Like those of other postprocessors, also for a callback manager."""
     handler, dispatcher, debug = Events(seen=[]), get_dispatcher(), LlamaDebugHandler(print_trace_on_end=False)
     dispatcher.add_event_handler(handler)
     try:
@@ -168,7 +168,7 @@ def test_a_retriever_s_nodes_are_reranked() -> None:
 
 
 def test_the_key_is_in_no_dump(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And it is made again from its dump, or from a pickle."""
+    """The object can be loaded from a dump or a pickle."""
     model = ModelStudioRerank(api_key=KEY, top_n=3, usage_callback=lambda name, tokens: None)
     assert KEY not in model.to_json() + repr(model) + str(model.model_dump())
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)

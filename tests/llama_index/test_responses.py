@@ -1,4 +1,4 @@
-"""The Responses protocol in LlamaIndex: built-in tools, their sources, and the server's memory."""
+"""The Responses protocol in LlamaIndex: built-in tools, sources, and server memory."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def model(server: Loopback, **settings: Any) -> ModelStudio:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_built_in_tools(way: str) -> None:
-    """Sources are citations, what the tools did is in additional_kwargs, and no block is a call that an agent runs."""
+    """Sources are citations, calls and results are in additional_kwargs, and no block is a call for an agent."""
     with Loopback(FULL) as server:
         answer = await call(model(server, built_in_tools=[SEARCH]), way)
         assert server.requests[0].json()["tools"] == [SEARCH]
@@ -62,7 +62,7 @@ async def test_built_in_tools(way: str) -> None:
 
 
 def test_a_tool_is_shown_while_it_runs() -> None:
-    """A response without new text says that it began, and the next that it ended."""
+    """A response without new text reports the start, and the next one the end."""
     shown, states = Event(), []
     with Loopback(searching(shown)) as server:
         for each in model(server).stream_chat([ChatMessage("hello")]):
@@ -72,14 +72,14 @@ def test_a_tool_is_shown_while_it_runs() -> None:
 
 
 def test_a_stream_shows_a_tool_before_the_text() -> None:
-    """Its first response with text has what the tools did."""
+    """The first response with text has the results of the tools."""
     with Loopback(FULL) as server:
         first = next(r for r in model(server).stream_chat([ChatMessage("hello")]) if r.delta)
     assert [tool["status"] for tool in first.additional_kwargs["server_tools"]] == ["success"]
 
 
 async def test_an_agent_runs_its_own_tools_only() -> None:
-    """Built-in tools and functions go out together; a search by the service is no call of the agent."""
+    """Built-in tools and functions are sent together. A search is no call of the agent."""
     searched = Answer(items=[SEARCHED], calls=[Call("call_1", "weather", ['{"city": "Rome"}'])])
     with Loopback([searched, Answer(text=["sunny"])]) as server:
         agent = FunctionAgent(llm=model(server, built_in_tools=[SEARCH]), tools=[weather])
@@ -90,8 +90,8 @@ async def test_an_agent_runs_its_own_tools_only() -> None:
     assert [item.get("type") for item in second["input"]][-2:] == ["function_call", "function_call_output"]
 
 
-def test_only_what_is_new_is_sent() -> None:
-    """The id of the last answer is in its message."""
+def test_only_new_messages_are_sent() -> None:
+    """The message has the ID of the last response."""
     with Loopback(FULL) as server:
         llm = model(server, use_previous_response_id=True)
         said = llm.chat([ChatMessage("hello")]).message
@@ -113,8 +113,8 @@ def test_tools_of_a_call_replace_those_of_the_object() -> None:
     ]
 
 
-def test_the_user_s_own_wish_for_parallel_calls_is_refused() -> None:
-    """LlamaIndex's own argument is not: it passes one to every call."""
+def test_parallel_tool_calls_is_rejected() -> None:
+    """But not LlamaIndex's argument, which is passed to every call."""
     with Loopback(Answer(text=["It"])) as server:
         model(server).chat_with_tools(tools(weather), "hello", allow_parallel_tool_calls=True)
         with pytest.raises(ConfigurationError, match="parallel_tool_calls"):
@@ -128,8 +128,8 @@ def test_other_protocols_have_no_built_in_tools(protocol: Any) -> None:
         chat(server, protocol=protocol, built_in_tools=[SEARCH]).complete("hello")
 
 
-def test_the_token_of_an_mcp_server_is_not_shown() -> None:
-    """Neither in a repr nor in a dump; the service gets it."""
+def test_mcp_headers_are_hidden() -> None:
+    """In reprs and dumps. The service receives them."""
     with Loopback(FULL) as server:
         llm = model(server, built_in_tools=[MCP])
         llm.complete("hello")
@@ -143,7 +143,7 @@ def test_the_token_of_an_mcp_server_is_not_shown() -> None:
 
 
 def test_a_token_is_not_pickled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor are the tools lost without an error. Those without a token are pickled."""
+    """An error is raised instead of losing the tools. Tools without a token are pickled."""
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-some-key")
     with Loopback(FULL) as server:
         with pytest.raises(TypeError, match="cannot be pickled"):
@@ -167,7 +167,7 @@ class City(BaseModel):
 
 
 def test_structured_output_is_a_call() -> None:
-    """Also for a model that is listed for JSON schemas, as nothing enforces one here."""
+    """Even if the model is listed for JSON schemas, which this protocol does not enforce."""
     with Loopback(Answer(calls=[Call("call_1", "City", ['{"name": "Rome"}'])])) as server:
         llm = model(server, model="qwen3.7-plus")
         assert llm.as_structured_llm(City).complete("hello").raw == City(name="Rome")

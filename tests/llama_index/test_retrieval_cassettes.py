@@ -1,4 +1,4 @@
-"""The cassettes of embeddings and rerank, played through LlamaIndex: what comes out is what the bytes say."""
+"""The cassettes of embeddings and rerank, played through LlamaIndex."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METHODS = {"documents": "get_text_embedding_batch", "query": "get_query_embeddin
 
 
 async def run(scenario: RetrievalScenario, way: str, told: list[int]) -> Any:
-    """What the operation of a scenario returns; `told` gets its tokens."""
+    """Return the result of a scenario's operation. `told` receives its tokens."""
     common: dict[str, Any] = {
         "base_url": "http://127.0.0.1", "max_retries": 0, "usage_callback": lambda model, tokens: told.append(tokens)
     }  # fmt: skip
@@ -39,7 +39,7 @@ async def run(scenario: RetrievalScenario, way: str, told: list[int]) -> Any:
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize("name", cassette_names(retrieval=True))
-def test_what_comes_out_is_what_the_bytes_say(name: str, way: str) -> None:
+def test_results_match_the_bytes(name: str, way: str) -> None:
     """Vectors, scores and tokens, or the typed error."""
     scenario, told = SCENARIOS[name.rpartition("/")[2]], list[int]()
     [interaction] = read(name)[1]

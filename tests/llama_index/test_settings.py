@@ -1,4 +1,4 @@
-"""Settings: what the object takes and sends, what LlamaIndex is told of the model, and where the key is not."""
+"""Settings of the object, metadata of the model, and secrecy of the key."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def settings(**given: Any) -> ModelStudio:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_i26_nothing_is_sent_unasked(way: str) -> None:
-    """No max_tokens, no temperature: the model's own defaults hold."""
+    """No max_tokens, no temperature: the model's defaults apply."""
     with Loopback(HELLO) as server:
         await call(chat(server), way)
         body = sent(server)
@@ -59,7 +59,7 @@ FIELDS: dict[str, Any] = {
 
 @pytest.mark.parametrize("way", WAYS + COMPLETIONS)
 async def test_i27_settings_of_the_object_and_of_a_call(way: str) -> None:
-    """Each parameter is an argument of the object and of each call, which wins; the object stays as it was."""
+    """Each parameter is accepted by the object and by a call, which has priority and does not change the object."""
     with Loopback(HELLO) as server:
         llm = chat(server, **FIELDS, extra_body={"new": 1})
         await call(llm, way)
@@ -82,14 +82,14 @@ async def test_i27_settings_of_the_object_and_of_a_call(way: str) -> None:
     ],
 )
 def test_i27_unknown_arguments_are_refused(wrong: str, hint: str) -> None:
-    """They are never swallowed; the error names what was meant."""
+    """The error has a suggestion."""
     with pytest.raises(errors.ConfigurationError, match=f"{wrong}.*{hint}"):
         settings(**{wrong: 1})
 
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_i28_each_object_has_its_own_place(way: str) -> None:
-    """Address, key and headers belong to one object; nothing is global."""
+    """URL, key and headers are per object; nothing is global."""
     with Loopback(HELLO) as one, Loopback(HELLO) as other:
         first = chat(one, api_key=KEY, default_headers={"x-mine": "1"})
         second = chat(other, api_key="sk-another-key-for-tests")
@@ -103,7 +103,7 @@ async def test_i28_each_object_has_its_own_place(way: str) -> None:
 
 
 async def test_i28_clients_and_timeouts() -> None:
-    """A client that is given is used and not closed; `timeout` is how long the service may be silent."""
+    """Injected clients are not closed. `timeout` limits the time without data."""
     with Loopback(HELLO) as server, httpx.Client(headers={"x-client": "mine"}) as client:
         with chat(server, http_client=client) as llm:
             llm.chat([ChatMessage("hello")])
@@ -117,7 +117,7 @@ async def test_i28_clients_and_timeouts() -> None:
 
 @pytest.mark.parametrize("ending", ["close", "aclose"])
 async def test_i28_an_object_that_is_closed_has_no_connections(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its connections close with it where nobody else uses them; used again, it opens new ones."""
+    """They close unless shared. It opens new ones if used again."""
     monkeypatch.setattr("modelstudio_core.http.shared_pools._pool", None)  # those of other tests
     with Loopback(HELLO) as server:
         llm = chat(server)
@@ -131,8 +131,8 @@ async def test_i28_an_object_that_is_closed_has_no_connections(ending: str, monk
             assert await asyncio.to_thread(server.wait_until, lambda it: it.open_connections == 0)
 
 
-def test_a_missing_key_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the object is made, naming the variable; which is read where there is no argument."""
+def test_a_missing_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Creating the object raises an error with the variable, which is the default."""
     with pytest.raises(errors.ConfigurationError, match="DASHSCOPE_API_KEY"):
         ModelStudio(model="qwen-plus")
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
@@ -140,7 +140,7 @@ def test_a_missing_key_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_prompts_of_the_object() -> None:
-    """`system_prompt` and `completion_to_prompt` do what they do for every LLM of LlamaIndex."""
+    """`system_prompt` and `completion_to_prompt` work as for other LLMs."""
     with Loopback(HELLO) as server:
         llm = chat(server, system_prompt="Be brief.", completion_to_prompt=lambda prompt: f"<{prompt}>")
         llm.complete("hello")
@@ -158,7 +158,7 @@ def test_prompts_of_the_object() -> None:
 
 @pytest.mark.parametrize("model", ["qwen-plus", "qwen-turbo", "qwen-max", "qwen3.7-plus", "qwen-mt-plus", "kimi-k3"])
 def test_i25_the_window_is_the_models(model: str) -> None:
-    """The context window is that of the catalogue, and what is left of it for input is what the model takes."""
+    """The context window is that of the catalogue, and leaves room for the model's maximum input."""
     info, metadata = model_info(model), settings(model=model).metadata
     assert (metadata.context_window, metadata.model_name, metadata.is_chat_model) == (info.context_window, model, True)
     assert info.context_window
@@ -169,7 +169,7 @@ def test_i25_the_window_is_the_models(model: str) -> None:
 
 
 def test_i25_windows_that_are_said_or_not_known() -> None:
-    """The caller's word counts first; an unknown model has a window that PromptHelper can work with."""
+    """The caller's value has priority. Unknown models have a default that PromptHelper supports."""
     assert settings(context_window=5000).metadata.context_window == 5000
     info = model_info("qwen-plus")
     for limit in ("max_tokens", "max_completion_tokens"):
@@ -183,7 +183,7 @@ def test_i25_windows_that_are_said_or_not_known() -> None:
 
 
 def test_i35_whether_a_model_takes_tools() -> None:
-    """By the catalogue; what it does not know may; the caller's word counts first."""
+    """By the catalogue, True if unknown. The caller's value has priority."""
     takes = {model: settings(model=model).metadata.is_function_calling_model for model in
              ("qwen-plus", "qwen-vl-ocr", "qwen-mt-plus", "no-such-model")}  # fmt: skip
     assert takes == {"qwen-plus": True, "qwen-vl-ocr": False, "qwen-mt-plus": False, "no-such-model": True}
@@ -202,7 +202,7 @@ class Word(BaseModel):
 
 
 async def test_the_key_is_nowhere() -> None:
-    """Not in a dump, a repr, a payload, an event, a trace, nor in a header that is dumped."""
+    """Not in dumps, reprs, payloads, events, traces and dumped headers."""
     seen: list[Any] = []
 
     class Events(BaseEventHandler):
@@ -237,8 +237,8 @@ async def test_the_key_is_nowhere() -> None:
     assert not [text for text in shown if KEY in text]
 
 
-def test_it_is_made_again_from_its_dump(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All settings come back; the key from the environment."""
+def test_it_can_be_loaded_from_its_dump(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all settings, and the key from the environment."""
     llm = settings(temperature=0.5, enable_thinking=True, context_window=5000, system_prompt="Be brief.")
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-key-of-the-environment")
     again = ModelStudio.from_json(llm.to_json())
@@ -248,7 +248,7 @@ def test_it_is_made_again_from_its_dump(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_it_can_be_copied_and_pickled() -> None:
-    """A copy works; changing it does not change the first."""
+    """Changing a copy does not change the original."""
     with Loopback(HELLO) as server:
         llm = chat(server, temperature=0.5)
         llm.chat([ChatMessage("hello")])
@@ -260,7 +260,7 @@ def test_it_can_be_copied_and_pickled() -> None:
 
 
 def test_it_is_an_llm_of_llamaindex(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can be the default of all; its name is its own."""
+    """It can be the default LLM, and has its own class name."""
     llm = settings()
     assert isinstance(llm, FunctionCallingLLM)
     assert llm.class_name() == "ModelStudio"
@@ -278,7 +278,7 @@ def weather() -> str:
 
 
 def test_tokens_of_a_request() -> None:
-    """Counts agree with LangChain's for the same request, with what is set on the object or given.
+    """Counts equal LangChain's for the same request, with settings of the object or the call.
 
     The tool costs 77 tokens of text, 5 of a system turn and 44 of its schema; a forced choice costs 3, JSON mode 2.
     """
@@ -294,7 +294,7 @@ def test_tokens_of_a_request() -> None:
 
 
 def test_the_tokenizer_for_llamaindex(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`Settings.tokenizer` takes it, so that texts are split by the model's own tokens."""
+    """It can be `Settings.tokenizer`, so that texts are split by the model's tokens."""
     monkeypatch.setattr(Settings, "_tokenizer", None)
     Settings.tokenizer = settings().tokenizer
     assert TokenCounter().get_string_tokens("hello world") == 2

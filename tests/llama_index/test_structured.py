@@ -1,4 +1,4 @@
-"""Structured answers: by json_schema or by a forced call, whole and streamed, and what is said where none comes."""
+"""Structured output: with json_schema or a forced call, whole and streamed, and errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ PREDICTIONS = ("structured_predict", "astructured_predict", "stream_structured_p
 
 
 async def predict(llm: ModelStudio, way: str, cls: type[BaseModel] = Address, **options: Any) -> list[Any]:
-    """The objects of a prediction; one where nothing is streamed."""
+    """Return the objects of a prediction, or the only one."""
     method = getattr(llm, way)
     if way == "stream_structured_predict":
         return list(method(cls, PROMPT, who="Ada", **options))
@@ -71,7 +71,7 @@ async def predict(llm: ModelStudio, way: str, cls: type[BaseModel] = Address, **
 
 @pytest.mark.parametrize("way", PREDICTIONS)
 async def test_i29_by_json_schema(way: str) -> None:
-    """A model that is listed for it gets the schema as response_format, whole, and no tools; thinking is left alone."""
+    """A listed model gets the schema as response_format and no tools. Thinking is not changed."""
     with Loopback(BY_SCHEMA) as server:
         objects = await predict(chat(server, model=LISTED, system_prompt="Be brief."), way)
         body = sent(server)
@@ -85,7 +85,7 @@ async def test_i29_by_json_schema(way: str) -> None:
 
 @pytest.mark.parametrize("way", PREDICTIONS)
 async def test_i29_the_model_of_this_call_decides(way: str) -> None:
-    """Another model in `llm_kwargs` is asked in the way that is right for it."""
+    """A model in `llm_kwargs` determines the method."""
     with Loopback(BY_SCHEMA) as server:
         objects = await predict(chat(server, model=UNLISTED), way, llm_kwargs={"model": LISTED})
         assert (sent(server)["model"], sent(server)["response_format"]["type"]) == (LISTED, "json_schema")
@@ -93,8 +93,8 @@ async def test_i29_the_model_of_this_call_decides(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["structured_predict", "astructured_predict"])
-async def test_instrumentation_hears_of_a_prediction(way: str) -> None:
-    """It begins with its class, and ends with its object, once each."""
+async def test_events_of_a_prediction(way: str) -> None:
+    """One start event with the class, one end event with the object."""
     heard: list[Any] = []
 
     class Events(BaseEventHandler):
@@ -116,7 +116,7 @@ async def test_instrumentation_hears_of_a_prediction(way: str) -> None:
 
 @pytest.mark.parametrize("way", PREDICTIONS)
 async def test_i29_by_a_forced_call(way: str) -> None:
-    """Any other model is made to call a function with the schema; the prompts of the object count, in async too."""
+    """Other models must call a function with the schema. Prompts of the object apply, also async."""
     with Loopback(BY_CALL) as server:
         llm = chat(server, model=UNLISTED, system_prompt="Be brief.")
         objects = await predict(llm, way, llm_kwargs={"tool_choice": "auto", "temperature": 0.5})
@@ -132,8 +132,8 @@ async def test_i29_by_a_forced_call(way: str) -> None:
 
 @pytest.mark.parametrize("way", PREDICTIONS)
 @pytest.mark.parametrize(("model", "answer"), [(LISTED, BY_SCHEMA), (UNLISTED, BY_CALL)])
-async def test_parts_while_it_is_written(way: str, model: str, answer: Answer) -> None:
-    """A stream gives the object as far as it is there, each time more of it, and at the end the whole one."""
+async def test_partial_objects_are_streamed(way: str, model: str, answer: Answer) -> None:
+    """Each has more than the one before, and the last is complete."""
     with Loopback(answer) as server:
         parts = await predict(chat(server, model=model), way)
     if "stream" in way:
@@ -148,7 +148,7 @@ async def test_parts_while_it_is_written(way: str, model: str, answer: Answer) -
 
 @pytest.mark.parametrize("way", PREDICTIONS)
 async def test_a_forced_call_and_thinking(way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A hybrid does not think on the request; a model that always thinks is asked by "auto", which is logged."""
+    """Thinking is disabled for the request, or the choice is "auto" with a log entry if the model always thinks."""
     with Loopback(BY_CALL) as server:
         assert (await predict(chat(server, model="qwen3.6-plus"), way))[-1] == ADDRESS
         assert sent(server)["enable_thinking"] is False
@@ -170,8 +170,8 @@ FAILURES: list[tuple[str, Answer, str]] = [
 @pytest.mark.parametrize("way", PREDICTIONS)
 @pytest.mark.parametrize(("model", "answer", "said"), FAILURES)
 @pytest.mark.rotated
-async def test_no_object_is_an_error(way: str, model: str, answer: Answer, said: str) -> None:
-    """An answer that does not hold the object raises, streamed too, and says why and what to do."""
+async def test_no_object(way: str, model: str, answer: Answer, said: str) -> None:
+    """An answer without the object raises an error with advice, also streamed."""
     with Loopback(answer) as server, pytest.raises(errors.StructuredOutputError, match=f"(?s){said}") as caught:
         await predict(chat(server, model=model), way)
     assert isinstance(caught.value, ValueError)
@@ -182,7 +182,7 @@ async def test_no_object_is_an_error(way: str, model: str, answer: Answer, said:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("model", "answer"), [(LISTED, BY_SCHEMA), (UNLISTED, BY_CALL)])
 async def test_i30_a_structured_llm(way: str, model: str, answer: Answer) -> None:
-    """`as_structured_llm` gives nested objects as `raw` and JSON as the message."""
+    """`as_structured_llm` returns nested objects as `raw`, and JSON as the message."""
     with Loopback(answer) as server:
         structured = chat(server, model=model).as_structured_llm(Address)
         assert isinstance(structured, StructuredLLM)
@@ -194,7 +194,7 @@ async def test_i30_a_structured_llm(way: str, model: str, answer: Answer) -> Non
 
 @pytest.mark.parametrize("way", ["__call__", "acall", "stream_call", "astream_call"])
 async def test_llamaindexs_own_program(way: str) -> None:
-    """FunctionCallingProgram, used directly, finds the calls where it looks for them."""
+    """FunctionCallingProgram, used directly, finds the calls."""
     with Loopback(BY_CALL) as server:
         program = FunctionCallingProgram.from_defaults(Address, llm=chat(server), prompt=PROMPT)
         if way == "__call__":
@@ -209,8 +209,8 @@ async def test_llamaindexs_own_program(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["structured_predict", "astructured_predict"])
-async def test_a_model_without_tools_answers_in_text(way: str) -> None:
-    """Where a model takes neither, and where the caller says so, LlamaIndex's own program for text does it."""
+async def test_a_model_without_tools(way: str) -> None:
+    """LlamaIndex's text program is used, also if the caller selects it."""
     with Loopback(Answer(text=[ADDRESS.model_dump_json()])) as server:
         for llm in (
             chat(server, is_function_calling_model=False),
@@ -220,8 +220,8 @@ async def test_a_model_without_tools_answers_in_text(way: str) -> None:
             assert not sent(server).keys() & {"tools", "response_format"}
 
 
-def test_the_options_stay_the_callers() -> None:
-    """`llm_kwargs` are not changed; what is meant for LlamaIndex's own programs is not sent."""
+def test_llm_kwargs_are_not_changed() -> None:
+    """Options of LlamaIndex's programs are not sent."""
     options = {"tool_choice": "auto", "tool_required": False, "allow_parallel_tool_calls": True, "temperature": 0.5}
     before = dict(options)
     for model, answer in ((LISTED, BY_SCHEMA), (UNLISTED, BY_CALL)):
@@ -232,8 +232,8 @@ def test_the_options_stay_the_callers() -> None:
     assert options == before
 
 
-def test_a_schemas_name_is_one_that_the_service_takes() -> None:
-    """A generic class has brackets in its name, which no function and no schema may have."""
+def test_schema_names() -> None:
+    """A generic class has brackets in its name, which the service rejects."""
     kind = Box[Street]
     with Loopback(Answer(text=['{"content": {"name": "Long Road", "number": 7}}'])) as server:
         chat(server, model=LISTED).structured_predict(kind, PROMPT, who="Ada")
@@ -241,8 +241,8 @@ def test_a_schemas_name_is_one_that_the_service_takes() -> None:
 
 
 @pytest.mark.parametrize("way", ["stream_structured_predict", "astream_structured_predict"])
-async def test_a_second_call_says_nothing_new(way: str) -> None:
-    """Parts come from the first call alone, and none twice."""
+async def test_only_the_first_call_is_parsed(way: str) -> None:
+    """Partial objects are from it alone, without repetitions."""
     answer = Answer(calls=[Call("call_1", "Address", PIECES), Call("call_2", "Address", PIECES)])
     with Loopback(answer) as server:
         parts = await predict(chat(server, model=UNLISTED), way)

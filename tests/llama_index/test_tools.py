@@ -1,4 +1,4 @@
-"""Tools: what is offered, what is chosen, and the calls that come back, while they come and at the end."""
+"""Tools: definitions, choices, and calls, while they are streamed and at the end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NAMED = {"type": "function", "function": {"name": "weather"}}
 
 @pytest.mark.parametrize("way", WITH_TOOLS)
 async def test_i7_i8_calls_come_back_exactly(way: str) -> None:
-    """Each way with tools gives the call, sync streams too, and no space of its arguments is lost."""
+    """With every method, including sync streams, and with all spaces in arguments."""
     with Loopback(ONE) as server:
         llm = chat(server)
         response = await call(llm, way, tools=tools())
@@ -51,7 +51,7 @@ async def test_i7_i8_calls_come_back_exactly(way: str) -> None:
 
 @pytest.mark.parametrize("way", STREAMS)
 async def test_i9_calls_while_they_are_written(way: str) -> None:
-    """At each step the call is there as far as it can be read; nothing raises on half of a JSON text."""
+    """Each response has the call as far as it can be parsed. Incomplete JSON does not raise."""
     with Loopback(ONE) as server:
         llm = chat(server)
         responses = await responses_of(llm, way)
@@ -69,8 +69,7 @@ async def test_i9_calls_while_they_are_written(way: str) -> None:
 
 
 def test_i9_a_call_is_shown_anew_when_more_of_it_was_read() -> None:
-    """While a long text is not read again, its block stays the same object; calls stand in the order of their indices,
-    whichever begins first."""
+    """Its block is the same object until more arguments were parsed. Calls are in the order of their indexes."""
     responses = Responses()
     deltas = [ToolCallDelta(1, "call_2", "local_time"), ToolCallDelta(0, "call_1", "weather", '{"city": "'),
               *(ToolCallDelta(0, arguments="word ") for _ in range(1000))]  # fmt: skip
@@ -81,7 +80,7 @@ def test_i9_a_call_is_shown_anew_when_more_of_it_was_read() -> None:
 
 
 class Counted(int):
-    """An index that counts how often one is compared."""
+    """An index that counts comparisons."""
 
     compared = 0
 
@@ -96,8 +95,9 @@ class Counted(int):
 
 @pytest.mark.parametrize("order", ["in order", "backwards", "by twos"])
 def test_i9_many_calls_are_linear(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 1,000 calls in two fragments each, a block and OpenAI's form are built once a fragment, and an index finds
-    its place in a few looks, whatever their order."""
+    """For 1,000 calls with two fragments each, one block per fragment is created, and each index is found with few
+    comparisons, in any order.
+    """
     indices = {
         "in order": range(1000),
         "backwards": range(999, -1, -1),
@@ -142,7 +142,7 @@ UNORDERED = [
 
 
 def test_i9_calls_that_come_in_any_order_stand_in_that_of_their_indices() -> None:
-    """At each step blocks and OpenAI's form have the calls that have a name, in order, each with all that was said."""
+    """Each response has the named calls in order, with everything so far."""
     responses = Responses()
     said: dict[int, tuple[str | None, str | None, str]] = {}
     for delta in UNORDERED:
@@ -158,7 +158,7 @@ def test_i9_calls_that_come_in_any_order_stand_in_that_of_their_indices() -> Non
 
 
 def test_i9_responses_do_not_change_later() -> None:
-    """What was handed on stays as it was, and what a consumer does to its lists is in no other response."""
+    """Changing the lists of a response does not affect others."""
     responses, before = Responses(), []
     for delta in [ReasoningDelta("Well. "), TextDelta("So: "), *UNORDERED, TextDelta("there.")]:
         response = responses.convert(delta)
@@ -177,7 +177,7 @@ def test_i9_responses_do_not_change_later() -> None:
 @pytest.mark.parametrize("pieces", [[], [""], [None], ["null"], ["[]"], ["{"], ['{"a"'], ["no JSON"]])
 @pytest.mark.parametrize("way", STREAMS)
 async def test_i9_whatever_the_arguments_are(way: str, pieces: list[Any]) -> None:
-    """Null, empty, broken and non-object arguments never raise; at the end they are a call with none, or no call."""
+    """Null, empty, broken and non-object arguments never raise. At the end, the call has none, or is invalid."""
     with Loopback(Answer(calls=[Call("call_1", "weather", pieces or ())] if None not in pieces else [])) as server:
         llm = chat(server)
         for response in await responses_of(llm, way):
@@ -188,8 +188,8 @@ async def test_i9_whatever_the_arguments_are(way: str, pieces: list[Any]) -> Non
         assert selected == []
 
 
-def test_foreign_blocks_are_read_leniently() -> None:
-    """A block whose arguments are text, as other classes make them, is read as far as it goes."""
+def test_foreign_blocks_are_parsed_leniently() -> None:
+    """Arguments as text, as from other classes, are parsed as far as possible."""
     with Loopback(ONE) as server:
         llm = chat(server)
         for text, args in (('{"city": "New ', {"city": "New "}), ("", {}), ("[1]", {})):
@@ -200,8 +200,8 @@ def test_foreign_blocks_are_read_leniently() -> None:
             assert (selected.tool_id, selected.tool_kwargs) == ("", args)
 
 
-def test_no_call_where_one_is_expected() -> None:
-    """It is an error of ours and, as LlamaIndex has it, a ValueError, that says what came instead."""
+def test_a_missing_call() -> None:
+    """The error is ours and a ValueError, as in LlamaIndex, and quotes the answer."""
     with Loopback(Answer(text=["No, thanks."])) as server:
         llm = chat(server)
         response = llm.chat_with_tools(tools(), "hello")
@@ -211,7 +211,7 @@ def test_no_call_where_one_is_expected() -> None:
 
 
 async def test_selecting_at_each_step_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An agent that asks for the calls at each of 3,000 deltas has less than 20 times their length parsed."""
+    """For 3,000 deltas, less than 20 times their length is parsed."""
     parsed = 0
     real = growing.from_json
 
@@ -251,14 +251,14 @@ async def test_selecting_at_each_step_is_linear(monkeypatch: pytest.MonkeyPatch)
 )
 @pytest.mark.rotated
 async def test_i11_i13_tool_choice(way: str, options: dict[str, Any], choice: Any) -> None:
-    """`tool_required` and every form of `tool_choice` arrive as the service takes them; None is not sent."""
+    """`tool_required` and every form of `tool_choice` are converted. None is not sent."""
     with Loopback(ONE) as server:
         await call(chat(server), way, tools=tools(weather), **options)
         assert sent(server).get("tool_choice") == choice
 
 
 def test_i11_required_among_several(caplog: pytest.LogCaptureFixture) -> None:
-    """Among several tools "required" goes as "auto", which is logged, except to a model that takes it."""
+    """ "required" is sent as "auto" with a log entry, unless the model supports it."""
     with Loopback(ONE) as server:
         chat(server).chat_with_tools(tools(), "hello", tool_required=True)
         assert sent(server)["tool_choice"] == "auto"
@@ -267,8 +267,8 @@ def test_i11_required_among_several(caplog: pytest.LogCaptureFixture) -> None:
         assert sent(server)["tool_choice"] == "required"
 
 
-def test_a_choice_that_is_no_tool_is_refused() -> None:
-    """A name that none of the tools has is an error before anything is sent."""
+def test_a_choice_of_an_unknown_tool() -> None:
+    """The error is raised before anything is sent."""
     with Loopback(ONE) as server:
         with pytest.raises(errors.ConfigurationError, match="wether"):
             chat(server).chat_with_tools(tools(), "hello", tool_choice="wether")
@@ -277,7 +277,7 @@ def test_a_choice_that_is_no_tool_is_refused() -> None:
 
 @pytest.mark.parametrize("way", WITH_TOOLS)
 async def test_i12_a_forced_call_and_thinking(way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Where the model may think, thinking goes off for the request; where it was asked for, the choice is auto."""
+    """Thinking is disabled for the request, or the choice is auto if thinking was requested."""
     with Loopback(ONE) as server:
         llm = chat(server, model="qwen3.6-plus")
         await call(llm, way, tools=tools(weather), tool_required=True)
@@ -292,7 +292,7 @@ async def test_i12_a_forced_call_and_thinking(way: str, caplog: pytest.LogCaptur
 @pytest.mark.parametrize("allowed", [True, False])
 @pytest.mark.parametrize("way", WITH_TOOLS)
 async def test_i14_parallel_calls(way: str, allowed: bool) -> None:
-    """`allow_parallel_tool_calls` reaches the wire."""
+    """`allow_parallel_tool_calls` is sent."""
     with Loopback(ONE) as server:
         await call(chat(server), way, tools=tools(), allow_parallel_tool_calls=allowed)
         assert sent(server)["parallel_tool_calls"] is allowed
@@ -300,7 +300,7 @@ async def test_i14_parallel_calls(way: str, allowed: bool) -> None:
 
 @pytest.mark.parametrize("way", ["chat_with_tools", "achat_with_tools"])
 async def test_i14_one_call_where_several_are_not_allowed(way: str) -> None:
-    """A second call that comes all the same is dropped, so that LlamaIndex's own programs can go on."""
+    """A second call is dropped, because LlamaIndex's programs reject it."""
     two = Answer(text=["Both."], calls=[Call("call_1", "weather", ['{"city": "A"}']), Call("call_2", "local_time")])
     with Loopback(two) as server:
         response = await call(chat(server), way, tools=tools())
@@ -313,7 +313,7 @@ async def test_i14_one_call_where_several_are_not_allowed(way: str) -> None:
 
 @pytest.mark.parametrize("way", ["chat_with_tools", "achat_with_tools"])
 async def test_i14_one_call_of_two_that_are_equal(way: str) -> None:
-    """Of two calls that are equal but for the ids they get, one is left."""
+    """Of two calls that differ only in their IDs, one is kept."""
     twice = Answer(calls=[Call("", "weather", ['{"city": "A"}']), Call("", "weather", ['{"city": "A"}'])])
     with Loopback(twice) as server:
         response = await call(chat(server), way, tools=tools())
@@ -322,8 +322,8 @@ async def test_i14_one_call_of_two_that_are_equal(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["predict_and_call", "apredict_and_call"])
-async def test_a_call_is_made_and_run(way: str) -> None:
-    """`predict_and_call` runs the tool that was called."""
+async def test_predict_and_call(way: str) -> None:
+    """It runs the called tool."""
     with Loopback(ONE) as server:
         method = getattr(chat(server), way)
         result = method(tools(), "hello") if way == "predict_and_call" else await method(tools(), "hello")
@@ -344,7 +344,7 @@ class Address(BaseModel):
 
 
 def test_i15_i16_nested_schemas() -> None:
-    """A schema is sent whole: what its parts refer to in their places, and `required` inside `parameters`."""
+    """References are inlined, and `required` is inside `parameters`."""
 
     def deliver(street: Street, others: list[Street]) -> None:
         """Deliver."""
@@ -364,7 +364,7 @@ def test_i15_i16_nested_schemas() -> None:
 
 
 def test_strict_is_not_sent_unasked() -> None:
-    """Nor are tools where there are none."""
+    """Nor are empty tools."""
     with Loopback(ONE) as server:
         llm = chat(server)
         llm.chat_with_tools(tools(local_time), "hello")
@@ -375,7 +375,7 @@ def test_strict_is_not_sent_unasked() -> None:
 
 @pytest.mark.parametrize("way", WITH_TOOLS)
 async def test_i31_the_history_stays_as_it_is(way: str) -> None:
-    """The user's turn is added to a copy of the history, not to the history."""
+    """The user's turn is added to a copy."""
     history = [ChatMessage("hello"), ChatMessage(role="assistant", content="Hi.")]
     before = [message.model_copy(deep=True) for message in history]
     with Loopback(ONE) as server:
@@ -384,8 +384,8 @@ async def test_i31_the_history_stays_as_it_is(way: str) -> None:
     assert history == before
 
 
-def test_each_response_of_a_call_is_plain_json() -> None:
-    """What is in `additional_kwargs` and `raw` comes back from JSON the same, so that memories and contexts keep it."""
+def test_responses_are_plain_json() -> None:
+    """`additional_kwargs` and `raw` can be stored as JSON by memories and contexts."""
     with Loopback(ONE) as server:
         responses = list(chat(server).stream_chat([ChatMessage("hello")]))
     stored = [(r.additional_kwargs, r.message.additional_kwargs, r.raw) for r in responses]
@@ -394,8 +394,8 @@ def test_each_response_of_a_call_is_plain_json() -> None:
         assert json.loads(json.dumps(parts)) == list(parts)
 
 
-def test_a_name_in_pieces_is_one_name() -> None:
-    """Each response shows as much of a call's name as has come, in the block and in OpenAI's form."""
+def test_a_name_in_fragments() -> None:
+    """Each response has the name as far as received, in the block and in OpenAI's format."""
     responses = Responses()
     deltas = [
         ToolCallDelta(0, "call_1", "get_"),

@@ -1,4 +1,4 @@
-"""Content blocks of a user turn, and what cannot be sent."""
+"""Content blocks of user turns, and invalid content."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TEXTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("block", TEXTS.values(), ids=TEXTS)
 async def test_a_text_block_is_sent_as_a_string(block: Any) -> None:
-    """Each form of text is content that every model reads."""
+    """In every form of a text block."""
     assert await wire(user(block)) == [HI]
 
 
@@ -166,20 +166,20 @@ BLOCKS: list[tuple[str, Any, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("block", "expected"), [case[1:] for case in BLOCKS], ids=[case[0] for case in BLOCKS])
-async def test_a_content_block_is_sent_in_the_service_s_form(block: Any, expected: dict[str, Any]) -> None:
-    """Each block of a user turn goes out as the chat reference has it, hints beside `type`."""
+async def test_content_blocks(block: Any, expected: dict[str, Any]) -> None:
+    """Each block is sent in the format of the chat reference, with hints beside `type`."""
     assert await wire(user(block)) == [{"role": "user", "content": [expected]}]
 
 
 async def test_blocks_keep_their_order() -> None:
-    """Text and media of a turn stay in the order in which they were given."""
+    """Text and media are sent in the given order."""
     blocks = ["one", {"type": "image", "url": URL}, {"type": "text", "text": "two"}]
     expected = [{"type": "text", "text": "one"}, image(URL), {"type": "text", "text": "two"}]
     assert await wire(user(*blocks)) == [{"role": "user", "content": expected}]
 
 
-async def test_oss_content_asks_for_its_resolution() -> None:
-    """A part at oss:// adds the header that the service needs to read it."""
+async def test_the_header_for_oss_urls() -> None:
+    """It is sent if a part has an oss:// URL."""
     with Loopback(OK) as server:
         chat(server).invoke(user({"type": "image", "url": "oss://bucket/it.png"}))
         chat(server).invoke(user({"type": "image", "url": URL}))
@@ -214,8 +214,8 @@ RAW: list[tuple[str, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("block", "part"), [case[1:] for case in RAW], ids=[case[0] for case in RAW])
-def test_a_block_that_langchain_did_not_tidy_is_read(block: Any, part: Any) -> None:
-    """Content that did not pass through langchain-core's own clean-up, which refuses some of it, is read as well."""
+def test_blocks_not_normalized_by_langchain(block: Any, part: Any) -> None:
+    """langchain-core's normalization rejects some of them."""
     assert to_core_content([block]) == (part,)
 
 
@@ -352,7 +352,7 @@ FUNCTIONS: list[tuple[str, list[BaseMessage], list[tuple[str, str, str]], list[t
 async def test_function_messages_are_tool_messages(
     messages: list[BaseMessage], calls: list[tuple[str, str, str]], answers: list[tuple[str, str]]
 ) -> None:
-    """A result from before there were tools answers the first open call of its name, of the old form or the new."""
+    """Each answers the first open call of its name, legacy or not."""
     wired = await wire(messages)
     assert [
         (made["id"], made["function"]["name"], made["function"]["arguments"])
@@ -375,8 +375,8 @@ SPOKEN = {"id": "audio_1", "data": "AAAA", "transcript": "It is.", "expires_at":
     ],
     ids=["transcript only", "text beside it", "v1", "v1 with text"],
 )
-async def test_a_spoken_answer_goes_back_as_what_was_said(message: AIMessage, content: str) -> None:
-    """Audio of an assistant is not sent back: its text is, or the transcript where that is all there is."""
+async def test_audio_answers_are_sent_as_text(message: AIMessage, content: str) -> None:
+    """The text, or else the transcript."""
     assert await wire([HumanMessage("a"), message, HumanMessage("b")]) == [
         {"role": "user", "content": "a"},
         {"role": "assistant", "content": content},
@@ -386,8 +386,8 @@ async def test_a_spoken_answer_goes_back_as_what_was_said(message: AIMessage, co
 
 @pytest.mark.parametrize(("messages", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
 @pytest.mark.parametrize("way", ["invoke", "astream"])
-async def test_what_cannot_be_sent_is_refused_by_name(messages: Any, words: tuple[str, ...], way: str) -> None:
-    """What the service cannot take is refused before anything is sent, naming the message and what is wrong with it."""
+async def test_invalid_content(messages: Any, words: tuple[str, ...], way: str) -> None:
+    """The error has the message and the reason. Nothing is sent."""
     with Loopback(OK) as server:
         with pytest.raises(ConfigurationError) as raised:
             await call(chat(server), way, messages)
@@ -404,8 +404,8 @@ NOT_JSON: dict[str, Any] = {
 
 @pytest.mark.parametrize("args", NOT_JSON.values(), ids=NOT_JSON)
 @pytest.mark.parametrize("way", WAYS)
-async def test_arguments_that_are_not_json_are_refused(way: str, args: dict[str, Any]) -> None:
-    """A call in the history whose arguments cannot be written names its message and its tool, and is not sent."""
+async def test_arguments_that_cannot_be_serialized(way: str, args: dict[str, Any]) -> None:
+    """The error has the message and the tool. Nothing is sent."""
     history = [
         HumanMessage("a"),
         AIMessage("", tool_calls=[CALL, {**CALL, "id": "call_2", "name": "put", "args": args}]),

@@ -1,4 +1,4 @@
-"""Every form of a message that LangChain knows, as the chat reference has it. L and C: test_peer_matrix.py."""
+"""Every form of LangChain message, as documented in the chat reference. L and C numbers: test_peer_matrix.py."""
 
 from __future__ import annotations
 
@@ -245,22 +245,22 @@ MESSAGES: list[tuple[str, Any, list[dict[str, Any]]]] = [
 
 
 @pytest.mark.parametrize(("messages", "expected"), [case[1:] for case in MESSAGES], ids=[case[0] for case in MESSAGES])
-async def test_a_message_is_sent_in_the_service_s_form(messages: Any, expected: list[dict[str, Any]]) -> None:
-    """Each message goes out as the chat reference has it, and the caller's stays as it was."""
+async def test_messages(messages: Any, expected: list[dict[str, Any]]) -> None:
+    """Each message is sent in the format of the chat reference, and not changed."""
     assert await wire(messages) == expected
 
 
 @both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_four_ways_send_the_same(way: str) -> None:
-    """What is sent does not depend on how the model is called."""
+    """Requests do not depend on the method."""
     messages = [SystemMessage("s"), AIMessage("", tool_calls=[CALL]), ToolMessage("21", tool_call_id="call_1")]
     assert await wire(messages, way) == [{"role": "system", "content": "s"}, CALLED, RESULT]
 
 
 @both_protocols
-async def test_non_ascii_is_sent_as_itself() -> None:
-    """Neither text nor the arguments of a call are escaped on the wire."""
+async def test_non_ascii_is_not_escaped() -> None:
+    """Neither in text nor in arguments."""
     with Loopback(OK) as server:
         chat(server).invoke([HumanMessage("天气"), AIMessage("", tool_calls=[CALL]), ANSWER])
         assert "天气".encode() in server.requests[0].body
@@ -273,8 +273,8 @@ CUT = invalid_tool_call(id="call_2", name="put", args='{"a": "x', error="cut")
 
 
 @both_protocols
-async def test_a_cut_call_goes_back_only_where_it_was_answered() -> None:
-    """A call that has no answer is left out; the text of one that has goes within an object."""
+async def test_truncated_calls_are_sent_only_if_answered() -> None:
+    """Their raw arguments are sent in an object."""
     turn = AIMessage("", tool_calls=[CALL], invalid_tool_calls=[CUT])
     answered = [turn, ToolMessage("21", tool_call_id="call_1"), ToolMessage("cut off", tool_call_id="call_2")]
     function = {"name": "put", "arguments": '{"invalid_arguments": "{\\"a\\": \\"x"}'}
@@ -283,8 +283,8 @@ async def test_a_cut_call_goes_back_only_where_it_was_answered() -> None:
     assert (await wire(answered))[0] == {**CALLED, "tool_calls": [WIRE_CALL, cut]}
 
 
-async def test_a_call_without_a_name_is_sent_under_one() -> None:
-    """The service requires a name of each call, so one that broke off before its name is "unknown"."""
+async def test_a_call_without_a_name() -> None:
+    """It is sent as "unknown", because the service requires a name."""
     turn = AIMessage("", invalid_tool_calls=[invalid_tool_call(id="call_1", name=None, args=None, error="cut")])
     [sent_turn, _] = await wire([turn, ToolMessage("no", tool_call_id="call_1")])
     assert sent_turn["tool_calls"] == [
@@ -320,8 +320,8 @@ REPLAYED: list[tuple[str, dict[str, Any], list[str | None]]] = [
 
 
 @pytest.mark.parametrize(("settings", "expected"), [case[1:] for case in REPLAYED], ids=[case[0] for case in REPLAYED])
-async def test_which_reasoning_goes_back(settings: dict[str, Any], expected: list[str | None]) -> None:
-    """Reasoning goes back in its own field: of the running turn always, of earlier ones by policy; never in content."""
+async def test_replayed_reasoning(settings: dict[str, Any], expected: list[str | None]) -> None:
+    """In its own field: of the current turn always, of earlier ones by policy; never in content."""
     wired = await wire(list(HISTORY), **settings)
     turns = [message for message in wired if message["role"] == "assistant"]
     assert [turn.get("reasoning_content") for turn in turns] == expected
@@ -330,8 +330,8 @@ async def test_which_reasoning_goes_back(settings: dict[str, Any], expected: lis
 
 @both_protocols
 @pytest.mark.parametrize("way", WAYS)
-async def test_replay_may_be_said_per_call(way: str) -> None:
-    """`reasoning_replay` of a call beats the object's, and is not on the wire itself."""
+async def test_reasoning_replay_per_call(way: str) -> None:
+    """It overrides the object's, and is not sent itself."""
     with Loopback(OK) as server:
         await call(chat(server), way, list(HISTORY), reasoning_replay="always")
         assert sent(server)["messages"][1]["reasoning_content"] == "early"
@@ -342,13 +342,13 @@ NO_REASONING = [None, "", 3, ["x"]]
 
 
 @pytest.mark.parametrize("reasoning", NO_REASONING)
-async def test_what_is_no_reasoning_is_not_sent(reasoning: Any) -> None:
-    """An empty or strange `reasoning_content` leaves the field out."""
+async def test_empty_or_invalid_reasoning(reasoning: Any) -> None:
+    """The field is omitted."""
     assert "reasoning_content" not in (await wire([HumanMessage("x"), thought("a", reasoning)]))[1]
 
 
-async def test_reasoning_in_additional_kwargs_is_the_truth() -> None:
-    """A message that has its reasoning both as text and as a block sends it once."""
+async def test_reasoning_in_additional_kwargs_has_priority() -> None:
+    """Reasoning that is also a block is sent once."""
     turn = AIMessage(
         [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "a"}],
         additional_kwargs={"reasoning_content": "hm"},
@@ -356,8 +356,8 @@ async def test_reasoning_in_additional_kwargs_is_the_truth() -> None:
     assert await wire([turn]) == [{"role": "assistant", "content": "a", "reasoning_content": "hm"}]
 
 
-def test_nothing_of_the_caller_s_is_changed() -> None:
-    """Translating leaves messages, their blocks and their arguments as they were, and twice gives the same."""
+def test_messages_are_not_changed() -> None:
+    """Neither blocks nor arguments. Converting twice gives the same result."""
     messages = [*HISTORY, *user({"type": "image", "url": URL, "extras": {"max_pixels": 1}}, "x")]
     before = copy.deepcopy(messages)
     assert to_core_messages(messages) == to_core_messages(messages)

@@ -1,4 +1,4 @@
-"""What the tests of messages share."""
+"""Helpers shared by the tests of messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OK = Answer(text=["ok"])
 
 
 async def wire(messages: Any, way: str = "invoke", **settings: Any) -> list[dict[str, Any]]:
-    """The messages of the body that goes out for `messages`, which stay as they were."""
+    """Return the sent messages for `messages`, which must not be changed."""
     before = copy.deepcopy(messages)
     with Loopback(OK) as server:
         await call(chat(server, **settings), way, messages)

@@ -1,4 +1,4 @@
-"""What the tests of settings share."""
+"""Helpers shared by the tests of settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TWO = Answer(text=["one"], others=["two"])
 
 
 def several(exchange: Exchange) -> None:
-    """Two answers, whole or in turns on a stream."""
+    """Send two answers, whole or interleaved in a stream."""
     if not exchange.request.json().get("stream"):
         TWO(exchange)
         return

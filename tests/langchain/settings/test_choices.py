@@ -1,4 +1,4 @@
-"""Several answers to one request."""
+"""Several answers to one request (n > 1)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.service import USAGE, Answer, sent
 
 @both_protocols
 async def test_several_answers_are_generations() -> None:
-    """n > 1 gives as many generations; the usage, which is the response's, is with the first only."""
+    """n > 1 returns n generations. The first one has the usage of the response."""
     with Loopback(Answer(text=["one"], others=["two", "three"], usage=USAGE)) as server:
         llm = chat(server, n=3)
         for result in (llm.generate([[HumanMessage("x")]]), await llm.agenerate([[HumanMessage("x")]])):
@@ -34,7 +34,7 @@ async def test_several_answers_are_generations() -> None:
 
 
 async def test_several_answers_of_a_thinking_model() -> None:
-    """Answers that come in turns on one streamed wire are kept apart."""
+    """Interleaved answers in a stream are kept apart."""
 
     def script(exchange: Exchange) -> None:
         said = [(0, "o"), (1, "t"), (0, "ne"), (1, "wo")]
@@ -53,7 +53,7 @@ async def test_several_answers_of_a_thinking_model() -> None:
 @both_protocols
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_several_answers_are_not_streamed(way: str) -> None:
-    """LangChain's stream has one answer, so n > 1 is refused there, before anything is sent."""
+    """A LangChain stream has one answer, so n > 1 raises an error before anything is sent."""
     with Loopback(HELLO) as server:
         for llm, options in ((chat(server, n=2), {}), (chat(server), {"n": 2})):
             with pytest.raises(ConfigurationError, match="n=2 cannot be streamed"):
@@ -63,7 +63,7 @@ async def test_several_answers_are_not_streamed(way: str) -> None:
 
 
 async def test_several_answers_of_an_object_that_streams() -> None:
-    """With streaming=True, n > 1 still gives its generations: only what has one answer is streamed to LangChain."""
+    """With streaming=True, n > 1 still returns its generations."""
     with Loopback(several) as server:
         for settings, options in (({"n": 2}, {}), ({}, {"n": 2})):
             llm = chat(server, streaming=True, **settings)
@@ -79,8 +79,8 @@ async def test_several_answers_of_an_object_that_streams() -> None:
 
 @pytest.mark.parametrize("streaming", [None, True])
 @pytest.mark.parametrize("per_call", [False, True])
-async def test_several_answers_that_somebody_watches(per_call: bool, streaming: bool | None) -> None:
-    """Under `astream_events` an invoke with n > 1 is not turned into a stream, which would be refused."""
+async def test_several_answers_with_event_handlers(per_call: bool, streaming: bool | None) -> None:
+    """`astream_events` does not turn an invoke with n > 1 into a stream."""
     with Loopback(several) as server:
         llm = chat(server, streaming=streaming, **({} if per_call else {"n": 2}))
         asked = llm.bind(n=2) if per_call else llm
@@ -100,8 +100,8 @@ async def test_several_answers_that_somebody_watches(per_call: bool, streaming: 
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
-async def test_a_stream_of_several_answers_is_refused_though_streaming(way: str) -> None:
-    """What asks for a stream of n > 1 is refused as before, with streaming=True too, and beside a chain."""
+async def test_a_stream_of_several_answers_with_streaming(way: str) -> None:
+    """It raises an error, also in a chain."""
     with Loopback(several) as server:
         for llm in (chat(server, n=2, streaming=True), chat(server).bind(n=2), RunnableLambda(str) | chat(server, n=2)):
             with pytest.raises(ConfigurationError, match="n=2 cannot be streamed"):
@@ -109,8 +109,8 @@ async def test_a_stream_of_several_answers_is_refused_though_streaming(way: str)
         assert server.requests == []
 
 
-async def test_a_batch_adds_up_its_tokens() -> None:
-    """`generate` over several prompts gives the sum of their tokens."""
+async def test_generate_sums_tokens() -> None:
+    """Over all prompts."""
     with Loopback(HELLO) as server:
         result = chat(server).generate([[HumanMessage("x")], [HumanMessage("y")]])
         assert result.llm_output == {
@@ -127,8 +127,8 @@ async def test_a_batch_adds_up_its_tokens() -> None:
         assert [message.text for message in await chat(server).abatch(["x", "y"])] == ["hello"] * 2
 
 
-def test_nothing_adds_up_to_nothing() -> None:
-    """Outputs without usage, such as those of a cache, do not disturb the sum."""
+def test_outputs_without_usage() -> None:
+    """Such as cached ones; they are ignored in the sum."""
     llm = ChatModelStudio(model="qwen-plus", api_key=KEY)
     one = {"token_usage": {"total_tokens": 3}, "model_name": "qwen-plus"}
     assert llm._combine_llm_outputs([None, {}, one, {"token_usage": None}])["token_usage"] == {"total_tokens": 3}

@@ -1,4 +1,4 @@
-"""What is known of the model, the key, and tokens."""
+"""Profile, key, serialization and token counts."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ PROFILES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("model", PROFILES)
-def test_a_profile_says_what_the_model_can_do(model: str) -> None:
-    """The profile is the catalogue's, by langchain-core's names only, which it would warn of otherwise (L29)."""
+def test_the_profile(model: str) -> None:
+    """That of the catalogue, with langchain-core's keys only, because it warns about others (L29)."""
     profile: Any = ChatModelStudio(model=model, api_key=KEY).profile
     assert {name: profile.get(name) for name in PROFILES[model]} == PROFILES[model]
     assert profile.keys() <= ModelProfile.__annotations__.keys()
     assert (profile["text_inputs"], profile["pdf_inputs"]) == (True, False)
 
 
-def test_a_profile_does_not_follow_the_instance() -> None:
-    """What one instance asks for, such as thinking off, is not what the model can do."""
+def test_the_profile_does_not_depend_on_settings() -> None:
+    """Such as disabled thinking."""
     plain = ChatModelStudio(model="qwen3.7-max", api_key=KEY)
     asked = ChatModelStudio(model="qwen3.7-max", api_key=KEY, enable_thinking=False, max_tokens=10, streaming=True)
     assert plain.profile == asked.profile
 
 
-def test_of_an_unknown_model_nothing_is_said() -> None:
-    """A profile invents nothing: of a model without a source only what the chat service gives any model."""
+def test_the_profile_of_an_unknown_model() -> None:
+    """It has only what every model of the chat service supports."""
     assert ChatModelStudio(model="made-up", api_key=KEY).profile == {
         "text_inputs": True,
         "text_outputs": True,
@@ -77,7 +77,7 @@ def test_of_an_unknown_model_nothing_is_said() -> None:
 
 
 async def test_capabilities_override_the_catalogue() -> None:
-    """The caller knows better: each fact can be set, and is acted on and shown."""
+    """Each fact can be set, and affects both requests and profile."""
     with Loopback(HELLO) as server:
         llm = chat(server, model="made-up", capabilities={"thinking": "none", "max_input": 5, "json_schema": True})
         assert llm.profile is not None
@@ -104,8 +104,8 @@ FACTS = {
 
 
 @pytest.mark.parametrize("fact", FACTS)
-def test_each_fact_is_shown_by_its_own_name(fact: str) -> None:
-    """One fact alone makes its own entry of the profile, and what follows from it, and no other."""
+def test_facts_in_the_profile(fact: str) -> None:
+    """Each fact determines its entry and those derived from it."""
     given = 7 if fact.startswith("max") else True
     profile: Any = ChatModelStudio(model="made-up", api_key=KEY, capabilities={fact: given}).profile
     nothing: Any = ChatModelStudio(model="made-up", api_key=KEY).profile
@@ -116,8 +116,8 @@ def test_each_fact_is_shown_by_its_own_name(fact: str) -> None:
     assert profile == nothing | {FACTS[fact]: given} | follows.get(FACTS[fact], {})
 
 
-def test_a_profile_of_the_caller_s_own() -> None:
-    """A profile given as an argument is kept."""
+def test_a_profile_set_by_the_caller() -> None:
+    """It is kept."""
     own: Any = {"max_input_tokens": 7}
     assert ChatModelStudio(model="qwen-plus", api_key=KEY, profile=own).profile == own
 
@@ -126,13 +126,13 @@ def test_a_profile_of_the_caller_s_own() -> None:
 
 
 def test_a_key_is_needed() -> None:
-    """Without a key the object is not built, and the error says where it is looked for."""
+    """Without a key, creating the object raises an error that names the variable."""
     with pytest.raises(ConfigurationError, match="DASHSCOPE_API_KEY"):
         ChatModelStudio(model="qwen-plus")
 
 
-async def test_the_key_goes_on_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of argument and environment, the argument; beside the headers that the caller wants."""
+async def test_the_key_is_sent_with_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The argument overrides the environment. Other headers are kept."""
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-environment")
     with Loopback(HELLO) as server:
         for way in WAYS:
@@ -145,7 +145,7 @@ async def test_the_key_goes_on_each_request(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_the_key_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No way to print, dump, trace or cache a model shows its key, wherever it came from (L47)."""
+    """No repr, dump, trace or cache key contains it (L47)."""
     cache = InMemoryCache()
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
     with Loopback(HELLO) as server:
@@ -174,7 +174,7 @@ async def test_the_key_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")  # `load` is in beta
 def test_a_model_is_serialised_and_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model comes back from its serialised form with all that was set, and its key from the environment (L47)."""
+    """All settings are loaded, with the key from the environment (L47)."""
     settings: dict[str, Any] = {
         "enable_thinking": False,
         "streaming": False,
@@ -200,7 +200,7 @@ def test_a_model_is_serialised_and_loaded(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_a_model_is_pickled_and_copied() -> None:
-    """Pickles and copies of a model that has been used work, as workers and checkpoints need."""
+    """Also after use, as workers and checkpoints require."""
     with Loopback(HELLO) as server:
         llm = chat(server, temperature=0.5)
         llm.invoke("hello")
@@ -214,8 +214,8 @@ async def test_a_model_is_pickled_and_copied() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_changed_setting_counts(way: str) -> None:
-    """An object whose key or address is changed, or a copy of it, sends there and with that from then on."""
+async def test_changed_settings(way: str) -> None:
+    """A changed key or URL applies to the following requests."""
     with Loopback(HELLO) as one, Loopback(HELLO) as other:
         llm = chat(one, api_key="sk-one")
         await call(llm, way)
@@ -233,8 +233,8 @@ async def test_a_changed_setting_counts(way: str) -> None:
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 
 
-def test_tokens_of_a_conversation_are_those_of_the_service() -> None:
-    """As billed: 9 tokens for one word to qwen-plus, and 4 more for qwen-turbo's empty thought."""
+def test_token_counts_equal_the_service() -> None:
+    """9 tokens for one word with qwen-plus, and 4 more for the empty thought of qwen-turbo."""
     llm, turbo = (ChatModelStudio(model=model, api_key=KEY) for model in ("qwen-plus", "qwen-turbo"))
     assert llm.get_num_tokens_from_messages([HumanMessage("hi")]) == 9
     assert turbo.get_num_tokens_from_messages([HumanMessage("hi")]) == 13
@@ -263,10 +263,10 @@ JSON_MODE = {"type": "json_object"}
         ({"model": "qwen-flash", "enable_thinking": True}, {}, {}, 0),
     ],
 )
-def test_all_that_counts_is_counted(
+def test_settings_are_counted(
     set_on_object: dict[str, Any], bound: dict[str, Any], given: dict[str, Any], added: int
 ) -> None:
-    """What is set on the object, bound, or given for the count costs what it would cost on a call.
+    """Those of the object, of a binding and of the call.
 
     A tool adds 77 tokens of text, 29 of its schema and 5 of a system turn; a forced choice 3, JSON mode 2.
     """
@@ -278,15 +278,15 @@ def test_all_that_counts_is_counted(
 
 
 def test_an_estimate_is_marked() -> None:
-    """A count that may not be the service's says why."""
+    """It has the reason why it may differ from the service's count."""
     llm = ChatModelStudio(model="qwen-max", api_key=KEY)
     counted = llm.bind_tools([WEATHER]).get_num_tokens_from_messages([HumanMessage("hi")])
     assert isinstance(counted, TokenEstimate)
     assert "tools of qwen-max" in counted.reason
 
 
-def test_a_tokenizer_of_the_callers_own_is_used() -> None:
-    """`custom_get_token_ids` wins, as langchain-core has it."""
+def test_a_custom_tokenizer() -> None:
+    """`custom_get_token_ids` has priority, as in langchain-core."""
     llm = ChatModelStudio(model="qwen-plus", api_key=KEY, custom_get_token_ids=lambda text: [1, 2, 3])
     assert llm.get_num_tokens("anything") == 3
     assert llm.get_token_ids("anything") == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""What LangChain does around a model: caches, configurable fields, retries, rate limits."""
+"""LangChain features around a model: caches, configurable fields, retries, rate limits."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tests.service import sent
 BUSY = reply_json(429, {"error": {"message": "slow down", "code": "Throttling.RateQuota"}})
 
 
-async def test_a_cache_tells_answers_apart() -> None:
-    """The cache's key has what changes an answer, set on the object or in the call."""
+async def test_cache_keys() -> None:
+    """They include every setting that affects the answer."""
     cache = InMemoryCache()
     different: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({}, {}),
@@ -70,8 +70,8 @@ class Limiter(BaseRateLimiter):
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_rate_limiter_is_asked(way: str) -> None:
-    """LangChain's own rate limiter is asked once a call."""
+async def test_the_rate_limiter(way: str) -> None:
+    """LangChain's rate limiter is called once per call."""
     limiter = Limiter()
     with Loopback(HELLO) as server:
         await call(chat(server, rate_limiter=limiter), way)
@@ -80,7 +80,7 @@ async def test_a_rate_limiter_is_asked(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_with_retry(way: str) -> None:
-    """`with_retry` sees our errors by LangChain's classes; a stream is not tried again, which is LangChain's way."""
+    """`with_retry` matches our errors by LangChain's classes. It does not retry streams."""
     with Loopback([BUSY, HELLO]) as server:
         llm = chat(server).with_retry(
             retry_if_exception_type=(RateLimitError,), wait_exponential_jitter=False, stop_after_attempt=2
@@ -94,7 +94,7 @@ async def test_with_retry(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_with_fallbacks(way: str) -> None:
-    """`with_fallbacks` goes on to the next model."""
+    """`with_fallbacks` continues with the next model."""
     with Loopback(BUSY) as busy, Loopback(HELLO) as server:
         llm = chat(busy).with_fallbacks([chat(server)])
         assert (await call(llm, way)).text == "hello"
@@ -103,8 +103,7 @@ async def test_with_fallbacks(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_configurable_fields(way: str) -> None:
-    """A field set by configuration goes out, and `stream()` goes on streaming: LangChain builds the object anew with
-    all fields given, defaults too."""
+    """Configured fields are sent, and `stream()` still streams: LangChain creates a new object with all fields set."""
     with Loopback(HELLO) as server:
         fields = {name: ConfigurableField(id=name) for name in ("temperature", "model", "enable_thinking")}
         llm = chat(server, top_p=0.5).configurable_fields(**fields)
@@ -120,7 +119,7 @@ async def test_configurable_fields(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_configurable_alternatives(way: str) -> None:
-    """One of several models is chosen by configuration."""
+    """A model is selected by configuration."""
     with Loopback(HELLO) as server:
         llm = chat(server).configurable_alternatives(ConfigurableField(id="which"), big=chat(server, model="qwen-max"))
         await call(llm.with_config(configurable={"which": "big"}), way)
@@ -128,7 +127,7 @@ async def test_configurable_alternatives(way: str) -> None:
 
 
 async def test_an_injected_client_is_used_and_not_closed() -> None:
-    """`http_client` and `http_async_client` carry the calls, stay open, and are no part of what is dumped."""
+    """`http_client` and `http_async_client` are not part of dumps."""
     with Loopback(HELLO) as server, httpx.Client(headers={"x-client": "sync"}) as client:
         async with httpx.AsyncClient(headers={"x-client": "async"}) as aclient:
             llm = chat(server, http_client=client, http_async_client=aclient)
@@ -142,8 +141,8 @@ async def test_an_injected_client_is_used_and_not_closed() -> None:
             assert "http_client" not in dumps(llm) + str(llm.model_dump()) + repr(llm)
 
 
-async def test_a_model_closes_with_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The context managers close what is the object's own; it opens anew if it is used again."""
+async def test_context_managers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They close the object's connections. It opens new ones if used again."""
     with Loopback(HELLO) as server:
         own = pool.ConnectionPool()  # else idle connections of other tests' objects keep the shared one open
         monkeypatch.setattr(shared_pools, "_pool", own)
@@ -166,8 +165,8 @@ def nobody(server: Loopback) -> bool:
     return server.open_connections == 0
 
 
-def test_versions_are_known_to_traces() -> None:
-    """LangSmith is told which version of this package made a run, beside LangChain's own."""
+def test_versions_in_traces() -> None:
+    """LangSmith gets the version of this package."""
     llm = ChatModelStudio(model="qwen-plus", api_key=KEY)
     assert llm.metadata is not None
     assert llm.metadata["lc_versions"].keys() >= {"modelstudio-integrations"}
@@ -175,28 +174,28 @@ def test_versions_are_known_to_traces() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_is_for_langsmith_is_not_sent(way: str) -> None:
-    """Options that start with ls_ are for traces: they are neither sent nor refused."""
+async def test_langsmith_options_are_not_sent(way: str) -> None:
+    """Options starting with ls_ are for traces only."""
     with Loopback(HELLO) as server:
         await call(chat(server), way, ls_structured_output_format={"kwargs": {}, "schema": None}, ls_other=1)
         assert not [name for name in sent(server) if name.startswith("ls_")]
 
 
-def test_what_identifies_a_model() -> None:
-    """Callbacks are told the model, where it is, and what was set, under the service's names."""
+def test_identifying_params() -> None:
+    """Callbacks get model, URL and settings under the service's names."""
     llm = ChatModelStudio(model="qwen-plus", api_key=KEY, region="beijing", temperature=0.5, enable_thinking=False)
     told = {"model": "qwen-plus", "base_url": "https://dashscope.aliyuncs.com/compatible-mode/v1"}
     assert llm._identifying_params.items() >= {**told, "temperature": 0.5, "enable_thinking": False}.items()
 
 
-def test_model_wins_over_its_other_name() -> None:
-    """`model_name` is the same thing as `model`, which is what counts where both are given."""
+def test_model_overrides_model_name() -> None:
+    """If both are passed."""
     assert ChatModelStudio(model="a", model_name="b", api_key=KEY).model == "a"  # type: ignore[call-arg]
     assert ChatModelStudio(model_name="b", api_key=KEY).model == "b"  # type: ignore[call-arg]
 
 
-async def test_a_changed_http_client_counts() -> None:
-    """A client that is injected after a call is used from then on."""
+async def test_a_changed_http_client() -> None:
+    """It is used from then on."""
     with Loopback(HELLO) as server:
         llm = chat(server)
         llm.invoke("x")
@@ -207,12 +206,12 @@ async def test_a_changed_http_client_counts() -> None:
 
 
 class Watcher(BaseCallbackHandler, _V2StreamingCallbackHandler):
-    """What LangGraph attaches to see the v3 events of an invoke."""
+    """A handler that LangGraph attaches to receive v3 events of an invoke."""
 
 
 @pytest.mark.parametrize("answers", [1, 2])
-async def test_several_answers_are_not_made_events(answers: int) -> None:
-    """An invoke that LangGraph watches is streamed to it, unless it has several answers."""
+async def test_several_answers_are_not_streamed_as_events(answers: int) -> None:
+    """Other invokes with such a handler are."""
     with Loopback(several) as server:
         llm = chat(server, n=answers)
         result = llm.generate([[HumanMessage("x")]], callbacks=[Watcher()])

@@ -1,4 +1,4 @@
-"""Settings reach the wire under the service's name, and the nearest one wins."""
+"""Parameters are sent under the service's names, with the precedence call, binding, object."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ PARAMETERS = list(VALUES)
 
 
 def test_no_parameter_is_forgotten() -> None:
-    """The table here has each parameter that the core knows."""
+    """The table has every parameter of the core."""
     assert VALUES.keys() | {name for of in OF_ONE.values() for name in of} | ELSEWHERE == {
         *POLICY_PARAMETERS,
         *PLAIN_PARAMETERS,
@@ -87,14 +87,14 @@ def test_no_parameter_is_forgotten() -> None:
 @pytest.mark.parametrize("name", PARAMETERS)
 @pytest.mark.rotated
 async def test_a_parameter_reaches_the_wire(name: str, which: int) -> None:
-    """As a field, bound, and per call a parameter goes out under its own name, falsy ones too (L7, L8)."""
+    """As a field, bound, and per call, including falsy values (L7, L8)."""
     await reaches_the_wire(name, VALUES[name][which], VALUES[name][1 - which])
 
 
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize(("protocol", "name"), [(protocol, name) for protocol in OF_ONE for name in OF_ONE[protocol]])
 async def test_a_parameter_of_one_protocol(protocol: str, name: str, which: int) -> None:
-    """It reaches the wire of its protocol; the other refuses it before the network, naming the one that has it."""
+    """The other protocol raises an error that names the right one."""
     values = OF_ONE[protocol][name]
     token = spoken.set(protocol)
     await reaches_the_wire(name, values[which], values[1 - which])
@@ -124,7 +124,7 @@ async def reaches_the_wire(name: str, value: Any, other: Any) -> None:
 @both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_parameters_in_all_ways(way: str) -> None:
-    """The four ways send the same parameters, and nothing that was not said."""
+    """All methods send the same parameters, and no others."""
     with Loopback(HELLO) as server:
         await call(chat(server, temperature=0.5, max_tokens=10), way, top_p=0.25)
         await call(chat(server), way)
@@ -138,7 +138,7 @@ async def test_parameters_in_all_ways(way: str) -> None:
 @both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_stop(way: str) -> None:
-    """`stop` of a call beats the object's; an empty list takes it back."""
+    """`stop` of a call overrides the object's. An empty list removes it."""
     with Loopback(HELLO) as server:
         llm = chat(server, stop=["a"])
         await call(llm, way)
@@ -150,7 +150,7 @@ async def test_stop(way: str) -> None:
 @both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_extra_body_is_merged(way: str) -> None:
-    """What has no name here goes out through `extra_body`; that of a call is added to the object's and wins."""
+    """Unknown parameters are sent. Those of a call are merged into the object's."""
     with Loopback(HELLO) as server:
         llm = chat(server, extra_body={"new": 1, "newer": {"a": 1}})
         await call(llm, way, extra_body={"new": 2, "newest": [3]})
@@ -167,7 +167,7 @@ async def test_extra_body_is_merged(way: str) -> None:
 @both_protocols
 @pytest.mark.parametrize("way", WAYS)
 async def test_another_model_for_one_call(way: str) -> None:
-    """`model` of a call is sent, and decides by its own facts."""
+    """It is sent, and its facts apply."""
     with Loopback(HELLO) as server:
         llm = chat(server, model="qwq-plus")  # which must stream
         await call(llm, way, model="qwen-max")
@@ -190,7 +190,7 @@ UNKNOWN: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 @pytest.mark.parametrize(("options", "words"), UNKNOWN, ids=short)
 @pytest.mark.parametrize("way", WAYS)
 async def test_an_unknown_parameter_is_refused(way: str, options: dict[str, Any], words: tuple[str, ...]) -> None:
-    """A misspelt parameter of a call is an error that says which was meant, and nothing is sent (L7)."""
+    """The error of a misspelt parameter has a suggestion, and nothing is sent (L7)."""
     with Loopback(HELLO) as server:
         with pytest.raises(ConfigurationError) as raised:
             await call(chat(server), way, **options)
@@ -217,7 +217,7 @@ MEANT = {
 
 @pytest.mark.parametrize(("name", "hint"), MEANT.items())
 def test_an_unknown_argument_is_refused(name: str, hint: str) -> None:
-    """A misspelt argument of the constructor is an error that says which was meant; peers swallow it silently (L7)."""
+    """The error of a misspelt argument has a suggestion. Other packages ignore it (L7)."""
     with pytest.raises(ConfigurationError) as raised:
         ChatModelStudio(model="qwen-plus", api_key=KEY, **{name: KEY})
     assert f"unknown argument {name}: " in str(raised.value)
@@ -226,8 +226,8 @@ def test_an_unknown_argument_is_refused(name: str, hint: str) -> None:
     assert KEY not in str(raised.value)
 
 
-def test_each_unknown_argument_is_named() -> None:
-    """Of several each is told apart."""
+def test_several_unknown_arguments() -> None:
+    """The error has all of them."""
     with pytest.raises(ConfigurationError) as raised:
         ChatModelStudio(model="qwen-plus", api_key=KEY, api_base="x", brand_new=1)  # type: ignore[call-arg]
     assert "unknown argument api_base: did you mean base_url?" in str(raised.value)
@@ -235,8 +235,8 @@ def test_each_unknown_argument_is_named() -> None:
 
 
 @pytest.mark.parametrize("key", [KEY, SecretStr(KEY)], ids=["str", "SecretStr"])
-async def test_a_key_is_secret_however_it_is_given(key: Any) -> None:
-    """A text and a SecretStr both end as a SecretStr, which no repr shows, and go on the wire."""
+async def test_the_key_is_a_secret_str(key: Any) -> None:
+    """A str is converted, so that no repr shows it."""
     with Loopback(HELLO) as server:
         for llm in (chat(server, api_key=key), ChatModelStudio(**{**chat(server).model_dump(), "api_key": key})):
             assert type(llm.api_key) is SecretStr
@@ -251,8 +251,8 @@ async def test_a_key_is_secret_however_it_is_given(key: Any) -> None:
     "wrong", [{}, {"model": 1}, {"model": "m", "temperature": "x"}, {"model": "m", "protocol": "x"}], ids=str
 )
 @pytest.mark.parametrize("first", [True, False])
-def test_a_wrong_argument_shows_no_part_of_the_key(wrong: dict[str, Any], first: bool) -> None:
-    """Errors of the constructor show no input, which would be the key as well."""
+def test_validation_errors_show_no_key(wrong: dict[str, Any], first: bool) -> None:
+    """Errors of the constructor contain no input."""
     key = {"api_key": "sk-" + "0123456789abcdef"}
     with pytest.raises(ValidationError) as raised:
         ChatModelStudio(**({**key, **wrong} if first else {**wrong, **key}))
@@ -260,8 +260,8 @@ def test_a_wrong_argument_shows_no_part_of_the_key(wrong: dict[str, Any], first:
     assert "cdef" not in str(raised.value)
 
 
-def test_what_a_field_cannot_hold_is_refused() -> None:
-    """A value of the wrong type is an error when the object is built."""
+def test_invalid_field_types() -> None:
+    """Creating the object raises an error."""
     for wrong in ({"temperature": "hot"}, {"reasoning_replay": "sometimes"}, {"extra_body": 1}, {"protocol": "soap"}):
         with pytest.raises(ValidationError):
             ChatModelStudio(**{"model": "qwen-plus", "api_key": KEY, **wrong})
@@ -274,10 +274,8 @@ LATE = [{"timeout": 0}, {"max_retries": "3"}, {"max_retries": -3}, {"region": "x
 @pytest.mark.parametrize(
     "use", [lambda llm: llm.invoke("hi"), lambda llm: next(llm.stream("hi")), lambda llm: llm.close()]
 )
-def test_a_setting_that_is_changed_to_a_wrong_one_is_refused_where_it_is_used(
-    late: dict[str, Any], use: Callable[[Any], Any]
-) -> None:
-    """By the error that the constructor raises, which is LangChain's as well."""
+def test_a_setting_changed_to_an_invalid_value(late: dict[str, Any], use: Callable[[Any], Any]) -> None:
+    """Its use raises the error of the constructor, which is also LangChain's."""
     llm = ChatModelStudio(model="qwen-plus", api_key="sk-0123456789")
     for name, value in late.items():
         setattr(llm, name, value)
@@ -287,8 +285,8 @@ def test_a_setting_that_is_changed_to_a_wrong_one_is_refused_where_it_is_used(
 
 
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-def test_the_limits_of_an_httpx_timeout_can_be_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As JSON and by LangChain's serialisation, and they are the same when read again."""
+def test_an_httpx_timeout_can_be_serialized(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JSON and by LangChain."""
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-0123456789")
     limits = httpx.Timeout(7, connect=2, pool=None)
     llm = ChatModelStudio(model="qwen-plus", api_key="sk-0123456789", timeout=limits)
@@ -308,7 +306,7 @@ def test_the_limits_of_an_httpx_timeout_can_be_written_down(monkeypatch: pytest.
 
 
 def test_model_name_is_the_same_as_model() -> None:
-    """Both names are taken and both are there, as with other chat models."""
+    """Both names are accepted as arguments and attributes."""
     llm = ChatModelStudio(model_name="qwen-max", api_key=KEY)  # type: ignore[call-arg]
     assert (llm.model, llm.model_name) == ("qwen-max", "qwen-max")
 
@@ -347,7 +345,7 @@ STREAMING: list[tuple[dict[str, Any], dict[str, Any], bool, bool, int]] = [
 async def test_whether_a_request_is_streamed(
     settings: dict[str, Any], options: dict[str, Any], invoked: bool, streamed: bool, pieces: int, a: str
 ) -> None:
-    """`streaming` unset leaves `stream()` alone, False makes it one whole answer, True streams always (L35)."""
+    """`streaming` unset does not affect `stream()`, False makes it one whole answer, True always streams (L35)."""
     with Loopback(HELLO) as server:
         llm = chat(server, **settings)
         assert (await call(llm, f"{a}invoke", **options)).text == "hello"

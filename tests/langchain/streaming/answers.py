@@ -1,4 +1,4 @@
-"""Answers that the tests of streaming share."""
+"""Answers shared by the tests of streaming."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _METADATA = {
 
 
 def metadata() -> dict[str, Any]:
-    """Return the metadata of a message. The native protocol gives an answer neither an id nor a time."""
+    """Return the metadata of a message. Native answers have neither ID nor time."""
     native = spoken.get() == "dashscope"
     known = {name: value for name, value in _METADATA.items() if not (native and name in ("id", "created"))}
     return known | {"usage": native_usage(USAGE) if native else USAGE}

@@ -1,4 +1,4 @@
-"""What else a chunk can hold, callbacks, and leaving early."""
+"""Other content of chunks, callbacks, and closing streams early."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LOGPROBS = [
 @pytest.mark.parametrize("way", ALL_WAYS)
 @pytest.mark.rotated
 async def test_logprobs_are_joined(way: str, version: str | None) -> None:
-    """Log probabilities are in the metadata, all of them, floats and all."""
+    """The metadata has all of them, with floats."""
     with Loopback(Answer(text=["It ", "is"], logprobs=LOGPROBS)) as server:
         message = await by(way, chat(server, output_version=version, logprobs=True, top_logprobs=1))
         assert (sent(server)["logprobs"], sent(server)["top_logprobs"]) == (True, 1)
@@ -66,8 +66,7 @@ KEYED: list[dict[str, Any]] = [
 @pytest.mark.parametrize("way", ALL_WAYS)
 @pytest.mark.rotated
 async def test_logprobs_are_never_merged(way: str, version: str | None) -> None:
-    """Each token keeps what is said of it, whatever keys a server adds; but for `index`, by which langchain-core would
-    make one of two."""
+    """Items keep additional keys, except `index`, by which langchain-core would merge them."""
     items = [LOGPROBS[0] | more for more in KEYED]
     with Loopback(Answer(text=["It "] * len(items), logprobs=items)) as server:
         message = await by(way, chat(server, output_version=version, logprobs=True))
@@ -85,8 +84,8 @@ JOINED = {"id": "audio_1", "data": "AAAABBBBCCCC", "transcript": "It is", "expir
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
-async def test_a_spoken_answer_is_joined(way: str, version: str | None) -> None:
-    """An Omni model's audio is in `additional_kwargs["audio"]`: data and transcript joined, id and expiry once."""
+async def test_audio_is_joined(way: str, version: str | None) -> None:
+    """`additional_kwargs["audio"]` has joined data and transcript, and ID and expiry once."""
     with Loopback(Answer(audio=SPOKEN)) as server:
         llm = chat(server, model="qwen3-omni-flash", output_version=version, modalities=["text", "audio"])
         message = await by(way, llm)
@@ -105,8 +104,8 @@ async def test_a_spoken_answer_is_joined(way: str, version: str | None) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", STREAMS)
-async def test_a_spoken_answer_comes_piece_by_piece(way: str, version: str | None) -> None:
-    """Each chunk has its piece of the audio, in `additional_kwargs` and as a block, beside the text of others."""
+async def test_audio_is_streamed(way: str, version: str | None) -> None:
+    """Each chunk has its fragment, in `additional_kwargs` and as a block."""
     with Loopback(Answer(text=["It ", "is"], audio=SPOKEN)) as server:
         pieces = await pieces_of(chat(server, model="qwen3-omni-flash", output_version=version), way)
     spoken = [piece for piece in pieces if "audio" in piece.additional_kwargs]
@@ -124,8 +123,8 @@ async def test_a_spoken_answer_comes_piece_by_piece(way: str, version: str | Non
 
 
 @pytest.mark.parametrize("way", STREAMS)
-async def test_a_spoken_answer_in_v3_events(way: str) -> None:
-    """The audio is one block, whose data comes in deltas while the text goes on, and is whole at its end."""
+async def test_audio_in_v3_events(way: str) -> None:
+    """One block with deltas, parallel to text, complete at its end."""
     answer = Answer(text=["It ", "is"], audio=[*SPOKEN, {"transcript": "."}])
     first, one, two, *spoken, finish = answer.events()
 
@@ -147,7 +146,7 @@ async def test_a_spoken_answer_in_v3_events(way: str) -> None:
 
 
 def test_blocks_of_a_message_that_was_changed() -> None:
-    """A message whose content somebody made a list of has those blocks, after its reasoning."""
+    """If the content was replaced by a list, its blocks follow the reasoning."""
     with Loopback(Answer(reasoning=["hm"], text=["so"])) as server:
         message = chat(server).invoke("hello")
     message.content = ["so", {"type": "image", "url": "https://example.com/it"}]
@@ -161,7 +160,7 @@ def test_blocks_of_a_message_that_was_changed() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_audio_with_a_header_is_wav(way: str, version: str | None) -> None:
-    """Audio that begins as a WAV file does is said to be one, whatever its pieces begin with."""
+    """Regardless of how it is split."""
     with Loopback(Answer(audio=[{"data": "UklGRiQA"}, {"data": "AAAA"}])) as server:
         message = await by(way, chat(server, model="qwen3-omni-flash", output_version=version))
     [block] = message.content_blocks
@@ -169,8 +168,8 @@ async def test_audio_with_a_header_is_wav(way: str, version: str | None) -> None
 
 
 @pytest.mark.parametrize("way", ALL_WAYS)
-async def test_audio_of_which_little_is_known(way: str) -> None:
-    """What the service did not say of an audio is not there."""
+async def test_missing_audio_fields(way: str) -> None:
+    """They are absent."""
     with Loopback(Answer(audio=[{"data": "AAAA"}])) as server:
         message = await by(way, chat(server, model="qwen3-omni-flash"))
     assert message.additional_kwargs == {"audio": {"data": "AAAA"}}
@@ -178,7 +177,7 @@ async def test_audio_of_which_little_is_known(way: str) -> None:
 
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_a_service_that_does_not_name_its_model(way: str) -> None:
-    """Where the answer names no model, none is made up, and its key is not there."""
+    """The model name is absent."""
     with Loopback(Answer(text=["hi"], model="")) as server:
         message = await by(way, chat(server))
     assert "model_name" not in message.response_metadata
@@ -217,7 +216,7 @@ class AsyncTokens(Tokens, AsyncCallbackHandler):
 @both_protocols
 @pytest.mark.parametrize("way", STREAMS)
 async def test_each_chunk_is_one_token_call(way: str) -> None:
-    """A handler hears of each chunk exactly once, and of the whole at the end."""
+    """A handler gets each chunk once, and the whole message at the end."""
     handler = Tokens() if way == "stream" else AsyncTokens()
     with Loopback(FULL) as server:
         pieces = await pieces_of(chat(server), way, config={"callbacks": [handler]})
@@ -230,8 +229,8 @@ async def test_each_chunk_is_one_token_call(way: str) -> None:
 
 @both_protocols
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
-async def test_a_handler_hears_of_the_whole(way: str) -> None:
-    """Under invoke a handler gets the model and the tokens in `llm_output`, where older ones look for them."""
+async def test_llm_output(way: str) -> None:
+    """With invoke, handlers get model and tokens in `llm_output`."""
     handler = Tokens()
     with Loopback(FULL) as server:
         await call(chat(server, enable_thinking=True), way, config={"callbacks": [handler]})
@@ -241,8 +240,8 @@ async def test_a_handler_hears_of_the_whole(way: str) -> None:
     assert handler.tokens == []  # the wire streamed, but nobody asked LangChain for a stream
 
 
-def test_a_run_manager_hears_each_token() -> None:
-    """`_stream` with a run manager tells it of each chunk once; without one it tells nobody."""
+def test_a_run_manager_gets_each_token() -> None:
+    """`_stream` calls it once per chunk."""
     handler = Tokens()
     manager = CallbackManager([handler])
     with Loopback(FULL) as server:
@@ -256,8 +255,8 @@ def test_a_run_manager_hears_each_token() -> None:
     assert handler.chunks == chunks
 
 
-async def test_an_async_run_manager_hears_each_token() -> None:
-    """The same of `_astream`."""
+async def test_an_async_run_manager_gets_each_token() -> None:
+    """The same for `_astream`."""
     handler = AsyncTokens()
     manager = AsyncCallbackManager([handler])
     with Loopback(FULL) as server:
@@ -274,7 +273,7 @@ async def test_an_async_run_manager_hears_each_token() -> None:
 @both_protocols
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_a_usage_handler_counts_every_way(way: str) -> None:
-    """`UsageMetadataCallbackHandler` finds the model's name and the usage, once, whatever the way (L23)."""
+    """`UsageMetadataCallbackHandler` gets model and usage once with every method (L23)."""
     handler = UsageMetadataCallbackHandler()
     with Loopback(FULL) as server:
         await by(way, chat(server, callbacks=[handler]))
@@ -292,8 +291,8 @@ async def test_usage_is_counted_over_calls() -> None:
 
 
 @pytest.mark.parametrize("way", ALL_WAYS)
-async def test_the_provider_is_who_langsmith_is_told_of(way: str) -> None:
-    """`model_provider` of a message equals `ls_provider`, which summarising agents compare (L27, C13)."""
+async def test_model_provider_equals_ls_provider(way: str) -> None:
+    """Summarizing agents compare them (L27, C13)."""
     with Loopback(FULL) as server:
         llm = chat(server)
         message = await by(way, llm)
@@ -301,7 +300,7 @@ async def test_the_provider_is_who_langsmith_is_told_of(way: str) -> None:
 
 
 def test_the_provider_of_a_subclass_is_the_same() -> None:
-    """A class of the user's own, whatever its name, is of the same provider; core would make one up from the name."""
+    """langchain-core would derive one from the class name."""
 
     class ChatOfMine(ChatModelStudio):
         pass
@@ -313,7 +312,7 @@ def test_the_provider_of_a_subclass_is_the_same() -> None:
 
 
 class Endless:
-    """Says two words, then nothing, and notes whether the client leaves."""
+    """Sends two words, then nothing, and records whether the client disconnects."""
 
     def __init__(self) -> None:
         self.gone: bool | None = None
@@ -393,8 +392,8 @@ async def by_v3_aclose(llm: ChatModelStudio) -> None:
 @pytest.mark.parametrize(
     "leave", [by_break, by_close, by_exception, by_abreak, by_aclose, by_cancel, by_cancelled_invoke, by_v3_aclose]
 )
-async def test_leaving_a_stream_closes_it(leave: Callable[[ChatModelStudio], Any]) -> None:
-    """Whoever leaves a stream early closes its HTTP response at once, so that the service stops (L49)."""
+async def test_closing_a_stream_disconnects(leave: Callable[[ChatModelStudio], Any]) -> None:
+    """Immediately, so that the service stops generating (L49)."""
     endless = Endless()
     with Loopback(endless) as server:
         await leave(chat(server))

@@ -1,4 +1,4 @@
-"""The same answer chunk by chunk, as events of v2 and v3, added up, and whole. L and C: test_peer_matrix.py."""
+"""The same answer as chunks, v2 and v3 events, a sum of chunks, and whole. L and C numbers: test_peer_matrix.py."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBe
 @pytest.mark.parametrize("way", ALL_WAYS)
 @pytest.mark.rotated
 async def test_the_answer_is_the_same_in_all_ways(way: str, version: str | None, thinking: bool) -> None:
-    """Text, reasoning, calls with their ids, usage and metadata do not depend on how the answer was asked for."""
+    """Text, reasoning, calls with IDs, usage and metadata do not depend on the method."""
     with Loopback(FULL) as server:
         message = await by(way, chat(server, output_version=version, enable_thinking=thinking))
     assert message.text == "It is  21"
@@ -51,7 +51,7 @@ async def test_the_answer_is_the_same_in_all_ways(way: str, version: str | None,
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "invoke in a graph", "ainvoke in a graph"])
 async def test_an_answer_from_the_cache_is_the_same(way: str, version: str | None) -> None:
-    """A cache hit asks nobody and gives the same message, which has cost nothing; a graph gets its events again."""
+    """A cache hit sends nothing and gives the same message, without cost. A graph gets its events."""
     cut = Call("call_3", "get", ['{"city": "Ro'])
     answer = Answer(FULL.reasoning, FULL.text, [*FULL.calls, cut], finish="length", usage=USAGE)
     with Loopback(answer) as server:
@@ -68,8 +68,8 @@ async def test_an_answer_from_the_cache_is_the_same(way: str, version: str | Non
 
 
 @pytest.mark.parametrize("way", ALL_WAYS)
-async def test_the_environment_asks_for_typed_blocks(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LC_OUTPUT_VERSION counts as `output_version`, which wins over it."""
+async def test_lc_output_version(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment variable applies unless `output_version` is set."""
     monkeypatch.setenv("LC_OUTPUT_VERSION", "v1")
     with Loopback(Answer(reasoning=["hm"], text=["so"])) as server:
         message = await by(way, chat(server))
@@ -94,8 +94,8 @@ CUT: list[tuple[str, tuple[str, ...], str]] = [
 @pytest.mark.parametrize("way", ALL_WAYS)
 @pytest.mark.parametrize(("pieces", "finish"), [case[1:] for case in CUT], ids=[case[0] for case in CUT])
 @pytest.mark.rotated
-async def test_a_cut_call_is_never_a_call(pieces: tuple[str, ...], finish: str, way: str, version: str | None) -> None:
-    """Arguments cut by `length`, or that are no JSON object, are an invalid call, raw, in every way (L17)."""
+async def test_truncated_calls_are_invalid(pieces: tuple[str, ...], finish: str, way: str, version: str | None) -> None:
+    """With every method, arguments that are truncated or not a JSON object are an invalid call (L17)."""
     answer = Answer(calls=[Call("call_1", "get", ['{"a": 1}']), Call("call_2", "put", pieces)], finish=finish)
     with Loopback(answer) as server:
         message = await by(way, chat(server, output_version=version))
@@ -110,16 +110,16 @@ async def test_a_cut_call_is_never_a_call(pieces: tuple[str, ...], finish: str, 
 
 @both_protocols
 @pytest.mark.parametrize("way", ALL_WAYS)
-async def test_usage_that_never_came_is_none(way: str) -> None:
-    """No counts are invented where the service gave none."""
+async def test_missing_usage_is_none(way: str) -> None:
+    """No counts are invented."""
     with Loopback(Answer(text=["hi"])) as server:
         assert (await by(way, chat(server))).usage_metadata is None
 
 
 @both_protocols
 @pytest.mark.parametrize("way", ALL_WAYS)
-async def test_details_that_were_not_given_are_not_there(way: str) -> None:
-    """Usage without details has none, and a total that is missing is the sum of its parts."""
+async def test_missing_usage_details_are_absent(way: str) -> None:
+    """A missing total is the sum of its parts."""
     with Loopback(Answer(text=["hi"], usage={"prompt_tokens": 3, "completion_tokens": 2})) as server:
         message = await by(way, chat(server))
     assert message.usage_metadata == {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
@@ -128,7 +128,7 @@ async def test_details_that_were_not_given_are_not_there(way: str) -> None:
 @both_protocols
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_an_empty_answer_is_an_answer(way: str) -> None:
-    """An answer of no text at all is an empty message with its finish reason."""
+    """An empty message with its finish reason."""
     with Loopback(Answer()) as server:
         message = await by(way, chat(server))
     assert (message.text, message.additional_kwargs, message.content_blocks) == ("", {}, [])
@@ -137,8 +137,8 @@ async def test_an_empty_answer_is_an_answer(way: str) -> None:
 
 @both_protocols
 @pytest.mark.parametrize("way", ALL_WAYS)
-async def test_tokens_of_other_media(way: str) -> None:
-    """Tokens of media are details of the usage where the service counts them."""
+async def test_tokens_of_media(way: str) -> None:
+    """They are details of the usage."""
     usage = {
         **USAGE,
         "prompt_tokens_details": {"audio_tokens": 1, "image_tokens": 2, "video_tokens": 3},
@@ -156,8 +156,8 @@ async def test_tokens_of_other_media(way: str) -> None:
 
 @both_protocols
 @pytest.mark.parametrize("way", STREAMS)
-async def test_reasoning_and_text_come_piece_by_piece(way: str) -> None:
-    """Each delta is a chunk of its own: reasoning in `additional_kwargs` and as a block, then text (L2, L4)."""
+async def test_reasoning_and_text_are_streamed(way: str) -> None:
+    """Each delta is a chunk: reasoning in `additional_kwargs` and as a block, then text (L2, L4)."""
     with Loopback(FULL) as server:
         pieces = await pieces_of(chat(server), way)
     assert [piece.additional_kwargs.get("reasoning_content") for piece in pieces[:3]] == ["Let", " me ", "see"]
@@ -175,8 +175,8 @@ async def test_reasoning_and_text_come_piece_by_piece(way: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", STREAMS)
-async def test_a_tool_s_fragments(way: str, version: str | None) -> None:
-    """Fragments carry a stable index, id and name once and None after, and arguments verbatim (L14-L16)."""
+async def test_fragments_of_a_call(way: str, version: str | None) -> None:
+    """A stable index, ID and name once and then None, and verbatim arguments (L14-L16)."""
     with Loopback(FULL) as server:
         pieces = await pieces_of(chat(server, output_version=version), way)
     fragments = [fragment for piece in pieces for fragment in piece.tool_call_chunks]
@@ -194,7 +194,7 @@ async def test_a_tool_s_fragments(way: str, version: str | None) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", STREAMS)
 async def test_text_and_fragments_are_never_in_one_chunk(way: str, version: str | None) -> None:
-    """Nor reasoning and text: beside text, langchain-core takes a fragment for a finished call."""
+    """Nor reasoning and text: langchain-core treats a fragment beside text as a complete call."""
     both = Answer(text=["so"], calls=[Call("call_1", "get", ["{", "}"])], reasoning=["hm"])
     events = both.events()
     # the service may say all in one event: a thought's end, a text and a call's beginning
@@ -222,8 +222,8 @@ async def test_text_and_fragments_are_never_in_one_chunk(way: str, version: str 
 @both_protocols
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", STREAMS)
-async def test_what_is_said_once_is_on_the_last_chunk(way: str, version: str | None) -> None:
-    """Metadata and usage are on the one chunk whose position is "last", since langchain-core adds what comes twice."""
+async def test_metadata_is_on_the_last_chunk(way: str, version: str | None) -> None:
+    """With usage, because langchain-core adds up repeated values."""
     with Loopback(FULL) as server:
         *pieces, last = await pieces_of(chat(server, output_version=version), way)
     v1 = {"output_version": "v1"} if version == "v1" else {}
@@ -242,7 +242,7 @@ async def test_what_is_said_once_is_on_the_last_chunk(way: str, version: str | N
 @both_protocols
 @pytest.mark.parametrize("way", STREAMS)
 async def test_all_chunks_have_the_run_s_id(way: str) -> None:
-    """One id, langchain-core's, goes through the whole stream."""
+    """langchain-core's ID of the run."""
     with Loopback(FULL) as server:
         ids = {piece.id for piece in await pieces_of(chat(server), way)}
     assert len(ids) == 1
@@ -252,7 +252,7 @@ async def test_all_chunks_have_the_run_s_id(way: str) -> None:
 @both_protocols
 @pytest.mark.parametrize("way", STREAMS)
 async def test_v1_content_is_typed_blocks(way: str) -> None:
-    """With output_version "v1" each chunk's content is its blocks, whose indices keep apart what is apart."""
+    """With output_version "v1", content is a list of blocks with distinct indexes."""
     with Loopback(FULL) as server:
         pieces = await pieces_of(chat(server, output_version="v1"), way)
     kinds = [(block["type"], block["index"]) for piece in pieces for block in piece.content]
@@ -267,7 +267,7 @@ async def test_v1_content_is_typed_blocks(way: str) -> None:
 
 @pytest.mark.parametrize("way", STREAMS)
 async def test_interleaved_calls_are_kept_apart(way: str) -> None:
-    """Fragments of two calls that come in turns are joined by index (L15)."""
+    """Fragments are joined by index (L15)."""
     answer = Answer(calls=[Call("call_1", "get", ['{"a"', ": 1}"]), Call("call_2", "put", ['{"b"', ": 2}"])])
     first, *fragments, finish = answer.events()
     mixed = [first, *(event for pair in zip(fragments[:4], fragments[4:], strict=True) for event in pair), finish]
@@ -290,7 +290,7 @@ async def test_interleaved_calls_are_kept_apart(way: str) -> None:
 
 @both_protocols
 async def test_v2_events() -> None:
-    """v2 events stream the chunks between a start and an end, which has the whole message."""
+    """v2 events have the chunks between a start and an end with the whole message."""
     with Loopback(FULL) as server:
         events, output = await by_v2(chat(server))
     kinds = [event["event"] for event in events]
@@ -305,7 +305,7 @@ async def test_v2_events() -> None:
 
 @both_protocols
 async def test_v2_events_of_an_agent_s_invoke() -> None:
-    """`astream_events` makes `ainvoke` stream as well: what core calls an implicit request."""
+    """`astream_events` makes `ainvoke` stream as well."""
     with Loopback(FULL) as server:
         chain = chat(server) | (lambda message: message.text)
         events = [event async for event in chain.astream_events("hello", version="v2")]
@@ -317,7 +317,7 @@ async def test_v2_events_of_an_agent_s_invoke() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", STREAMS)
 async def test_v3_events(way: str, version: str | None) -> None:
-    """v3 events open a block for each part of the answer, with ids and names that "" cannot wipe out (L16)."""
+    """v3 events open a block per part of the answer. Empty IDs and names do not overwrite earlier ones (L16)."""
     with Loopback(FULL) as server:
         events, message = await by_v3(chat(server, output_version=version), way)
     start, *between, finish = events
@@ -347,7 +347,7 @@ async def test_v3_events(way: str, version: str | None) -> None:
 
 @both_protocols
 async def test_v3_projections() -> None:
-    """The typed projections of a v3 stream have the text, the reasoning and the calls."""
+    """The typed projections of a v3 stream have text, reasoning and calls."""
     with Loopback(FULL) as server:
         stream = chat(server).stream_events("hello", version="v3")
         assert list(stream.reasoning) == ["Let", " me ", "see"]
@@ -360,7 +360,7 @@ async def test_v3_projections() -> None:
 
 @pytest.mark.parametrize("way", STREAMS)
 async def test_v3_keeps_the_order_of_thoughts_and_texts(way: str) -> None:
-    """An answer that thinks again after it has spoken has its blocks in that order."""
+    """An answer with reasoning after text has its blocks in that order."""
     answer = Answer(reasoning=["one"], text=["two"])
     first, thought, text, finish = answer.events()
 
