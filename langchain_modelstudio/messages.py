@@ -373,15 +373,15 @@ def traceable(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """
     checked = list(messages)
     for position, message in enumerate(messages):
-        faults = {place: fault for place, block in enumerate(message.content) if (fault := _tracing_fault(block))}
+        faults = {index: fault for index, block in enumerate(message.content) if (fault := _tracing_fault(block))}
         if faults and isinstance(message, ToolMessage):
             blocks: list[Any] = [*message.content]
-            for place in faults:
-                blocks[place] = _traceable_block(blocks[place])
+            for index in faults:
+                blocks[index] = _traceable_block(blocks[index])
             checked[position] = message.model_copy(update={"content": blocks})
         elif faults:
-            place, fault = next(iter(faults.items()))
-            kind = _block_type(message.content[place])
+            index, fault = next(iter(faults.items()))
+            kind = _block_type(message.content[index])
             raise ConfigurationError(f"messages[{position}] ({message.type}): content block of type {kind!r}: {fault}")
     return checked
 

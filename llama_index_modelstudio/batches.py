@@ -40,8 +40,7 @@ class BatchingLLM:
     ) -> BatchJob[ChatResponse]:
         """Return a batch job, which answers many prompts at half the price. Nothing is sent until `submit`.
 
-        The results are ChatResponses as from `chat`, in the order of the prompts, or a ModelStudioError for each input
-        that failed.
+        The results are ChatResponses, or ModelStudioErrors of failed inputs, in the order of the prompts.
 
         Args:
             prompts: an iterable of texts or lists of messages, possibly millions. None to resume a job.
@@ -52,8 +51,7 @@ class BatchingLLM:
             output_cls: class of the structured output. The object is the `raw` of each response.
             **kwargs: call parameters for all prompts; with `tools`, those of `chat_with_tools`.
 
-        Raises:
-            ConfigurationError: if the journal has other settings, or does not exist and no prompts are passed.
+        Raises ConfigurationError if the journal has other settings, or does not exist and no prompts are passed.
         """
         from modelstudio_core.batches import BatchJob  # importing sqlite3 is slow
         from modelstudio_core.batches.job import Adapter

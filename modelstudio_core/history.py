@@ -66,11 +66,11 @@ def prepare_history(
             turn = replace(turn, tool_calls=calls, response_id=id)
         if turn is not None and not _is_empty(turn):
             kept.append(turn)
-        for place, result in enumerate(results):
+        for index, result in enumerate(results):
             # a result without an id is kept if all calls have ids, so that encoding raises a clear error
             without_id = not result.tool_call_id and all_have_ids
-            if place in matched or without_id or only_results or (turn is None and continues):
-                kept.append(_with_replacements(matched.get(place, result), model, text_only, replaced))
+            if index in matched or without_id or only_results or (turn is None and continues):
+                kept.append(_with_replacements(matched.get(index, result), model, text_only, replaced))
             else:
                 omitted.append(f"the result for {result.tool_call_id}, which matches no pending tool call")
     return History(tuple(kept), tuple(omitted), tuple(replaced))

@@ -262,8 +262,8 @@ def _kind(document: Document) -> str:
 def _may_exceed_tokens(query: Document, documents: Sequence[Document], tokens: int) -> bool:
     """Return False if the texts have fewer bytes than `tokens`, so that tokens need not be counted."""
     texts = (each if isinstance(each, str) else each.get("text", "") for each in (query, *documents))
-    asked, *sizes = (len(text.encode()) for text in texts)
-    return asked * len(sizes) + sum(sizes) > tokens
+    query_size, *sizes = (len(text.encode()) for text in texts)
+    return query_size * len(sizes) + sum(sizes) > tokens
 
 
 def _too_many_documents(request: RerankRequest, model: RerankModel) -> str:

@@ -252,8 +252,8 @@ class EmbeddingSettings(RetrievalSettings):
         await aembed_all(self._core_client(), requests, self.max_concurrency, partial(self._add, joined, progress))
         return joined.result()
 
-    def _add(self, joined: JoinedEmbeddings, progress: Progress | None, place: int, part: Embeddings) -> None:
-        joined.add(place, part)
+    def _add(self, joined: JoinedEmbeddings, progress: Progress | None, index: int, part: Embeddings) -> None:
+        joined.add(index, part)
         self._report(self._model_id(), part.tokens)
         if progress is not None:
             progress(len(part.dense or part.sparse))
@@ -292,7 +292,7 @@ class RerankSettings(RetrievalSettings):
         return self
 
     def _rank(self, query: Document, documents: Sequence[Document]) -> list[Ranked]:
-        """Return the best documents, best first; `index` is a document's place in `documents`."""
+        """Return the best documents, best first; `index` is a document's position in `documents`."""
         return rank_documents(
             self._core_client(),
             self._rerank_request(query, documents),

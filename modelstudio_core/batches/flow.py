@@ -203,7 +203,7 @@ class JobFlow:
         """Write the next inputs. Return the position after them, or None after the last."""
         rows = []
         for data, group in islice(lines, _CHUNK):
-            rows.append((position, packer.place(position, group, len(data) + 1), data))
+            rows.append((position, packer.assign(position, group, len(data) + 1), data))
             position += 1
         ended = len(rows) < _CHUNK
         if ended and not position:
@@ -353,7 +353,7 @@ class JobFlow:
         moved = []
         for position, number, size in self._journal.retryable():
             file = files[number]
-            moved.append((position, packer.place(position, Group.of_file(file.grp, file.endpoint), size + 1)))
+            moved.append((position, packer.assign(position, Group.of_file(file.grp, file.endpoint), size + 1)))
         with self._journal.transaction():
             self._journal.move(moved)
             self._journal.save(*packer.changed())

@@ -27,7 +27,7 @@ class Packer:
         self._limits_by_group: dict[str, Limits] = {}
         self._changed: dict[int, File] = {}
 
-    def place(self, position: int, group: Group, size: int) -> int:
+    def assign(self, position: int, group: Group, size: int) -> int:
         """Assign the line of an input to a file, and return its number. `size` is the length in bytes."""
         file = self._open.get(group.key)
         limits = self._limits_by_group.get(group.key)

@@ -127,9 +127,9 @@ def decode_texts(request: EmbeddingRequest, protocol: str, head: ResponseHead, b
     items = output.get("embeddings" if protocol == "dashscope" else "data") if isinstance(output, dict) else None
     index = "text_index" if protocol == "dashscope" else "index"
     wanted = len(request.texts)
-    asked = request.output_type or "dense"
-    dense = [] if asked == "sparse" else _dense(_ordered(items, index, "embedding", wanted))
-    sparse = [] if asked == "dense" else _sparse(_ordered(items, index, "sparse_embedding", wanted))
+    output_type = request.output_type or "dense"
+    dense = [] if output_type == "sparse" else _dense(_ordered(items, index, "embedding", wanted))
+    sparse = [] if output_type == "dense" else _sparse(_ordered(items, index, "sparse_embedding", wanted))
     return Embeddings(dense, sparse, tokens_of(value))
 
 

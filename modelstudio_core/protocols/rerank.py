@@ -64,10 +64,10 @@ def encode(request: RerankRequest, endpoint: RerankEndpoint) -> WireCall:
     """Return the HTTP request. Its path is relative to the origin, not to the base URL of chat."""
     named = {"top_n": request.top_n, "instruct": request.instruct}
     parameters = {**{name: value for name, value in named.items() if value is not None}, **request.extra_body}
-    asked = {"query": request.query, "documents": list(request.documents)}
+    fields = {"query": request.query, "documents": list(request.documents)}
     if endpoint == "compatible":
-        return WireCall(COMPATIBLE, _HEADERS, write_json({"model": request.model, **asked, **parameters}))
-    body: dict[str, Any] = {"model": request.model, "input": asked}
+        return WireCall(COMPATIBLE, _HEADERS, write_json({"model": request.model, **fields, **parameters}))
+    body: dict[str, Any] = {"model": request.model, "input": fields}
     return WireCall(NATIVE, _HEADERS, write_json(body | ({"parameters": parameters} if parameters else {})))
 
 
