@@ -1,4 +1,4 @@
-"""Every Python snippet of the README runs unchanged against a simulated service."""
+"""Every Python snippet of the README runs, as it stands, against a server that answers as the service does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SNIPPETS = snippets(PAGE)
 
 
 def test_there_are_snippets() -> None:
-    """The first one shows the main use."""
+    """The README shows the main job first."""
     assert len(SNIPPETS) >= 5
     assert "enable_thinking=True" in SNIPPETS[0]
 
@@ -25,7 +25,7 @@ def test_there_are_snippets() -> None:
 def test_a_snippet_runs(
     snippet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """It calls the service, and prints the output in its comments."""
+    """A snippet runs to its end, calls the service, and prints what it says it prints."""
     monkeypatch.chdir(tmp_path)
     Path("birds.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
     Path("report.pdf").write_bytes(b"%PDF-1.7")

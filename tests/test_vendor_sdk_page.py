@@ -7,6 +7,6 @@ from tests.witness.differences import tables
 
 
 def test_the_page_has_the_tables() -> None:
-    """It has the output of `python -m tests.witness`. Each row has a reason."""
+    """`python -m tests.witness` prints what stands in the page; each row says why."""
     page = (ROOT / "docs/vendor-sdk.md").read_text(encoding="utf-8")
     assert page.endswith(tables())

@@ -1,4 +1,4 @@
-"""The output of the demo in unusual cases."""
+"""What the demo says where things go otherwise than in the best case."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METADATA = {"model_name": "qwen-plus", "finish_reason": "stop"}
 
 @pytest.fixture
 def no_documents(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The servers here support chat only. test_main runs the whole demo."""
+    """The servers here know chat only; test_main runs the whole demo."""
     monkeypatch.setattr("examples.rag.answered", lambda *_: None)
 
 
@@ -38,7 +38,7 @@ def llama_spent(tokens: int) -> ChatResponse:
 
 
 def test_the_usage_of_several_calls_is_their_sum(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both calls of a tool call count, with either framework."""
+    """What a tool call costs is what both of its calls cost, through either framework."""
     demo.show_usage(spent(3), spent(40))
     llama_index.show_usage(llama_spent(5), llama_spent(60))
     printed = capsys.readouterr().out
@@ -53,14 +53,14 @@ def test_the_usage_of_several_calls_is_their_sum(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("failure", "status", "said"), [(None, 1, "AuthenticationError"), (KeyboardInterrupt(), 130, "stopped")]
 )
-def test_a_failure_prints_the_error(
+def test_a_failure_is_a_sentence_and_a_status(
     failure: BaseException | None,
     status: int,
     said: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Without a traceback, with an exit status."""
+    """No traceback: the error's own words, or that it was stopped."""
     with Loopback(reply_json(401, {"error": {"code": "invalid_api_key", "message": "no"}})) as server:
 
         @contextmanager
@@ -74,8 +74,8 @@ def test_a_failure_prints_the_error(
     assert said in capsys.readouterr().out
 
 
-def test_both_frameworks_print_the_same(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """They send the same question, and print thought, answer and tokens alike."""
+def test_both_frameworks_say_the_same(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same question goes out in the same words, and thought, answer and tokens are shown alike."""
     answers = [
         Answer(reasoning=["Light ", "scatters."], text=["Scattered ", "light."], usage=USAGE),
         Answer(reasoning=["A clock."], calls=[Call("call_1", "current_time", ['{"city": ', '"Paris"}'])], usage=USAGE),
@@ -102,8 +102,8 @@ def test_both_frameworks_print_the_same(monkeypatch: pytest.MonkeyPatch, capsys:
     assert re.findall(r"total_tokens +│ (\d+)", printed) == ["30", "60"] * 2
 
 
-def test_no_call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """If the model answers without the tool, both halves report that and continue."""
+def test_no_call_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the model answers without the tool, both halves say so and go on."""
     with Loopback(Answer(text=["No."], usage=USAGE)) as server:
 
         @contextmanager

@@ -1,4 +1,4 @@
-"""Each example runs from the command line."""
+"""Each example runs from the command line's point of view, and says what it shows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SHOWN = {
 
 
 def test_each_example_is_tested() -> None:
-    """Every example is in the table."""
+    """None is there without saying here what it shows."""
     assert set(EXAMPLES) == set(SHOWN)
 
 
@@ -64,7 +64,7 @@ def test_an_example_runs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """As for a user without a key, with a local model that is already running."""
+    """As it does for a user without a key, except that the model on this machine is one that runs already."""
     running = SimpleNamespace(base_url=examples_model_url, version="the one of these tests")
     monkeypatch.setattr(local_model, "running", lambda **_: nullcontext(running))
     monkeypatch.setattr("examples.summarize.SMALL", {"max_input": 380})  # for the answers here are short
@@ -76,7 +76,7 @@ def test_an_example_runs(
 
 @pytest.mark.parametrize("name", sorted({*EXAMPLES, *ELSEWHERE} - {"demo"}))
 def test_an_example_is_short(name: str) -> None:
-    """It can be read from top to bottom, and states how to run it."""
+    """An example can be read top to bottom, and says how it is started."""
     text = (FOLDER / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 85
     assert f"python -m examples.{name}" in text

@@ -1,4 +1,4 @@
-"""Answers from documents: retrieval, prompt and printed results."""
+"""Answers from documents: what is found, what the model is given, and what is shown of both."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ HEARTS = "Which sea creature has more than one heart?"
 
 @pytest.fixture
 def place(examples_model_url: str) -> dict[str, Any]:
-    """Return the URL of the local models."""
+    """Where the real local models are."""
     return {"base_url": examples_model_url}
 
 
-def test_the_retrieval_url() -> None:
-    """Embeddings use the native protocol, locally and at Model Studio."""
+def test_where_retrieval_is() -> None:
+    """Embeddings are asked natively, on this machine and at Model Studio."""
     local = {"base_url": "http://127.0.0.1:1/compatible-mode/v1", "model": "qwen-plus"}
     assert embedding_settings(local) == {"protocol": "dashscope", "base_url": "http://127.0.0.1:1/api/v1"}
     assert rerank_settings(local) == {"base_url": "http://127.0.0.1:1/compatible-mode/v1"}
@@ -40,8 +40,8 @@ def test_the_retrieval_url() -> None:
     assert rerank_settings({"model": "qwen-plus"}) == {}
 
 
-def test_the_prompt(place: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """Passages found by the local models, numbered, the best first, and the question. Sources follow the answer."""
+def test_what_the_model_is_given(place: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """Passages that the local models found, numbered, the best first, and the question; sources follow the answer."""
     with Loopback(Answer(reasoning=["A lens."], text=["By ", "a lens [1]."])) as server:
         found, answer = rag.answered(chat(server, enable_thinking=True), place)
         [message] = sent(server)["messages"]
@@ -56,7 +56,7 @@ def test_the_prompt(place: dict[str, Any], capsys: pytest.CaptureFixture[str]) -
 
 
 async def test_async(place: dict[str, Any], a_local_model: MakeModel) -> None:
-    """The same chain with async streaming."""
+    """The same chain in an event loop, with a real answer that streams."""
     store = rag.a_store(ModelStudioEmbeddings(**embedding_settings(place)))
     chain = rag.chain(a_local_model(), store, ModelStudioRerank(**rerank_settings(place), top_n=1))
     parts = [part async for part in chain.astream({"question": HEARTS})]
@@ -66,7 +66,7 @@ async def test_async(place: dict[str, Any], a_local_model: MakeModel) -> None:
 
 
 def test_the_agent_decides_whether_to_search(place: dict[str, Any]) -> None:
-    """It greets without a search, and answers a question from the results of its search."""
+    """It greets without a search, and answers from what a search that it asked for has found."""
     answers = [
         Answer(text=["Hello Ada."]),
         Answer(
@@ -91,10 +91,10 @@ def test_the_agent_decides_whether_to_search(place: dict[str, Any]) -> None:
     assert answer.text == "An octopus."
 
 
-def test_retrieval_quality(
+def test_retrieval_finds_what_answers(
     place: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """For nine of ten questions, the text is among the first three, with and without rerank."""
+    """The printed table: at least nine of ten questions have their text in the first three, with and without rerank."""
     monkeypatch.setattr(evaluation, "a_place", lambda: nullcontext(place))
     monkeypatch.setenv("PNG", str(path := tmp_path / "retrieval.png"))
     evaluation.main()
@@ -107,7 +107,7 @@ def test_retrieval_quality(
 
 
 def test_the_figures() -> None:
-    """A text at rank four, or one that was not found, is no hit."""
+    """A text at the fourth place is no hit, nor is one that was not found."""
     assert evaluation.figures([1, 2, 4, 0]) == evaluation.Figures(0.5, 0.375)
 
 
@@ -119,7 +119,7 @@ def test_each_text_has_one_question() -> None:
 
 
 def test_the_chart(tmp_path: Path) -> None:
-    """A PNG with a bar per figure."""
+    """A PNG with a bar for each figure."""
 
     path = tmp_path / "chart.png"
     evaluation.draw({"without rerank": evaluation.Figures(0.9, 0.8)}, path)

@@ -1,4 +1,4 @@
-"""Chunks constructed without validation equal those created by pydantic, otherwise construction falls back to it."""
+"""Chunks that are written down are what pydantic would have made, or they are not written down."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ _COUNT = itertools.count()
 
 
 def state(made: BaseModel) -> Any:
-    """Return the complete state of a pydantic object."""
+    """All that can be seen of a pydantic object."""
     fields = {name: state(v) if isinstance(v, BaseModel) else (type(v), v) for name, v in made.__dict__.items()}
     hidden = (made.__pydantic_fields_set__, made.__pydantic_extra__, made.__pydantic_private__)
     return type(made), list(fields.items()), hidden
 
 
 def validated(chunk: ModelStudioMessageChunk) -> ModelStudioMessageChunk:
-    """Return the chunk created by its class from the same arguments."""
+    """The chunk made by its class from what was given for this one."""
     derived = {"tool_calls", "invalid_tool_calls"}
     return ModelStudioMessageChunk(**{name: chunk.__dict__[name] for name in chunk.model_fields_set - derived})
 
 
-def test_the_fast_path_is_used() -> None:
-    """With the installed langchain-core."""
+def test_chunks_are_written_down_here() -> None:
+    """With the langchain-core that is installed, the quick way is the one that is taken."""
     assert copies.text_chunk is not ModelStudioMessageChunk
     assert copies.message_chunk is not ModelStudioMessageChunk
     assert copies.generation_chunk is not ChatGenerationChunk
@@ -53,8 +53,8 @@ def test_the_fast_path_is_used() -> None:
 
 @pytest.mark.parametrize("v1", [False, True])
 @pytest.mark.parametrize("delta", DELTAS, ids=short)
-def test_a_chunk_equals_pydantics(delta: Delta, v1: bool) -> None:
-    """Fields, order, types, fields set, extra and private attributes."""
+def test_a_chunk_is_what_pydantic_makes(delta: Delta, v1: bool) -> None:
+    """Fields, their order and types, which of them were set, extra and private ones: all the same."""
     chunk = from_core_delta(delta, v1=v1)
     assert chunk is not None
     assert state(chunk) == state(validated(chunk))
@@ -62,8 +62,8 @@ def test_a_chunk_equals_pydantics(delta: Delta, v1: bool) -> None:
 
 
 @pytest.mark.parametrize("make", [copies.text_chunk, copies.message_chunk])
-def test_chunks_share_no_mutable_values(make: Any) -> None:
-    """Changing one chunk does not affect others."""
+def test_chunks_share_nothing_that_can_change(make: Any) -> None:
+    """What is put into one chunk is in no other."""
     first, second = make(content="a"), make(content="b")
     for name, value in first.__dict__.items():
         if isinstance(value, list):
@@ -107,7 +107,7 @@ SAMPLES = [{"content": text} for text in ("", "a", "b")]
 
 
 def written_down(cls: type[ModelStudioMessageChunk], **more: Any) -> Any:
-    """Construct a `cls` as if it were the current chunk class."""
+    """Makes a `cls` as if it were the chunk class of today."""
 
     def make(content: str) -> ModelStudioMessageChunk:
         return construct(cls, {**ModelStudioMessageChunk(content=content).__dict__, **more}, {"content"}, {})
@@ -126,13 +126,13 @@ def written_down(cls: type[ModelStudioMessageChunk], **more: Any) -> Any:
         _WithAnotherText,
     ],
 )
-def test_a_class_with_more_logic_is_validated(changed: type[ModelStudioMessageChunk]) -> None:
-    """If a langchain-core release adds logic to chunk creation."""
+def test_where_the_class_does_more_chunks_are_made_the_ordinary_way(changed: type[ModelStudioMessageChunk]) -> None:
+    """A release of langchain-core in which making a chunk does something new turns writing down off."""
     assert fast_if_equal(written_down(changed), changed, SAMPLES) is changed
 
 
-def test_shared_defaults_are_not_used() -> None:
-    """The fast path is not used if two objects would share a list."""
+def test_what_is_the_same_is_taken_and_what_would_be_shared_is_not() -> None:
+    """The quick way is taken where it makes the same, but not where two objects would have one list."""
     same = written_down(ModelStudioMessageChunk)
     assert fast_if_equal(same, ModelStudioMessageChunk, SAMPLES) is same
     calls: list[Any] = []
@@ -140,10 +140,10 @@ def test_shared_defaults_are_not_used() -> None:
     assert fast_if_equal(sharing, ModelStudioMessageChunk, SAMPLES) is ModelStudioMessageChunk
 
 
-def test_other_pydantic_internals(
+def test_where_pydantic_keeps_an_objects_state_elsewhere_chunks_are_made_the_ordinary_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A pydantic release without one of the slots disables the fast path without an error."""
+    """A release of pydantic without one of the slots that are written is no error, of the import either."""
     monkeypatch.setattr(copying, "_set_private", copying._setter("__pydantic_no_such_slot__"))
     assert (
         fast_if_equal(written_down(ModelStudioMessageChunk), ModelStudioMessageChunk, SAMPLES)
