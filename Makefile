@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all test-versions test-floor test-apart test-rag test-dask test-downstream test-openai test-witness check check-types format catalogue record bench kill soak fuzz clean
+.PHONY: help demo test test-all test-versions test-floor test-apart test-rag test-dask test-downstream test-openai test-witness check check-types format catalogue record record-calls bench kill soak fuzz clean
 help:
 	@echo "make demo        run the demo (with a small local model, or Model Studio if DASHSCOPE_API_KEY is set)"
 	@echo "make test        run the tests, except the slow ones (JOBS=2 processes)"
@@ -22,7 +22,8 @@ help:
 	@echo "make format      format and fix with ruff"
 	@echo "make catalogue   compare the catalogue with the service's list of models (a saved one without DASHSCOPE_API_KEY)"
 	@echo "make record      record the cassettes again"
-	@echo "make bench       run the benchmarks (QUICK=1: two minutes)"
+	@echo "make bench       run the benchmarks (QUICK=1: two minutes, VS=REV: compare with the build of a git revision)"
+	@echo "make record-calls  record the bytecodes and calls per streamed event again, which a test compares"
 	@echo "make kill        kill a batch job at 50 random moments, and compare its results (MOMENTS=50)"
 	@echo "make soak        inject mixed faults into 100 concurrent streams for 10 minutes (SECONDS=600)"
 	@echo "make fuzz        fuzz the response decoders for 5 minutes (SECONDS=300)"
@@ -152,15 +153,18 @@ record: $(READY)
 	$(BIN)/python -m tests.record
 
 # the peers pin conflicting versions, so each framework has its own environment
-PEERS_langchain := matplotlib langchain-openai langchain-qwq langchain-community dashscope
-PEERS_llama-index := llama-index-llms-openai-like llama-index-llms-dashscope llama-index-embeddings-dashscope
-$(VENV)-bench-%/.ready: pyproject.toml
+$(VENV)-bench-%/.ready: pyproject.toml benchmarks/peers-%.txt
 	$(PYTHON) -m venv $(VENV)-bench-$*
-	$(VENV)-bench-$*/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$*]' $(PEERS_$*)
+	$(VENV)-bench-$*/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$*]' -r benchmarks/peers-$*.txt
 	@touch $@
 
+# valgrind and openssl are used if they are installed
 bench: $(VENV)-bench-langchain/.ready $(VENV)-bench-llama-index/.ready
-	$(VENV)-bench-langchain/bin/python -W ignore -m benchmarks $(if $(QUICK),--quick)
+	$(VENV)-bench-langchain/bin/python -W ignore -m benchmarks $(if $(QUICK),--quick) $(if $(VS),--vs $(VS))
+
+# also for other versions of Python, if `make test-versions` has made their environments
+record-calls: $(READY)
+	for python in $(BIN)/python $(wildcard $(VENV)-3.*-newest/bin/python); do $$python -m tests.calls_per_event --record || exit; done
 
 # kill a batch job at 50 random moments; the results must be the same
 kill: $(READY)

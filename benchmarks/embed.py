@@ -10,9 +10,8 @@ import gc
 import json
 import sys
 import time
-from importlib import import_module
 
-from benchmarks.rows import SIDES
+from benchmarks.bench import load
 
 WARM = 20  # texts embedded first, so that imports, connections and threads exist
 
@@ -26,7 +25,7 @@ def memory(field: str) -> int:
 
 def main() -> None:
     side_name, name, origin, count = sys.argv[1:]
-    embed = import_module(SIDES[side_name]).EMBEDDERS[name](origin)
+    embed = load(side_name).EMBEDDERS[name](origin)
     embed([f"warm {number}" for number in range(WARM)])
     texts = [f"text number {number}" for number in range(int(count))]
     gc.collect()

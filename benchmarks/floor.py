@@ -86,6 +86,18 @@ class Wire:
                     if (said := self.read_event(block)) is not None:
                         yield said
 
+    def whole_stream(self, text: str) -> tuple[str, list[dict[str, Any]]]:
+        """Return the joined texts of all events, and the tool call that its fragments make."""
+        texts, fragments = [], []
+        for said, more in self.stream(text):
+            texts.append(said)
+            fragments += more
+        calls = []
+        if fragments:
+            arguments = "".join([fragment["function"]["arguments"] for fragment in fragments])
+            calls = [{"id": fragments[0]["id"], "name": fragments[0]["function"]["name"], "args": from_json(arguments)}]
+        return "".join(texts), calls
+
     async def astream(self, text: str) -> AsyncIterator[tuple[str, list[Fragment]]]:
         """Async version of `stream`."""
         rest = b""
@@ -95,3 +107,16 @@ class Wire:
                 for block in blocks:
                     if (said := self.read_event(block)) is not None:
                         yield said
+
+
+class Offline:
+    """Yield texts without a network, to measure what the framework alone needs."""
+
+    def __init__(self, events: int) -> None:
+        self.events = events
+
+    async def astream(self, text: str) -> AsyncIterator[tuple[str, list[Fragment]]]:
+        """Yield the texts."""
+        for number in range(self.events):
+            yield f"word {number} ", []
+            await asyncio.sleep(0)

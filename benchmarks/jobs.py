@@ -19,13 +19,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 from pydantic_core import from_json
 
+from benchmarks.bench import load
 from benchmarks.embed import memory
-from benchmarks.rows import SIDES
 from modelstudio_core.catalogue import model_info
 from modelstudio_core.policies import plan
 from modelstudio_core.protocols.accumulate import fold
@@ -151,7 +150,7 @@ def main() -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         assert server.stdin is not None
-        figures = measure(import_module(SIDES[side_name]), server.stdout.readline().strip(), int(count))
+        figures = measure(load(side_name), server.stdout.readline().strip(), int(count))
         server.stdin.close()
     print(json.dumps(figures), flush=True)
 

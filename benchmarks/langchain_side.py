@@ -22,7 +22,7 @@ IMPORTS = {
     "ChatTongyi": "import langchain_community.chat_models.tongyi, dashscope",
 }
 DISTRIBUTIONS = ("langchain-core", "httpx", "pydantic", "langchain-openai", "openai", "langchain-qwq",
-                 "langchain-community", "dashscope")  # fmt: skip
+                 "langchain-community", "dashscope", "uvloop")  # fmt: skip
 PROMPT = [("user", "hi")]
 
 
@@ -38,8 +38,8 @@ class Floor(BaseChatModel):
 
     def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
         text = messages[-1].content
-        answer = "".join([t for t, _ in self.wire.stream(text)]) if self.over_stream else self.wire.ask(text)
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=answer))])
+        answer, calls = self.wire.whole_stream(text) if self.over_stream else (self.wire.ask(text), [])
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=answer, tool_calls=calls))])
 
     async def _agenerate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
         answer = await self.wire.aask(messages[-1].content)

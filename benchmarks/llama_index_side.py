@@ -28,7 +28,7 @@ IMPORTS = {
     "DashScope": "import llama_index.llms.dashscope",
 }
 DISTRIBUTIONS = ("llama-index-core", "httpx", "pydantic", "llama-index-llms-openai-like", "openai",
-                 "llama-index-llms-dashscope", "llama-index-embeddings-dashscope", "dashscope")  # fmt: skip
+                 "llama-index-llms-dashscope", "llama-index-embeddings-dashscope", "dashscope", "uvloop")  # fmt: skip
 PROMPT = [ChatMessage(role=MessageRole.USER, content="hi")]
 
 
@@ -51,8 +51,10 @@ class Floor(CustomLLM):
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         text = messages[-1].content or ""
-        answer = "".join([t for t, _ in self.wire.stream(text)]) if self.over_stream else self.wire.ask(text)
-        return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text=answer)]))
+        answer, calls = self.wire.whole_stream(text) if self.over_stream else (self.wire.ask(text), [])
+        blocks: list[Any] = [TextBlock(text=answer)]
+        blocks += [ToolCallBlock(tool_call_id=c["id"], tool_name=c["name"], tool_kwargs=c["args"]) for c in calls]
+        return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:

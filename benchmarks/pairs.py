@@ -1,21 +1,27 @@
-"""Measure in interleaved pairs, because on a busy machine only ratios of adjacent runs are reliable."""
+"""Measure contenders in turn, because on a busy machine only adjacent measurements can be compared."""
 
 from __future__ import annotations
 
 import gc
+import resource
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.bench import Bench
 
 Work = Callable[[], object]
+Sample = Callable[[], float]  # measures once; a `note` of it is shown with the figure
+Samples = Mapping[str, Sample]  # by contender
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Median, minimum and maximum of a measurement, and its unit ("F": multiple of the floor)."""
+    """A measurement, its smallest and largest repetition, and its unit ("F": multiple of the floor)."""
 
-    median: float
+    value: float
     least: float
     most: float
     unit: str = "F"
@@ -23,25 +29,98 @@ class Figure:
 
     @classmethod
     def of(cls, values: list[float], unit: str = "F", note: str = "") -> Figure:
+        """Return the median of repetitions."""
         return cls(statistics.median(values), min(values), max(values), unit, note)
 
 
+Figures = Mapping[str, Figure]  # by contender
+
+
 def cpu(work: Work) -> float:
-    """Return the CPU seconds of all threads of this process."""
-    began = time.process_time()
+    """Return the CPU seconds of all threads of this process, in user and in kernel mode."""
+    began = _spent()
     work()
-    return time.process_time() - began
+    return _spent() - began
 
 
-def ratios(work: Mapping[str, Work], rounds: int, *, warm: int = 1) -> Mapping[str, Figure]:
-    """Return the CPU time of each as a ratio to "floor" in the same round. The order changes between rounds."""
-    names = list(work)
+def _spent() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def in_turn(samples: Samples, rounds: int, warm: int = 1) -> dict[str, list[float]]:
+    """Return what each contender took in each round. Each round has all of them, in another order."""
+    names = list(samples)
     found: dict[str, list[float]] = {name: [] for name in names}
     for number in range(-warm, rounds):
-        gc.collect()
         turn = number % len(names)
-        spent = {name: cpu(work[name]) for name in names[turn:] + names[:turn]}
-        if number >= 0:
-            for name in names:
-                found[name].append(spent[name] / spent["floor"])
-    return {name: Figure.of(values) for name, values in found.items()}
+        for name in names[turn:] + names[:turn]:
+            gc.collect()
+            value = samples[name]()
+            if number >= 0:
+                found[name].append(value)
+    return found
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Compare each contender with the floor of the same round, and take the median of the ratios.
+
+    Attributes:
+        samples: makes the samples.
+        few: rounds of a quick run.
+        many: rounds of a full run.
+        shown: a factor and its unit, in which the median of the absolute values is noted.
+        warm: rounds before the first that counts.
+    """
+
+    samples: Callable[[Bench], Samples]
+    few: int
+    many: int
+    shown: tuple[float, str] | None = None
+    warm: int = 1
+
+    def __call__(self, bench: Bench) -> Figures:
+        samples = self.samples(bench)
+        found = in_turn(samples, bench.rounds(self.few, self.many), self.warm)
+        return {name: self._figure(samples[name], values, found["floor"]) for name, values in found.items()}
+
+    def _figure(self, sample: Sample, values: list[float], floor: list[float]) -> Figure:
+        notes = [str(getattr(sample, "note", ""))]
+        if self.shown:
+            factor, unit = self.shown
+            notes.append(f"{_digits(statistics.median(values) * factor)} {unit}")
+        ratios = [value / each for value, each in zip(values, floor, strict=True)]
+        return Figure.of(ratios, "F", ", ".join(note for note in notes if note))
+
+
+def _digits(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
+
+
+@dataclass(frozen=True)
+class Least:
+    """Take the smallest of the repetitions, in an absolute unit: other processes can only add to a cost paid once.
+
+    Attributes:
+        samples: makes the samples.
+        few: rounds of a quick run.
+        many: rounds of a full run.
+        factor: converts a sample to `unit`.
+        unit: of the figure.
+    """
+
+    samples: Callable[[Bench], Samples]
+    few: int
+    many: int
+    factor: float
+    unit: str
+
+    def __call__(self, bench: Bench) -> Figures:
+        samples = self.samples(bench)
+        found = in_turn(samples, bench.rounds(self.few, self.many), warm=0)
+        return {name: self._figure(samples[name], values) for name, values in found.items()}
+
+    def _figure(self, sample: Sample, values: list[float]) -> Figure:
+        scaled = [value * self.factor for value in values]
+        return Figure(min(scaled), min(scaled), max(scaled), self.unit, getattr(sample, "note", ""))

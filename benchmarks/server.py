@@ -3,12 +3,15 @@
 The first part of the path selects the kind of response; the rest is the service's path in either protocol:
     burst-N   N text chunks, all at once
     each-N    N text chunks, one a write, a little apart, so that each is read alone
-    calm-N    N text chunks, 20 a second
+    calm-N    N text chunks, 20 a second, each of which says when it was sent
+    held-N    N text chunks, all at once; the stream stays open
     tools-N   one tool call whose arguments come in N fragments, all at once
     apart-N   the same, one a write
-    first     one text chunk that says when it was sent (ns of the system's monotonic clock); the rest 30 ms later
+    first     one text chunk that says when it was sent; the rest 30 ms later
     embed     100 ms later, a vector of 1,024 numbers for each text, the first of which is the number in the text
 A request that does not ask for a stream gets a short whole answer. GET /accepted: how many connections there were.
+
+`python -m benchmarks.server [CERTIFICATE KEY]` prints its port, and serves TLS if it is given a certificate.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ import json
 import os
 import random
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +35,7 @@ PATHS = {OPENAI: "compatible-mode/v1", DASHSCOPE: "api/v1"}
 APART = 0.0004  # seconds between two writes of "each" and "apart"
 CALM_TICK = 0.005  # "calm" streams are spread over the ticks of 50 ms
 EMBED_SECONDS, DIMENSIONS = 0.1, 1024
-_STAMP = b"#" * 20  # where the time goes
+STAMP = b"#" * 20  # replaced by the time of the write, in ns of the system's monotonic clock
 
 
 # ---------------------------------------------------------------- what is said
@@ -98,7 +103,9 @@ def _responses_events(deltas: list[dict[str, object]]) -> list[bytes]:
 
 def _deltas(kind: str, count: int) -> list[dict[str, object]]:
     if kind == "first":
-        return [{"content": _STAMP.decode()}, {"content": " and more"}]
+        return [{"content": STAMP.decode()}, {"content": " and more"}]
+    if kind == "calm":
+        return [{"content": STAMP.decode()} for _ in range(count)]
     if kind not in ("tools", "apart"):
         return [{"content": f"word {i} "} for i in range(count)]
     pieces = ['{"text": "', *(f"word {i} " for i in range(count - 2)), '"}']
@@ -175,8 +182,8 @@ def embeddings(protocol: str, body: bytes) -> bytes:
 
 # ---------------------------------------------------------------- how it is sent
 
-_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream;charset=UTF-8\r\ntransfer-encoding: chunked\r\n\r\n"
-_END = b"0\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream;charset=UTF-8\r\ntransfer-encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
 
 
 class _Connection(asyncio.Protocol):
@@ -221,27 +228,33 @@ class _Connection(asyncio.Protocol):
         if not streams:
             self.transport.write(whole(protocol))
         elif kind in ("burst", "tools"):
-            self.transport.write(_HEAD + burst(protocol, kind, int(count)) + _END)
+            self.transport.write(HEAD + burst(protocol, kind, int(count)) + END)
+        elif kind == "held":
+            self.transport.write(HEAD + b"".join(events(protocol, kind, int(count))[: int(count)]))
         elif kind == "calm":
-            self.transport.write(_HEAD)
+            self.transport.write(HEAD)
             self.buckets[self.number % len(self.buckets)][self] = iter(events(protocol, kind, int(count)))
         elif kind == "first":
             now, *rest = events(protocol, kind, 2)
-            asyncio.get_running_loop().call_later(0.03, self._write, b"".join(rest) + _END)
-            self.transport.write(_HEAD + now.replace(_STAMP, b"%020d" % time.monotonic_ns()))
+            asyncio.get_running_loop().call_later(0.03, self._write, b"".join(rest) + END)
+            self.transport.write(HEAD + _stamped(now))
         else:
-            self.transport.write(_HEAD)
+            self.transport.write(HEAD)
             self._next(iter(events(protocol, kind, int(count))))
 
     def _next(self, rest: Iterator[bytes]) -> None:
         event = next(rest, None)
-        self._write(event or _END)
+        self._write(event or END)
         if event:
             asyncio.get_running_loop().call_later(APART, self._next, rest)
 
     def _write(self, data: bytes) -> None:
         if not self.transport.is_closing():
             self.transport.write(data)
+
+
+def _stamped(event: bytes) -> bytes:
+    return event.replace(STAMP, b"%020d" % time.monotonic_ns())
 
 
 async def _keep_calm() -> None:
@@ -252,16 +265,20 @@ async def _keep_calm() -> None:
         for bucket in _Connection.buckets:
             for connection, rest in list(bucket.items()):
                 event = next(rest, None)
-                connection._write(event or _END)
+                connection._write(_stamped(event) if event else END)
                 if not event:
                     bucket.pop(connection, None)
             due += CALM_TICK
             await asyncio.sleep(max(0.0, due - loop.time()))
 
 
-async def _serve() -> None:
+async def _serve(certificate: list[str]) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Connection, "127.0.0.1", 0, backlog=2048)
+    context = None
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+    server = await loop.create_server(_Connection, "127.0.0.1", 0, backlog=2048, ssl=context)
     calm = asyncio.create_task(_keep_calm())
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)  # until the parent exits
@@ -275,15 +292,28 @@ def url(origin: str, kind: str, protocol: str) -> str:
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """Yield the server's origin for the duration of the block."""
-    command = [sys.executable, "-m", "benchmarks.server"]
+def running(*certificate: str) -> Iterator[str]:
+    """Yield the server's origin for the duration of the block. `certificate` names its file and that of its key."""
+    command = [sys.executable, "-m", "benchmarks.server", *certificate]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdin is not None
-        yield f"http://127.0.0.1:{child.stdout.readline().strip()}"
+        yield f"{'https' if certificate else 'http'}://127.0.0.1:{child.stdout.readline().strip()}"
         child.stdin.close()
 
 
+@contextmanager
+def new_certificate() -> Iterator[tuple[str, str]]:
+    """Yield files with a new certificate of 127.0.0.1 and its key. Raises FileNotFoundError without openssl."""
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = f"{folder}/certificate.pem", f"{folder}/key.pem"
+        command = (
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+        )
+        command += f" -out {certificate} -keyout {key}"
+        subprocess.run(command.split(), check=True, stderr=subprocess.DEVNULL)
+        yield certificate, key
+
+
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    asyncio.run(_serve(sys.argv[1:]))
