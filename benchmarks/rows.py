@@ -58,10 +58,10 @@ ROWS = {
     "invoke": Row("small invoke", Ratios(calls.invoke, 3, 21), 1.08, quick=BOTH),
     "ainvoke": Row("small ainvoke", Ratios(calls.ainvoke, 3, 21), 0.88, quick=BOTH),
     "import_time": Row(
-        "import, beyond framework and httpx", Least(processes.import_time, 2, 15, 1000, "ms"), 35, quick=COMPATIBLE
+        "import, beyond framework and httpx", Least(processes.import_time, 1, 11, 1000, "ms"), 35, quick=COMPATIBLE
     ),
     "import_memory": Row("import, memory", Least(processes.import_memory, 1, 3, 1e-6, "MB"), 10),
-    "construct": Row("one more model object", Least(calls.construct, 5, 31, 1e6, "us"), 45, quick=COMPATIBLE),
+    "construct": Row("one more model object", Least(calls.construct, 5, 15, 1e6, "us"), 45, quick=COMPATIBLE),
     "first_token": Row(
         "first token after the first byte",
         Ratios(calls.first_token, 15, 101, (1000, "ms"), warm=3),
@@ -73,7 +73,7 @@ ROWS = {
     ),
     "connections": Row("new connections in 200 streams", calls.connections, 0, quick=COMPATIBLE),
     "threads": Row("8 threads of small requests", Ratios(calls.threads, 2, 11), 1.08, quick=COMPATIBLE),
-    "tasks": Row("64 tasks of small requests", Ratios(calls.tasks, 2, 11), 0.36, quick=COMPATIBLE),
+    "tasks": Row("64 tasks of small requests", Ratios(calls.tasks, 1, 11), 0.36, quick=COMPATIBLE),
     "crowd_200": Row(
         "200 streams of 20 events a second",
         Ratios(processes.crowd_200, 1, 3, (1e6, "us"), warm=0),
