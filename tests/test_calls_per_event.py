@@ -27,8 +27,8 @@ def test_the_work_of_an_event_is_as_recorded() -> None:
     )
 
 
-def test_differences_are_told() -> None:
-    """A count that differs by more than 5 % is told, a smaller difference is not, and calls need equal libraries."""
+def test_differences() -> None:
+    """A count that differs by more than 5 % is listed, a smaller difference is not, and calls need equal libraries."""
 
     def found(bytecodes: float, calls: float, httpx: str = "0.28.1") -> dict[str, object]:
         counts = {"openai burst": {"bytecodes": bytecodes, "calls": calls}}
