@@ -162,9 +162,9 @@ $(VENV)-bench-%/.ready: pyproject.toml benchmarks/peers-%.txt
 bench: $(VENV)-bench-langchain/.ready $(VENV)-bench-llama-index/.ready
 	$(VENV)-bench-langchain/bin/python -W ignore -m benchmarks $(if $(QUICK),--quick) $(if $(VS),--vs $(VS))
 
-# also for other versions of Python, if `make test-versions` has made their environments
+# also for other versions of Python: in the environments of `make test-versions`, or PYTHONS, with the frameworks
 record-calls: $(READY)
-	for python in $(BIN)/python $(wildcard $(VENV)-3.*-newest/bin/python); do $$python -m tests.calls_per_event --record || exit; done
+	for python in $(BIN)/python $(wildcard $(VENV)-3.*-newest/bin/python) $(PYTHONS); do $$python -m tests.calls_per_event --record || exit; done
 
 # kill a batch job at 50 random moments; the results must be the same
 kill: $(READY)
