@@ -18,13 +18,12 @@ import contextlib
 import ssl
 import time
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 from weakref import ref
 
 import httpx
 
 _BLANK_LINE = b"\r\n\r\n"
-ReaderT = TypeVar("ReaderT", bound="_Reader")
 
 
 class _Reader:
@@ -46,10 +45,10 @@ class _Reader:
         self._deadline: float | None = None
 
     @classmethod
-    def attach(cls: type[ReaderT], network: Any) -> ReaderT | None:
+    def attach(cls, network: Any) -> _Reader | None:
         """Return the connection's reader, attaching one if it has none. Return None if `network` is not a stream."""
         reader = getattr(getattr(network, "read", None), "__self__", None)
-        if isinstance(reader, cls):
+        if isinstance(reader, _Reader):
             return reader
         try:
             reader = cls(network)
@@ -83,12 +82,12 @@ class _Reader:
         return clean and network is not None and not _has_unread_bytes(network)
 
     @contextlib.contextmanager
-    def until(self, deadline: float) -> Iterator[None]:
-        """Limit all reads to a deadline of the monotonic clock.
+    def until(self, seconds: float) -> Iterator[None]:
+        """Limit all reads together to `seconds` from now.
 
         This is necessary because httpcore fixes the read timeout when the body starts.
         """
-        self._deadline = deadline
+        self._deadline = time.monotonic() + seconds
         try:
             yield
         finally:
@@ -131,6 +130,19 @@ class AsyncReader(_Reader):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         data = self._buffer or await self._read(self._network(), max_bytes, self._remaining(timeout))
         return self._split_at_blank_line(data)
+
+
+def body_reader(kind: type[Reader] | type[AsyncReader], network: Any, response: httpx.Response) -> Any:
+    """Return the object whose `until` limits the reads of a body, which begins now. None if `network` is not a stream.
+
+    It is the connection's reader, or the stream itself if it is one of our own.
+    """
+    if hasattr(network, "until"):
+        return network
+    reader = kind.attach(network)
+    if reader is not None:
+        reader.begin_body(response)
+    return reader
 
 
 class Trace:

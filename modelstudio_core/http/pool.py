@@ -29,7 +29,7 @@ import httpx
 
 from modelstudio_core.http.environment import transport_options
 from modelstudio_core.http.event_loop import running_loop
-from modelstudio_core.http.framing import AsyncReader, Reader
+from modelstudio_core.http.framing import Reader
 
 MAX_CONNECTIONS = 1000  # concurrent requests; others wait up to the pool timeout
 MAX_IDLE = 100  # idle connections per origin
@@ -101,6 +101,14 @@ def _origin(url: httpx.URL) -> Origin:
     return url.raw_scheme, url.raw_host, url.port
 
 
+def _is_reusable(transport: Any, network_stream: Any) -> bool:
+    """Return True if the response was read to its end and no other bytes were received."""
+    if network_stream is None:
+        return False
+    reader = transport if hasattr(transport, "is_reusable") else Reader.attach(network_stream)
+    return reader is not None and reader.is_reusable()
+
+
 def _pool_timeout(seconds: float | None) -> httpx.PoolTimeout:
     return httpx.PoolTimeout(f"{MAX_CONNECTIONS} requests were in progress for {seconds} s")
 
@@ -138,7 +146,7 @@ class ConnectionPool(httpx.BaseTransport):
             reused, stale = self._idle.pop(origin)
             for other in stale:
                 other.close()
-            transport = reused or httpx.HTTPTransport(**transport_options(request.url))
+            transport = reused or self._new_transport(request.url)
             self._busy.add(transport)
             response = transport.handle_request(request)
         except BaseException as error:
@@ -153,12 +161,18 @@ class ConnectionPool(httpx.BaseTransport):
         response.stream = _PooledBody(self, transport, origin, response)
         return response
 
+    def _new_transport(self, url: httpx.URL) -> httpx.HTTPTransport:
+        """Return a transport for one connection: our own, or httpcore's through a proxy."""
+        from modelstudio_core.http.connection import DirectTransport
+
+        options = transport_options(url)
+        return httpx.HTTPTransport(**options) if "proxy" in options else DirectTransport(**options)
+
     def release(self, transport: httpx.HTTPTransport, origin: Origin, network_stream: Any) -> None:
         """Return the connection to the idle list if it has no unread bytes, else close it."""
         self._busy.discard(transport)
         self._slots.put(None)
-        reader = Reader.attach(network_stream)
-        if reader is not None and reader.is_reusable():
+        if _is_reusable(transport, network_stream):
             for excess in self._idle.push(origin, transport, network_stream):
                 excess.close()
         else:
@@ -248,7 +262,7 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
             reused, stale = self._idle.pop(origin)
             for other in stale:
                 await other.aclose()
-            transport = reused or httpx.AsyncHTTPTransport(**transport_options(request.url))
+            transport = reused or self._new_transport(request.url)
             self._busy.add(transport)
             response = await transport.handle_async_request(request)
         except BaseException as error:
@@ -262,6 +276,14 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
             raise
         response.stream = _AsyncPooledBody(self, transport, origin, response)
         return response
+
+    def _new_transport(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
+        """Return a transport for one connection: our own, or httpcore's through a proxy or with trio."""
+        from modelstudio_core.http.connection import AsyncDirectTransport
+
+        options = transport_options(url)
+        is_direct = "proxy" not in options and isinstance(self._loop(), asyncio.AbstractEventLoop)
+        return AsyncDirectTransport(**options) if is_direct else httpx.AsyncHTTPTransport(**options)
 
     async def _acquire_slot(self, timeout: float | None) -> None:
         import anyio
@@ -279,8 +301,7 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
         """Async version of `ConnectionPool.release`."""
         self._busy.discard(transport)
         self._slots.release()
-        reader = AsyncReader.attach(network_stream)
-        if reader is not None and reader.is_reusable():
+        if _is_reusable(transport, network_stream):
             for excess in self._idle.push(origin, transport, network_stream):
                 await excess.aclose()
         else:

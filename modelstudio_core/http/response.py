@@ -18,7 +18,7 @@ from modelstudio_core.errors import APITimeoutError, ConfigurationError, ModelSt
 from modelstudio_core.http import shared_pools
 from modelstudio_core.http.errors import HTTPX_ERRORS, closed_early, convert_error, host_and_port, wrong_owner
 from modelstudio_core.http.event_loop import running_loop
-from modelstudio_core.http.framing import AsyncReader, Reader
+from modelstudio_core.http.framing import AsyncReader, Reader, body_reader
 from modelstudio_core.http.pool import shut_down
 from modelstudio_core.http.timeouts import Timeouts
 from modelstudio_core.types import ResponseHead
@@ -54,9 +54,7 @@ class Response:
         self._closed = False
         self._trailing_deadline: float | None = None
         self._network = _exclusive_connection(response)
-        self._reader = Reader.attach(self._network)
-        if self._reader is not None:
-            self._reader.begin_body(response)
+        self._reader = body_reader(Reader, self._network, response)
         body: Any = _consumed_body(response) if _is_consumed(response) else response.stream
         self._chunks: Iterator[bytes] = iter(body)
 
@@ -95,7 +93,7 @@ class Response:
         if self._reader is None:
             return next(self, None)
         try:
-            with self._reader.until(self._trailing_deadline):
+            with self._reader.until(self._trailing_deadline - time.monotonic()):
                 return next(self, None)
         except APITimeoutError:
             return None
@@ -105,7 +103,7 @@ class Response:
         remaining = DRAIN_BYTES
         try:
             if self._reader is not None and not self._closed:
-                with contextlib.suppress(Exception), self._reader.until(time.monotonic() + DRAIN_SECONDS):
+                with contextlib.suppress(Exception), self._reader.until(DRAIN_SECONDS):
                     for chunk in self._chunks:
                         remaining -= len(chunk)
                         if remaining < 0:
@@ -146,9 +144,7 @@ class AsyncResponse:
         self._closed = False
         self._trailing_deadline: float | None = None
         self._network = _exclusive_connection(response)
-        self._reader = AsyncReader.attach(self._network)
-        if self._reader is not None:
-            self._reader.begin_body(response)
+        self._reader = body_reader(AsyncReader, self._network, response)
         body: Any = _aconsumed_body(response) if _is_consumed(response) else response.stream
         self._chunks: AsyncIterator[bytes] = aiter(body)
 
@@ -176,25 +172,22 @@ class AsyncResponse:
 
     async def aread_trailing(self, extend: bool = False) -> bytes | None:
         """Async version of `Response.read_trailing`."""
-        import anyio
-
         if extend or self._trailing_deadline is None:
             self._trailing_deadline = time.monotonic() + TRAILING_SECONDS
-        with (
-            contextlib.suppress(APITimeoutError, TimeoutError),
-            anyio.fail_after(self._trailing_deadline - time.monotonic()),
-        ):
+        if self._reader is None:
             return await anext(self, None)
-        return None
+        try:
+            with self._reader.until(self._trailing_deadline - time.monotonic()):
+                return await anext(self, None)
+        except APITimeoutError:
+            return None
 
     async def afinish(self) -> None:
         """Async version of `Response.finish`. Cancellation is not suppressed."""
-        import anyio
-
         remaining = DRAIN_BYTES
         try:
             if self._reader is not None and not self._closed:
-                with contextlib.suppress(Exception), anyio.move_on_after(DRAIN_SECONDS):
+                with contextlib.suppress(Exception), self._reader.until(DRAIN_SECONDS):
                     async for chunk in self._chunks:
                         remaining -= len(chunk)
                         if remaining < 0:

@@ -56,14 +56,21 @@ def test_the_server_sees_at_once_that_a_stream_was_left(wire: Wire) -> None:
 
 
 def test_a_closed_answer_gives_nothing_more_not_even_what_had_arrived(wire: Wire) -> None:
-    def two_at_once(exchange: Exchange) -> None:
+    sent = threading.Event()
+
+    def one_after_another(exchange: Exchange) -> None:
         exchange.send_head()
-        exchange.send(b"1\r\n1\r\n" + b"1\r\n2\r\n")
+        exchange.send_chunk(b"1")
+        exchange.wait(0.05)
+        exchange.send_chunk(b"2")
+        sent.set()
         exchange.client_gone(2)
 
-    with Loopback(two_at_once) as server:
+    with Loopback(one_after_another) as server:
         answer = wire.open(server.url)
         assert answer.next() == b"1"
+        assert sent.wait(2)
+        wire.run(lambda: time.sleep(0.01), lambda: asyncio.sleep(0.01))
         answer.close()
         with pytest.raises(APIConnectionError, match="closed before its end"):
             answer.next()

@@ -1,0 +1,264 @@
+"""Connect with asyncio alone, and read and write the connection.
+
+httpcore's stream of anyio opens a cancel scope for each read. Here, a read waits for one future, and one timer per
+connection enforces the timeouts of all reads and writes.
+
+Errors and timeouts are raised as httpcore's, which httpx converts. A cancelled read loses no bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Iterator
+from ipaddress import ip_address
+from itertools import chain, zip_longest
+from socket import AF_INET6, SOCK_STREAM
+from typing import Any
+
+import anyio
+import httpcore
+
+from modelstudio_core.http.socket_stream import has_unread
+
+_MAX_UNREAD = 256 * 1024  # bytes from which on the socket is not read until these are taken
+_ATTEMPT_DELAY = 0.25  # RFC 8305: seconds before the next address is tried in parallel
+
+
+class AsyncioStream(asyncio.Protocol):
+    """A TCP or TLS connection of the running event loop.
+
+    Attributes:
+        closed: True if nothing can be sent any more.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: Any = None
+        self._unread: list[bytes] = []
+        self._unread_size = 0
+        self._reading_paused = False
+        self._writing_paused = False
+        self._ended = False  # nothing more will be received
+        self._error: Exception | None = None
+        self.closed = False
+        self._waiter: asyncio.Future[bool] | None = None
+        self._deadline: float | None = None  # of the waiter, in the loop's time
+        self._timer: asyncio.TimerHandle | None = None
+        self._limit: float | None = None
+
+    # ---------------------------------------------------------------- callbacks of the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._transport.set_write_buffer_limits(0)  # a write has ended when the system has taken all bytes
+
+    def data_received(self, data: bytes) -> None:
+        self._unread.append(data)
+        self._unread_size += len(data)
+        if self._unread_size >= _MAX_UNREAD and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(False)
+
+    def eof_received(self) -> None:  # the loop then closes the transport
+        self._ended = self.closed = True
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = self.closed = True
+        self._error = exc
+        self._stop_timer()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._wake()
+
+    # ---------------------------------------------------------------- reading and writing
+
+    async def read(self, timeout: float | None) -> bytes:
+        """Return all bytes received, waiting for the first; b"" at the end of the connection.
+
+        Raises:
+            httpcore.ReadTimeout, httpcore.ReadError: no bytes within `timeout` seconds; the connection was lost.
+        """
+        while not self._unread:
+            if self._error is not None:
+                raise httpcore.ReadError(str(self._error)) from self._error
+            if self._ended:
+                return b""
+            await self._wait(timeout, httpcore.ReadTimeout)
+        data = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
+        self._unread.clear()
+        self._unread_size = 0
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        return data
+
+    async def write(self, data: bytes, timeout: float | None) -> None:
+        """Send `data`, and return when the system has taken all of it.
+
+        Raises:
+            httpcore.WriteTimeout, httpcore.WriteError: not taken within `timeout` seconds; the connection was lost.
+        """
+        if not self.closed:
+            self._transport.write(data)
+        while self._writing_paused and not self.closed:
+            await self._wait(timeout, httpcore.WriteTimeout)
+        if self.closed:
+            raise httpcore.WriteError(str(self._error or "the connection is closed")) from self._error
+
+    def close(self) -> None:
+        """Close the connection at once."""
+        self._ended = self.closed = True
+        self._stop_timer()
+        if self._transport is not None:
+            self._transport.abort()
+
+    @contextlib.contextmanager
+    def until(self, seconds: float) -> Iterator[None]:
+        """Limit all reads together to `seconds` from now."""
+        self._limit = self._loop.time() + seconds
+        try:
+            yield
+        finally:
+            self._limit = None
+
+    def is_clean(self) -> bool:
+        """Return True if the connection is open, and the server has sent nothing that is unread."""
+        return not self.closed and not self._unread and not has_unread(self._transport.get_extra_info("socket"))
+
+    def get_extra_info(self, name: str) -> Any:
+        """Return the "socket" or "ssl_object" of the connection, like httpcore's streams."""
+        return self._transport.get_extra_info(name)
+
+    # ---------------------------------------------------------------- waiting
+
+    async def _wait(self, timeout: float | None, error: type[Exception]) -> None:
+        """Wait for a callback of the loop. Raise `error` after `timeout` seconds."""
+        limit = self._limit
+        if timeout is not None:
+            deadline = self._loop.time() + timeout
+            limit = deadline if limit is None else min(limit, deadline)
+        self._deadline = limit
+        if limit is not None and (self._timer is None or self._timer.when() > limit):
+            self._stop_timer()
+            self._timer = self._loop.call_at(limit, self._on_timer)
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            if await waiter:
+                raise error
+        finally:
+            self._waiter = None
+
+    def _on_timer(self) -> None:
+        """End the wait if its deadline has passed. The timer is not moved for each wait, but at most once per timeout."""
+        self._timer = None
+        if self._waiter is None or self._deadline is None:
+            return
+        if self._deadline > self._loop.time():
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        elif not self._waiter.done():
+            self._waiter.set_result(True)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(False)
+
+    # ---------------------------------------------------------------- TLS
+
+    async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
+        """Encrypt the connection. Raises OSError, of which ssl.SSLError is a subclass."""
+        transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
+        if transport is None:
+            raise ConnectionResetError("the server closed the connection during the TLS handshake")
+        self.connection_made(transport)
+
+
+# ---------------------------------------------------------------- connecting
+
+
+async def connect(host: str, port: int, context: ssl.SSLContext | None, timeout: float | None) -> AsyncioStream:
+    """Return a connection to `host`, encrypted if there is a TLS `context`.
+
+    Raises:
+        httpcore.ConnectTimeout, httpcore.ConnectError: if no address can be connected to, or TLS fails.
+    """
+    try:
+        with anyio.fail_after(timeout):
+            stream = await _connect(await _addresses(host, port), port)
+            if context is not None:
+                try:
+                    await stream.start_tls(context, host)
+                except BaseException:
+                    stream.close()
+                    raise
+            return stream
+    except TimeoutError as error:
+        raise httpcore.ConnectTimeout(str(error)) from error
+    except OSError as error:
+        raise httpcore.ConnectError(str(error)) from error
+
+
+async def _addresses(host: str, port: int) -> list[str]:
+    """Return the IP addresses of `host` in the order in which they are tried: IPv6 and IPv4 in turn."""
+    try:
+        return [str(ip_address(host))]
+    except ValueError:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=SOCK_STREAM)
+    families: list[list[str]] = [[], []]
+    for family, *_, address in found:
+        families[family != AF_INET6].append(str(address[0]))
+    return list(dict.fromkeys(filter(None, chain(*zip_longest(*families)))))
+
+
+async def _connect(addresses: list[str], port: int) -> AsyncioStream:
+    """Return a connection to the first address that accepts one (RFC 8305). Raises OSError."""
+    loop = asyncio.get_running_loop()
+    if len(addresses) == 1:
+        _, stream = await loop.create_connection(AsyncioStream, addresses[0], port)
+        return stream
+    winner: AsyncioStream | None = None
+    errors: list[OSError] = []
+
+    async def attempt(address: str, ended: anyio.Event) -> None:
+        nonlocal winner
+        try:
+            _, stream = await loop.create_connection(AsyncioStream, address, port)
+            if winner is None:
+                winner = stream
+                group.cancel_scope.cancel()
+            else:
+                stream.close()
+        except OSError as error:
+            errors.append(error)
+        finally:
+            ended.set()
+
+    try:
+        async with anyio.create_task_group() as group:
+            for address in addresses:
+                ended = anyio.Event()
+                group.start_soon(attempt, address, ended)
+                with anyio.move_on_after(_ATTEMPT_DELAY):
+                    await ended.wait()
+    except BaseException:
+        if winner is not None:
+            winner.close()
+        raise
+    if winner is None:
+        raise OSError(f"all {len(addresses)} addresses failed: {errors[0]}") from errors[0]
+    return winner
