@@ -83,18 +83,18 @@ class AsyncioStream(asyncio.Protocol):
 
     # ---------------------------------------------------------------- reading and writing
 
-    async def read(self, timeout: float | None) -> bytes:
+    async def read(self, seconds: float | None) -> bytes:
         """Return all bytes received, waiting for the first; b"" at the end of the connection.
 
         Raises:
-            httpcore.ReadTimeout, httpcore.ReadError: no bytes within `timeout` seconds; the connection was lost.
+            httpcore.ReadTimeout, httpcore.ReadError: no bytes within `seconds`; the connection was lost.
         """
         while not self._unread:
             if self._error is not None:
                 raise httpcore.ReadError(str(self._error)) from self._error
             if self._ended:
                 return b""
-            await self._wait(timeout, httpcore.ReadTimeout)
+            await self._wait(seconds, httpcore.ReadTimeout)
         data = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
         self._unread.clear()
         self._unread_size = 0
@@ -103,16 +103,16 @@ class AsyncioStream(asyncio.Protocol):
             self._transport.resume_reading()
         return data
 
-    async def write(self, data: bytes, timeout: float | None) -> None:
+    async def write(self, data: bytes, seconds: float | None) -> None:
         """Send `data`, and return when the system has taken all of it.
 
         Raises:
-            httpcore.WriteTimeout, httpcore.WriteError: not taken within `timeout` seconds; the connection was lost.
+            httpcore.WriteTimeout, httpcore.WriteError: not taken within `seconds`; the connection was lost.
         """
         if not self.closed:
             self._transport.write(data)
         while self._writing_paused and not self.closed:
-            await self._wait(timeout, httpcore.WriteTimeout)
+            await self._wait(seconds, httpcore.WriteTimeout)
         if self.closed:
             raise httpcore.WriteError(str(self._error or "the connection is closed")) from self._error
 
@@ -142,11 +142,11 @@ class AsyncioStream(asyncio.Protocol):
 
     # ---------------------------------------------------------------- waiting
 
-    async def _wait(self, timeout: float | None, error: type[Exception]) -> None:
-        """Wait for a callback of the loop. Raise `error` after `timeout` seconds."""
+    async def _wait(self, seconds: float | None, error: type[Exception]) -> None:
+        """Wait for a callback of the loop. Raise `error` after `seconds`."""
         limit = self._limit
-        if timeout is not None:
-            deadline = self._loop.time() + timeout
+        if seconds is not None:
+            deadline = self._loop.time() + seconds
             limit = deadline if limit is None else min(limit, deadline)
         self._deadline = limit
         if limit is not None and (self._timer is None or self._timer.when() > limit):
@@ -160,7 +160,10 @@ class AsyncioStream(asyncio.Protocol):
             self._waiter = None
 
     def _on_timer(self) -> None:
-        """End the wait if its deadline has passed. The timer is not moved for each wait, but at most once per timeout."""
+        """End the wait if its deadline has passed.
+
+        The timer is not moved for each wait. Instead, it is set again when it has fired too early.
+        """
         self._timer = None
         if self._waiter is None or self._deadline is None:
             return
@@ -191,14 +194,14 @@ class AsyncioStream(asyncio.Protocol):
 # ---------------------------------------------------------------- connecting
 
 
-async def connect(host: str, port: int, context: ssl.SSLContext | None, timeout: float | None) -> AsyncioStream:
+async def connect(host: str, port: int, context: ssl.SSLContext | None, seconds: float | None) -> AsyncioStream:
     """Return a connection to `host`, encrypted if there is a TLS `context`.
 
     Raises:
         httpcore.ConnectTimeout, httpcore.ConnectError: if no address can be connected to, or TLS fails.
     """
     try:
-        with anyio.fail_after(timeout):
+        with anyio.fail_after(seconds):
             stream = await _connect(await _addresses(host, port), port)
             if context is not None:
                 try:

@@ -9,7 +9,8 @@ is reused only if no bytes remain here or in the layers below. It is not reused 
 such as lines that end with a bare LF.
 
 The readers replace the public method `read` of one `httpcore.NetworkStream`, which httpcore's public `trace` extension
-provides. No private names of httpx, httpcore or h11 are used, and two of anyio (see `_anyio_queue`).
+provides. They are for the connections of httpcore: of injected clients, through proxies, and with trio. Our own
+connections (see `connection`) know where a response ends.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Any
 from weakref import ref
 
 import httpx
+
+from modelstudio_core.http.private_names import anyio_queue
 
 _BLANK_LINE = b"\r\n\r\n"
 
@@ -184,7 +187,7 @@ def _has_unread_bytes(network: Any) -> bool:
     return bool(
         network.get_extra_info("is_readable")
         or _has_decrypted(network.get_extra_info("ssl_object"))
-        or _anyio_queue(network)
+        or anyio_queue(network)
     )
 
 
@@ -199,11 +202,3 @@ def _has_decrypted(tls: Any) -> bool:
         tls.read(1)  # reads from memory, so it does not block
         return True
     return False
-
-
-def _anyio_queue(network: Any) -> Any:
-    """Return the bytes that anyio has read from asyncio but not returned yet; empty for other streams."""
-    stream: Any = getattr(network, "_stream", None)
-    while hasattr(stream, "transport_stream"):  # TLS
-        stream = stream.transport_stream
-    return getattr(getattr(stream, "_protocol", None), "read_queue", ())

@@ -163,10 +163,12 @@ class ConnectionPool(httpx.BaseTransport):
 
     def _new_transport(self, url: httpx.URL) -> httpx.HTTPTransport:
         """Return a transport for one connection: our own, or httpcore's through a proxy."""
-        from modelstudio_core.http.connection import DirectTransport
+        from modelstudio_core.http import connection  # loads httpcore, which httpx also does late
 
         options = transport_options(url)
-        return httpx.HTTPTransport(**options) if "proxy" in options else DirectTransport(**options)
+        if "proxy" in options or connection.is_httpcore_patched():
+            return httpx.HTTPTransport(**options)
+        return connection.DirectTransport(**options)
 
     def release(self, transport: httpx.HTTPTransport, origin: Origin, network_stream: Any) -> None:
         """Return the connection to the idle list if it has no unread bytes, else close it."""
@@ -279,11 +281,13 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
 
     def _new_transport(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
         """Return a transport for one connection: our own, or httpcore's through a proxy or with trio."""
-        from modelstudio_core.http.connection import AsyncDirectTransport
+        from modelstudio_core.http import connection
 
         options = transport_options(url)
-        is_direct = "proxy" not in options and isinstance(self._loop(), asyncio.AbstractEventLoop)
-        return AsyncDirectTransport(**options) if is_direct else httpx.AsyncHTTPTransport(**options)
+        is_asyncio = isinstance(self._loop(), asyncio.AbstractEventLoop)
+        if not is_asyncio or "proxy" in options or connection.is_httpcore_patched():
+            return httpx.AsyncHTTPTransport(**options)
+        return connection.AsyncDirectTransport(**options)
 
     async def _acquire_slot(self, timeout: float | None) -> None:
         import anyio

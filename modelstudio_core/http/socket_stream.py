@@ -26,18 +26,18 @@ class SocketStream:
         self._limit: float | None = None
         socket.settimeout(None)
 
-    def read(self, timeout: float | None) -> bytes:
+    def read(self, seconds: float | None) -> bytes:
         """Return bytes when some have been received; b"" at the end of the connection.
 
         Raises:
-            httpcore.ReadTimeout, httpcore.ReadError: no bytes within `timeout` seconds; the connection was lost.
+            httpcore.ReadTimeout, httpcore.ReadError: no bytes within `seconds`; the connection was lost.
         """
         if self._limit is not None:
             remaining = max(self._limit - time.monotonic(), 0.001)
-            timeout = remaining if timeout is None else min(timeout, remaining)
+            seconds = remaining if seconds is None else min(seconds, remaining)
         try:
-            if timeout != self._timeout:
-                self._set_timeout(timeout)
+            if seconds != self._timeout:
+                self._set_timeout(seconds)
             data: bytes = self._socket.recv(_READ_SIZE)
         except TimeoutError as error:
             raise httpcore.ReadTimeout(str(error)) from error
@@ -45,16 +45,16 @@ class SocketStream:
             raise httpcore.ReadError(str(error)) from error
         return data
 
-    def write(self, data: bytes, timeout: float | None) -> None:
+    def write(self, data: bytes, seconds: float | None) -> None:
         """Send `data`.
 
         Raises:
-            httpcore.WriteTimeout, httpcore.WriteError: no byte taken for `timeout` seconds; the connection was lost.
+            httpcore.WriteTimeout, httpcore.WriteError: no byte taken for `seconds`; the connection was lost.
         """
         rest = memoryview(data)
         try:
-            if timeout != self._timeout:
-                self._set_timeout(timeout)
+            if seconds != self._timeout:
+                self._set_timeout(seconds)
             while rest:
                 rest = rest[self._socket.send(rest) :]
         except TimeoutError as error:
@@ -62,9 +62,9 @@ class SocketStream:
         except OSError as error:
             raise httpcore.WriteError(str(error)) from error
 
-    def _set_timeout(self, timeout: float | None) -> None:
-        self._socket.settimeout(timeout)
-        self._timeout = timeout
+    def _set_timeout(self, seconds: float | None) -> None:
+        self._socket.settimeout(seconds)
+        self._timeout = seconds
 
     def close(self) -> None:
         """Close the connection."""
@@ -91,15 +91,15 @@ class SocketStream:
         return self._socket if name == "socket" else None
 
 
-def connect(host: str, port: int, context: ssl.SSLContext | None, timeout: float | None) -> SocketStream:
+def connect(host: str, port: int, context: ssl.SSLContext | None, seconds: float | None) -> SocketStream:
     """Return a connection to `host`, encrypted if there is a TLS `context`.
 
     Raises:
         httpcore.ConnectTimeout, httpcore.ConnectError: if no address can be connected to, or TLS fails.
     """
-    stream = httpcore.SyncBackend().connect_tcp(host, port, timeout)
+    stream = httpcore.SyncBackend().connect_tcp(host, port, seconds)
     if context is not None:
-        stream = stream.start_tls(context, host, timeout)
+        stream = stream.start_tls(context, host, seconds)
     return SocketStream(stream.get_extra_info("socket"))
 
 

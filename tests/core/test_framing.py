@@ -144,7 +144,7 @@ def test_a_deadline_bounds_each_read_and_the_timeout_stays_the_least() -> None:
     assert network.timeouts == [0.001, 0.001, 5]
 
 
-PRIVATE = {"framing.py": {"_stream", "_protocol"}}
+PRIVATE = {"private_names.py": {"_pool", "_stream", "_protocol"}}
 """The private names of httpx and the layers below it: by file."""
 
 

@@ -16,8 +16,12 @@ FILES = sorted(CORE.rglob("*.py"))
 NAMES = [path.relative_to(CORE).as_posix() for path in FILES]
 FOREIGN = ("langchain", "langgraph", "llama_index", "openai", "dashscope", "requests", "aiohttp", "local_model")
 WITH_HTTP = {
-    f"http/{name}.py" for name in ("transport", "response", "errors", "pool", "forms", "framing", "environment")
-}
+    f"http/{name}.py"
+    for name in (
+        "transport", "response", "errors", "pool", "forms", "framing", "environment",
+        "connection", "asyncio_stream", "socket_stream", "private_names",
+    )
+}  # fmt: skip
 WITH_CLOCK = {"http/disk.py", "http/limiter.py", "http/temporary.py"}
 
 
