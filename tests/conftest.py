@@ -59,6 +59,27 @@ def patient_drain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelstudio_core.http.response.DRAIN_SECONDS", 5.0)
 
 
+@pytest.fixture
+def httpcore_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the connections of httpcore, as with trio, through a proxy, or where a test patches httpcore."""
+    monkeypatch.setattr("modelstudio_core.http.connection.is_httpcore_patched", lambda: True)
+
+
+@pytest.fixture(params=["own", pytest.param("httpcore", marks=pytest.mark.slow)])
+def connections(request: pytest.FixtureRequest) -> str:
+    """Use our own connections, and in `make test-all` also those of httpcore."""
+    if request.param == "httpcore":
+        request.getfixturevalue("httpcore_connections")
+    return str(request.param)
+
+
+@pytest.fixture(params=["own", "httpcore"])
+def rotated_connections(request: pytest.FixtureRequest) -> None:
+    """Use both kinds of connections, for tests marked `rotated`."""
+    if request.param == "httpcore":
+        request.getfixturevalue("httpcore_connections")
+
+
 @pytest.fixture(scope="session")
 def local_model_url() -> Iterator[str]:
     """Return the base URL of the local model, started once for all tests of the adapters.

@@ -110,6 +110,7 @@ def by_exception(stream: Any) -> None:
 @SERVERS
 @pytest.mark.parametrize("leave", [by_break, by_close, by_dropping, by_exception])
 @pytest.mark.rotated
+@pytest.mark.usefixtures("rotated_connections")
 def test_a_stream_that_is_left(
     leave: Callable[[Any], None], serves: Callable[[Dialect], Any], adapter: str, dialect: Dialect
 ) -> None:
@@ -206,6 +207,7 @@ async def aby_timeout(stream: Any) -> None:
 @SERVERS
 @pytest.mark.parametrize("leave", [aby_break, aby_aclose, aby_exception, aby_cancelling, aby_timeout])
 @pytest.mark.rotated
+@pytest.mark.usefixtures("rotated_connections")
 async def test_an_async_stream_that_is_left(
     leave: Callable[[Any], Awaitable[None]], serves: Callable[[Dialect], Any], adapter: str, dialect: Dialect
 ) -> None:
@@ -264,6 +266,7 @@ def test_a_stream_taken_up_in_another_event_loop(adapter: str, dialect: Dialect)
 
 @every_protocol
 @ADAPTERS
+@pytest.mark.usefixtures("connections")
 async def test_a_call_cancelled_at_any_moment_hinders_no_other(adapter: str, dialect: Dialect) -> None:
     """At any point, including the return of its connection to the pool. A call of another object succeeds."""
     with Loopback(lambda exchange: good(exchange, dialect)) as server:

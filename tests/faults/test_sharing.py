@@ -91,7 +91,7 @@ def model(adapter: str, server: Loopback, dialect: Dialect, **settings: Any) -> 
 
 @every_protocol
 @every_adapter
-@pytest.mark.usefixtures("no_descriptor_leaks")
+@pytest.mark.usefixtures("no_descriptor_leaks", "connections")
 def test_64_threads(adapter: str, dialect: Dialect) -> None:
     """Each thread gets its own answers, with no more connections than threads."""
     with Loopback(echo(dialect)) as server:
@@ -102,7 +102,7 @@ def test_64_threads(adapter: str, dialect: Dialect) -> None:
 
 
 @every_adapter
-@pytest.mark.usefixtures("no_descriptor_leaks")
+@pytest.mark.usefixtures("no_descriptor_leaks", "connections")
 async def test_500_concurrent_streams(adapter: str) -> None:
     """Each gets its own answer, and all connections close with the object."""
     dialect = DIALECTS["openai"]
@@ -115,7 +115,7 @@ async def test_500_concurrent_streams(adapter: str) -> None:
 
 @every_protocol
 @every_adapter
-@pytest.mark.usefixtures("no_descriptor_leaks")
+@pytest.mark.usefixtures("no_descriptor_leaks", "connections")
 def test_100_event_loops(adapter: str, dialect: Dialect) -> None:
     """One after another, half of them with an unfinished stream: no "Event loop is closed"."""
 
@@ -136,7 +136,7 @@ def test_100_event_loops(adapter: str, dialect: Dialect) -> None:
         llm.close()
 
 
-@pytest.mark.usefixtures("no_descriptor_leaks")
+@pytest.mark.usefixtures("no_descriptor_leaks", "connections")
 def test_threads_with_loops_of_their_own() -> None:
     """Eight threads with an event loop each, beside sync calls."""
     dialect = DIALECTS["openai"]
@@ -150,7 +150,7 @@ def test_threads_with_loops_of_their_own() -> None:
         assert found == [(answer(number), answer(number)) for number in range(40)]
 
 
-@pytest.mark.usefixtures("no_descriptor_leaks")
+@pytest.mark.usefixtures("no_descriptor_leaks", "connections")
 def test_closing_in_the_middle_of_others() -> None:
     """Closing one object does not affect the streams of others. It opens new connections when used again."""
     dialect = DIALECTS["openai"]

@@ -126,6 +126,29 @@ async def test_cell_of_the_responses_protocol(
     await test_cell(fault, RESPONSES, WAYS[1], waits, caplog, request)
 
 
+def of_httpcore() -> Iterator[Any]:
+    """Yield one cell of each row, in another way from row to row, and a quarter of them for `make test`."""
+    for number, (_, group) in enumerate(itertools.groupby(CELLS, lambda cell: cell[0].name)):
+        several = list(group)
+        fault, dialect, way = several[number * 3 % len(several)]
+        marks = pytest.mark.slow if number % 4 else ()
+        yield pytest.param(fault, dialect, way, marks=marks, id=short(f"{fault.name}-{dialect.name}-{way.name}"))
+
+
+@pytest.mark.parametrize(("fault", "dialect", "way"), list(of_httpcore()))
+@pytest.mark.usefixtures("httpcore_connections")
+async def test_cell_on_a_connection_of_httpcore(
+    fault: Fault,
+    dialect: Dialect,
+    way: Way,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Each row, as with trio or through a proxy: what differs is in the connection alone."""
+    await test_cell(fault, dialect, way, waits, caplog, request)
+
+
 async def refused(fault: Fault, way: Way, settings: dict[str, Any]) -> None:
     """An address that is bound, but does not listen."""
     with socket.socket() as bound:

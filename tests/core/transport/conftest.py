@@ -34,7 +34,7 @@ def style(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def make(style: str) -> Iterator[Callable[..., Wire]]:
+def make(style: str, connections: str) -> Iterator[Callable[..., Wire]]:
     """Makes transports that are all driven in one event loop, or in none."""
     loop = asyncio.new_event_loop() if style == "async" else None
     yield lambda **options: Wire(style, Transport(**{"timeout": 5, **options}), loop)
