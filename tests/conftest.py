@@ -61,7 +61,7 @@ def patient_drain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def httpcore_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use the connections of httpcore, as with trio, through a proxy, or where a test patches httpcore."""
+    """Use the connections of httpcore, as through a proxy, or where a test patches httpcore."""
     monkeypatch.setattr("modelstudio_core.http.connection.is_httpcore_patched", lambda: True)
 
 

@@ -19,6 +19,7 @@ import httpcore
 import httpx
 
 from modelstudio_core.http import asyncio_stream, socket_stream
+from modelstudio_core.http.environment import transport_options
 from modelstudio_core.http.private_names import set_pool
 
 _HEAD_RECEIVED = "http11.receive_response_headers.complete"  # httpcore's name of the event
@@ -287,6 +288,20 @@ class AsyncDirectTransport(httpx.AsyncHTTPTransport):
     def is_reusable(self) -> bool:
         """See `Connection.is_reusable`."""
         return self._connection.is_reusable()
+
+
+def new_transport(url: httpx.URL) -> httpx.HTTPTransport:
+    """Return a transport for one connection to `url`, which is httpcore's if it needs a proxy."""
+    options = transport_options(url)
+    is_direct = "proxy" not in options and not is_httpcore_patched()
+    return DirectTransport(**options) if is_direct else httpx.HTTPTransport(**options)
+
+
+def new_async_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
+    """Async version of `new_transport`."""
+    options = transport_options(url)
+    is_direct = "proxy" not in options and not is_httpcore_patched()
+    return AsyncDirectTransport(**options) if is_direct else httpx.AsyncHTTPTransport(**options)
 
 
 def is_httpcore_patched() -> bool:

@@ -9,7 +9,7 @@ is reused only if no bytes remain here or in the layers below. It is not reused 
 such as lines that end with a bare LF.
 
 The readers replace the public method `read` of one `httpcore.NetworkStream`, which httpcore's public `trace` extension
-provides. They are for the connections of httpcore: of injected clients, through proxies, and with trio. Our own
+provides. They are for the connections of httpcore: of injected clients, and through proxies. Our own
 connections (see `connection`) know where a response ends.
 """
 

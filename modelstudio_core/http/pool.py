@@ -27,7 +27,6 @@ from weakref import ReferenceType, WeakSet, ref
 
 import httpx
 
-from modelstudio_core.http.environment import transport_options
 from modelstudio_core.http.event_loop import running_loop
 from modelstudio_core.http.framing import Reader
 
@@ -135,6 +134,8 @@ class ConnectionPool(httpx.BaseTransport):
             self._slots.put(None)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        from modelstudio_core.http import connection  # imports httpcore, which takes 20 ms
+
         timeout = request.extensions.get("timeout", {}).get("pool")
         try:
             self._slots.get(timeout=timeout)
@@ -146,7 +147,7 @@ class ConnectionPool(httpx.BaseTransport):
             reused, stale = self._idle.pop(origin)
             for other in stale:
                 other.close()
-            transport = reused or self._new_transport(request.url)
+            transport = reused or connection.new_transport(request.url)
             self._busy.add(transport)
             response = transport.handle_request(request)
         except BaseException as error:
@@ -160,15 +161,6 @@ class ConnectionPool(httpx.BaseTransport):
             raise
         response.stream = _PooledBody(self, transport, origin, response)
         return response
-
-    def _new_transport(self, url: httpx.URL) -> httpx.HTTPTransport:
-        """Return a transport for one connection: our own, or httpcore's through a proxy."""
-        from modelstudio_core.http import connection  # loads httpcore, which httpx also does late
-
-        options = transport_options(url)
-        if "proxy" in options or connection.is_httpcore_patched():
-            return httpx.HTTPTransport(**options)
-        return connection.DirectTransport(**options)
 
     def release(self, transport: httpx.HTTPTransport, origin: Origin, network_stream: Any) -> None:
         """Return the connection to the idle list if it has no unread bytes, else close it."""
@@ -257,6 +249,8 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
         await anext(self._closer)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        from modelstudio_core.http import connection
+
         await self._acquire_slot(request.extensions.get("timeout", {}).get("pool"))
         transport = reused = None
         origin = _origin(request.url)
@@ -264,7 +258,7 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
             reused, stale = self._idle.pop(origin)
             for other in stale:
                 await other.aclose()
-            transport = reused or self._new_transport(request.url)
+            transport = reused or connection.new_async_transport(request.url)
             self._busy.add(transport)
             response = await transport.handle_async_request(request)
         except BaseException as error:
@@ -278,16 +272,6 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
             raise
         response.stream = _AsyncPooledBody(self, transport, origin, response)
         return response
-
-    def _new_transport(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
-        """Return a transport for one connection: our own, or httpcore's through a proxy or with trio."""
-        from modelstudio_core.http import connection
-
-        options = transport_options(url)
-        is_asyncio = isinstance(self._loop(), asyncio.AbstractEventLoop)
-        if not is_asyncio or "proxy" in options or connection.is_httpcore_patched():
-            return httpx.AsyncHTTPTransport(**options)
-        return connection.AsyncDirectTransport(**options)
 
     async def _acquire_slot(self, timeout: float | None) -> None:
         import anyio

@@ -166,7 +166,5 @@ def test_private_names_of_other_packages_are_in_one_file() -> None:
                 and node.func.id in ("getattr", "hasattr")
             ):
                 names = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-                foreign |= {
-                    name for name in names if isinstance(name, str) and name.startswith("_") and name != "__self__"
-                }
+                foreign |= {n for n in names if isinstance(n, str) and n.startswith("_") and not n.startswith("__")}
         assert foreign - own == PRIVATE.get(path.name, set()), path.name

@@ -145,7 +145,7 @@ async def test_cell_on_a_connection_of_httpcore(
     caplog: pytest.LogCaptureFixture,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Each row, as with trio or through a proxy: what differs is in the connection alone."""
+    """Each row, as through a proxy: what differs is in the connection alone."""
     await test_cell(fault, dialect, way, waits, caplog, request)
 
 

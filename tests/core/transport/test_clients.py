@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 import vcr  # type: ignore[import-untyped]  # ships no types
@@ -157,6 +158,23 @@ def test_a_cassette_records_what_the_server_sent(wire: Wire, tmp_path: Path) -> 
             assert tape.all_played
     assert len(server.requests) == 1
     assert first.endswith(b"data: [DONE]\n\n")
+
+
+def test_requests_pass_through_httpcore_where_a_test_replaces_it(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """respx replaces `handle_request` of httpcore's pools, by default, with a function of its own."""
+    mocked: list[str] = []
+
+    def mock(self: Any, request: httpcore.Request) -> httpcore.Response:
+        mocked.append(request.url.host.decode())
+        return httpcore.Response(200, content=b"mocked")
+
+    async def amock(self: Any, request: httpcore.Request) -> httpcore.Response:
+        return mock(self, request)
+
+    monkeypatch.setattr(httpcore.ConnectionPool, "handle_request", mock)
+    monkeypatch.setattr(httpcore.AsyncConnectionPool, "handle_async_request", amock)
+    assert wire.open("http://127.0.0.1:1/").read() == b"mocked"
+    assert mocked == ["127.0.0.1"]
 
 
 # ---------------------------------------------------------------- twins
