@@ -43,6 +43,6 @@ def test_the_base_install_has_no_framework(wheel: zipfile.ZipFile) -> None:
     name = next(name for name in wheel.namelist() if name.endswith("METADATA"))
     required = message_from_bytes(wheel.read(name)).get_all("Requires-Dist") or []
     base = sorted(line.partition("<")[0].partition(">")[0] for line in required if "extra ==" not in line)
-    assert base == ["anyio", "httpx", "pydantic", "pydantic-core", "typing-extensions"]
+    assert base == ["anyio", "h11", "httpcore", "httpx", "pydantic", "pydantic-core", "typing-extensions"]
     extras = message_from_bytes(wheel.read(name)).get_all("Provides-Extra") or []
     assert {"langchain", "llama-index", "tokenizer", "local", "dev"} <= set(extras)
