@@ -32,7 +32,6 @@ class _Exchange:
 
     def __init__(self) -> None:
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
-        self._failure: Exception | None = None
         self.receive = self._h11.receive_data
 
     def encode(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> bytes:
@@ -57,29 +56,20 @@ class _Exchange:
                 return None
         return event
 
-    def content(self) -> tuple[bytes, bool]:
-        """Return the part of the body that has been received since, and whether the body has ended.
-
-        Raises:
-            httpcore.RemoteProtocolError: in the call after the one that returned what precedes the error.
-        """
+    def content(self) -> tuple[bytes, bool | httpcore.RemoteProtocolError]:
+        """Return the received part of the body, and True if it is the last one, or the error that follows it."""
         pieces: list[bytes] = []
         while True:
             try:
                 event = self._next_event()
             except httpcore.RemoteProtocolError as error:
-                if not pieces:
-                    raise
-                self._failure = error
-                return b"".join(pieces), False
+                return b"".join(pieces), error
             if type(event) is h11.Data:
                 pieces.append(event.data)
             else:
                 return b"".join(pieces), event is not h11.NEED_DATA
 
     def _next_event(self) -> Any:
-        if self._failure is not None:
-            raise self._failure
         try:
             return self._h11.next_event()
         except h11.RemoteProtocolError as error:
@@ -219,12 +209,15 @@ class _Body:
     def __iter__(self) -> Iterator[bytes]:
         content, receive, read = self._exchange.content, self._exchange.receive, self._stream.read
         while True:
-            data, ended = content()
+            data, end = content()
             if data:
                 yield data
-            if ended:
+            if end is False:
+                receive(read(self._timeout))
+            elif end is True:
                 return
-            receive(read(self._timeout))
+            else:
+                raise end
 
 
 class _AsyncBody:
@@ -238,12 +231,15 @@ class _AsyncBody:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         content, receive, read = self._exchange.content, self._exchange.receive, self._stream.read
         while True:
-            data, ended = content()
+            data, end = content()
             if data:
                 yield data
-            if ended:
+            if end is False:
+                receive(await read(self._timeout))
+            elif end is True:
                 return
-            receive(await read(self._timeout))
+            else:
+                raise end
 
 
 def _target(request: httpcore.Request, context: ssl.SSLContext) -> tuple[str, int, ssl.SSLContext | None]:
