@@ -20,6 +20,8 @@ from typing import Any
 import anyio
 import httpcore
 
+from modelstudio_core.http import shared_pools
+from modelstudio_core.http.pool import shut_down
 from modelstudio_core.http.socket_stream import has_unread
 
 _MAX_UNREAD = 256 * 1024  # bytes from which on the socket is not read until these are taken
@@ -35,6 +37,7 @@ class AsyncioStream(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._fork_count = shared_pools.fork_count
         self._transport: Any = None
         self._unread: list[bytes] = []
         self._unread_size = 0
@@ -117,11 +120,12 @@ class AsyncioStream(asyncio.Protocol):
             raise httpcore.WriteError(str(self._error or "the connection is closed")) from self._error
 
     def close(self) -> None:
-        """Close the connection at once."""
+        """Close the connection. The server sees it at once, and not only when the event loop runs again."""
+        if not self.closed and self._fork_count == shared_pools.fork_count:  # else it is the parent's connection
+            shut_down(self)
         self._ended = self.closed = True
         self._stop_timer()
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     @contextlib.contextmanager
     def until(self, seconds: float) -> Iterator[None]:
