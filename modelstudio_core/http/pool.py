@@ -1,12 +1,12 @@
 """Pool connections. The cost of a request does not depend on the number of concurrent requests.
 
 httpcore's pool scans all connections at the start and end of each request, which is quadratic in concurrency. Here,
-each connection has its own httpx transport. A request uses the most recently used idle connection to its origin, or a
-new one. A connection is reused only if its response was read completely and no unread bytes remain (see `framing`). If
+each connection has its own httpx transport (see `connection`). A request uses the most recently used idle connection to
+its origin, or a new one. A connection is reused only if its response was read completely and no unread bytes remain. If
 the server has closed an idle connection, all idle connections to that origin are closed, so that the retry opens a new
 one.
 
-Only httpx's public API is used. Requests are sent with `handle_request` of httpx's own classes, which vcrpy patches.
+Requests are sent with `handle_request` of httpx's own classes, which vcrpy patches.
 Keys, timeouts and headers are never stored here; each request brings its own.
 """
 
