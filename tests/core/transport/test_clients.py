@@ -27,6 +27,7 @@ from modelstudio_core.errors import (
     ConfigurationError,
 )
 from modelstudio_core.http import pool
+from modelstudio_core.http.connection import AsyncConnection, Connection
 from modelstudio_core.http.response import AsyncResponse, Response
 from modelstudio_core.http.transport import Transport
 from tests.core.transport.wire import EVENTS, OPTION, Wire, silent
@@ -204,6 +205,10 @@ def test_sync_and_async_have_the_same_methods_in_the_same_order() -> None:
         ("discard", "discard"),
     ):  # fmt: skip
         assert sync_pool[name] == async_pool[twin]
+    sync_connection, async_connection = (dict(shape(kind, str)) for kind in (Connection, AsyncConnection))
+    for name, twin in (("handle_request", "handle_async_request"), ("_send", "_send"), ("close", "aclose")):
+        assert sync_connection.pop(name) == async_connection.pop(twin)
+    assert sync_connection == async_connection
 
 
 def test_the_loopback_server_itself_leaves_nothing_behind() -> None:
