@@ -9,7 +9,7 @@ help:
 	@echo "make demo        run the demo (with a small local model, or Model Studio if DASHSCOPE_API_KEY is set)"
 	@echo "make test        run the tests, except the slow ones (JOBS=2 processes)"
 	@echo "make test-all    run all tests, like CI"
-	@echo "make test-versions  run the tests on each Python found, with the newest and oldest dependencies (ONLY=3.12-oldest)"
+	@echo "make test-versions  run the tests on each Python found, with the newest and oldest dependencies (ONLY=3.12-oldest, SLOW=1)"
 	@echo "make test-floor  run the tests on this Python with the oldest supported dependencies"
 	@echo "make test-apart  run each adapter's tests without the other framework installed"
 	@echo "make test-rag    run the tests of the RAG examples with Chroma and matplotlib"
@@ -58,10 +58,10 @@ $(VENV)-uv/.ready: pyproject.toml
 	@touch $@
 
 test-versions: $(VENV)-uv/.ready
-	$(VENV)-uv/bin/python -m tests.versions --jobs $(or $(JOBS),2) --minutes $(or $(MINUTES),60) $(ONLY)
+	$(VENV)-uv/bin/python -m tests.versions --jobs $(or $(JOBS),2) --minutes $(or $(MINUTES),60) $(if $(SLOW),--slow) $(ONLY)
 
 test-floor: $(VENV)-uv/.ready
-	$(VENV)-uv/bin/python -m tests.versions --jobs $(or $(JOBS),2) $$($(PYTHON) -c 'import sys; print("%d.%d-oldest" % sys.version_info[:2])')
+	$(VENV)-uv/bin/python -m tests.versions --jobs $(or $(JOBS),2) --slow $$($(PYTHON) -c 'import sys; print("%d.%d-oldest" % sys.version_info[:2])')
 
 # one environment per adapter; tests with the local model run in `make test-all`
 $(VENV)-langchain/.ready: pyproject.toml

@@ -1,8 +1,9 @@
 """Run the tests on each Python found here, with the newest and with the oldest dependencies of pyproject.toml.
 
-    python -m tests.versions [--jobs 2] [--minutes 60] [3.12-oldest ...]
+    python -m tests.versions [--jobs 2] [--minutes 60] [--slow] [3.12-oldest ...]
 
-Each combination has its environment, `.venv-3.12-oldest`, with a log in it. The tests of the local model are left out.
+Each combination has its environment, `.venv-3.12-oldest`, with a log in it. The tests are those of `make test`, or with
+`--slow` those of `make test-all`, but never those of the local model.
 Newest is what pip would install today. Oldest is the lowest version that pyproject.toml allows of each package that it
 names, of the frameworks as of the test tools, and the newest of what those require. `make` installs uv, which resolves
 both.
@@ -52,6 +53,8 @@ class Run:
     dependencies: str
     """`newest` or `oldest`."""
     processes: int = 1
+    tests: str = "not local_model"
+    """Which tests run, as pytest's option -m."""
     outcome: str = "not run"
     """The numbers of pytest's last line, or what went wrong."""
     passed: bool = False
@@ -100,7 +103,7 @@ class Run:
             return
         many = ["-n", str(self.processes), "--dist", "worksteal"] if self.processes > 1 else []
         python = str(self.folder / ("Scripts" if os.name == "nt" else "bin") / "python")
-        status = await self._command([python, "-m", "pytest", "-m", "not local_model", *many])
+        status = await self._command([python, "-m", "pytest", "-m", self.tests, *many])
         self.passed = status == 0
         numbers = re.findall(r"^=+ (\d.*) in [\d.]+s.*=$", self.log.read_text(errors="replace"), re.MULTILINE)
         self.outcome = numbers[-1] if numbers else f"pytest ended with status {status}"
@@ -127,6 +130,7 @@ class Run:
                     os.killpg(process.pid, signal.SIGKILL)
                 else:
                     process.kill()
+            await process.wait()
 
 
 def _requirement(name: str) -> str:
@@ -151,7 +155,7 @@ def _uv_json(*arguments: str) -> Any:
     return json.loads(run.stdout)
 
 
-def _runs(names: list[str], jobs: int) -> list[Run]:
+def _runs(names: list[str], jobs: int, *, slow: bool) -> list[Run]:
     """Return the runs with these names, or all: on the newest release found of each Python from 3.10."""
     pythons = {
         tuple(found["version_parts"].values())[:2]: found
@@ -169,6 +173,7 @@ def _runs(names: list[str], jobs: int) -> list[Run]:
         sys.exit(f"No Python here for {', '.join(sorted(unknown))}. Choose from {', '.join(run.name for run in runs)}.")
     for run in chosen:
         run.processes = max(1, jobs // len(chosen))
+        run.tests += "" if slow else " and not slow"
     return chosen
 
 
@@ -211,8 +216,9 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="3.12-oldest", help="only these (default: all)")
     parser.add_argument("--jobs", type=int, default=2, help="environments at once (default: 2)")
     parser.add_argument("--minutes", type=float, default=60, help="time limit of each environment (default: 60)")
+    parser.add_argument("--slow", action="store_true", help="run the slow tests, too")
     arguments = parser.parse_args()
-    runs = _runs(arguments.names, arguments.jobs)
+    runs = _runs(arguments.names, arguments.jobs, slow=arguments.slow)
     asyncio.run(_finish(runs, arguments.jobs, arguments.minutes * 60))
     failed = [run for run in runs if not run.passed]
     for run in failed:
