@@ -27,7 +27,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).with_name("uv")
-EXTRAS = ("chart", "llama-index", "test-langchain", "tokenizer")
+EXTRAS = ("llama-index", "test-langchain", "tokenizer")
 SHOWN = ("langchain-core", "llama-index-core", "httpx", "pydantic", "anyio")
 RESOLUTIONS = {"newest": "highest", "oldest": "lowest-direct"}
 ENVIRONMENT = {
@@ -88,6 +88,7 @@ class Run:
         uv = [str(UV), "pip", "install", "--quiet", "--python", str(self.folder)]
         extras = [word for extra in EXTRAS for word in ("--extra", extra)]
         resolution = ["--upgrade", "--resolution", RESOLUTIONS[self.dependencies], "--override", str(self._override())]
+        resolution.append("--no-build")  # of the test tools, the oldest with a wheel for this Python
         for step in (
             [str(UV), "venv", "--quiet", "--allow-existing", "--python", self.python, str(self.folder)],
             # not as -e .[...]: uv would then raise some of the versions that it finds in its second round
