@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 
 import pytest
 
+streams_async_agents = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="LangGraph does not stream the messages of async agents on Python 3.10"
+)
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 

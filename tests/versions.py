@@ -33,6 +33,7 @@ RESOLUTIONS = {"newest": "highest", "oldest": "lowest-direct"}
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"},
     "UV_PYTHON_DOWNLOADS": "never",
+    "UV_LINK_MODE": "copy",  # nltk refuses to open hard links, which uv makes of the files in its cache
     # versions of pyenv are not on PATH, or only as shims that refuse to run
     "PATH": os.pathsep.join(
         [

@@ -12,6 +12,7 @@ from examples import agent as example
 from langchain_modelstudio import ChatModelStudio
 from tests.langchain.service import USAGE_METADATA, chat
 from tests.loopback import Loopback
+from tests.platforms import streams_async_agents
 from tests.service import USAGE, Answer, Call, sent
 
 # version 3 is in beta, which langchain-core and langgraph say at each use
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBe
 
 MakeModel = Callable[..., ChatModelStudio]
 TOOLS = {"weather": example.weather, "local_time": example.local_time}
-WAYS = ("stream", "astream", "stream v3", "astream v3", "invoke", "ainvoke")
+WAYS = ("stream", "astream", "stream v3", pytest.param("astream v3", marks=streams_async_agents), "invoke", "ainvoke")
 # two calls at once, later fragments with `"id": ""` (tests/service.py), then the answer
 TWO_CALLS = [
     Answer(
@@ -110,7 +111,7 @@ async def test_two_calls_at_once(way: str) -> None:
     assert {tool["function"]["name"] for tool in body["tools"]} == set(TOOLS)
 
 
-@pytest.mark.parametrize("way", ["stream", "astream"])
+@pytest.mark.parametrize("way", ["stream", pytest.param("astream", marks=streams_async_agents)])
 async def test_the_chunks_add_up(way: str) -> None:
     """The chunks of each message that `stream_mode="messages"` gives, added up, are that message."""
     given: dict[str, Any] = {"messages": [HumanMessage("?")]}

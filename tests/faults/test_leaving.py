@@ -25,6 +25,7 @@ from tests.faults.dialects import DIALECTS, Dialect
 from tests.faults.steps import EVENT_STREAM, good
 from tests.faults.ways import PROMPT, QUESTION
 from tests.loopback import Exchange, Loopback
+from tests.platforms import streams_async_agents
 
 every_protocol = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
 
@@ -290,7 +291,7 @@ async def test_a_call_cancelled_at_any_moment_hinders_no_other(adapter: str, dia
 # ---------------------------------------------------------------- agents
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="LangGraph streams no messages of async agents on Python 3.10")
+@streams_async_agents
 @every_protocol
 async def test_a_langgraph_agent_stopped_in_mid_stream(dialect: Dialect) -> None:
     """Closing an agent's stream closes that of the model."""
