@@ -6,6 +6,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_a_job_that_is_listed_late_is_found(
     monkeypatch.setattr("modelstudio_core.batches.flow._SEARCH_DELAYS", (0.0, 0.0))
     job = chat().batch_job(["a"], journal=journal)
     job.submit()
-    with sqlite3.connect(journal) as db:
+    with closing(sqlite3.connect(journal)) as db, db:
         db.execute("UPDATE files SET batch_id = NULL, state = 'new'")
     service.late = 2  # both queries of the first search
     getattr(job, what)()

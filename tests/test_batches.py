@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -415,7 +416,7 @@ def test_an_upload_missing_in_the_journal_is_found(chat: Any, service: BatchServ
     """After a kill between the upload and the commit, the file is found by its name."""
     job = chat().batch_job(["a"], journal=journal)
     job.submit()
-    with sqlite3.connect(journal) as db:
+    with closing(sqlite3.connect(journal)) as db, db:
         db.execute("UPDATE files SET file_id = NULL, batch_id = NULL, create_begun = 0, state = 'new'")
     service.jobs.clear()
     job.submit()
