@@ -264,11 +264,12 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
             chunks = ChunkConverter(v1=self.output_version == "v1")
-            for delta in self._core_client().stream(request, model):
-                if (chunk := chunks.convert(delta)) is not None:
-                    if run_manager:
-                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                    yield chunk
+            for deltas in self._core_client().stream_reads(request, model):
+                for delta in deltas:
+                    if (chunk := chunks.convert(delta)) is not None:
+                        if run_manager:
+                            run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                        yield chunk
             chunk = chunks.last()
             if run_manager:
                 run_manager.on_llm_new_token("", chunk=chunk)
@@ -284,11 +285,12 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
             chunks = ChunkConverter(v1=self.output_version == "v1")
-            async for delta in self._core_client().astream(request, model):
-                if (chunk := chunks.convert(delta)) is not None:
-                    if run_manager:
-                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                    yield chunk
+            async for deltas in self._core_client().astream_reads(request, model):
+                for delta in deltas:
+                    if (chunk := chunks.convert(delta)) is not None:
+                        if run_manager:
+                            await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                        yield chunk
             chunk = chunks.last()
             if run_manager:
                 await run_manager.on_llm_new_token("", chunk=chunk)
@@ -304,8 +306,9 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
             events = EventWriter(message_id(run_manager))
-            for delta in self._core_client().stream(request, model):
-                yield from events.convert(delta)
+            for deltas in self._core_client().stream_reads(request, model):
+                for delta in deltas:
+                    yield from events.convert(delta)
             yield from events.end()
 
     async def _astream_chat_model_events(
@@ -318,9 +321,10 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
         with langchain_errors():
             request, model = self._stream_request(messages, stop, kwargs)
             events = EventWriter(message_id(run_manager))
-            async for delta in self._core_client().astream(request, model):
-                for event in events.convert(delta):
-                    yield event
+            async for deltas in self._core_client().astream_reads(request, model):
+                for delta in deltas:
+                    for event in events.convert(delta):
+                        yield event
             for event in events.end():
                 yield event
 

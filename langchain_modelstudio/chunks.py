@@ -9,6 +9,7 @@ list to a plain chunk, which this package never creates.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall, ToolCallChunk
@@ -154,8 +155,15 @@ def _chunk_state(content: Any) -> dict[str, Any]:
     }
 
 
-def _text_chunk(content: str) -> ModelStudioMessageChunk:
-    return construct(ModelStudioMessageChunk, _chunk_state(content), {"content"}, {})
+def _text_generation(text: str) -> ChatGenerationChunk:
+    message = construct(ModelStudioMessageChunk, _chunk_state(text), {"content"}, {})
+    state = {"text": _text_type(text), "generation_info": None, "type": "ChatGenerationChunk", "message": message}
+    return construct(ChatGenerationChunk, state, {"text", "message"})
+
+
+def _validated_text_generation(text: str) -> ChatGenerationChunk:
+    message = ModelStudioMessageChunk(content=text)
+    return ChatGenerationChunk(message=message, text=message.text)
 
 
 def _message_chunk(content: Any, **given: Any) -> ModelStudioMessageChunk:
@@ -170,7 +178,8 @@ def _generation_chunk(message: ModelStudioMessageChunk, text: str) -> ChatGenera
     return construct(ChatGenerationChunk, state, {"text", "message"})
 
 
-_TEXT_SAMPLES: list[dict[str, Any]] = [{"content": text} for text in ("a", '{"b": 1}', "<c>\n")]
+_TEXTS = ("a", '{"b": 1}', "<c>\n")
+_TEXT_SAMPLES: list[dict[str, Any]] = [{"content": text} for text in _TEXTS]
 _OTHER_SAMPLES: list[dict[str, Any]] = [
     {"content": "", "additional_kwargs": {"reasoning_content": "a"}},
     {"content": "", "tool_call_chunks": [tool_call_chunk(name="f", args='{"a', id="1", index=0)]},
@@ -178,9 +187,10 @@ _OTHER_SAMPLES: list[dict[str, Any]] = [
     {"content": [{"type": "text", "text": "a"}], "response_metadata": {"output_version": "v1"}},
 ]
 _CHUNK_SAMPLES = [ModelStudioMessageChunk(**fields) for fields in _TEXT_SAMPLES]
+_text_type: Callable[[str], str] = type(_CHUNK_SAMPLES[0].text)  # a subclass of str
 
-text_chunk = fast_if_equal(_text_chunk, ModelStudioMessageChunk, _TEXT_SAMPLES)
-"""Return a `ModelStudioMessageChunk` with only `content`."""
+text_generation = fast_if_equal(_text_generation, _validated_text_generation, [{"text": text} for text in _TEXTS])
+"""Return the `ChatGenerationChunk` of a message that has only text."""
 
 message_chunk = fast_if_equal(_message_chunk, ModelStudioMessageChunk, _TEXT_SAMPLES + _OTHER_SAMPLES)
 """Return a `ModelStudioMessageChunk` with `content` and other fields. `tool_calls` derive from `tool_call_chunks`."""

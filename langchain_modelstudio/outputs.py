@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatResult as LangChainResult
 from langchain_core.utils.utils import LC_ID_PREFIX
 
 from langchain_modelstudio import server_tools
-from langchain_modelstudio.chunks import ModelStudioMessageChunk, generation_chunk, message_chunk, text_chunk
+from langchain_modelstudio.chunks import ModelStudioMessageChunk, generation_chunk, message_chunk, text_generation
 from langchain_modelstudio.content_blocks import PROVIDER, audio_piece, citations, text_block
 from langchain_modelstudio.message_objects import ai_message
 from langchain_modelstudio.server_tools import ServerTools
@@ -128,11 +128,11 @@ def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChun
     call. `v1`: content is typed blocks with explicit indices, because langchain-core would assign the same index to the
     first block and the first tool call and merge them.
     """
-    if not v1 and type(delta) is TextDelta:  # the most frequent case
-        return text_chunk(content=delta.text)
+    text = ""
     blocks: list[str | dict[Any, Any]] = []
     fields: dict[str, Any] = {}
     if isinstance(delta, TextDelta):
+        text = delta.text
         blocks = [{"type": "text", "text": delta.text, "index": "lc_text"}]
     elif isinstance(delta, ReasoningDelta):
         fields = {"additional_kwargs": {"reasoning_content": delta.text}}
@@ -154,7 +154,7 @@ def from_core_delta(delta: Delta, *, v1: bool = False) -> ModelStudioMessageChun
         return None
     if v1:
         fields["response_metadata"] = {**fields.get("response_metadata", {}), "output_version": "v1"}
-    return message_chunk(content=blocks if v1 else "", **fields)
+    return message_chunk(content=blocks if v1 else text, **fields)
 
 
 def _logprobs(content: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -214,6 +214,8 @@ class ChunkConverter:
 
     def convert(self, delta: Delta) -> ChatGenerationChunk | None:
         """Return the chunk of a delta, or None if its data belongs to the last chunk."""
+        if type(delta) is TextDelta and not self.v1:  # the most frequent case
+            return text_generation(delta.text)
         message = from_core_delta(delta, v1=self.v1)
         if message is not None:
             if isinstance(delta, ToolCallDelta):

@@ -387,16 +387,18 @@ class ModelStudio(TokenCounting, BatchingLLM):
 
     def _stream(self, request: ChatRequest, model: ModelInfo) -> ChatResponseGen:
         responses = Responses()
-        for delta in self._core_client().stream(request, model):
-            if (response := responses.convert(delta)) is not None:
-                yield response
+        for deltas in self._core_client().stream_reads(request, model):
+            for delta in deltas:
+                if (response := responses.convert(delta)) is not None:
+                    yield response
         yield responses.last()
 
     async def _astream(self, request: ChatRequest, model: ModelInfo) -> ChatResponseAsyncGen:
         responses = Responses()
-        async for delta in self._core_client().astream(request, model):
-            if (response := responses.convert(delta)) is not None:
-                yield response
+        async for deltas in self._core_client().astream_reads(request, model):
+            for delta in deltas:
+                if (response := responses.convert(delta)) is not None:
+                    yield response
         yield responses.last()
 
     def _system_message(self, text: str) -> ChatMessage:

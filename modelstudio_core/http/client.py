@@ -7,9 +7,10 @@ change both together.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from modelstudio_core.catalogue import ModelInfo
@@ -54,18 +55,27 @@ class Client:
 
         The request is sent as a stream if the model may think or only supports streaming.
         """
-        return fold(self._run(self._chat(request, model, stream=False)))
+        return fold(chain.from_iterable(self._run(self._chat(request, model, stream=False))))
 
     async def acomplete(self, request: ChatRequest, model: ModelInfo) -> ChatResult:
         """Async version of `complete`."""
-        return fold([delta async for delta in self._arun(self._chat(request, model, stream=False))])
+        reads = self._arun(self._chat(request, model, stream=False))
+        return fold([delta async for deltas in reads for delta in deltas])
 
     def stream(self, request: ChatRequest, model: ModelInfo) -> Iterator[Delta]:
         """Yield the deltas as they arrive. Closing the iterator closes the response. Raises ModelStudioError."""
-        return self._run(self._chat(request, model, stream=True))
+        return _each(self.stream_reads(request, model))
 
     def astream(self, request: ChatRequest, model: ModelInfo) -> AsyncIterator[Delta]:
         """Async version of `stream`."""
+        return _aeach(self.astream_reads(request, model))
+
+    def stream_reads(self, request: ChatRequest, model: ModelInfo) -> Generator[list[Delta], None, None]:
+        """Yield the same deltas as `stream`, in one list per read of the connection."""
+        return self._run(self._chat(request, model, stream=True))
+
+    def astream_reads(self, request: ChatRequest, model: ModelInfo) -> AsyncGenerator[list[Delta], None]:
+        """Async version of `stream_reads`."""
         return self._arun(self._chat(request, model, stream=True))
 
     def request(
@@ -117,15 +127,15 @@ class Client:
 
     # ---------------------------------------------------------------- drivers
 
-    def _run(self, flow: Flow) -> Iterator[Delta]:
-        """Run a flow: perform each step, send its result back, and yield the deltas."""
+    def _run(self, flow: Flow) -> Generator[list[Delta], None, None]:
+        """Run a flow: perform each step, send its result back, and yield the deltas of each read."""
         response: Response | None = None
         result: Any = None
         try:
             step = flow.send(None)
             while type(step) is not End:
                 if type(step) is Read and step.deltas:
-                    yield from step.deltas
+                    yield step.deltas
                 try:
                     if type(step) is Read and response is not None:
                         result = response.read_trailing(step.progress) if step.trailing else next(response, None)
@@ -140,7 +150,8 @@ class Client:
                     step = flow.throw(error)
                 else:
                     step = flow.send(result)
-            yield from step.deltas
+            if step.deltas:
+                yield step.deltas
             if step.error is not None:
                 result = None  # it may be the key or a response, which a traceback with local variables would show
                 raise step.error
@@ -151,7 +162,7 @@ class Client:
             if response is not None:
                 response.close()
 
-    async def _arun(self, flow: Flow) -> AsyncIterator[Delta]:
+    async def _arun(self, flow: Flow) -> AsyncGenerator[list[Delta], None]:
         """Async version of `_run`."""
         running_loop()  # refuses trio
         response: AsyncResponse | None = None
@@ -160,8 +171,7 @@ class Client:
             step = flow.send(None)
             while type(step) is not End:
                 if type(step) is Read and step.deltas:
-                    for delta in step.deltas:
-                        yield delta
+                    yield step.deltas
                 try:
                     if type(step) is Read and response is not None:
                         result = await (
@@ -180,8 +190,8 @@ class Client:
                     step = flow.throw(error)
                 else:
                     step = flow.send(result)
-            for delta in step.deltas:
-                yield delta
+            if step.deltas:
+                yield step.deltas
             if step.error is not None:
                 result = None
                 raise step.error
@@ -266,6 +276,23 @@ class Client:
             self._warned.add(notice.text)
         elif logger.isEnabledFor(logging.INFO):
             _log_once(notice.text)
+
+
+def _each(reads: Generator[list[Delta], None, None]) -> Iterator[Delta]:
+    try:
+        for deltas in reads:
+            yield from deltas
+    finally:
+        reads.close()
+
+
+async def _aeach(reads: AsyncGenerator[list[Delta], None]) -> AsyncIterator[Delta]:
+    try:
+        async for deltas in reads:
+            for delta in deltas:
+                yield delta
+    finally:
+        await reads.aclose()
 
 
 class _Decoded(Generic[T]):

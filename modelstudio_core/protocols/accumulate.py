@@ -35,8 +35,7 @@ from modelstudio_core.types import (
 def fold(deltas: Iterable[Delta]) -> ChatResult:
     """Return the result of folding `deltas`. A choice without a finish reason has None."""
     accumulator = Accumulator()
-    for delta in deltas:
-        accumulator.add(delta)
+    accumulator.extend(deltas)
     return accumulator.result()
 
 
@@ -71,15 +70,22 @@ class Accumulator:
         self._response = ResponseDelta()
         self._extras: dict[str, Any] = {}
 
+    def extend(self, deltas: Iterable[Delta]) -> None:
+        """Add deltas."""
+        choices = self._choices
+        for delta in deltas:
+            if type(delta) is TextDelta and delta.choice in choices:  # the most frequent case
+                choices[delta.choice].text.append(delta.text)
+            else:
+                self.add(delta)
+
     def add(self, delta: Delta) -> None:
         """Add one delta."""
-        if type(delta) is TextDelta and delta.choice in self._choices:  # the most frequent case
-            self._choices[delta.choice].text.append(delta.text)
-        elif isinstance(delta, UsageDelta):
+        if type(delta) is UsageDelta:
             self._usage = delta.usage
-        elif isinstance(delta, ResponseDelta):
+        elif type(delta) is ResponseDelta:
             self._response = delta
-        elif isinstance(delta, ExtraDelta):
+        elif type(delta) is ExtraDelta:
             self._extras[delta.name] = delta.value
         else:
             choice = self._choices.get(delta.choice)
@@ -118,11 +124,7 @@ class _Choice:
         self,
         delta: ReasoningDelta | TextDelta | RefusalDelta | ToolCallDelta | AudioDelta | LogprobsDelta | FinishDelta,
     ) -> None:
-        if isinstance(delta, TextDelta):
-            self.text.append(delta.text)
-        elif isinstance(delta, ReasoningDelta):
-            self.reasoning.append(delta.text)
-        elif isinstance(delta, ToolCallDelta):
+        if type(delta) is ToolCallDelta:
             call = self.calls.get(delta.index)
             if call is None:
                 call = self.calls[delta.index] = _Call()
@@ -130,6 +132,10 @@ class _Choice:
             if delta.name:  # may be split over several fragments
                 call.name = (call.name or "") + delta.name
             call.arguments.append(delta.arguments)
+        elif isinstance(delta, TextDelta):
+            self.text.append(delta.text)
+        elif isinstance(delta, ReasoningDelta):
+            self.reasoning.append(delta.text)
         elif isinstance(delta, FinishDelta):
             self.finish = delta.reason
         elif isinstance(delta, AudioDelta):

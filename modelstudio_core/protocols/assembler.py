@@ -162,8 +162,8 @@ class DeltaWriter:
     """
 
     __slots__ = (
-        "_choices", "_extras", "_read_usage", "_usages",
-        "cumulative", "deltas", "finished", "has_output", "has_response", "n",
+        "_extras", "_read_usage", "_usages",
+        "choices", "cumulative", "deltas", "finished", "has_output", "has_response", "n",
     )  # fmt: skip
 
     def __init__(self, n: int, read_usage: Callable[..., Usage], *, cumulative: bool = False) -> None:
@@ -172,7 +172,7 @@ class DeltaWriter:
         self.finished = 0  # number of choices with a finish reason
         self.cumulative = cumulative
         self.deltas: list[Delta] = []
-        self._choices: dict[int, _ChoiceState] = {}
+        self.choices: dict[int, _ChoiceState] = {}
         self._extras: dict[str, Any] = {}
         self._usages: dict[int, Mapping[str, Any]] = {}  # the last usage object of each choice
         self.has_response = False
@@ -198,10 +198,10 @@ class DeltaWriter:
 
     def begin(self, choice: int) -> bool:
         """Register a choice. Return False if its index is beyond n."""
-        if choice not in self._choices:
+        if choice not in self.choices:
             if choice >= self.n:
                 return False
-            self._choices[choice] = _ChoiceState(name_may_be_split=not self.cumulative)
+            self.choices[choice] = _ChoiceState(name_may_be_split=not self.cumulative)
         return True
 
     def reasoning(self, choice: int, text: Any) -> None:
@@ -237,7 +237,7 @@ class DeltaWriter:
 
     def _unseen(self, kind: type[ReasoningDelta | TextDelta | RefusalDelta], choice: int, text: str) -> str:
         """Return the part of a cumulative text that has not been emitted yet."""
-        lengths = self._choices[choice].emitted_lengths
+        lengths = self.choices[choice].emitted_lengths
         known = lengths.get(kind, 0)
         lengths[kind] = max(known, len(text))
         return text[known:]
@@ -246,7 +246,7 @@ class DeltaWriter:
         """Add tool-call fragments in wire format. `complete`: each fragment is a complete call."""
         if not isinstance(fragments, list):
             raise ProtocolError(f"tool_calls is not a list but {fragments!r:.100}")
-        state = self._choices[choice]
+        state = self.choices[choice]
         for position, fragment in enumerate(fragments):
             if not isinstance(fragment, dict):
                 raise ProtocolError(f"a tool call is not an object but {fragment!r:.100}")
@@ -259,10 +259,15 @@ class DeltaWriter:
                 if isinstance(arguments, dict):
                     arguments = json.dumps(arguments, ensure_ascii=False)
                 arguments = _string(arguments, "arguments")
+            index = fragment.get("index")
+            if arguments and not (id or name or complete or self.cumulative) and type(index) is int:
+                if (call := state.by_index.get(index)) is not None:  # more arguments: most fragments
+                    call.has_arguments = self.has_output = True
+                    self.deltas.append(ToolCallDelta(call.index, None, None, arguments, choice))
+                    continue
             if complete:
                 call = state._open(position)
             else:
-                index = fragment.get("index")
                 if index is not None:
                     index = read_index(index, "tool call")
                 elif self.cumulative:  # events list all calls so far, in order
@@ -307,7 +312,7 @@ class DeltaWriter:
                 log_unreadable("logprobs", content)
             return
         if self.cumulative:
-            lengths = self._choices[choice].emitted_lengths
+            lengths = self.choices[choice].emitted_lengths
             content, lengths[LogprobsDelta] = content[lengths.get(LogprobsDelta, 0) :], len(content)
         if read := read_logprobs(content):
             self.deltas.append(LogprobsDelta(read, choice))
@@ -326,7 +331,7 @@ class DeltaWriter:
         """Set the finish reason of a choice. None, "" and the native protocol's "null" are ignored."""
         if not reason or reason == "null":
             return
-        state = self._choices[choice]
+        state = self.choices[choice]
         if reason != state.finish:
             self.finished += state.finish is None
             state.finish = _string(reason, "finish_reason")
@@ -355,7 +360,7 @@ class DeltaWriter:
 
     def end(self) -> ModelStudioError | None:
         """Emit generated ids and usage at the end of the response. Return an error if the answer is truncated."""
-        complete = bool(self._choices) and all(choice.finish for choice in self._choices.values())
+        complete = bool(self.choices) and all(choice.finish for choice in self.choices.values())
         if complete:
             self._emit_missing_ids()
         self.flush_usage()
@@ -368,7 +373,7 @@ class DeltaWriter:
 
     def _emit_missing_ids(self) -> None:
         """Emit a generated id for each call without one."""
-        for number, choice in self._choices.items():
+        for number, choice in self.choices.items():
             for call in choice.calls:
                 if call.id is None and (call.name or call.has_arguments):
                     self.deltas.append(ToolCallDelta(call.index, generated_call_id(), choice=number))

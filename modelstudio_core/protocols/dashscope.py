@@ -169,7 +169,7 @@ class _Reader:
             index = read_index(index, "choice")
         if index is None or index < 0:  # assigned by order
             index = position
-        if not writer.begin(index):
+        if index not in writer.choices and not writer.begin(index):
             return
         _read_message(writer, index, message, whole=self._whole)
         if logprobs := choice.get("logprobs"):

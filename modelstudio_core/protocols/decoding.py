@@ -12,7 +12,7 @@ from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.assembler import DeltaWriter
 from modelstudio_core.protocols.codec import excerpt, not_an_object, read_json, read_object
 from modelstudio_core.protocols.errors import error_of_event, error_of_object, is_error_object
-from modelstudio_core.protocols.sse import EventDecoder, ServerSentEvent
+from modelstudio_core.protocols.sse import EventDecoder, EventFields, ServerSentEvent
 from modelstudio_core.types import Delta, ResponseHead
 
 # limit of the service
@@ -89,13 +89,16 @@ class EventStreamDecoder:
 
     def feed(self, data: bytes) -> list[Delta]:
         """Return the deltas completed by `data`."""
+        if self.failure is not None or self.ended:
+            return []
         for event in self._events.feed(data):
+            self._event(event)
             if self.failure is not None or self.ended:
                 break
-            self._event(event)
-        if self._events.overflowed and self.failure is None and not self.ended:
-            limit = self._events.max_event_bytes
-            self.failure = ProtocolError(f"the service sent an event of more than {limit} bytes (max_event_bytes)")
+        else:
+            if self._events.overflowed:
+                limit = self._events.max_event_bytes
+                self.failure = ProtocolError(f"the service sent an event of more than {limit} bytes (max_event_bytes)")
         return self._writer.pop_deltas()
 
     def finish(self) -> list[Delta]:
@@ -113,10 +116,10 @@ class EventStreamDecoder:
         self._writer.flush_usage()
         return self._writer.pop_deltas()
 
-    def _event(self, event: ServerSentEvent) -> None:
+    def _event(self, event: EventFields) -> None:
         data, name, status = event
         if name == "error" or (status is not None and status >= _FIRST_ERROR_STATUS):
-            self._fail(error_of_event(event, self._head))
+            self._fail(error_of_event(ServerSentEvent(*event), self._head))
             return
         if not data.startswith(b"{"):
             if data.strip().startswith(b"[DONE]"):

@@ -42,7 +42,7 @@ _XML_FIELD = re.compile(r"<(Code|Message|RequestId)>([^<]*)</")
 def error_of_response(head: ResponseHead, body: bytes) -> APIStatusError:
     """Return the typed error for a response whose status is not 2xx."""
     response = ErrorResponse(head.status, safe_headers(head), body.decode("utf-8", "replace"))
-    events = EventDecoder().feed(body + b"\n\n")  # the body may be an event
+    events = [ServerSentEvent(*event) for event in EventDecoder().feed(body + b"\n\n")]  # the body may be an event
     objects = [found for data in (body, *(event.data for event in events)) if (found := _object_in(data))]
     if (value := next(filter(_has_code_or_message, objects), None)) is not None:
         return error_of_object(value, head.status, head, response)

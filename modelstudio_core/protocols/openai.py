@@ -129,8 +129,21 @@ def _read_choice(
         index = read_index(index, "choice")
     if index is None or index < 0:  # assigned by order
         index = position
-    if not writer.begin(index):
+    if index not in writer.choices and not writer.begin(index):
         return
+    content = message.get("content")
+    if content and (len(message) == 1 or (len(message) == 2 and None in message.values())):  # only text: most chunks
+        writer.text(index, content)
+    else:
+        _read_message(writer, index, message, complete="message" in choice)
+    if logprobs := choice.get("logprobs"):
+        writer.logprobs(index, logprobs)
+    if reason := choice.get("finish_reason"):
+        check_finish_reason(reason, choice, value, head)
+        writer.finish(index, reason)
+
+
+def _read_message(writer: DeltaWriter, index: int, message: Mapping[str, Any], *, complete: bool) -> None:
     reasoning = message.get("reasoning_content")
     if reasoning is None or (not reasoning and reasoning in EMPTY):  # the name in vLLM and other servers
         reasoning = message.get("reasoning")
@@ -142,14 +155,9 @@ def _read_choice(
     if refusal := message.get("refusal"):
         writer.refusal(index, refusal)
     if calls := message.get("tool_calls"):
-        writer.tool_calls(index, calls, complete="message" in choice)
+        writer.tool_calls(index, calls, complete=complete)
     if audio := message.get("audio"):
         writer.audio(index, audio)
-    if logprobs := choice.get("logprobs"):
-        writer.logprobs(index, logprobs)
-    if reason := choice.get("finish_reason"):
-        check_finish_reason(reason, choice, value, head)
-        writer.finish(index, reason)
 
 
 def _read_other(

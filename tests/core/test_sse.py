@@ -233,7 +233,7 @@ def test_a_long_event_in_small_reads() -> None:
     data = bytes(range(32, 127)) * 33_000
     decoder = EventDecoder()
     events = [e for read in cut(b"data: " + data + b"\r\n\r\ndata: b\r\n\r\n", 1024) for e in decoder.feed(read)]
-    assert [len(e.data) for e in events] == [len(data), 1]
+    assert [len(e[0]) for e in events] == [len(data), 1]
     assert events[0].data == data
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
 from langchain_modelstudio import chunks as copies
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
-from langchain_modelstudio.outputs import from_core_delta
+from langchain_modelstudio.outputs import ChunkConverter, from_core_delta
 from modelstudio_core import unvalidated as copying
 from modelstudio_core.types import AudioDelta, Delta, LogprobsDelta, ReasoningDelta, TextDelta, ToolCallDelta
 from modelstudio_core.unvalidated import construct, fast_if_equal
@@ -46,7 +46,7 @@ def validated(chunk: ModelStudioMessageChunk) -> ModelStudioMessageChunk:
 
 def test_chunks_are_written_down_here() -> None:
     """With the langchain-core that is installed, the quick way is the one that is taken."""
-    assert copies.text_chunk is not ModelStudioMessageChunk
+    assert copies.text_generation is not copies._validated_text_generation
     assert copies.message_chunk is not ModelStudioMessageChunk
     assert copies.generation_chunk is not ChatGenerationChunk
 
@@ -58,10 +58,17 @@ def test_a_chunk_is_what_pydantic_makes(delta: Delta, v1: bool) -> None:
     chunk = from_core_delta(delta, v1=v1)
     assert chunk is not None
     assert state(chunk) == state(validated(chunk))
-    assert state(copies.generation_chunk(message=chunk, text=chunk.text)) == state(ChatGenerationChunk(message=chunk))
+    made = ChunkConverter(v1=v1).convert(delta)
+    assert made is not None
+    assert state(made) == state(copies.generation_chunk(message=chunk, text=chunk.text))
+    assert state(made) == state(ChatGenerationChunk(message=chunk))
 
 
-@pytest.mark.parametrize("make", [copies.text_chunk, copies.message_chunk])
+def _text_chunk(content: str) -> Any:
+    return copies.text_generation(text=content).message
+
+
+@pytest.mark.parametrize("make", [_text_chunk, copies.message_chunk])
 def test_chunks_share_nothing_that_can_change(make: Any) -> None:
     """What is put into one chunk is in no other."""
     first, second = make(content="a"), make(content="b")
