@@ -13,31 +13,24 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableBinding, RunnableConfig, RunnableMap
+from langchain_core.runnables import RunnableBinding, RunnableConfig
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.tools import BaseTool
 
 from langchain_modelstudio.arguments import call_arguments
-from langchain_modelstudio.errors import ConfigurationError, langchain_errors
+from langchain_modelstudio.errors import langchain_errors
 from langchain_modelstudio.profiles import settings_profile
-from langchain_modelstudio.structured import (
-    METHODS,
-    Method,
-    StructuredSequence,
-    json_parser,
-    tool_parser,
-    with_parsing_error,
-)
-from langchain_modelstudio.tools import openai_function, openai_tools, response_format, unwrapped
+from langchain_modelstudio.tools import openai_tools, unwrapped
+from langchain_modelstudio.tools import response_format as format_of  # an argument has the name
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tools import chosen_name, chosen_tool, tool_name
 
 if TYPE_CHECKING:
     from langchain_modelstudio.chat_models import ChatModelStudio
+    from langchain_modelstudio.structured import Method, StructuredSequence
     from modelstudio_core.batches import BatchJob
 
 Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
-_response_format = response_format  # an alias, because an argument shadows the name
 
 
 class ToolBinding:
@@ -90,7 +83,7 @@ class ToolBinding:
         if parallel_tool_calls is not None:
             bound["parallel_tool_calls"] = parallel_tool_calls
         if response_format is not None:
-            bound["response_format"] = _response_format(response_format, strict)
+            bound["response_format"] = format_of(response_format, strict)
         return self.bind(**bound, **kwargs)
 
     def _bound_choice(self, tools: Sequence[Mapping[str, Any]]) -> Any:
@@ -129,29 +122,9 @@ class ToolBinding:
             ConfigurationError: if `method` is unknown, or `schema` is missing or cannot be converted.
             OutputParserException: when invoked, if the answer does not contain a valid object.
         """
-        model = self._settings()._core_model(kwargs.get("model", self._bound_kwargs().get("model")))
-        chosen = method or ("json_schema" if model.supports_json_schema else "function_calling")
-        if chosen not in METHODS:
-            raise ConfigurationError(f"method={method!r:.80} is unknown: use {', '.join(METHODS)}")
-        if schema is None and chosen != "json_mode":
-            raise ConfigurationError(f"method={chosen!r} requires a schema")
-        if chosen == "function_calling" and kwargs.pop("tools", None):
-            raise ConfigurationError("tools= together with a schema requires method='json_schema' or 'json_mode'")
-        traced = {"kwargs": {"method": chosen, "strict": strict}, "schema": schema}
-        if chosen == "function_calling":
-            name = str(openai_function(schema)["name"])
-            llm = self._bind_forced_call(schema, name, strict=strict, ls_structured_output_format=traced, **kwargs)
-            parser = tool_parser(schema, name)
-        else:
-            form = {"type": "json_object"} if chosen == "json_mode" else _response_format(schema, strict)
-            if schema is not None:
-                kwargs["ls_structured_output_format"] = traced
-            tools = kwargs.pop("tools", None) or self._bound_kwargs().get("tools") or ()
-            llm = self.bind_tools(tools, response_format=form, strict=strict, **kwargs)
-            parser = json_parser(schema)
-        if not include_raw:
-            return StructuredSequence(first=llm, last=parser)
-        return StructuredSequence(first=RunnableMap(raw=llm), last=with_parsing_error(parser))
+        from langchain_modelstudio.structured import structured  # its parsers take 15 ms to import
+
+        return structured(self, schema, method, kwargs, include_raw=include_raw, strict=strict)
 
     def _bind_forced_call(self, schema: Any, name: str, **kwargs: Any) -> ModelStudioBinding:
         """Bind the function `name` with this schema and a choice that forces it, besides the bound tools."""

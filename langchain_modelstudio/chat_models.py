@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -20,13 +20,14 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from langchain_modelstudio.arguments import cache_key_arguments, call_arguments
-from langchain_modelstudio.binding import ModelStudioBinding, Tool, ToolBinding
+from langchain_modelstudio.binding import ModelStudioBinding, ToolBinding
 from langchain_modelstudio.content_blocks import PROVIDER
+from langchain_modelstudio.counting import TokenCounting
 from langchain_modelstudio.dict_messages import with_parsed_calls
 from langchain_modelstudio.errors import ConfigurationError, langchain_errors
 from langchain_modelstudio.messages import to_core_messages, traceable
 from langchain_modelstudio.outputs import ChunkConverter, add_usage, from_core_result, message_id
-from langchain_modelstudio.profiles import settings_profile
+from langchain_modelstudio.profiles import PROFILE_KEYS, settings_profile
 from langchain_modelstudio.streaming import EventWriter
 from langchain_modelstudio.tools import openai_tools
 from modelstudio_core import __version__, config
@@ -35,11 +36,10 @@ from modelstudio_core import types as core
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.http.event_loop import running_loop
 from modelstudio_core.settings import ChatSettings
-from modelstudio_core.tokens import count_tokens, token_ids
 from modelstudio_core.tools import chosen_tool
 
 
-class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
+class ChatModelStudio(TokenCounting, ToolBinding, ChatSettings, BaseChatModel, defer_build=False):
     """Chat models of Alibaba Cloud Model Studio: Qwen and the other models it serves.
 
     Setup:
@@ -190,6 +190,13 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
     def _resolve_model_profile(self) -> ModelProfile | None:
         return settings_profile(self)
 
+    @model_validator(mode="after")
+    def _check_profile_keys(self) -> Self:
+        # langchain-core's check resolves the annotations of ModelProfile, a third of the time of the constructor
+        if self.profile and not self.profile.keys() <= PROFILE_KEYS:
+            super()._check_profile_keys()  # type: ignore[operator]  # pydantic leaves the plain function there
+        return self
+
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
         params["ls_provider"] = PROVIDER
@@ -327,45 +334,6 @@ class ChatModelStudio(ToolBinding, ChatSettings, BaseChatModel):
                         yield event
             for event in events.end():
                 yield event
-
-    # ---------------------------------------------------------------- tokens
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """Return the token ids of `text`. Raises ImportError if the extra `tokenizer` is not installed."""
-        return self.custom_get_token_ids(text) if self.custom_get_token_ids else token_ids(text, self.model)
-
-    def get_num_tokens(self, text: str) -> int:
-        """Return the number of tokens of `text`: exact for Qwen with the extra `tokenizer`, else an estimate."""
-        return len(self.get_token_ids(text)) if self.custom_get_token_ids else count_tokens(text, self.model)
-
-    def get_num_tokens_from_messages(
-        self,
-        messages: LanguageModelInput,
-        tools: Sequence[Tool] | None = None,
-        *,
-        tool_choice: dict[str, Any] | str | bool | None = None,
-        response_format: dict[str, Any] | type | None = None,
-        **kwargs: Any,
-    ) -> int:
-        """Return the number of input tokens of a request, counted with the settings of this object.
-
-        The count is exact for text input to models whose counts were verified against recorded requests, with the
-        extra `tokenizer`. Where it may differ from the service's count, it is a
-        `modelstudio_core.tokens.TokenEstimate`, whose `reason` says why.
-
-        Args:
-            messages: the conversation, in any form that `invoke` takes. Images, video and audio are not counted.
-            tools, tool_choice: as in `bind_tools`.
-            response_format: a schema, or the service's `response_format`.
-            **kwargs: any other parameter of a call, such as `enable_thinking`.
-        """
-        read = self._convert_input(messages).to_messages()
-        if self.custom_get_token_ids:
-            return super().get_num_tokens_from_messages(read, tools)
-        given = {"tools": tools, "tool_choice": tool_choice, "response_format": response_format}
-        call = kwargs | {name: value for name, value in given.items() if value is not None}
-        with langchain_errors():
-            return self._core_tokens(*self._request(read, None, call)) if read else 0
 
     # ---------------------------------------------------------------- binding
 

@@ -18,7 +18,7 @@ from modelstudio_core.protocols.embeddings import SparseVector, TextType, Vector
 from modelstudio_core.retrieval_settings import EmbeddingSettings, Progress
 
 
-class ModelStudioEmbeddings(EmbeddingSettings, Embeddings):
+class ModelStudioEmbeddings(EmbeddingSettings, Embeddings, defer_build=False):
     """Embeddings of Alibaba Cloud Model Studio, of texts and, by some models, of images and video.
 
     Texts are sent in as few requests as the model's limits allow, with up to `max_concurrency` concurrent requests.

@@ -12,6 +12,9 @@ from modelstudio_core.history import accepts_in_results, is_text_only
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.types import ImagePart
 
+PROFILE_KEYS = ModelProfile.__required_keys__ | ModelProfile.__optional_keys__
+"""Keys that langchain-core declares for a profile."""
+
 
 def settings_profile(settings: ChatSettings, call: Mapping[str, Any] | None = None) -> ModelProfile:
     """Return the profile of the model, with token limits that depend on whether these settings enable thinking."""

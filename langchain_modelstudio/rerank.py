@@ -18,7 +18,7 @@ from modelstudio_core.retrieval_settings import RerankSettings
 SCORE = "relevance_score"
 
 
-class ModelStudioRerank(RerankSettings, BaseDocumentCompressor):
+class ModelStudioRerank(RerankSettings, BaseDocumentCompressor, defer_build=False):
     """Rerank models of Alibaba Cloud Model Studio: documents ordered by how well they answer a query.
 
     Returns copies of the documents, best first, with the score, 0 to 1, as `metadata["relevance_score"]`. Scores are

@@ -22,12 +22,13 @@ from pydantic.v1 import ValidationError as ValidationErrorV1
 from typing_extensions import is_typeddict
 
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
-from langchain_modelstudio.errors import RefusalError
-from langchain_modelstudio.tools import openai_function
+from langchain_modelstudio.errors import ConfigurationError, RefusalError
+from langchain_modelstudio.tools import openai_function, response_format
 from modelstudio_core.json_schema import root_of
 from modelstudio_core.json_text import object_start, object_text
 
 if TYPE_CHECKING:
+    from langchain_modelstudio.binding import ToolBinding
     from modelstudio_core.batches import BatchJob
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
@@ -288,3 +289,38 @@ def _missing_call_error(message: AIMessage | None, text: str) -> OutputParserExc
         "could not be forced: set enable_thinking=False, or use method='json_schema' or 'json_mode'",
         llm_output=text,
     )
+
+
+def structured(
+    model: ToolBinding,
+    schema: dict[str, Any] | type | None,
+    method: Method | None,
+    call: dict[str, Any],
+    *,
+    include_raw: bool,
+    strict: bool | None,
+) -> StructuredSequence:
+    """Return what `with_structured_output` returns. `call` has its other parameters, and `model` what is bound."""
+    info = model._settings()._core_model(call.get("model", model._bound_kwargs().get("model")))
+    chosen = method or ("json_schema" if info.supports_json_schema else "function_calling")
+    if chosen not in METHODS:
+        raise ConfigurationError(f"method={method!r:.80} is unknown: use {', '.join(METHODS)}")
+    if schema is None and chosen != "json_mode":
+        raise ConfigurationError(f"method={chosen!r} requires a schema")
+    if chosen == "function_calling" and call.pop("tools", None):
+        raise ConfigurationError("tools= together with a schema requires method='json_schema' or 'json_mode'")
+    traced = {"kwargs": {"method": chosen, "strict": strict}, "schema": schema}
+    if chosen == "function_calling":
+        name = str(openai_function(schema)["name"])
+        llm = model._bind_forced_call(schema, name, strict=strict, ls_structured_output_format=traced, **call)
+        parser = tool_parser(schema, name)
+    else:
+        form = {"type": "json_object"} if chosen == "json_mode" else response_format(schema, strict)
+        if schema is not None:
+            call["ls_structured_output_format"] = traced
+        tools = call.pop("tools", None) or model._bound_kwargs().get("tools") or ()
+        llm = model.bind_tools(tools, response_format=form, strict=strict, **call)
+        parser = json_parser(schema)
+    if not include_raw:
+        return StructuredSequence(first=llm, last=parser)
+    return StructuredSequence(first=RunnableMap(raw=llm), last=with_parsing_error(parser))

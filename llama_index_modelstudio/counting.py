@@ -13,7 +13,6 @@ from llama_index_modelstudio.messages import to_core_messages
 from llama_index_modelstudio.tools import ToolCallingLLM
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.settings import ChatSettings
-from modelstudio_core.tokens import token_ids
 from modelstudio_core.types import ChatRequest, Message
 
 
@@ -30,6 +29,8 @@ class TokenCounting(ChatSettings, ToolCallingLLM):
 
         It needs the extra `tokenizer` and is exact for Qwen models.
         """
+        from modelstudio_core.tokens import token_ids  # imported at first use, as few programs count tokens
+
         return partial(token_ids, model=self.model)
 
     def get_num_tokens_from_messages(

@@ -25,7 +25,7 @@ from modelstudio_core.retrieval_settings import EmbeddingSettings
     "get_query_embedding", "aget_query_embedding", "get_text_embedding", "aget_text_embedding",
     "get_text_embedding_batch", "aget_text_embedding_batch",
 )  # fmt: skip
-class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding):
+class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding, defer_build=False):
     """Text embeddings of Alibaba Cloud Model Studio.
 
     Texts are sent in as few requests as the model's limits allow, with up to `max_concurrency` concurrent requests.

@@ -48,7 +48,7 @@ _FUNCTION_MODES = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
     "structured_predict", "astructured_predict", "stream_structured_predict", "astream_structured_predict",
     "predict_and_call", "apredict_and_call",
 )  # fmt: skip
-class ModelStudio(TokenCounting, BatchingLLM):
+class ModelStudio(TokenCounting, BatchingLLM, defer_build=False):
     """LLMs of Alibaba Cloud Model Studio: Qwen and the other models it serves.
 
     Setup:

@@ -24,7 +24,7 @@ from modelstudio_core.retrieval_settings import RerankSettings
 _dispatcher = get_dispatcher(__name__)
 
 
-class ModelStudioRerank(RerankSettings, BaseNodePostprocessor):
+class ModelStudioRerank(RerankSettings, BaseNodePostprocessor, defer_build=False):
     """Rerank models of Alibaba Cloud Model Studio: order nodes by relevance to a query.
 
     Returns new `NodeWithScore`s, best first, with the relevance, 0 to 1, as `score`. Scores are comparable within one

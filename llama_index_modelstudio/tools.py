@@ -33,7 +33,7 @@ from modelstudio_core.tools import checked_tool, chosen_tool, function_of, tool_
 _REPORT_INVALID = "report_invalid_tool_calls"
 
 
-class ToolCallingLLM(FunctionCallingLLM):
+class ToolCallingLLM(FunctionCallingLLM, defer_build=True):
     """Implement the tool methods of `FunctionCallingLLM`."""
 
     built_in_tools: list[dict[str, Any]] | None = Field(

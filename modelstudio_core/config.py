@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Literal, TypeAlias
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -196,6 +197,7 @@ def _url_and_region(
     return f"https://{_host(name, workspace)}{_PATHS[protocol]}", name
 
 
+@lru_cache(maxsize=64)  # these take a third of the time of `resolve`
 def _default_timeout(url: str) -> float:
     return BATCH_CHAT_TIMEOUT if urlsplit(url).hostname == BATCH_CHAT_HOST else DEFAULT_TIMEOUT
 
@@ -210,6 +212,7 @@ def _retries(max_retries: int | None) -> int:
     return max_retries
 
 
+@lru_cache(maxsize=64)
 def is_loopback(url: str) -> bool:
     """Return True if `url` is on this machine."""
     host = (urlsplit(url).hostname or "").rstrip(".")
@@ -247,6 +250,7 @@ def _host(name: str, workspace: str | None) -> str:
     return f"{workspace}.{region.id}.maas.aliyuncs.com"
 
 
+@lru_cache(maxsize=64)
 def _checked_url(base_url: str, protocol: str) -> str:
     parts = _parsed(base_url)
     host, path = (parts.hostname or "").lower(), parts.path.rstrip("/")
@@ -299,6 +303,7 @@ def is_plan_host(host: str) -> bool:
     return bool(_CODING_PLAN_HOST.fullmatch(host) or _TOKEN_PLAN_HOST.fullmatch(host))
 
 
+@lru_cache(maxsize=64)
 def _region_of(base_url: str) -> str | None:
     host = (urlsplit(base_url).hostname or "").lower()
     for name, region in REGIONS.items():

@@ -57,7 +57,8 @@ class ConnectionSettings(BaseModel):
     """Connection settings: endpoint, credentials, timeouts, retries and HTTP clients."""
 
     # hide_input: a pydantic validation error would print the key with the input
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+    # defer_build: only the adapters' classes have instances. They set it to False, as building is not thread-safe
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True, defer_build=True)
 
     # key and headers are excluded from dumps, pickles, traces and cache keys
     api_key: SecretStr | str | SkipJsonSchema[Callable[[], Any]] | None = Field(
@@ -204,9 +205,10 @@ class ConnectionSettings(BaseModel):
         Raises:
             ConfigurationError: if the settings are invalid.
         """
-        settings = {name: getattr(self, name) for name in ConnectionSettings.model_fields if name not in _HTTP_CLIENTS}
+        fields, known = self.__dict__, self._client
+        settings = {name: fields[name] for name in _SETTINGS}
         key = (settings, self.http_client, self.http_async_client)
-        if self._client is None or self._client[0] != key:
+        if known is None or known[0] != key:
             try:
                 resolved = config.resolve(**settings)
                 transport = Transport(
@@ -214,8 +216,8 @@ class ConnectionSettings(BaseModel):
                 )
             except ConfigurationError as error:
                 raise error.recast(self.configuration_error) from None
-            self._client = (key, Client(resolved, transport))
-        return self._client[1]
+            self._client = known = (key, Client(resolved, transport))
+        return known[1]
 
     def close(self) -> None:
         """Close the shared sync connections if no other model object uses them. Later calls open new ones.
@@ -239,3 +241,6 @@ class ConnectionSettings(BaseModel):
 
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
+
+
+_SETTINGS = tuple(name for name in ConnectionSettings.model_fields if name not in _HTTP_CLIENTS)

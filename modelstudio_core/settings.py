@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from modelstudio_core.catalogue import ModelInfo, NativeEndpoint, model_info
-from modelstudio_core.chat_format import count_request
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.files import Files
 from modelstudio_core.history import is_text_only
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request, checked_model
 from modelstudio_core.policies import may_think
 from modelstudio_core.responses_settings import ResponsesSettings
 from modelstudio_core.types import ChatRequest, Message, UploadMode
+
+if TYPE_CHECKING:
+    from modelstudio_core.files import Files
 
 _PARAMETERS = (*POLICY_PARAMETERS, *PLAIN_PARAMETERS, "extra_body", "native_endpoint", "reasoning_replay")
 
@@ -178,6 +179,8 @@ class ChatSettings(ResponsesSettings):
     @property
     def files(self) -> Files:
         """Return the client of the Files API (upload, list, retrieve, content, delete, wait)."""
+        from modelstudio_core.files import Files  # imported at first use, as few programs use it
+
         return Files(self._core_client(), self._adapted_errors, self._system_message, owner=self)
 
     def _adapted_errors(self) -> AbstractContextManager[None]:
@@ -202,8 +205,8 @@ class ChatSettings(ResponsesSettings):
 
     def _core_parameters(self) -> dict[str, Any]:
         """Return the request parameters set on this object, by name."""
-        values = {name: getattr(self, name, None) for name in _PARAMETERS}
-        return {name: value for name, value in values.items() if value is not None}
+        fields = self.__dict__  # without `tools` and `tool_choice`; attributes cost five times as much
+        return {name: value for name in _PARAMETERS if (value := fields.get(name)) is not None}
 
     def _core_request(
         self, messages: Sequence[Message], stop: list[str] | None, call: Mapping[str, Any]
@@ -249,6 +252,8 @@ class ChatSettings(ResponsesSettings):
 
     def _core_tokens(self, request: ChatRequest, model: ModelInfo) -> int:
         """Return the number of input tokens of a request; a `TokenEstimate` if it may differ from the service's."""
+        from modelstudio_core.chat_format import count_request  # imported at first use
+
         endpoint = request.native_endpoint or model.native_endpoint
         return count_request(request, model, text_only=is_text_only(self.protocol, endpoint))
 

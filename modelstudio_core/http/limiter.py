@@ -23,7 +23,6 @@ from urllib.parse import urlsplit
 from modelstudio_core.config import Config
 from modelstudio_core.errors import ModelStudioError, RateLimitError
 from modelstudio_core.http.retry import FIRST_DELAY
-from modelstudio_core.tokens import estimate_tokens
 from modelstudio_core.types import ChatRequest, Delta, TextPart, UsageDelta
 
 MAX_PAUSE = 60.0  # seconds; longer Retry-After values are capped, because the service limits per minute
@@ -92,6 +91,8 @@ def _has_text(value: object) -> TypeGuard[Mapping[str, object]]:
 
 
 def _estimate(texts: Iterable[str]) -> int:
+    from modelstudio_core.tokens import estimate_tokens  # imported at first use, as few programs have limits
+
     return sum(map(estimate_tokens, texts))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from modelstudio_core.errors import ConfigurationError
@@ -24,6 +25,7 @@ class _HttpxTimeout(Protocol):
     def as_dict(self) -> dict[str, float | None]: ...
 
 
+_NAMES = frozenset(field.name for field in fields(Timeouts))
 TimeoutLike: TypeAlias = Timeouts | Mapping[str, float | None] | _HttpxTimeout
 
 
@@ -39,14 +41,20 @@ def timeouts(value: float | TimeoutLike | None) -> Timeouts:
     if value is None or isinstance(value, Timeouts):
         return value or Timeouts()
     if isinstance(value, (int, float)):
-        value = {"connect": min(10.0, value), "read": value, "write": value, "pool": value}
-    elif not isinstance(value, Mapping):
+        return _same(value)
+    if not isinstance(value, Mapping):
         if not hasattr(value, "as_dict"):
             raise ConfigurationError(f"timeout= must be seconds or an httpx.Timeout, not {value!r:.80}")
         value = value.as_dict()
-    if unknown := value.keys() - asdict(Timeouts()).keys():
+    if unknown := value.keys() - _NAMES:
         raise ConfigurationError(f"timeout= has unknown keys: {', '.join(map(repr, sorted(unknown)))}")
     return Timeouts(**{name: _limit(seconds) for name, seconds in value.items()})
+
+
+@lru_cache(maxsize=64)  # each model object asks
+def _same(seconds: float) -> Timeouts:
+    limit = _limit(seconds)
+    return Timeouts(_limit(min(10.0, seconds)), limit, limit, limit)
 
 
 def _limit(seconds: float | None) -> float | None:

@@ -260,11 +260,11 @@ class DeltaWriter:
                     arguments = json.dumps(arguments, ensure_ascii=False)
                 arguments = _string(arguments, "arguments")
             index = fragment.get("index")
-            if arguments and not (id or name or complete or self.cumulative) and type(index) is int:
-                if (call := state.by_index.get(index)) is not None:  # more arguments: most fragments
-                    call.has_arguments = self.has_output = True
-                    self.deltas.append(ToolCallDelta(call.index, None, None, arguments, choice))
-                    continue
+            is_plain = arguments and not (id or name or complete or self.cumulative) and type(index) is int
+            if is_plain and (call := state.by_index.get(index)) is not None:  # more arguments: most fragments
+                call.has_arguments = self.has_output = True
+                self.deltas.append(ToolCallDelta(call.index, None, None, arguments, choice))
+                continue
             if complete:
                 call = state._open(position)
             else:

@@ -14,7 +14,6 @@ from typing import Any
 
 from modelstudio_core.built_in_tools import built_in_name, mcp_headers
 from modelstudio_core.catalogue import ModelInfo
-from modelstudio_core.chat_format import count_request
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.parameters import POLICY_PARAMETERS, RESPONSES_PARAMETERS
@@ -162,6 +161,8 @@ def truncation_warning(request: ChatRequest, model: ModelInfo) -> Notice | None:
     length = sum(len(part.text) for m in request.messages for part in _parts(m) if isinstance(part, TextPart))
     if not window or length < window:
         return None
+    from modelstudio_core.chat_format import count_request  # imported at first use
+
     if (count := count_request(request, model)) <= window:
         return None
     return Notice(
