@@ -151,19 +151,12 @@ def resolve(
         raise ConfigurationError(f"protocol={protocol!r} is unknown: use {' or '.join(map(repr, _PATHS))}")
     if base_url and region:
         raise ConfigurationError("set region or base_url, not both: base_url already determines the host")
-    workspace = workspace or environ.get(WORKSPACE_VARIABLE) or None
-    if workspace and not _WORKSPACE_ID.fullmatch(workspace):
-        raise ConfigurationError(
-            f"workspace={workspace!r:.80} is not a workspace id: use at most 64 letters, digits, - and _"
-        )
+    workspace = _checked_workspace(workspace or environ.get(WORKSPACE_VARIABLE) or None)
     url, name = _url_and_region(base_url, region, workspace, protocol, environ)
     headers = _headers(default_headers or {}, workspace, url)
     key = _key(api_key, environ, url)
-    if key is not None and not allow_insecure and urlsplit(url).scheme == "http" and not is_loopback(url):
-        raise ConfigurationError(
-            f"the API key would be sent to {urlsplit(url).netloc} over plain HTTP: use https, or "
-            "allow_insecure=True if the network is trusted"
-        )
+    if key is not None and not allow_insecure:
+        _check_encrypted(url)
     if max_event_bytes is not None and max_event_bytes <= 0:
         raise ConfigurationError(f"max_event_bytes={max_event_bytes} must be positive")
     return Config(
@@ -195,6 +188,23 @@ def _url_and_region(
         return _checked_url(base_url, protocol), _region_of(base_url)
     name = _region_name(region or DEFAULT_REGION, argument)
     return f"https://{_host(name, workspace)}{_PATHS[protocol]}", name
+
+
+def _checked_workspace(workspace: str | None) -> str | None:
+    if workspace and not _WORKSPACE_ID.fullmatch(workspace):
+        raise ConfigurationError(
+            f"workspace={workspace!r:.80} is not a workspace id: use at most 64 letters, digits, - and _"
+        )
+    return workspace
+
+
+def _check_encrypted(url: str) -> None:
+    """Raise ConfigurationError if a request to `url` would cross a network without encryption."""
+    if urlsplit(url).scheme == "http" and not is_loopback(url):
+        raise ConfigurationError(
+            f"the API key would be sent to {urlsplit(url).netloc} over plain HTTP: use https, or "
+            "allow_insecure=True if the network is trusted"
+        )
 
 
 @lru_cache(maxsize=64)  # these take a third of the time of `resolve`

@@ -248,15 +248,14 @@ class Client:
         return planned
 
     def _prepare(self, request: ChatRequest, model: ModelInfo) -> ChatRequest:
-        if request.native_endpoint is None:
-            request = replace(request, native_endpoint=model.native_endpoint)
+        """Return the request with its endpoint, and a history that the service accepts.
+
+        Log what was omitted or replaced.
+        """
         if model.retired_on:
             self._log(Notice(model.retirement, logging.WARNING))
-        return self._prepare_history(request, model)
-
-    def _prepare_history(self, request: ChatRequest, model: ModelInfo) -> ChatRequest:
-        """Return the request with a history that the service accepts. Log what was omitted or replaced."""
-        text_only = is_text_only(self.config.protocol, request.native_endpoint)
+        endpoint = request.native_endpoint or model.native_endpoint
+        text_only = is_text_only(self.config.protocol, endpoint)
         continues = bool(request.parameters.keys() & {"previous_response_id", "conversation"})
         history = prepare_history(request.messages, model, text_only=text_only, continues=continues)
         if not history.messages:
@@ -265,7 +264,7 @@ class Client:
             logger.info("Model Studio: omitted from the request: %s", omission)
         for block in history.replaced:
             logger.warning("Model Studio: %s", block)
-        return replace(request, messages=history.messages)
+        return replace(request, messages=history.messages, native_endpoint=endpoint)
 
     def _log(self, notice: Notice) -> None:
         """Log a decision: warnings once per client (then at DEBUG), others once per process."""

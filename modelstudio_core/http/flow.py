@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from pydantic import SecretStr
 
@@ -28,6 +28,7 @@ from modelstudio_core.errors import (
 )
 from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.http.advice import advice
+from modelstudio_core.http.body_kind import SSE_PREFIXES, body_kind, strip_bom
 from modelstudio_core.http.limiter import Demand, Reservation, chat_demand, reserve
 from modelstudio_core.http.retry import retry_delay
 from modelstudio_core.http.steps import Attempt, End, Flow, GetKey, Open, Perform, Read, Step, Wait
@@ -58,51 +59,7 @@ logger = logging.getLogger("modelstudio_core")
 CODECS: dict[str, Codec] = {"openai": OpenAICodec(), "dashscope": DashScopeCodec(), "responses": ResponsesCodec()}
 _MAX_ERROR_BYTES = 1024 * 1024
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
-_BOM = b"\xef\xbb\xbf"
-_SSE_PREFIXES = (b"data:", b"event:", b"id:", b"retry:", b":")
-_DOCUMENT_PREFIXES = (b"{", b"[", b"<")
-_MAX_PEEK = 4096  # maximum number of bytes to read before deciding the kind
 _WRITE_BYTES = 256 * 1024  # bytes of a download to write at once
-
-
-# ---------------------------------------------------------------- one attempt
-
-
-def body_kind(
-    head: ResponseHead, requested_stream: bool, start: bytes, *, ended: bool
-) -> Literal["events", "whole"] | None:
-    """Detect whether a body is an event stream or a whole response. Return None if more bytes are needed.
-
-    The first bytes decide, because gateways may send either kind in place of the other, with either content type. If
-    they are inconclusive, the content type decides, and then the request. Status 204 is an empty stream.
-
-    Args:
-        head: the head of the response.
-        requested_stream: whether a stream was requested.
-        start: the first bytes of the body.
-        ended: whether `start` is the complete body.
-    """
-    text = _strip_bom(start)
-    if text.startswith(_SSE_PREFIXES):
-        return "events"
-    if text.startswith(_DOCUMENT_PREFIXES):
-        return "whole"
-    # no event can be complete before the first line break, so waiting for it delays no event
-    if not ended and len(start) <= _MAX_PEEK and b"\n" not in text and b"\r" not in text:
-        return None
-    content_type = head.headers.get("content-type", "").lower()
-    is_document = "json" in content_type or "html" in content_type
-    is_stream = "event-stream" in content_type or head.status == 204 or (requested_stream and not is_document)
-    return "events" if is_stream else "whole"
-
-
-def _strip_bom(data: bytes) -> bytes:
-    """Return `data` without leading whitespace and byte order mark, or b"" if only part of a BOM has arrived."""
-    stripped = data.lstrip()
-    return b"" if _BOM.startswith(stripped) else stripped.removeprefix(_BOM).lstrip()
-
-
-# ---------------------------------------------------------------- calls
 
 
 class Flows:
@@ -235,11 +192,7 @@ class Flows:
             if not attempt.has_output and should_retry_now(failure):
                 delay = 0.0
             elif not attempt.has_output:
-                if isinstance(failure, StreamTruncatedError) and not (failure.partial and failure.partial.choices):
-                    failure.is_resent = True  # the answer is empty, so a retry duplicates no output
-                delay = retry_delay(
-                    failure, attempt=retries, max_retries=self._config.max_retries, jitter=random.random()
-                )
+                delay = self._delay(failure, retries)
                 retries += 1
             logger.debug(
                 "%s: %s, status %s, code %s, request id %s, from %s",
@@ -250,6 +203,12 @@ class Flows:
                 yield End(remaining, failure)
                 return
             yield Wait(delay)
+
+    def _delay(self, failure: ModelStudioError, retries: int) -> float | None:
+        """Return the seconds until the next attempt of a call without output, or None if there is none."""
+        if isinstance(failure, StreamTruncatedError) and not (failure.partial and failure.partial.choices):
+            failure.is_resent = True  # the answer is empty, so a retry duplicates no output
+        return retry_delay(failure, attempt=retries, max_retries=self._config.max_retries, jitter=random.random())
 
     def _wait_for_turn(self, demand: Demand | None, *, is_retry: bool) -> Generator[Step, Any, Reservation | None]:
         """Wait until the limits allow a request. Return its reservation, or None without limits."""
@@ -278,7 +237,7 @@ class Flows:
             yield from self._read_events(request, head, start, attempt)
         else:
             body = yield from self._read_whole(start, url)
-            if (text := _strip_bom(body)).startswith(b"<"):
+            if (text := strip_bom(body)).startswith(b"<"):
                 raise ProtocolError(
                     f"{url} returned an HTML page instead of an API response: {excerpt(text)}; check base_url="
                 )
@@ -304,8 +263,8 @@ class Flows:
                 attempt.deltas += decoder.abort()
                 raise
         if decoder.failure is not None:
-            text = _strip_bom(start)
-            if not attempt.deltas and text and not text.startswith(_SSE_PREFIXES):
+            text = strip_bom(start)
+            if not attempt.deltas and text and not text.startswith(SSE_PREFIXES):
                 raise ProtocolError(f"the service sent text that is not an event stream: {excerpt(text)}")
             raise decoder.failure
 

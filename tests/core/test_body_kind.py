@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelstudio_core.http.flow import body_kind
+from modelstudio_core.http.body_kind import body_kind
 from modelstudio_core.types import ResponseHead
 
 EVENTS, JSON, HTML = "text/event-stream;charset=UTF-8", "application/json", "text/html"
