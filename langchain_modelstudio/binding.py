@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableBinding, RunnableConfig
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.tools import BaseTool
 
@@ -174,6 +174,26 @@ class ToolBinding:
 
         llm = cast("ChatModelStudio", self._settings())
         return make_job(llm, prompts, {**self._bound_kwargs(), **call}, parse, **options)
+
+
+class ModelBinding(ToolBinding):
+    """Implement the methods that bind a config, for models: bound parameters are kept."""
+
+    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> ModelStudioBinding:
+        """Return a binding with this RunnableConfig, such as tags. Bound parameters are kept."""
+        return self.bind().with_config(config, **kwargs)
+
+    def with_listeners(self, **listeners: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind listeners. Bound parameters are kept."""
+        return self.bind().with_listeners(**listeners)
+
+    def with_alisteners(self, **listeners: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """Async version of `with_listeners`."""
+        return self.bind().with_alisteners(**listeners)
+
+    def with_types(self, **types: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind input and output types. Bound parameters are kept."""
+        return self.bind().with_types(**types)
 
 
 if TYPE_CHECKING:  # newer releases define the types of v3 event streams in this class

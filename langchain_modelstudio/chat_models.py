@@ -11,16 +11,16 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, SystemMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage, SystemMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 from langchain_protocol.protocol import MessagesData
 from pydantic import model_validator
 from typing_extensions import Self
 
 from langchain_modelstudio.arguments import cache_key_arguments, call_arguments
-from langchain_modelstudio.binding import ModelStudioBinding, ToolBinding
+from langchain_modelstudio.binding import ModelBinding, ModelStudioBinding
 from langchain_modelstudio.content_blocks import PROVIDER
 from langchain_modelstudio.counting import TokenCounting
 from langchain_modelstudio.dict_messages import with_parsed_calls
@@ -39,7 +39,7 @@ from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tools import chosen_tool
 
 
-class ChatModelStudio(TokenCounting, ToolBinding, ChatSettings, BaseChatModel, defer_build=False):
+class ChatModelStudio(TokenCounting, ModelBinding, ChatSettings, BaseChatModel, defer_build=False):
     """Chat models of Alibaba Cloud Model Studio: Qwen and the other models it serves.
 
     Setup:
@@ -343,22 +343,6 @@ class ChatModelStudio(TokenCounting, ToolBinding, ChatSettings, BaseChatModel, d
         The values of `extra_headers` are hidden in reprs and traces.
         """
         return ModelStudioBinding(bound=self, kwargs=call_arguments(kwargs))
-
-    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> ModelStudioBinding:
-        """Return a binding with this RunnableConfig, such as tags. Bound parameters are kept."""
-        return self.bind().with_config(config, **kwargs)
-
-    def with_listeners(self, **listeners: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind listeners. Bound parameters are kept."""
-        return self.bind().with_listeners(**listeners)
-
-    def with_alisteners(self, **listeners: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Async version of `with_listeners`."""
-        return self.bind().with_alisteners(**listeners)
-
-    def with_types(self, **types: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind input and output types. Bound parameters are kept."""
-        return self.bind().with_types(**types)
 
     def _adapted_errors(self) -> AbstractContextManager[None]:
         return langchain_errors()

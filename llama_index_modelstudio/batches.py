@@ -53,8 +53,7 @@ class BatchingLLM:
 
         Raises ConfigurationError if the journal has other settings, or does not exist and no prompts are passed.
         """
-        from modelstudio_core.batches import BatchJob  # importing sqlite3 is slow
-        from modelstudio_core.batches.job import Adapter
+        from modelstudio_core.batches.job import Adapter, BatchJob  # importing sqlite3 is slow
         from modelstudio_core.batches.lines import LineWriter
 
         llm = cast("ModelStudio", self)

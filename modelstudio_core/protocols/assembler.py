@@ -20,11 +20,11 @@ from __future__ import annotations
 import json
 import secrets
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelstudio_core.errors import ModelStudioError, ProtocolError, StreamTruncatedError
-from modelstudio_core.protocols.codec import as_integer, as_string, log_unreadable, read_index
+from modelstudio_core.protocols.codec import as_integer, as_string, log_unreadable, read_index, read_refusal, read_text
 from modelstudio_core.protocols.logprobs import read_logprobs
 from modelstudio_core.types import (
     AudioDelta,
@@ -207,7 +207,7 @@ class DeltaWriter:
     def reasoning(self, choice: int, text: Any) -> None:
         """Add reasoning text."""
         if type(text) is not str:
-            text = _string(text, "reasoning_content")
+            text = read_text(text, "reasoning_content")
         if self.cumulative:
             text = self._unseen(ReasoningDelta, choice, text)
         if text:
@@ -217,9 +217,9 @@ class DeltaWriter:
     def text(self, choice: int, text: Any) -> None:
         """Add answer text. A list may also hold parts of a refusal, in OpenAI's form."""
         if type(text) is not str:
-            if refused := _refusal_text(text):
+            if refused := read_refusal(text):
                 self.refusal(choice, refused)
-            text = _string(text, "content")
+            text = read_text(text, "content")
         if self.cumulative:
             text = self._unseen(TextDelta, choice, text)
         if text:
@@ -228,7 +228,7 @@ class DeltaWriter:
 
     def refusal(self, choice: int, text: Any) -> None:
         """Add refusal text."""
-        text = _string(text, "refusal")
+        text = read_text(text, "refusal")
         if self.cumulative:
             text = self._unseen(RefusalDelta, choice, text)
         if text:
@@ -254,11 +254,11 @@ class DeltaWriter:
             if not isinstance(function, dict):
                 raise ProtocolError(f"the function of a tool call is not an object but {function!r:.100}")
             id, name, arguments = as_string(fragment.get("id")), function.get("name"), function.get("arguments")
-            name = (_string(name, "name") or None) if name else None
+            name = (read_text(name, "name") or None) if name else None
             if type(arguments) is not str:
                 if isinstance(arguments, dict):
                     arguments = json.dumps(arguments, ensure_ascii=False)
-                arguments = _string(arguments, "arguments")
+                arguments = read_text(arguments, "arguments")
             index = fragment.get("index")
             is_plain = arguments and not (id or name or complete or self.cumulative) and type(index) is int
             if is_plain and (call := state.by_index.get(index)) is not None:  # more arguments: most fragments
@@ -295,8 +295,8 @@ class DeltaWriter:
         """Add audio data and transcript."""
         if not isinstance(audio, Mapping):
             raise ProtocolError(f"audio is not an object but {audio!r:.100}")
-        data = _string(audio.get("data"), "audio.data")
-        transcript = _string(audio.get("transcript"), "audio.transcript")
+        data = read_text(audio.get("data"), "audio.data")
+        transcript = read_text(audio.get("transcript"), "audio.transcript")
         if not data.isascii():
             raise ProtocolError(f"audio.data is not base64 but {data!r:.100}")
         id, expires = as_string(audio.get("id")), as_integer(audio.get("expires_at"))
@@ -334,7 +334,7 @@ class DeltaWriter:
         state = self.choices[choice]
         if reason != state.finish:
             self.finished += state.finish is None
-            state.finish = _string(reason, "finish_reason")
+            state.finish = read_text(reason, "finish_reason")
             self.deltas.append(FinishDelta(state.finish, choice))
 
     def usage(self, usage: Any, choice: int | None = 0) -> None:
@@ -377,28 +377,3 @@ class DeltaWriter:
             for call in choice.calls:
                 if call.id is None and (call.name or call.has_arguments):
                     self.deltas.append(ToolCallDelta(call.index, generated_call_id(), choice=number))
-
-
-def _string(value: Any, field: str) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list) and all(isinstance(part, Mapping) for part in value):
-        return "".join(_texts(value, field))
-    raise ProtocolError(f"{field} is not text but {value!r:.100}")
-
-
-def _refusal_text(content: Any) -> str:
-    """Return the refusals among the parts of a content."""
-    parts = content if isinstance(content, list) else ()
-    return "".join(_string(part.get("refusal"), "refusal") for part in parts if isinstance(part, Mapping))
-
-
-def _texts(parts: Iterable[Mapping[str, Any]], field: str) -> Iterable[str]:
-    for part in parts:
-        text = part.get("text")
-        if isinstance(text, str):
-            yield text
-        elif text is not None:
-            raise ProtocolError(f"the text of a part of {field} is not text but {text!r:.100}")

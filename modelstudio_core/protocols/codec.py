@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from pydantic_core import from_json
@@ -150,6 +151,32 @@ def read_index(value: Any, owner: str) -> int:
     if (index := as_integer(value)) is None:
         raise ProtocolError(f"the index of a {owner} is not an integer: {value!r:.100}")
     return index
+
+
+def read_text(value: Any, field: str) -> str:
+    """Return text given as a string or a list of parts; "" for None. Raises ProtocolError if it is anything else."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(part, Mapping) for part in value):
+        return "".join(_texts(value, field))
+    raise ProtocolError(f"{field} is not text but {value!r:.100}")
+
+
+def read_refusal(content: Any) -> str:
+    """Return the refusals among the parts of a content."""
+    parts = content if isinstance(content, list) else ()
+    return "".join(read_text(part.get("refusal"), "refusal") for part in parts if isinstance(part, Mapping))
+
+
+def _texts(parts: Iterable[Mapping[str, Any]], field: str) -> Iterable[str]:
+    for part in parts:
+        text = part.get("text")
+        if isinstance(text, str):
+            yield text
+        elif text is not None:
+            raise ProtocolError(f"the text of a part of {field} is not text but {text!r:.100}")
 
 
 def excerpt(data: bytes) -> str:
