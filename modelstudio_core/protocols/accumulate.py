@@ -81,11 +81,11 @@ class Accumulator:
 
     def add(self, delta: Delta) -> None:
         """Add one delta."""
-        if type(delta) is UsageDelta:
+        if isinstance(delta, UsageDelta):
             self._usage = delta.usage
-        elif type(delta) is ResponseDelta:
+        elif isinstance(delta, ResponseDelta):
             self._response = delta
-        elif type(delta) is ExtraDelta:
+        elif isinstance(delta, ExtraDelta):
             self._extras[delta.name] = delta.value
         else:
             choice = self._choices.get(delta.choice)
@@ -124,7 +124,7 @@ class _Choice:
         self,
         delta: ReasoningDelta | TextDelta | RefusalDelta | ToolCallDelta | AudioDelta | LogprobsDelta | FinishDelta,
     ) -> None:
-        if type(delta) is ToolCallDelta:
+        if isinstance(delta, ToolCallDelta):
             call = self.calls.get(delta.index)
             if call is None:
                 call = self.calls[delta.index] = _Call()
