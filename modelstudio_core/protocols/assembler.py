@@ -259,7 +259,7 @@ class DeltaWriter:
                 if isinstance(arguments, dict):
                     arguments = json.dumps(arguments, ensure_ascii=False)
                 arguments = read_text(arguments, "arguments")
-            index = fragment.get("index")
+            index: Any = fragment.get("index")
             is_plain = arguments and not (id or name or complete or self.cumulative) and type(index) is int
             if is_plain and (call := state.by_index.get(index)) is not None:  # more arguments: most fragments
                 call.has_arguments = self.has_output = True

@@ -16,7 +16,7 @@ Events = list[ServerSentEvent]
 def events_of(reads: list[bytes]) -> Events:
     """Return the events of a body that arrives in these reads."""
     decoder = EventDecoder()
-    events = [event for read in reads for event in decoder.feed(read)]
+    events = [ServerSentEvent(*fields) for read in reads for fields in decoder.feed(read)]
     last = decoder.flush()
     return [*events, last] if last is not None else events
 
@@ -231,9 +231,8 @@ def test_the_default_limit() -> None:
 def test_a_long_event_in_small_reads() -> None:
     """An event of 3 MB, such as an image, in reads of 1 KB."""
     data = bytes(range(32, 127)) * 33_000
-    decoder = EventDecoder()
-    events = [e for read in cut(b"data: " + data + b"\r\n\r\ndata: b\r\n\r\n", 1024) for e in decoder.feed(read)]
-    assert [len(e[0]) for e in events] == [len(data), 1]
+    events = events_of(cut(b"data: " + data + b"\r\n\r\ndata: b\r\n\r\n", 1024))
+    assert [len(e.data) for e in events] == [len(data), 1]
     assert events[0].data == data
 
 
