@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all test-versions test-floor test-apart test-rag test-dask test-downstream test-openai test-witness check check-types format catalogue record record-calls bench kill soak fuzz clean
+.PHONY: help demo test test-all test-versions test-floor test-apart test-rag test-dask test-downstream test-openai test-witness check check-types docs picture peers format catalogue record record-calls bench kill soak fuzz clean
 help:
 	@echo "make demo        run the demo (with a small local model, or Model Studio if DASHSCOPE_API_KEY is set)"
 	@echo "make test        run the tests, except the slow ones (JOBS=2 processes)"
@@ -19,6 +19,9 @@ help:
 	@echo "make test-witness  compare requests and answers with those of the vendor's SDK"
 	@echo "make check       run ruff, the format check and mypy"
 	@echo "make check-types check user code (tests/typing) with pyright"
+	@echo "make docs        build the documentation site in build/docs, warnings are errors"
+	@echo "make picture     run the demo on the local model, and save its output as docs/images/demo.svg"
+	@echo "make peers       measure the README's comparison with other packages"
 	@echo "make format      format and fix with ruff"
 	@echo "make catalogue   compare the catalogue with the service's list of models (a saved one without DASHSCOPE_API_KEY)"
 	@echo "make record      record the cassettes again"
@@ -142,6 +145,22 @@ $(VENV)-types/.ready:
 check-types: $(READY) $(VENV)-types/.ready
 	$(VENV)-types/bin/pyright --project tests/typing --pythonpath $(BIN)/python
 
+# Sphinx needs a newer Python than the packages
+$(VENV)-docs/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)-docs/.ready
+	$(VENV)-docs/bin/sphinx-build -W --keep-going --fresh-env --quiet -b html docs build/docs
+	@echo "Open build/docs/index.html"
+
+picture: $(READY)
+	$(BIN)/python -m docs.picture
+
+peers: $(VENV)-bench-langchain/.ready $(VENV)-bench-llama-index/.ready
+	$(VENV)-bench-langchain/bin/python -W ignore -m tests.peers
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -183,4 +202,4 @@ fuzz: $(VENV)-fuzz/.ready
 	$(VENV)-fuzz/bin/python -m tests.fuzz.target -max_total_time=$(or $(SECONDS),300)
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-dask $(VENV)-downstream $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-openai $(VENV)-rag $(VENV)-types $(VENV)-uv $(VENV)-witness $(VENV)-*-newest $(VENV)-*-oldest build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-dask $(VENV)-docs $(VENV)-downstream $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-openai $(VENV)-rag $(VENV)-types $(VENV)-uv $(VENV)-witness $(VENV)-*-newest $(VENV)-*-oldest build dist docs/_generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz
