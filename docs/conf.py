@@ -46,7 +46,9 @@ autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-napoleon_custom_sections = [(f"Key init args, {name}", "params_style") for name in generate.GROUPS]
+napoleon_custom_sections = [("Key init args", "params_style")] + [
+    (f"Key init args for {name}", "params_style") for name in generate.GROUPS
+]
 
 html_theme = "furo"
 html_title = f"{project} {release}"
@@ -55,20 +57,20 @@ html_css_files = ["site.css"]
 html_js_files = ["models.js"]
 html_theme_options = {"source_repository": REPOSITORY, "source_branch": "main", "source_directory": "docs/"}
 
-_LINK = re.compile(r"(?<=\]\()\.\./([^)#\s]+)")
+_LINK = re.compile(r"(?<=\]\()\.\./[^)#\s]+")
 
 
 def _link_to_repository(_app: Sphinx, page: str, source: list[str]) -> None:
     """Replace relative links to files outside of this folder, and warn if a file does not exist."""
 
     def replaced(match: re.Match[str]) -> str:
-        path = match[1]
-        while path.startswith("../"):  # pages in subfolders
-            path = path.removeprefix("../")
-        if not (ROOT / path).exists():
-            logging.getLogger(__name__).warning("link to a missing file: %s", path, location=page)
-        kind = "tree" if (ROOT / path).is_dir() else "blob"
-        return f"{REPOSITORY}/{kind}/main/{path}"
+        target = (HERE / page).parent.joinpath(match[0]).resolve()
+        if target.is_relative_to(HERE):
+            return match[0]
+        if not target.exists():
+            logging.getLogger(__name__).warning("link to a missing file: %s", match[0], location=page)
+        path = target.relative_to(ROOT)
+        return f"{REPOSITORY}/{'tree' if target.is_dir() else 'blob'}/main/{path.as_posix()}"
 
     source[0] = _LINK.sub(replaced, source[0])
 

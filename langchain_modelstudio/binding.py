@@ -61,7 +61,7 @@ class ToolBinding:
         """Bind tools, replacing bound tools. Other bound parameters are kept.
 
         Args:
-            tools: pydantic classes, TypedDicts, functions, `BaseTool`s, JSON schemas or OpenAI tools. With the
+            tools: pydantic classes, TypedDicts, functions, `BaseTool` objects, JSON schemas or OpenAI tools. With the
                 Responses protocol also built-in tools, such as {"type": "web_search"}.
             tool_choice: "auto", "none", a tool's name, "any"/"required"/True for any tool, False to send no choice, or
                 the service's own dict. Default: the bound choice, unless it names a replaced tool. A choice that the

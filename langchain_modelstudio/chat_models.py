@@ -43,13 +43,18 @@ class ChatModelStudio(TokenCounting, ModelBinding, ChatSettings, BaseChatModel, 
     """Chat models of Alibaba Cloud Model Studio: Qwen and the other models it serves.
 
     Setup:
-        Run `pip install '.[langchain]'` in a clone (not on PyPI yet), and set DASHSCOPE_API_KEY.
+        Install the package in a clone (it is not on PyPI yet), and set the key.
+
+        .. code-block:: bash
+
+            pip install '.[langchain]'
+            export DASHSCOPE_API_KEY="sk-..."
 
     Parameters that are not set are not sent, and the service's defaults for the model apply. Every request parameter
     can also be passed per call or with `.bind()`, as can `model`, `timeout` and `extra_headers`. `capabilities` and the
     other connection settings cannot.
 
-    Key init args, generation:
+    Key init args for generation:
         model: model id, such as "qwen-plus"; case-sensitive. Also accepted as `model_name`.
         temperature: sampling temperature, 0 <= temperature < 2.
         top_p: nucleus sampling threshold, 0 < top_p <= 1.
@@ -65,24 +70,30 @@ class ChatModelStudio(TokenCounting, ModelBinding, ChatSettings, BaseChatModel, 
         top_logprobs: number of alternative tokens to return at each position, 0 to 5.
         response_format: {"type": "text"}, {"type": "json_object"} or {"type": "json_schema", ...}.
 
-    Key init args, thinking:
-        enable_thinking, thinking_budget: enable thinking, and limit the number of thinking tokens.
+    Key init args for thinking:
+        enable_thinking: enable thinking; default: the model's own.
+        thinking_budget: maximum number of thinking tokens.
         reasoning_effort: such as "low", "medium" or "high"; "none" disables thinking.
         preserve_thinking: pass the reasoning of earlier turns to the model.
         reasoning_replay: which reasoning in the history to send back: "auto" (default), "always" or "never".
-        clear_thinking, thinking: thinking options of GLM and of MiniMax-M3.
+        clear_thinking: GLM: drop the reasoning of earlier turns.
+        thinking: MiniMax-M3: {"type": "adaptive"} or {"type": "disabled"}.
 
-    Key init args, tools and media:
+    Key init args for tools and media:
         parallel_tool_calls: allow several tool calls in one response.
         tool_stream: stream tool arguments that are objects or arrays incrementally.
-        enable_search, search_options: enable web search by the service, and set its options.
+        enable_search: enable web search by the service.
+        search_options: options of the search, such as {"forced_search": True}.
         enable_code_interpreter: enable the service's code interpreter.
-        modalities, audio: output of Omni models, such as ["text", "audio"] and {"voice": "Cherry", "format": "wav"}.
+        modalities: Omni: ["text"] or ["text", "audio"].
+        audio: Omni: options of the speech, such as {"voice": "Cherry", "format": "wav"}.
         vl_high_resolution_images: raise the limit on pixels per image.
         vl_enable_image_hw_output: native protocol: return the height and width of images after scaling.
-        translation_options, ocr_options, skill: options of Qwen-MT, Qwen-OCR and Qwen-Doc.
+        translation_options: Qwen-MT: such as {"target_lang": "English"}.
+        ocr_options: Qwen-OCR: such as {"task": "table_parsing"}.
+        skill: Qwen-Doc: such as [{"type": "ppt"}].
 
-    Key init args, requests:
+    Key init args for requests:
         streaming: whether `invoke` uses a streaming request; default: yes if the model may think or only streams.
         native_endpoint: native protocol: "text-generation" or "multimodal-generation"; default: from the catalogue.
         incremental_output: native protocol: if False, each stream event repeats the accumulated text.
@@ -91,11 +102,14 @@ class ChatModelStudio(TokenCounting, ModelBinding, ChatSettings, BaseChatModel, 
         upload: local media to upload to the service's temporary storage: "auto" (above 7 MiB), "always" or "never".
         capabilities: model capabilities that override the catalogue.
 
-    Key init args, Responses protocol:
-        previous_response_id, use_previous_response_id: continue a response, given or the last one in the history.
-        store, conversation, session_cache: keep the response (default True), add to a conversation, cache the input.
+    Key init args for Responses protocol:
+        previous_response_id: id of the response to continue; only new messages are sent.
+        use_previous_response_id: continue the last response in the history.
+        store: if False, the service does not keep the response; default: True, for 7 days.
+        conversation: id of the conversation to add to.
+        session_cache: cache the input of the session, from 1,024 tokens on.
 
-    Key init args, connection:
+    Key init args for connection:
         api_key: API key, or a sync or async function that returns it; default: DASHSCOPE_API_KEY.
         base_url: URL to use instead of a region's host; default: DASHSCOPE_BASE_URL.
         region: such as "singapore" (default), "beijing" or "frankfurt"; default: DASHSCOPE_REGION.
@@ -104,48 +118,86 @@ class ChatModelStudio(TokenCounting, ModelBinding, ChatSettings, BaseChatModel, 
         timeout: seconds for reading, writing and waiting for a connection (default 300; connecting at most 10), or an
             httpx.Timeout. The read timeout limits the time without data.
         max_retries: maximum number of retries before the first chunk (default 2).
-        requests_per_minute, tokens_per_minute: limits that all calls of the process share; default: none.
+        requests_per_minute: limit that all calls of the process share; default: none.
+        tokens_per_minute: limit of input and output tokens, shared likewise; default: none.
         default_headers: HTTP headers to add to every request.
         allow_insecure: allow sending the key over plain HTTP to another machine.
         max_event_bytes: maximum size in bytes of one stream event or a whole response (default 32 MiB).
-        http_client, http_async_client: httpx clients to use; the caller closes them.
+        http_client: httpx.Client for sync calls; the caller closes it.
+        http_async_client: httpx.AsyncClient for async calls; the caller closes it.
 
     Instantiate:
-        llm = ChatModelStudio(model="qwen-plus", temperature=0.2)
+        .. code-block:: python
+
+            from langchain_modelstudio import ChatModelStudio
+
+            llm = ChatModelStudio(model="qwen-plus", temperature=0.2)
 
     Invoke:
-        message = llm.invoke("Why is the sky blue?")
-        message.text
+        .. code-block:: python
+
+            message = llm.invoke([("system", "You are brief."), ("user", "Why is the sky blue?")])
+            print(message.text)
 
     Stream:
-        for chunk in llm.stream("Why is the sky blue?"):
-            print(chunk.additional_kwargs.get("reasoning_content", ""), chunk.text, end="")
+        .. code-block:: python
+
+            whole = None
+            for chunk in llm.stream("Why is the sky blue?"):
+                print(chunk.text, end="")
+                whole = chunk if whole is None else whole + chunk
 
     Async:
-        message = await llm.ainvoke("Why is the sky blue?")
-        async for chunk in llm.astream("Why is the sky blue?"):
-            print(chunk.text, end="")
+        .. code-block:: python
 
-    Tools:
-        message = llm.bind_tools([get_weather]).invoke("What is the weather in Paris?")
-        message.tool_calls  # truncated calls are in message.invalid_tool_calls instead
-
-    Structured output:
-        city = llm.with_structured_output(City).invoke("What is the largest city of France?")  # a pydantic class
-
-    Image:
-        llm = ChatModelStudio(model="qwen3-vl-plus")
-        image = {"type": "image", "url": "https://example.com/sky.jpg"}
-        llm.invoke([HumanMessage([{"type": "text", "text": "Describe this image."}, image])])
-        video = {"type": "video", "path": "birds.mp4"}  # files above 7 MiB are uploaded first
+            message = await llm.ainvoke("Why is the sky blue?")
+            async for chunk in llm.astream("Why is the sky blue?"):
+                print(chunk.text, end="")
+            messages = await llm.abatch(["Why is the sky blue?", "Why is grass green?"])
 
     Thinking:
-        message = ChatModelStudio(model="qwen-plus", enable_thinking=True).invoke("Why is the sky blue?")
-        message.additional_kwargs["reasoning_content"]  # also the first of message.content_blocks
+        .. code-block:: python
+
+            message = llm.invoke("How many primes are below 30?", enable_thinking=True, thinking_budget=512)
+            print(message.additional_kwargs["reasoning_content"])  # also the first of message.content_blocks
+
+    Tools:
+        .. code-block:: python
+
+            def weather(city: str) -> str:
+                '''Tell the weather in a city.'''
+                return f"It is sunny in {city}."
+
+            message = llm.bind_tools([weather]).invoke("What is the weather in Paris?")
+            print(message.tool_calls)  # truncated calls are in message.invalid_tool_calls instead
+
+    Structured output:
+        .. code-block:: python
+
+            from pydantic import BaseModel
+
+            class City(BaseModel):
+                '''A city.'''
+
+                name: str
+
+            city = llm.with_structured_output(City).invoke("What is the largest city of France?")
+            print(city.name)
+
+    Image:
+        .. code-block:: python
+
+            from langchain_core.messages import HumanMessage
+
+            sees = ChatModelStudio(model="qwen3-vl-plus")
+            image = {"type": "image", "url": "https://example.com/sky.jpg"}  # or "path": "sky.jpg"
+            message = sees.invoke([HumanMessage([{"type": "text", "text": "Describe this image."}, image])])
 
     Usage:
-        message.usage_metadata  # input_tokens, output_tokens, total_tokens and details
-        message.response_metadata  # finish_reason, model_name, request_id
+        .. code-block:: python
+
+            print(message.usage_metadata)  # input_tokens, output_tokens, total_tokens and details
+            print(message.response_metadata["finish_reason"], message.response_metadata["model_name"])
 
     Raises:
         modelstudio_core.errors.ModelStudioError: base class of all errors, which are also instances of the matching

@@ -25,28 +25,67 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings, defer_build=False):
     Vectors are returned in the order of the texts. The async methods use no threads.
 
     Setup:
-        Run `pip install '.[langchain]'` in a clone (not on PyPI yet), and set DASHSCOPE_API_KEY.
+        Install the package in a clone (it is not on PyPI yet), and set the key.
+
+        .. code-block:: bash
+
+            pip install '.[langchain]'
+            export DASHSCOPE_API_KEY="sk-..."
 
     Key init args:
         model: model id, such as "text-embedding-v4" (default) or "qwen3-vl-embedding".
-        dimensions: length of the vectors, if the model supports several.
+        dimensions: length of the vectors, if the model supports several; default: the model's.
         protocol: "openai" (default), or "dashscope" for the native protocol, which distinguishes queries from
             documents and supports `instruct` and sparse vectors.
+        text_type: native protocol: embed every text as a "query" or a "document"; default: each as what it is.
         instruct: native protocol: task of queries, as an English sentence.
         batch_size: texts per request; default: as many as the model takes.
         max_concurrency: maximum number of concurrent requests (default 16).
-        usage_callback: called with the model id and the billed tokens of each request.
         show_progress_bar: show a progress bar, with the package tqdm.
-        api_key, base_url, region, timeout, max_retries and the other fields of
-            `modelstudio_core.connection_settings.ConnectionSettings`.
+        usage_callback: called with the model id and the billed tokens of each response.
+        extra_body: additional request parameters, sent unchanged.
+        capabilities: model facts that override the known ones, such as {"max_rows": 25}.
+
+    Key init args for connection:
+        api_key: API key, or a sync or async function that returns it; default: DASHSCOPE_API_KEY.
+        base_url: URL to use instead of a region's host; default: DASHSCOPE_BASE_URL.
+        region: such as "singapore" (default), "beijing" or "frankfurt"; default: DASHSCOPE_REGION.
+        workspace: workspace id, required in Frankfurt and Tokyo; default: DASHSCOPE_WORKSPACE.
+        timeout: seconds without data (default 300; connecting at most 10), or an httpx.Timeout.
+        max_retries: maximum number of retries (default 2).
+        requests_per_minute: limit that all calls of the process share; default: none.
+        tokens_per_minute: limit of tokens, shared likewise; default: none.
+        default_headers: HTTP headers to add to every request.
+        allow_insecure: allow sending the key over plain HTTP to another machine.
+        max_event_bytes: maximum size in bytes of a response (default 32 MiB).
+        http_client: httpx.Client for sync calls; the caller closes it.
+        http_async_client: httpx.AsyncClient for async calls; the caller closes it.
 
     Embed:
-        embeddings = ModelStudioEmbeddings(model="text-embedding-v4", dimensions=512, protocol="dashscope")
-        vectors = embeddings.embed_documents(["The sky is blue.", "Grass is green."])
-        vector = embeddings.embed_query("What is green?")
+        .. code-block:: python
+
+            from langchain_modelstudio import ModelStudioEmbeddings
+
+            embeddings = ModelStudioEmbeddings(model="text-embedding-v4", dimensions=512, protocol="dashscope")
+            vectors = embeddings.embed_documents(["The sky is blue.", "Grass is green."])
+            vector = embeddings.embed_query("What is green?")
 
     Async:
-        vectors = await embeddings.aembed_documents(texts)
+        .. code-block:: python
+
+            vectors = await embeddings.aembed_documents(["The sky is blue.", "Grass is green."])
+
+    Image:
+        .. code-block:: python
+
+            multimodal = ModelStudioEmbeddings(model="qwen3-vl-embedding")
+            vectors = multimodal.embed_images(["https://example.com/sky.jpg"])
+
+    Usage:
+        .. code-block:: python
+
+            counted = ModelStudioEmbeddings(usage_callback=lambda model, tokens: print(model, tokens))
+            vector = counted.embed_query("What is green?")
 
     Raises:
         modelstudio_core.errors.ModelStudioError: all errors are its subclasses and, at once, those of

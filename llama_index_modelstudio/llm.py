@@ -52,14 +52,19 @@ class ModelStudio(TokenCounting, BatchingLLM, defer_build=False):
     """LLMs of Alibaba Cloud Model Studio: Qwen and the other models it serves.
 
     Setup:
-        Run `pip install '.[llama-index]'` in a clone (not on PyPI yet), and set DASHSCOPE_API_KEY.
+        Install the package in a clone (it is not on PyPI yet), and set the key.
+
+        .. code-block:: bash
+
+            pip install '.[llama-index]'
+            export DASHSCOPE_API_KEY="sk-..."
 
     Parameters that are not set are not sent, and the service's defaults for the model apply. Every request parameter
     can also be passed per call, as can `model`, `timeout` and `extra_headers`. `capabilities`, `context_window`,
     `is_function_calling_model` and the other connection settings cannot. The fields of LlamaIndex's `LLM`, such as
     `system_prompt`, are supported too.
 
-    Key init args, generation:
+    Key init args for generation:
         model: model id, such as "qwen-plus"; case-sensitive. Also accepted as `model_name`.
         temperature: sampling temperature, 0 <= temperature < 2.
         top_p: nucleus sampling threshold, 0 < top_p <= 1.
@@ -75,24 +80,30 @@ class ModelStudio(TokenCounting, BatchingLLM, defer_build=False):
         top_logprobs: number of alternative tokens to return at each position, 0 to 5.
         response_format: {"type": "text"}, {"type": "json_object"} or {"type": "json_schema", ...}.
 
-    Key init args, thinking:
-        enable_thinking, thinking_budget: enable thinking, and limit the number of thinking tokens.
+    Key init args for thinking:
+        enable_thinking: enable thinking; default: the model's own.
+        thinking_budget: maximum number of thinking tokens.
         reasoning_effort: such as "low", "medium" or "high"; "none" disables thinking.
         preserve_thinking: pass the reasoning of earlier turns to the model.
         reasoning_replay: which reasoning in the history to send back: "auto" (default), "always" or "never".
-        clear_thinking, thinking: thinking options of GLM and of MiniMax-M3.
+        clear_thinking: GLM: drop the reasoning of earlier turns.
+        thinking: MiniMax-M3: {"type": "adaptive"} or {"type": "disabled"}.
 
-    Key init args, tools and media:
+    Key init args for tools and media:
         parallel_tool_calls: allow several tool calls in one response.
         tool_stream: stream tool arguments that are objects or arrays incrementally.
-        enable_search, search_options: enable web search by the service, and set its options.
+        enable_search: enable web search by the service.
+        search_options: options of the search, such as {"forced_search": True}.
         enable_code_interpreter: enable the service's code interpreter.
-        modalities, audio: output of Omni models, such as ["text", "audio"] and {"voice": "Cherry", "format": "wav"}.
+        modalities: Omni: ["text"] or ["text", "audio"].
+        audio: Omni: options of the speech, such as {"voice": "Cherry", "format": "wav"}.
         vl_high_resolution_images: raise the limit on pixels per image.
         vl_enable_image_hw_output: native protocol: return the height and width of images after scaling.
-        translation_options, ocr_options, skill: options of Qwen-MT, Qwen-OCR and Qwen-Doc.
+        translation_options: Qwen-MT: such as {"target_lang": "English"}.
+        ocr_options: Qwen-OCR: such as {"task": "table_parsing"}.
+        skill: Qwen-Doc: such as [{"type": "ppt"}].
 
-    Key init args, requests:
+    Key init args for requests:
         streaming: whether `chat` uses a streaming request; default: yes if the model may think or only streams.
         native_endpoint: native protocol: "text-generation" or "multimodal-generation"; default: from the catalogue.
         incremental_output: native protocol: if False, each stream event repeats the accumulated text.
@@ -103,12 +114,15 @@ class ModelStudio(TokenCounting, BatchingLLM, defer_build=False):
         context_window: maximum number of tokens of input and output together; default: from the catalogue.
         is_function_calling_model: whether the model supports tools; default: from the catalogue, True if unknown.
 
-    Key init args, Responses protocol:
+    Key init args for Responses protocol:
         built_in_tools: tools that the service runs, such as [{"type": "web_search"}].
-        previous_response_id, use_previous_response_id: continue a response, given or the last one in the history.
-        store, conversation, session_cache: keep the response (default True), add to a conversation, cache the input.
+        previous_response_id: id of the response to continue; only new messages are sent.
+        use_previous_response_id: continue the last response in the history.
+        store: if False, the service does not keep the response; default: True, for 7 days.
+        conversation: id of the conversation to add to.
+        session_cache: cache the input of the session, from 1,024 tokens on.
 
-    Key init args, connection:
+    Key init args for connection:
         api_key: API key, or a sync or async function that returns it; default: DASHSCOPE_API_KEY.
         base_url: URL to use instead of a region's host; default: DASHSCOPE_BASE_URL.
         region: such as "singapore" (default), "beijing" or "frankfurt"; default: DASHSCOPE_REGION.
@@ -117,49 +131,89 @@ class ModelStudio(TokenCounting, BatchingLLM, defer_build=False):
         timeout: seconds for reading, writing and waiting for a connection (default 300; connecting at most 10), or an
             httpx.Timeout. The read timeout limits the time without data.
         max_retries: maximum number of retries before the first chunk (default 2).
-        requests_per_minute, tokens_per_minute: limits that all calls of the process share; default: none.
+        requests_per_minute: limit that all calls of the process share; default: none.
+        tokens_per_minute: limit of input and output tokens, shared likewise; default: none.
         default_headers: HTTP headers to add to every request.
         allow_insecure: allow sending the key over plain HTTP to another machine.
         max_event_bytes: maximum size in bytes of one stream event or a whole response (default 32 MiB).
-        http_client, http_async_client: httpx clients to use; the caller closes them.
+        http_client: httpx.Client for sync calls; the caller closes it.
+        http_async_client: httpx.AsyncClient for async calls; the caller closes it.
 
     Instantiate:
-        llm = ModelStudio(model="qwen-plus", temperature=0.2)
+        .. code-block:: python
+
+            from llama_index.core.llms import ChatMessage
+            from llama_index_modelstudio import ModelStudio
+
+            llm = ModelStudio(model="qwen-plus", temperature=0.2)
 
     Invoke:
-        response = llm.chat([ChatMessage("Why is the sky blue?")])
-        response.message.content  # or llm.complete("Why is the sky blue?").text
+        .. code-block:: python
+
+            response = llm.chat([ChatMessage("Why is the sky blue?")])
+            print(response.message.content)  # or llm.complete("Why is the sky blue?").text
 
     Stream:
-        for response in llm.stream_chat([ChatMessage("Why is the sky blue?")]):
-            print(response.additional_kwargs.get("thinking_delta", ""), response.delta, end="")
-        # response.message holds the text so far
+        .. code-block:: python
+
+            for response in llm.stream_chat([ChatMessage("Why is the sky blue?")]):
+                print(response.delta, end="")  # response.message holds the text so far
 
     Async:
-        response = await llm.achat([ChatMessage("Why is the sky blue?")])
-        stream = await llm.astream_chat([ChatMessage("Why is the sky blue?")])
+        .. code-block:: python
 
-    Tools:
-        tool = FunctionTool.from_defaults(get_weather)
-        response = llm.chat_with_tools([tool], user_msg="What is the weather in Paris?")
-        llm.get_tool_calls_from_response(response)
-        response.additional_kwargs["invalid_tool_calls"]  # calls with truncated or invalid arguments
-
-    Structured output:
-        city = llm.as_structured_llm(City).complete("What is the largest city of France?").raw  # a pydantic class
-
-    Image:
-        llm = ModelStudio(model="qwen3-vl-plus")
-        image = ImageBlock(url="https://example.com/sky.jpg")
-        llm.chat([ChatMessage(blocks=[TextBlock(text="Describe this image."), image])])
-        video = VideoBlock(path="birds.mp4")  # files above 7 MiB are uploaded first
+            response = await llm.achat([ChatMessage("Why is the sky blue?")])
+            async for response in await llm.astream_chat([ChatMessage("Why is the sky blue?")]):
+                print(response.delta, end="")
 
     Thinking:
-        response = ModelStudio(model="qwen-plus", enable_thinking=True).chat(messages)
-        response.message.blocks[0]  # a ThinkingBlock, followed by the TextBlock
+        .. code-block:: python
+
+            response = llm.chat([ChatMessage("How many primes are below 30?")], enable_thinking=True)
+            print(response.message.blocks[0])  # a ThinkingBlock, followed by the TextBlock
+            print(response.additional_kwargs["reasoning_content"])  # in streams: "thinking_delta"
+
+    Tools:
+        .. code-block:: python
+
+            from llama_index.core.tools import FunctionTool
+
+            def weather(city: str) -> str:
+                '''Tell the weather in a city.'''
+                return f"It is sunny in {city}."
+
+            tool = FunctionTool.from_defaults(weather)
+            response = llm.chat_with_tools([tool], user_msg="What is the weather in Paris?")
+            print(llm.get_tool_calls_from_response(response, error_on_no_tool_call=False))
+            response.additional_kwargs.get("invalid_tool_calls")  # calls with truncated or invalid arguments
+
+    Structured output:
+        .. code-block:: python
+
+            from pydantic import BaseModel
+
+            class City(BaseModel):
+                '''A city.'''
+
+                name: str
+
+            city = llm.as_structured_llm(City).complete("What is the largest city of France?").raw
+            print(city.name)
+
+    Image:
+        .. code-block:: python
+
+            from llama_index.core.llms import ImageBlock, TextBlock
+
+            sees = ModelStudio(model="qwen3-vl-plus")
+            image = ImageBlock(url="https://example.com/sky.jpg")  # or path="sky.jpg"
+            response = sees.chat([ChatMessage(role="user", blocks=[TextBlock(text="Describe this image."), image])])
 
     Usage:
-        response.additional_kwargs  # prompt_tokens, completion_tokens, total_tokens, finish_reason and details
+        .. code-block:: python
+
+            print(response.additional_kwargs["total_tokens"])  # also prompt_tokens, completion_tokens and details
+            print(response.additional_kwargs["finish_reason"])
 
     Raises:
         modelstudio_core.errors.ModelStudioError: base class of all errors (see `llama_index_modelstudio.errors`).

@@ -31,14 +31,44 @@ class ModelStudioMultiModalEmbedding(ModelStudioEmbedding, MultiModalEmbedding):
 
     Key init args:
         model_name: model id (default "qwen3-vl-embedding"); also accepted as `model`.
-        dimensions: length of the vectors, if the model supports several.
+        dimensions: length of the vectors, if the model supports several; default: the model's.
         instruct: task of queries, as an English sentence.
-        others: see `ModelStudioEmbedding`.
+        text_type: an error; multimodal models have none.
+        protocol: not used; requests always use the native protocol.
+        embed_batch_size: contents per request; default and maximum: the model's limit.
+        max_concurrency: maximum number of concurrent requests (default 16); `num_workers` sets it for async calls.
+        usage_callback: called with the model id and the billed tokens of each response.
+        extra_body: additional request parameters, sent unchanged.
+        capabilities: model facts that override the known ones, such as {"max_rows": 25}.
+
+    Key init args for connection:
+        api_key: API key, or a sync or async function that returns it; default: DASHSCOPE_API_KEY.
+        base_url: URL to use instead of a region's host; default: DASHSCOPE_BASE_URL.
+        region: such as "singapore" (default), "beijing" or "frankfurt"; default: DASHSCOPE_REGION.
+        workspace: workspace id, required in Frankfurt and Tokyo; default: DASHSCOPE_WORKSPACE.
+        timeout: seconds without data (default 300; connecting at most 10), or an httpx.Timeout.
+        max_retries: maximum number of retries (default 2).
+        requests_per_minute: limit that all calls of the process share; default: none.
+        tokens_per_minute: limit of tokens, shared likewise; default: none.
+        default_headers: HTTP headers to add to every request.
+        allow_insecure: allow sending the key over plain HTTP to another machine.
+        max_event_bytes: maximum size in bytes of a response (default 32 MiB).
+        http_client: httpx.Client for sync calls; the caller closes it.
+        http_async_client: httpx.AsyncClient for async calls; the caller closes it.
 
     Embed:
-        embedding = ModelStudioMultiModalEmbedding(model="qwen3-vl-embedding", region="beijing")
-        vectors = embedding.get_image_embedding_batch(["cat.png", "https://example.com/dog.png"])
-        vector = embedding.embed_fused([{"text": "A cat."}, {"image": "cat.png"}])
+        .. code-block:: python
+
+            from llama_index_modelstudio import ModelStudioMultiModalEmbedding
+
+            embedding = ModelStudioMultiModalEmbedding(model="qwen3-vl-embedding")
+            vectors = embedding.get_image_embedding_batch(["https://example.com/cat.png", "https://example.com/dog.png"])
+            vector = embedding.embed_fused([{"text": "A cat."}, {"image": "https://example.com/cat.png"}])
+
+    Async:
+        .. code-block:: python
+
+            vector = await embedding.aget_query_embedding("A cat.")
     """
 
     model_name: str = Field(default="qwen3-vl-embedding", description="Model id; also accepted as `model`.")

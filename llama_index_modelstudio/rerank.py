@@ -32,23 +32,55 @@ class ModelStudioRerank(RerankSettings, BaseNodePostprocessor, defer_build=False
     the model supports images.
 
     Setup:
-        Run `pip install '.[llama-index]'` in a clone (not on PyPI yet), and set DASHSCOPE_API_KEY.
+        Install the package in a clone (it is not on PyPI yet), and set the key.
+
+        .. code-block:: bash
+
+            pip install '.[llama-index]'
+            export DASHSCOPE_API_KEY="sk-..."
 
     Key init args:
         model: model id: "qwen3-rerank" (default), "qwen3.7-text-rerank", "qwen3-vl-rerank" or "gte-rerank-v2".
-        top_n: number of best nodes to return; default: all.
+        top_n: how many of the best nodes to return; default: all.
         instruct: ranking criterion, as an English sentence.
-        split: rank more nodes than fit into one request in a tournament, which requires `top_n`; default: an error.
-        usage_callback: called with the model id and the billed tokens of each request.
-        api_key, base_url, region, timeout, max_retries and the other fields of
-            `modelstudio_core.connection_settings.ConnectionSettings`.
+        split: rank more nodes than a request takes as a tournament, which needs `top_n`; default: an error.
+        endpoint: "compatible" or "native"; default: the one that is known to have the model.
+        protocol: not used; `endpoint` is.
+        max_concurrency: maximum number of concurrent requests of a tournament (default 16).
+        usage_callback: called with the model id and the billed tokens of each response.
+        extra_body: additional request parameters, sent unchanged.
+        capabilities: model facts that override the known ones, such as {"max_rows": 25}.
+
+    Key init args for connection:
+        api_key: API key, or a sync or async function that returns it; default: DASHSCOPE_API_KEY.
+        base_url: URL to use instead of a region's host; default: DASHSCOPE_BASE_URL.
+        region: such as "singapore" (default), "beijing" or "frankfurt"; default: DASHSCOPE_REGION.
+        workspace: workspace id, required in Frankfurt and Tokyo; default: DASHSCOPE_WORKSPACE.
+        timeout: seconds without data (default 300; connecting at most 10), or an httpx.Timeout.
+        max_retries: maximum number of retries (default 2).
+        requests_per_minute: limit that all calls of the process share; default: none.
+        tokens_per_minute: limit of tokens, shared likewise; default: none.
+        default_headers: HTTP headers to add to every request.
+        allow_insecure: allow sending the key over plain HTTP to another machine.
+        max_event_bytes: maximum size in bytes of a response (default 32 MiB).
+        http_client: httpx.Client for sync calls; the caller closes it.
+        http_async_client: httpx.AsyncClient for async calls; the caller closes it.
 
     Rerank:
-        rerank = ModelStudioRerank(top_n=3)
-        engine = index.as_query_engine(similarity_top_k=20, node_postprocessors=[rerank])
+        .. code-block:: python
+
+            from llama_index.core.schema import NodeWithScore, TextNode
+            from llama_index_modelstudio import ModelStudioRerank
+
+            rerank = ModelStudioRerank(top_n=1)  # as_query_engine(similarity_top_k=20, node_postprocessors=[rerank])
+            nodes = [NodeWithScore(node=TextNode(text=text)) for text in ("The sky is blue.", "Grass is green.")]
+            best = rerank.postprocess_nodes(nodes, query_str="What is green?")
+            print(best[0].text, best[0].score)
 
     Async:
-        best = await rerank.apostprocess_nodes(nodes, query_str="What is green?")
+        .. code-block:: python
+
+            best = await rerank.apostprocess_nodes(nodes, query_str="What is green?")
 
     Raises:
         modelstudio_core.errors.ModelStudioError: all errors are its subclasses (see `llama_index_modelstudio.errors`).

@@ -1,4 +1,4 @@
-"""Define the error classes. Messages say what to do, partial results are kept, and keys are redacted.
+"""Define the error classes. Messages say what to do, partial results are kept, and keys are redacted. The tree::
 
     ModelStudioError
     +-- ConfigurationError              invalid arguments; nothing was sent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,10 @@ def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch, script: Any = 
     with Loopback(script or with_files()) as server:
         monkeypatch.setenv("DASHSCOPE_BASE_URL", server.url)
         monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-for-the-snippets")
-        exec(compile(snippet, page, "exec"), {"__name__": "snippet"})
+        code = compile(snippet, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        awaited = eval(code, {"__name__": "snippet"})
+        if awaited is not None:  # there is an `await` at the top
+            asyncio.run(awaited)
         return server.requests
 
 

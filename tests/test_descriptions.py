@@ -1,8 +1,10 @@
-"""Every field that a public class declares has a description in its JSON schema."""
+"""Every field that a public class declares has a description in its JSON schema, and a line in the docstring."""
 
 from __future__ import annotations
 
 import inspect
+import re
+import textwrap
 from typing import Any
 
 import pytest
@@ -10,11 +12,15 @@ from pydantic import BaseModel
 
 import langchain_modelstudio
 import llama_index_modelstudio
+from tests.snippets import run
 
 PACKAGES = ("modelstudio_core", "langchain_modelstudio", "llama_index_modelstudio")
 PUBLIC = [getattr(package, name) for package in (langchain_modelstudio, llama_index_modelstudio)
           for name in package.__all__]  # fmt: skip
 CLASSES = [each for each in PUBLIC if isinstance(each, type) and issubclass(each, BaseModel)]
+each_class = pytest.mark.parametrize(
+    "cls", CLASSES, ids=[f"{cls.__module__.split('_modelstudio')[0]}-{cls.__name__}" for cls in CLASSES]
+)
 
 
 def properties(cls: type[BaseModel]) -> dict[str, Any]:
@@ -24,12 +30,50 @@ def properties(cls: type[BaseModel]) -> dict[str, Any]:
     return properties
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: f"{cls.__module__.split('_modelstudio')[0]}-{cls.__name__}")
+@each_class
 def test_every_field_has_a_description(cls: type[BaseModel]) -> None:
-    ours = [base for base in cls.__mro__ if base.__module__.split(".")[0] in PACKAGES]
-    declared = cls.model_fields.keys() & {name for base in ours for name in inspect.get_annotations(base)}
+    declared = own_fields(cls)
     schema = properties(cls)
 
     assert declared
     assert not [name for name in declared if not cls.model_fields[name].description]
     assert not [name for name in declared & schema.keys() if not schema[name].get("description")]
+
+
+CODE = re.compile(r"^        \.\. code-block:: python\n\n((?:            .*\n|\n)+)", re.MULTILINE)
+SECTIONS = ("Setup", "Key init args for generation", "Instantiate", "Invoke", "Stream", "Async", "Tools", "Structured output",
+            "Image", "Usage", "Raises")  # fmt: skip
+
+
+def own_fields(cls: type[BaseModel]) -> set[str]:
+    """Return the names of the fields that these packages declare."""
+    ours = [base for base in cls.__mro__ if base.__module__.split(".")[0] in PACKAGES]
+    return cls.model_fields.keys() & {name for base in ours for name in inspect.get_annotations(base)}
+
+
+@each_class
+def test_the_docstring_lists_each_field(cls: type[BaseModel]) -> None:
+    """Each field has a line of its own under "Key init args", and nothing else has."""
+    text = inspect.getdoc(cls) or ""
+    parts = re.findall(r"^Key init args.*:\n((?:    .*\n)+)", text, re.MULTILINE)
+    listed = [name for part in parts for name in re.findall(r"^    (\w+):", part, re.MULTILINE)]
+    assert len(listed) == len(set(listed))
+    framework = {"embed_batch_size", "embeddings_cache"}  # fields of LlamaIndex that behave in a way of their own
+    assert set(listed) - framework == own_fields(cls)
+
+
+@pytest.mark.parametrize("cls", [langchain_modelstudio.ChatModelStudio, llama_index_modelstudio.ModelStudio])
+def test_the_sections_of_the_chat_models(cls: type[BaseModel]) -> None:
+    """They are those of LangChain's partner packages, in their order."""
+    headings = re.findall(r"^    ([A-Z].*):$", cls.__doc__ or "", re.MULTILINE)
+    assert [heading for heading in headings if heading in SECTIONS] == list(SECTIONS)
+
+
+@each_class
+def test_the_code_of_a_docstring_runs(
+    cls: type[BaseModel], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its blocks run one after the other, as in a notebook."""
+    blocks = CODE.findall(cls.__doc__ or "")
+    assert len(blocks) > 1
+    assert run(textwrap.dedent("".join(blocks)), cls.__name__, monkeypatch)
