@@ -40,6 +40,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 copybutton_exclude = ".linenos, .gp, .go"
 
+default_role = "code"  # single backticks of docstrings
 # the signature of a pydantic class lists all fields, which have a page of their own
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"

@@ -22,9 +22,20 @@ USAGE = {"prompt_tokens": 9, "completion_tokens": 8, "total_tokens": 17}
 TEXT, THOUGHT, CITY = "Scattered light.", "Light scatters.", "Hangzhou"
 
 
-def snippets(page: str) -> list[str]:
+_SNIPPET = re.compile(r"(?:<!-- needs ([^>]+) -->\n)?```python\n(.*?)```", re.DOTALL)
+MARKED = re.compile(r"<!-- needs [^>]+ -->\n```python\n")
+"""The mark of a snippet that is type-checked only, because it needs another package, a service or a key."""
+
+
+def snippets(page: str, *, marked: bool = True) -> list[str]:
     """Return the Python snippets of a page, given its path in the project, in order."""
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    found = _SNIPPET.findall((ROOT / page).read_text(encoding="utf-8"))
+    return [code for needs, code in found if marked or not needs]
+
+
+def markers(page: str) -> list[str]:
+    """Return what the marked snippets of a page need."""
+    return [needs for needs, _ in _SNIPPET.findall((ROOT / page).read_text(encoding="utf-8")) if needs]
 
 
 def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch, script: Any = None) -> list[Received]:

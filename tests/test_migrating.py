@@ -1,4 +1,4 @@
-"""What docs/migrating.md says of the way here from other packages is so."""
+"""What docs/migrating.md and its pages say of the way here from other packages is so."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from tests.loopback import Loopback
 from tests.service import Answer, sent
 from tests.snippets import CITY, ROOT, TEXT, THOUGHT, run, snippets
 
-PAGE = "docs/migrating.md"
-ERRORS, TONGYI, QWEN, OPENAI = SNIPPETS = snippets(PAGE)
-TEXT_OF_PAGE = (ROOT / PAGE).read_text(encoding="utf-8")
+PAGES = ["docs/migrating.md", "docs/migrating-tongyi.md", "docs/migrating-qwen.md", "docs/migrating-openai.md"]
+PAGE = PAGES[0]
+ERRORS, TONGYI, QWEN, OPENAI = SNIPPETS = [snippet for page in PAGES for snippet in snippets(page)]
+TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in [*PAGES, "docs/migrating-llama-index.md"]}
+TEXT_OF_PAGE = "\n".join(TEXTS[page] for page in PAGES)
 TABLES = re.findall(r"^\| (.+) \| (.+) \|$", TEXT_OF_PAGE, re.MULTILINE)
 OF_A_CALL = {"method", "strict"}
 
@@ -75,9 +77,9 @@ def test_the_tables_name_what_is_there() -> None:
 
 # the fields of the classes, in the versions that the page names
 FIELDS = {
-    "From ChatTongyi": "client model model_name model_kwargs top_p dashscope_api_key api_key streaming max_retries",
-    "From ChatQwen and ChatQwQ": "model model_name api_key api_base base_url enable_thinking thinking_budget",
-    "From ChatOpenAI with a base_url": """
+    "docs/migrating-tongyi.md": "client model model_name model_kwargs top_p dashscope_api_key api_key streaming max_retries",
+    "docs/migrating-qwen.md": "model model_name api_key api_base base_url enable_thinking thinking_budget",
+    "docs/migrating-openai.md": """
         client async_client root_client root_async_client model model_name temperature model_kwargs
         api_key openai_api_key base_url openai_api_base organization openai_organization openai_proxy
         timeout request_timeout stream_usage max_retries presence_penalty frequency_penalty seed logprobs
@@ -90,13 +92,12 @@ FIELDS = {
 }
 
 
-@pytest.mark.parametrize("section", FIELDS)
-def test_the_tables_are_complete(section: str) -> None:
+@pytest.mark.parametrize("page", FIELDS)
+def test_the_tables_are_complete(page: str) -> None:
     """Each field of the class that people come from is in the left column of its table."""
-    [text] = [part for part in TEXT_OF_PAGE.split("\n## ") if part.startswith(section)]
-    left = [row for row, _ in re.findall(r"^\| (.+) \| (.+) \|$", text, re.MULTILINE)]
+    left = [row for row, _ in re.findall(r"^\| (.+) \| (.+) \|$", TEXTS[page], re.MULTILINE)]
     named = set(re.findall(r"`(\w+)", " ".join(left)))
-    assert set(FIELDS[section].split()) <= named
+    assert set(FIELDS[page].split()) <= named
 
 
 LEFT_OVER = [

@@ -9,13 +9,17 @@ import pytest
 from tests.snippets import CITY, TEXT, run, snippets
 
 PAGE = "README.md"
-SNIPPETS = snippets(PAGE)
+SNIPPETS = snippets(PAGE, marked=False)  # test_typed_snippets.py checks the others
 
 
-def test_there_are_snippets() -> None:
-    """The README shows the main job first."""
-    assert len(SNIPPETS) >= 5
-    assert "enable_thinking=True" in SNIPPETS[0]
+def test_what_is_shown() -> None:
+    """There is a snippet for each task, in few lines."""
+    text = "".join(snippets(PAGE))
+    for task in ("enable_thinking", "bind_tools", "create_agent", "StateGraph", "with_structured_output", '"image"',
+                 "web_search", "ModelStudioEmbeddings", "batch_job", "StreamingResponse", "stream_chat", "FunctionAgent",
+                 "as_query_engine"):  # fmt: skip
+        assert task in text, task
+    assert max(len(snippet.splitlines()) for snippet in SNIPPETS) < 25
 
 
 # LlamaIndex's workflows look at everything that a pydantic class has, what is deprecated too

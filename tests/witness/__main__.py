@@ -1,7 +1,8 @@
-"""Print the tables of docs/vendor-sdk.md: `python -m tests.witness`."""
+"""Print the tables of docs/vendor-sdk.md and docs/vendor-sdk-answers.md: `python -m tests.witness`."""
 
 from __future__ import annotations
 
-from tests.witness.differences import tables
+from tests.witness.differences import PAGES, tables
 
-print(tables(), end="")
+for page in PAGES:
+    print(f"<!-- {page} -->\n{tables(page)}")

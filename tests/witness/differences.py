@@ -1,4 +1,4 @@
-"""The known differences from the vendor's SDK, with their reasons. docs/vendor-sdk.md shows the same tables.
+"""The known differences from the vendor's SDK, with their reasons. docs/vendor-sdk.md and vendor-sdk-answers.md show the same tables.
 
 `where` is a place, or several with commas; `.*` includes all below. `sdk` and `ours` are the two values: NONE where
 there is none, JSON in backticks if it is exactly that, words otherwise.
@@ -7,7 +7,7 @@ there is none, JSON in backticks if it is exactly that, words otherwise.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -305,13 +305,20 @@ SETTINGS = {
 }
 
 
-def tables() -> str:
-    """Return the tables of the page."""
-    return "\n".join(_lines()).rstrip() + "\n"
+PAGES: dict[str, dict[str, Mapping[str, Any]]] = {
+    "docs/vendor-sdk.md": {"Requests": REQUESTS, "Connection and settings": SETTINGS},
+    "docs/vendor-sdk-answers.md": {"Answers": ANSWERS},
+}
+"""The tables of each page, by heading."""
 
 
-def _lines() -> Iterator[str]:
-    for title, rows in (("Requests", REQUESTS), ("Answers", ANSWERS), ("Connection and settings", SETTINGS)):
+def tables(page: str) -> str:
+    """Return the tables of a page."""
+    return "\n".join(_lines(page)).rstrip() + "\n"
+
+
+def _lines(page: str) -> Iterator[str]:
+    for title, rows in PAGES[page].items():
         yield from (f"## {title}", "", "| difference | where | SDK | here | reason |", "|---|---|---|---|---|")
         for name, row in rows.items():
             where = ", ".join(f"`{place}`" for place in row.where.split(", "))

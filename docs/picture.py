@@ -1,0 +1,57 @@
+"""Run the demo on the local model, and save what it prints as docs/images/demo.svg: `make picture`.
+
+The picture has the first two parts of the demo: thinking with answer and usage, and a tool call.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+from modelstudio_core.config import API_KEY_VARIABLE, BASE_URL_VARIABLE
+
+PICTURE = Path(__file__).parent / "images/demo.svg"
+WIDTH, PARTS = 90, 2
+_RULE = re.compile(r"^(?:\x1b\[[\d;]*m)*(?:─+ )?\d\. .*─{3}|^(?:\x1b\[[\d;]*m)*\d\. .*─{3}")
+_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+
+
+def demo() -> str:
+    """Return what the demo prints, with its colours."""
+    hidden = (API_KEY_VARIABLE, BASE_URL_VARIABLE)
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment |= {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
+    command = [sys.executable, "-m", "examples.demo"]
+    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def first_parts(output: str) -> str:
+    """Return the parts of the demo that the picture has. Each begins with a heading in a line."""
+    lines = output.splitlines()
+    headings = [number for number, line in enumerate(lines) if _RULE.match(line)]
+    if len(headings) <= PARTS:
+        raise SystemExit(f"the demo printed {len(headings)} headings, and more than {PARTS} were expected:\n{output}")
+    return "\n".join(lines[headings[0] : headings[PARTS]]).rstrip()
+
+
+def main() -> None:
+    """Write the picture."""
+    console = Console(record=True, width=WIDTH, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+    console.print("$ make demo", style="bold")
+    console.print(Text.from_ansi(first_parts(demo())))
+    svg = console.export_svg(title="make demo", theme=MONOKAI)
+    svg = _FONT.sub("", svg)  # from a web server, which pages of pictures may not ask
+    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURE.write_text(re.sub(r"terminal-\d+", "demo", svg), encoding="utf-8")
+    print(f"wrote {PICTURE}, {len(svg) // 1024} kB")
+
+
+if __name__ == "__main__":
+    main()

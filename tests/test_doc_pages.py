@@ -1,0 +1,92 @@
+"""Every Python snippet of the README and the documentation runs as printed, except those that name what they need."""
+
+from __future__ import annotations
+
+import gc
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.snippets import MARKED, ROOT, markers, run, snippets
+
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+# their tests look at what is sent, too
+ELSEWHERE = {
+    "README.md": "test_readme.py",
+    "docs/batch.md": "test_batch_page.py",
+    "docs/built-in-tools.md": "test_responses_pages.py",
+    "docs/files.md": "test_files_page.py",
+    "docs/migrating-openai.md": "test_migrating.py",
+    "docs/migrating-qwen.md": "test_migrating.py",
+    "docs/migrating-tongyi.md": "test_migrating.py",
+    "docs/migrating.md": "test_migrating.py",
+    "docs/performance.md": "test_performance_page.py",
+    "docs/protocols.md": "test_responses_pages.py",
+    "docs/rag-langchain.md": "langchain/test_rag_page.py",
+    "docs/rag-llama-index.md": "llama_index/test_rag_page.py",
+    "docs/scaling.md": "workers/test_scaling_page.py",
+    "docs/structured-output.md": "test_structured_output_page.py",
+    "docs/tokens-and-cost.md": "test_tokens_page.py",
+}
+HERE = [
+    pytest.param(page, snippet, id=f"{Path(page).stem}-{number}")
+    for page in PAGES
+    if page not in ELSEWHERE
+    for number, snippet in enumerate(snippets(page, marked=False))
+]
+LONG = {"docs/faults.md"}  # an appendix
+OFFLINE = {"models", "testing"}  # these snippets call no service
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")  # LlamaIndex's workflows
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211")
+@pytest.mark.filterwarnings("ignore:.*Connection.__del__:pytest.PytestUnraisableExceptionWarning")  # LlamaIndex's Memory
+@pytest.mark.parametrize(("page", "snippet"), HERE)
+def test_a_snippet_runs(
+    page: str, snippet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A snippet runs to its end, calls the service, and prints something."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("birds.mp4", "photo.png", "question.wav", "report.pdf"):
+        Path(name).write_bytes(b"\0\0\0\x18ftypmp42")
+    requests = run(snippet, page, monkeypatch)
+    assert requests or Path(page).stem in OFFLINE
+    assert capsys.readouterr().out.strip()
+    if "Memory" in snippet:
+        gc.collect()  # the warning above belongs to this test
+
+
+def test_the_pages_of_other_tests() -> None:
+    """Each named test reads the page that it is named for."""
+    for page, test in ELSEWHERE.items():
+        assert page in (ROOT / "tests" / test).read_text(encoding="utf-8"), test
+
+
+def test_what_is_not_run_says_why() -> None:
+    """A mark names a package, a service or a key, and stands before a snippet."""
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert len(MARKED.findall(text)) == len(markers(page)) == text.count("<!-- needs "), page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_read_in_minutes(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert len(text.split()) <= 1500 or page in LONG
+
+
+def test_the_readme_is_read_in_four_minutes() -> None:
+    """Without code and tables, at 200 words a minute."""
+    text = re.sub(r"```.*?```|^\|.*$|^    .*$", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S | re.M)
+    assert len(text.split()) <= 800
+
+
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
+
+
+def test_the_links_of_pages_outside_of_the_site() -> None:
+    """Each relative link leads to a file. `make docs` checks those of the site."""
+    for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        for target in LINK.findall((ROOT / page).read_text(encoding="utf-8")):
+            assert (ROOT / target).exists(), f"{page}: {target}"
