@@ -1,6 +1,6 @@
 """Run the demo on the local model, and save what it prints as docs/images/demo.svg: `make picture`.
 
-The picture has the first two parts of the demo: thinking with answer and usage, and a tool call.
+The picture has the parts on LangChain: thinking with answer and usage, and a tool call.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from rich.text import Text
 from modelstudio_core.config import API_KEY_VARIABLE, BASE_URL_VARIABLE
 
 PICTURE = Path(__file__).parent / "images/demo.svg"
-WIDTH, PARTS = 90, 2
-_RULE = re.compile(r"^(?:\x1b\[[\d;]*m)*(?:─+ )?\d\. .*─{3}|^(?:\x1b\[[\d;]*m)*\d\. .*─{3}")
+WIDTH = 90
+_ANSI = re.compile(r"\x1b\[[\d;]*m")
 _FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
@@ -32,20 +32,19 @@ def demo() -> str:
     return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def first_parts(output: str) -> str:
-    """Return the parts of the demo that the picture has. Each begins with a heading in a line."""
+def langchain_parts(output: str) -> str:
+    """Return the parts whose headings begin with LangChain, which come first."""
     lines = output.splitlines()
-    headings = [number for number, line in enumerate(lines) if _RULE.match(line)]
-    if len(headings) <= PARTS:
-        raise SystemExit(f"the demo printed {len(headings)} headings, and more than {PARTS} were expected:\n{output}")
-    return "\n".join(lines[headings[0] : headings[PARTS]]).rstrip()
+    plain = [_ANSI.sub("", line).lstrip("123456789. ") for line in lines]
+    begins = [next(n for n, line in enumerate(plain) if line.startswith(name)) for name in ("LangChain", "LlamaIndex")]
+    return "\n".join(lines[slice(*begins)]).rstrip()
 
 
 def main() -> None:
     """Write the picture."""
     console = Console(record=True, width=WIDTH, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
     console.print("$ make demo", style="bold")
-    console.print(Text.from_ansi(first_parts(demo())))
+    console.print(Text.from_ansi(langchain_parts(demo())))
     svg = console.export_svg(title="make demo", theme=MONOKAI)
     svg = _FONT.sub("", svg)  # from a web server, which pages of pictures may not ask
     PICTURE.parent.mkdir(exist_ok=True)
