@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all test-versions test-floor test-apart test-rag test-dask test-downstream test-openai test-witness check check-types docs picture peers format catalogue record record-calls bench kill soak fuzz clean
+.PHONY: help demo test test-all test-versions test-floor test-apart test-rag test-dask test-downstream test-openai test-witness check check-types docs picture peers test-snippets format catalogue record record-calls bench kill soak fuzz clean
 help:
 	@echo "make demo        run the demo (with a small local model, or Model Studio if DASHSCOPE_API_KEY is set)"
 	@echo "make test        run the tests, except the slow ones (JOBS=2 processes)"
@@ -18,7 +18,8 @@ help:
 	@echo "make test-openai test the local model's /responses with the openai SDK"
 	@echo "make test-witness  compare requests and answers with those of the vendor's SDK"
 	@echo "make check       run ruff, the format check and mypy"
-	@echo "make check-types check user code (tests/typing) with pyright"
+	@echo "make check-types check user code and the snippets of the documentation with mypy and pyright"
+	@echo "make test-snippets  run the snippets of the documentation that need other packages"
 	@echo "make docs        build the documentation site in build/docs, warnings are errors"
 	@echo "make picture     run the demo on the local model, and save its output as docs/images/demo.svg"
 	@echo "make peers       measure the README's comparison with other packages"
@@ -136,14 +137,24 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# pyright has its own environment, because it installs node
-$(VENV)-types/.ready:
+# mypy and pyright, which installs node, with the packages that snippets of the documentation need
+SNIPPETS := celery distributed fastapi langchain langchain-mcp-adapters langfuse mypy openinference-instrumentation-langchain \
+	opentelemetry-exporter-otlp-proto-http pytest pytest-asyncio 'vcrpy>=8.2,<9'
+$(VENV)-types/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-types
-	$(VENV)-types/bin/python -m pip install --quiet --disable-pip-version-check 'pyright[nodejs]'
+	$(VENV)-types/bin/python -m pip install --quiet --disable-pip-version-check -e '.[langchain,llama-index]' 'pyright[nodejs]' $(SNIPPETS)
 	@touch $@
 
-check-types: $(READY) $(VENV)-types/.ready
-	$(VENV)-types/bin/pyright --project tests/typing --pythonpath $(BIN)/python
+check-types: $(VENV)-types/.ready
+	rm -rf build/snippets
+	$(VENV)-types/bin/python -m tests.typing.snippets build/snippets
+	$(VENV)-types/bin/pyright --project tests/typing --pythonpath $(VENV)-types/bin/python
+	$(VENV)-types/bin/pyright --project tests/typing/snippets.json --pythonpath $(VENV)-types/bin/python
+	MYPYPATH=. $(VENV)-types/bin/mypy --config-file tests/typing/mypy.ini build/snippets
+
+# the snippets that need other packages, with a stand-in for the service
+test-snippets: $(VENV)-types/.ready
+	$(VENV)-types/bin/python -m pytest tests/optional
 
 # Sphinx needs a newer Python than the packages
 $(VENV)-docs/.ready: pyproject.toml

@@ -20,7 +20,13 @@ from modelstudio_core import __version__, catalogue
 from modelstudio_core.config import DEFAULT_MAX_RETRIES
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.http.flow import CODECS
-from modelstudio_core.parameters import CALL_OPTIONS, LOCAL_PARAMETERS, PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request
+from modelstudio_core.parameters import (
+    CALL_OPTIONS,
+    LOCAL_PARAMETERS,
+    PLAIN_PARAMETERS,
+    POLICY_PARAMETERS,
+    chat_request,
+)
 from modelstudio_core.types import Message
 
 ROOT = Path(__file__).parent.parent
@@ -112,7 +118,12 @@ SAMPLES: dict[str, Any] = {
     **{"max_tokens": 10, "max_completion_tokens": 10, "n": 2, "seed": 1, "stop": ["a"], "logprobs": True},
     **{"top_logprobs": 2, "response_format": {"type": "json_object"}, "enable_thinking": True, "thinking_budget": 10},
     **{"preserve_thinking": True, "reasoning_effort": "low", "clear_thinking": True, "thinking": {"type": "adaptive"}},
-    **{"parallel_tool_calls": True, "tool_stream": True, "enable_search": True, "search_options": {"forced_search": True}},
+    **{
+        "parallel_tool_calls": True,
+        "tool_stream": True,
+        "enable_search": True,
+        "search_options": {"forced_search": True},
+    },
     **{"enable_code_interpreter": True, "modalities": ["text"], "audio": {"voice": "Cherry"}},
     **{"vl_high_resolution_images": True, "vl_enable_image_hw_output": True, "ocr_options": {"task": "table_parsing"}},
     **{"translation_options": {"target_lang": "English"}, "skill": [{"type": "ppt"}], "incremental_output": False},

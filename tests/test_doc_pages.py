@@ -41,7 +41,9 @@ OFFLINE = {"models", "testing"}  # these snippets call no service
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")  # LlamaIndex's workflows
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211")
-@pytest.mark.filterwarnings("ignore:.*Connection.__del__:pytest.PytestUnraisableExceptionWarning")  # LlamaIndex's Memory
+@pytest.mark.filterwarnings(
+    "ignore:.*Connection.__del__:pytest.PytestUnraisableExceptionWarning"
+)  # LlamaIndex's Memory
 @pytest.mark.parametrize(("page", "snippet"), HERE)
 def test_a_snippet_runs(
     page: str, snippet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -55,6 +57,14 @@ def test_a_snippet_runs(
     assert capsys.readouterr().out.strip()
     if "Memory" in snippet:
         gc.collect()  # the warning above belongs to this test
+
+
+@pytest.mark.slow
+def test_the_local_model_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    """The snippet that starts a local model runs as printed."""
+    [snippet] = [code for code in snippets("docs/testing.md") if "local_model" in code]
+    exec(compile(snippet, "docs/testing.md", "exec"), {"__name__": "snippet"})
+    assert capsys.readouterr().out.strip()
 
 
 def test_the_pages_of_other_tests() -> None:

@@ -59,9 +59,7 @@ def replay(contender: Contender) -> bool:
     with Loopback([service.CALLED, service.THINKING]) as server:
         llm = contender.make(server, True).bind_tools([weather])
         called = whole(llm)
-        answered = AIMessage(
-            called.content, additional_kwargs=called.additional_kwargs, tool_calls=called.tool_calls
-        )
+        answered = AIMessage(called.content, additional_kwargs=called.additional_kwargs, tool_calls=called.tool_calls)
         llm.invoke([HumanMessage("Why?"), answered, ToolMessage("Sunny.", tool_call_id="call_1")])
         return service.replayed(server)
 
@@ -143,9 +141,7 @@ def ours() -> Contender:
     from langchain_modelstudio import ChatModelStudio
 
     def make(server: Loopback, thinks: bool, **others: Any) -> BaseChatModel:
-        return ChatModelStudio(
-            model="qwen-plus", base_url=server.url, api_key="none", enable_thinking=thinks, **others
-        )
+        return ChatModelStudio(model="qwen-plus", base_url=server.url, api_key="none", enable_thinking=thinks, **others)
 
     return Contender(
         make,

@@ -52,7 +52,9 @@ def last(stream: Any) -> Any:
 
 
 def thought(response: Any) -> bool:
-    return any(isinstance(block, ThinkingBlock) and block.content == service.THOUGHT for block in response.message.blocks)
+    return any(
+        isinstance(block, ThinkingBlock) and block.content == service.THOUGHT for block in response.message.blocks
+    )
 
 
 def reasoning(contender: Contender) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.snippets import ROOT, snippets
+from tests.snippets import ROOT
+from tests.typing.snippets import write
 
 pytest.importorskip("mypy")
 
@@ -17,13 +18,20 @@ pytest.importorskip("mypy")
 @pytest.mark.slow
 @pytest.mark.report(30)
 def test_user_code_passes_mypy(tmp_path: Path) -> None:
-    """Both names of the model, each field, and the snippets of docs/migrating.md."""
-    (tmp_path / "mypy.ini").write_text("[mypy]\nstrict = true\n", encoding="utf-8")
+    """Both names of the model, each field, and each snippet of the documentation that needs no other package."""
+    write(tmp_path, marked=False)
     (tmp_path / "usage.py").write_text((ROOT / "tests/typing/usage.py").read_text(encoding="utf-8"), encoding="utf-8")
-    for number, snippet in enumerate(snippets("docs/migrating.md")):
-        (tmp_path / f"snippet_{number}.py").write_text(snippet, encoding="utf-8")
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--cache-dir", ROOT / ".mypy_cache/users", "."],
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--config-file",
+            ROOT / "tests/typing/mypy.ini",
+            "--cache-dir",
+            ROOT / ".mypy_cache/users",
+            ".",
+        ],  # fmt: skip
         cwd=tmp_path,
         env={**os.environ, "MYPYPATH": str(ROOT)},
         capture_output=True,
