@@ -147,7 +147,7 @@ $(VENV)-types/.ready: pyproject.toml
 
 check-types: $(VENV)-types/.ready
 	rm -rf build/snippets
-	$(VENV)-types/bin/python -m tests.typing.snippets build/snippets
+	$(VENV)-types/bin/python -m tests.snippet_files build/snippets
 	$(VENV)-types/bin/pyright --project tests/typing --pythonpath $(VENV)-types/bin/python
 	$(VENV)-types/bin/pyright --project tests/typing/snippets.json --pythonpath $(VENV)-types/bin/python
 	MYPYPATH=. $(VENV)-types/bin/mypy --config-file tests/typing/mypy.ini build/snippets

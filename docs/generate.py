@@ -5,12 +5,13 @@ What a protocol does with a parameter is tried out: a request with it is encoded
 
 from __future__ import annotations
 
+import inspect
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import tomllib
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -40,12 +41,12 @@ RETRIEVAL = {
 
 # the groups of the class docstrings
 GROUPS = {
-    "generation": "model temperature top_p top_k presence_penalty repetition_penalty max_tokens max_completion_tokens n "
-    "seed stop logprobs top_logprobs response_format",
+    "generation": "model temperature top_p top_k presence_penalty repetition_penalty max_tokens max_completion_tokens "
+    "n seed stop logprobs top_logprobs response_format",
     "thinking": "enable_thinking thinking_budget reasoning_effort preserve_thinking reasoning_replay clear_thinking "
     "thinking",
-    "tools and media": "parallel_tool_calls tool_stream enable_search search_options enable_code_interpreter modalities "
-    "audio vl_high_resolution_images vl_enable_image_hw_output translation_options ocr_options skill",
+    "tools and media": "parallel_tool_calls tool_stream enable_search search_options enable_code_interpreter "
+    "modalities audio vl_high_resolution_images vl_enable_image_hw_output translation_options ocr_options skill",
     "requests": "streaming native_endpoint incremental_output extra_body include_response_headers upload capabilities "
     "context_window is_function_calling_model",
     "Responses protocol": "built_in_tools previous_response_id use_previous_response_id store conversation "
@@ -182,7 +183,7 @@ def _encoded(codec: Any, values: dict[str, Any]) -> tuple[Any, ...]:
 def own_fields(cls: type[BaseModel]) -> dict[str, FieldInfo]:
     """Return the fields of a class that these packages declare."""
     bases = [base for base in cls.__mro__ if base.__module__.split(".")[0] in PACKAGES]
-    names = {name for base in bases for name in base.__dict__.get("__annotations__", {})}
+    names = {name for base in bases for name in inspect.get_annotations(base)}
     return {name: field for name, field in cls.model_fields.items() if name in names}
 
 

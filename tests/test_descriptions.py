@@ -41,8 +41,8 @@ def test_every_field_has_a_description(cls: type[BaseModel]) -> None:
 
 
 CODE = re.compile(r"^        \.\. code-block:: python\n\n((?:            .*\n|\n)+)", re.MULTILINE)
-SECTIONS = ("Setup", "Key init args for generation", "Instantiate", "Invoke", "Stream", "Async", "Tools", "Structured output",
-            "Image", "Usage", "Raises")  # fmt: skip
+SECTIONS = ("Setup", "Key init args for generation", "Instantiate", "Invoke", "Stream", "Async", "Tools",
+            "Structured output", "Image", "Usage", "Raises")  # fmt: skip
 
 
 def own_fields(cls: type[BaseModel]) -> set[str]:

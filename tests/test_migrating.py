@@ -77,7 +77,9 @@ def test_the_tables_name_what_is_there() -> None:
 
 # the fields of the classes, in the versions that the page names
 FIELDS = {
-    "docs/migrating-tongyi.md": "client model model_name model_kwargs top_p dashscope_api_key api_key streaming max_retries",
+    "docs/migrating-tongyi.md": """
+        client model model_name model_kwargs top_p dashscope_api_key api_key streaming max_retries
+    """,
     "docs/migrating-qwen.md": "model model_name api_key api_base base_url enable_thinking thinking_budget",
     "docs/migrating-openai.md": """
         client async_client root_client root_async_client model model_name temperature model_kwargs

@@ -1,4 +1,4 @@
-"""What the README's comparison with other packages says of the two chat classes here; `make peers` measures the others."""
+"""What the README's comparison says of the chat classes here; `make peers` measures those of other packages."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tests.peers.service import ROWS, measure
 from tests.snippets import ROOT
 
 
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")  # LlamaIndex's workflows
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211")
 @pytest.mark.slow  # each waits for a `Retry-After`
 @pytest.mark.parametrize("side", [langchain, llama_index], ids=["langchain", "llama_index"])
 def test_each_row_is_a_yes(side: Any) -> None:

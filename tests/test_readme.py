@@ -9,15 +9,15 @@ import pytest
 from tests.snippets import CITY, TEXT, run, snippets
 
 PAGE = "README.md"
-SNIPPETS = snippets(PAGE, marked=False)  # test_typed_snippets.py checks the others
+SNIPPETS = snippets(PAGE, marked=False)  # tests/optional runs the others
 
 
 def test_what_is_shown() -> None:
     """There is a snippet for each task, in few lines."""
     text = "".join(snippets(PAGE))
     for task in ("enable_thinking", "bind_tools", "create_agent", "StateGraph", "with_structured_output", '"image"',
-                 "web_search", "ModelStudioEmbeddings", "batch_job", "StreamingResponse", "stream_chat", "FunctionAgent",
-                 "as_query_engine"):  # fmt: skip
+                 "web_search", "ModelStudioEmbeddings", "batch_job", "StreamingResponse", "stream_chat",
+                 "FunctionAgent", "as_query_engine"):  # fmt: skip
         assert task in text, task
     assert max(len(snippet.splitlines()) for snippet in SNIPPETS) < 25
 

@@ -40,7 +40,7 @@ def main() -> None:
     page = ROOT / "README.md"
     before, _, rest = page.read_text(encoding="utf-8").partition(START)
     _, _, after = rest.partition(END)
-    page.write_text(f"{before}{START}{text}{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -70,8 +70,8 @@ def refused(status: int) -> Callable[[Exchange], None]:
 def structured(exchange: Exchange) -> None:
     """Refuse a forced tool and JSON while the model thinks, as the service does, else return what was asked for.
 
-    Sources: the vendor's pages Deep thinking ("tool_choice ... auto or none") and Structured output ("Json mode response
-    is not supported when enable_thinking is true").
+    Sources: the vendor's pages Deep thinking (tool_choice "auto" or "none") and Structured output ("Json mode
+    response is not supported when enable_thinking is true").
     """
     body = exchange.request.json()
     given = {**body, **(body.get("parameters") or {})}

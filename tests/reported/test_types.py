@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.snippets import ROOT
-from tests.typing.snippets import write
+from tests.snippet_files import write
 
 pytest.importorskip("mypy")
 
@@ -21,17 +21,9 @@ def test_user_code_passes_mypy(tmp_path: Path) -> None:
     """Both names of the model, each field, and each snippet of the documentation that needs no other package."""
     write(tmp_path, marked=False)
     (tmp_path / "usage.py").write_text((ROOT / "tests/typing/usage.py").read_text(encoding="utf-8"), encoding="utf-8")
+    options = ["--config-file", ROOT / "tests/typing/mypy.ini", "--cache-dir", ROOT / ".mypy_cache/users"]
     checked = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--config-file",
-            ROOT / "tests/typing/mypy.ini",
-            "--cache-dir",
-            ROOT / ".mypy_cache/users",
-            ".",
-        ],  # fmt: skip
+        [sys.executable, "-m", "mypy", *options, "."],
         cwd=tmp_path,
         env={**os.environ, "MYPYPATH": str(ROOT)},
         capture_output=True,

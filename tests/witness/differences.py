@@ -1,4 +1,4 @@
-"""The known differences from the vendor's SDK, with their reasons. docs/vendor-sdk.md and vendor-sdk-answers.md show the same tables.
+"""The known differences from the SDK of the vendor, with their reasons. Two pages in docs/ show the same tables.
 
 `where` is a place, or several with commas; `.*` includes all below. `sdk` and `ours` are the two values: NONE where
 there is none, JSON in backticks if it is exactly that, words otherwise.

@@ -1,4 +1,4 @@
-"""Write the Python snippets of the README and the documentation as modules: `python -m tests.typing.snippets FOLDER`."""
+"""Write the snippets of the README and the documentation as modules: `python -m tests.snippet_files FOLDER`."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ def write(folder: Path, *, marked: bool = True) -> int:
 
 
 if __name__ == "__main__":
-    print(write(Path(sys.argv[1])), "snippets")
+    write(Path(sys.argv[1]))
