@@ -11,9 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import tomllib
 from pydantic import BaseModel
 from sphinx.application import Sphinx
 from sphinx.util import logging
+
+from modelstudio_core import __version__
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -21,19 +24,19 @@ sys.path.insert(0, str(HERE))
 
 import generate  # noqa: E402
 
-PROJECT = generate.project()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REPOSITORY = PROJECT["urls"]["Repository"]
 
 project = PROJECT["name"]
 author = "the contributors"
-version = release = generate.version()
+version = release = __version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_generated"]
+exclude_patterns = ["_generated", "langchain-provider.md"]  # the latter is a text for LangChain's site
 templates_path: list[str] = []
 
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import tomllib
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import langchain_modelstudio
 import llama_index_modelstudio
-from modelstudio_core import __version__, catalogue
+from modelstudio_core import catalogue
 from modelstudio_core.config import DEFAULT_MAX_RETRIES
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.http.flow import CODECS
@@ -30,7 +29,6 @@ from modelstudio_core.parameters import (
 )
 from modelstudio_core.types import Message
 
-ROOT = Path(__file__).parent.parent
 PACKAGES = ("modelstudio_core", "langchain_modelstudio", "llama_index_modelstudio")
 CHAT = {"LangChain": langchain_modelstudio.ChatModelStudio, "LlamaIndex": llama_index_modelstudio.ModelStudio}
 RETRIEVAL = {
@@ -147,17 +145,6 @@ class Support:
     def __str__(self) -> str:
         kinds = {"": self.sent, "not sent with ": self.left_out, "an error with ": self.refused}
         return "; ".join(how + ", ".join(f"`{name}`" for name in names) for how, names in kinds.items() if names)
-
-
-def project() -> dict[str, Any]:
-    """Return the table `project` of pyproject.toml."""
-    read: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    return dict(read["project"])
-
-
-def version() -> str:
-    """Return the version of the packages."""
-    return __version__
 
 
 def support(name: str) -> Support:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -17,7 +16,8 @@ from rich.text import Text
 
 from modelstudio_core.config import API_KEY_VARIABLE, BASE_URL_VARIABLE
 
-PICTURE = Path(__file__).parent / "images/demo.svg"
+ROOT = Path(__file__).parent.parent
+PICTURE = ROOT / "docs/images/demo.svg"
 WIDTH = 90
 _ANSI = re.compile(r"\x1b\[[\d;]*m")
 _FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
@@ -28,8 +28,8 @@ def demo() -> str:
     hidden = (API_KEY_VARIABLE, BASE_URL_VARIABLE)
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     environment |= {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color"}
-    command = [sys.executable, "-m", "examples.demo"]
-    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    command = ["make", "--silent", "demo"]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def langchain_parts(output: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -36,6 +37,16 @@ def test_the_wheel_has_only_the_packages(wheel: zipfile.ZipFile) -> None:
         assert needed in names
     sources = {str(path.relative_to(ROOT)) for package in PACKAGES for path in ROOT.glob(f"{package}/**/*.py")}
     assert sources <= set(names)
+
+
+def test_the_readme_of_the_package_index(wheel: zipfile.ZipFile) -> None:
+    """Its links lead to the repository, and its pictures to raw files there."""
+    name = next(name for name in wheel.namelist() if name.endswith("METADATA"))
+    metadata = message_from_bytes(wheel.read(name))
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    text = str(metadata.get_payload())
+    assert re.search(r"!\[[^]]+\]\(https://[^)]+/raw/main/docs/images/demo\.svg\)", text)
+    assert re.findall(r"\]\((?!https:)[^)]*\)", text) == []
 
 
 def test_the_base_install_has_no_framework(wheel: zipfile.ZipFile) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.snippets import ROOT
 from tests.snippet_files import write
+from tests.snippets import ROOT
 
 pytest.importorskip("mypy")
 
