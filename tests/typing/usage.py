@@ -86,8 +86,8 @@ def tokens_and_cost(llm: ChatModelStudio, model: ModelStudio, tool: dict[str, An
     assert_type(model.tokenizer("hello"), list[int])
     assert_type(estimate_cost("qwen-plus", llm.invoke("hello").usage_metadata), Cost | None)
     prices = {"qwen-plus": {"input": 0.4, "output": 1.2}}
-    usage: dict[str, Any] = model.chat([]).additional_kwargs  # pyright: ignore[reportUnknownMemberType]
-    assert_type(estimate_cost("qwen-plus", usage, prices=prices), Cost | None)
+    usage = model.chat([]).additional_kwargs  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    assert_type(estimate_cost("qwen-plus", usage, prices=prices), Cost | None)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def batch_jobs(llm: ChatModelStudio, model: ModelStudio, tool: dict[str, Any], schema: type[BaseModel]) -> None:
