@@ -90,13 +90,14 @@ def _connection_error(error: Exception, host: str, proxy: str, head_received: bo
     if isinstance(error, httpx.ProxyError):
         # the message starts with the status of the proxy; 5xx may be temporary
         return APIConnectionError(f"no connection to {host}{proxy}: {reason}", is_retryable=reason.startswith("5"))
-    if head_received:
-        return APIConnectionError(f"{host} closed the connection during the response: {reason}")
+    # before the next check, because a proxy's response to CONNECT has a head too
     if isinstance(kinds.get("ssl"), ssl.SSLCertVerificationError):
         return APIConnectionError(
             f"the certificate of {host}{proxy} is not trusted: {reason}; SSL_CERT_FILE can name your own",
             is_retryable=False,
         )
+    if head_received:
+        return APIConnectionError(f"{host} closed the connection during the response: {reason}")
     if isinstance(error, httpx.ConnectError):
         if any(isinstance(link, OSError) and link.errno in (errno.EMFILE, errno.ENFILE) for link in _chain(error)):
             return APIConnectionError(
