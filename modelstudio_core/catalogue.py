@@ -28,7 +28,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-__all__ = ["ModelInfo", "NativeEndpoint", "ReasoningEffort", "Thinking", "model_info", "similar_model"]
+__all__ = ["ModelInfo", "NativeEndpoint", "ReasoningEffort", "Thinking", "listed_models", "model_info", "similar_model"]
 
 NativeEndpoint: TypeAlias = Literal["text-generation", "multimodal-generation"]
 Thinking: TypeAlias = Literal["none", "hybrid-default-on", "hybrid-default-off", "only"]
@@ -207,6 +207,11 @@ def model_info(model: str, overrides: Mapping[str, Any] | None = None) -> ModelI
     if not overrides:
         return info
     return replace(info, **{name: _check_override(name, value) for name, value in overrides.items()})
+
+
+def listed_models() -> list[ModelInfo]:
+    """Return the facts of each model in the catalogue, in its order."""
+    return [_look_up(model) for model in _catalogue().models]
 
 
 def similar_model(model: str) -> str | None:

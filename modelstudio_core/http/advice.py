@@ -31,8 +31,8 @@ _ADVICE: dict[type[ModelStudioError], str] = {
     RateLimitError: "Send fewer concurrent requests, or retry later; max_retries= sets the number of retries.",
     ServerError: "The request was sent to {where}. A later attempt may succeed.",
 }
-_PLAN_PROTOCOL = 'Plan hosts are documented for protocol="openai" only.'
-_PLAN_KEYS = (
+PLAN_PROTOCOL = 'Plan hosts are documented for protocol="openai" only.'
+PLAN_KEYS = (
     "Keys of the coding plan and the token plan (sk-sp-...) work only on the hosts of their plan, and these hosts "
     "accept no other keys: set a matching base_url= or api_key="
 )
@@ -64,7 +64,7 @@ def advice(
     if isinstance(error, AuthenticationError):
         return _key_advice(config, where, headers)
     if isinstance(error, NotFoundError) and config.protocol != "openai" and config.is_plan_host:
-        return f"{general} {_PLAN_PROTOCOL}"
+        return f"{general} {PLAN_PROTOCOL}"
     if isinstance(error, FileError) and error.is_retryable:
         return "llm.files.wait(id) waits until the service has parsed a file."
     if request is None:
@@ -88,7 +88,7 @@ def _key_advice(config: Config, where: str, headers: SecretHeaders | None) -> st
     if headers is None or "authorization" not in headers:
         return f"No key was sent to {where}: pass api_key=, or set {API_KEY_VARIABLE}"
     if headers.reveal()["authorization"].startswith("Bearer sk-sp-") or config.is_plan_host:
-        return f"The key was sent to {where}. {_PLAN_KEYS}"
+        return f"The key was sent to {where}. {PLAN_KEYS}"
     here = (config.region or "").removesuffix("-batch")  # Batch Chat takes the keys of its region
     others = ", ".join(name for name in REGIONS if name != here and not name.endswith("-batch"))
     return (

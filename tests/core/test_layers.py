@@ -19,7 +19,7 @@ WITH_HTTP = {
     f"http/{name}.py"
     for name in (
         "transport", "response", "errors", "pool", "forms", "framing", "environment",
-        "connection", "asyncio_stream", "socket_stream", "private_names",
+        "connection", "asyncio_stream", "socket_stream", "private_names", "probe",
     )
 }  # fmt: skip
 WITH_CLOCK = {"http/disk.py", "http/limiter.py", "http/temporary.py"}

@@ -1,0 +1,148 @@
+"""`modelstudio chat` and `modelstudio models`, and what they say where their packages are not installed."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import re
+import sys
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from modelstudio_core import __main__ as command
+from modelstudio_core import cli
+from tests.loopback import Loopback, reply_json
+from tests.service import USAGE, Answer, sent
+
+THOUGHTFUL = Answer(reasoning=["Light ", "scatters."], text=["Blue", "."], usage=USAGE)
+
+
+def chatting(monkeypatch: pytest.MonkeyPatch, lines: str, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    return command.main(["chat", *arguments])
+
+
+def test_a_chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Thinking, answer and tokens are printed; the second request has the first question and its answer."""
+    with Loopback([THOUGHTFUL, Answer(text=["Red."])]) as server:
+        options = ("--base-url", server.url, "--system", "Be brief.", "--max-tokens", "50")
+        assert chatting(monkeypatch, "Why is the sky blue?\nAnd at dusk?\n\nnot asked\n", *options) == 0
+        assert len(server.requests) == 2
+        body = sent(server)
+    assert [(turn["role"], turn["content"]) for turn in body["messages"]] == [
+        ("system", "Be brief."),
+        ("user", "Why is the sky blue?"),
+        ("assistant", "Blue."),
+        ("user", "And at dusk?"),
+    ]
+    assert (body["enable_thinking"], body["max_tokens"], body["stream"]) == (True, 50, True)
+    printed = capsys.readouterr().out
+    assert "Light scatters.\n\nBlue.\n20 + 10 tokens\n" in printed
+    assert "Red." in printed
+
+
+@pytest.mark.parametrize(
+    ("model", "option", "thinks"),
+    [("qwen-plus", "--no-thinking", False), ("qwen-plus", "--thinking", True), ("qwen-max", "--thinking", None)],
+)
+def test_thinking_is_set_where_it_can_be(
+    model: str, option: str, thinks: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models that cannot switch it are sent no switch."""
+    with Loopback(Answer(text=["Hi."])) as server:
+        assert chatting(monkeypatch, "Hi\n", "--base-url", server.url, "--model", model, option) == 0
+        assert sent(server).get("enable_thinking") == thinks
+
+
+def test_thinking_is_dim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a terminal, the thinking alone is dim and italic."""
+    out = io.StringIO()
+    monkeypatch.setattr(cli, "Console", lambda **_: Console(file=out, force_terminal=True, highlight=False))
+    with Loopback(THOUGHTFUL) as server:
+        assert chatting(monkeypatch, "Why?\n", "--base-url", server.url) == 0
+    assert "\x1b[2;3mLight \x1b[0m\x1b[2;3mscatters.\x1b[0m" in out.getvalue()
+    assert "Blue." in re.sub(r"\x1b\[[\d;]*m", "", out.getvalue())
+    assert "mBlue" not in out.getvalue()
+
+
+def test_a_failed_answer_is_not_part_of_the_chat(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error is printed, and the next question is the first of the history."""
+    failed = reply_json(400, {"error": {"code": "InvalidParameter", "message": "not like this"}})
+    with Loopback([failed, THOUGHTFUL]) as server:
+        assert chatting(monkeypatch, "one\ntwo\n", "--base-url", server.url) == 0
+        assert [turn["content"] for turn in sent(server)["messages"]] == ["two"]
+    assert "BadRequestError: not like this" in capsys.readouterr().out
+
+
+def test_a_chat_without_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["chat"]) == 1
+    assert "ConfigurationError: no API key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown", "hidden"),
+    [
+        (["qwen-plus"], ["qwen-plus"], ["qwen-max"]),
+        (["--thinks"], ["qwen-plus"], ["qwen-max "]),
+        (["--sees"], ["qwen3-vl-plus"], ["qwen-plus "]),
+        (["--hears"], ["qwen3-omni-flash"], ["qwen-plus ", "qwen3-vl-plus "]),
+        (["--tools", "--json-schema"], ["qwen3.7-max"], ["qwen3-omni-flash "]),
+        (["--region", "frankfurt"], ["kimi-k3"], ["qvq-max"]),
+        (["qvq", "--retired"], ["qvq-max", "2026-10"], ["qwen-plus"]),
+    ],
+)
+def test_models(
+    arguments: list[str],
+    shown: list[str],
+    hidden: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The table has the models that match all filters; ids are printed whole in a narrow terminal too."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert command.main(["models", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in shown)
+    assert not [text for text in hidden if text in printed]
+
+
+def test_no_model_matches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["models", "no-such-model"]) == 1
+    assert "No known model matches." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["models", "--help"], 0), (["models", "--nope"], 2)])
+def test_help_and_wrong_arguments(arguments: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(arguments) == status
+    assert "modelstudio models" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+@pytest.mark.parametrize("name", ["chat", "models"])
+def test_without_the_extra(
+    name: str, missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command says which extra to install."""
+    real = builtins.__import__
+
+    def without(asked: str, *args: Any, **kwargs: Any) -> Any:
+        if asked.split(".")[0] == missing:
+            raise ModuleNotFoundError(asked, name=missing)
+        return real(asked, *args, **kwargs)
+
+    monkeypatch.delitem(sys.modules, "modelstudio_core.cli")
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert command.main([name]) == 1
+    assert "pip install 'modelstudio-integrations[cli]'" in capsys.readouterr().err
+
+
+def test_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--help"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(f"    {name} " in printed for name in ("doctor", "chat", "models"))
