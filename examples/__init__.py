@@ -1,1 +1,1 @@
-"""Runnable examples. Each is started with `python -m examples.NAME`."""
+"""Runnable examples. Each is one file that can be copied, and imports no other."""

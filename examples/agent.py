@@ -1,6 +1,7 @@
 """Run a thinking agent with two tools, streamed with both of LangGraph's streaming APIs.
 
-python -m examples.agent
+Run it with a key in DASHSCOPE_API_KEY:            python examples/agent.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/agent.py
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.tools import tool
 
-from examples.model import a_model
-from examples.terminal import AnswerPrinter, calls, result, title
+from langchain_modelstudio import ChatModelStudio
 
 QUESTION = "What is the weather in Hangzhou, and what time is it there?"
 
@@ -37,18 +37,32 @@ def an_agent(llm: BaseChatModel) -> Any:
     return create_agent(llm, [weather, local_time], system_prompt="Use the tools, then answer in one sentence.")
 
 
+def show(chunk: Any) -> None:
+    """Print the next fragment of a message: thinking dim, answer plain."""
+    if thinking := chunk.additional_kwargs.get("reasoning_content"):
+        print(f"\033[2m{thinking}\033[0m", end="", flush=True)
+    print(chunk.text, end="", flush=True)
+
+
+def show_step(message: BaseMessage) -> None:
+    """Print the calls at the end of a model's message, or the result of a tool."""
+    if not isinstance(message, AIMessage):
+        print(f"Result: {message.text}\n")
+    for call in getattr(message, "tool_calls", ()):
+        print(f"\nCall: {call['name']}({call['args']})")
+
+
 def streamed(llm: BaseChatModel, question: str = QUESTION) -> list[BaseMessage]:
     """Stream with `.stream`: message chunks, and the whole messages of each step, which are returned."""
     messages: list[BaseMessage] = []
-    speech, given = AnswerPrinter(), {"messages": [HumanMessage(question)]}
+    given = {"messages": [HumanMessage(question)]}
     for mode, part in an_agent(llm).stream(given, stream_mode=["messages", "updates"]):
         if mode == "updates":
             for message in (message for update in part.values() for message in update["messages"]):
-                calls(message) if isinstance(message, AIMessage) else result(message.text)
+                show_step(message)
                 messages.append(message)
-            speech = AnswerPrinter()
         elif isinstance(part[0], AIMessageChunk):
-            speech.add_chunk(part[0])
+            show(part[0])
     return messages
 
 
@@ -58,23 +72,27 @@ def streamed_v3(llm: BaseChatModel, question: str = QUESTION) -> list[BaseMessag
         run = an_agent(llm).stream_events({"messages": [HumanMessage(question)]}, version="v3")
     for kind, item in run.interleave("messages", "tool_calls"):
         if kind == "messages":
-            speech = AnswerPrinter()
             for event in item:
                 if event["event"] == "content-block-delta":
-                    speech.add(event["delta"].get("reasoning", ""), event["delta"].get("text", ""))
-            calls(item.output)
+                    delta = event["delta"]
+                    if thinking := delta.get("reasoning"):
+                        print(f"\033[2m{thinking}\033[0m", end="", flush=True)
+                    print(delta.get("text", ""), end="", flush=True)
+            show_step(item.output)
         else:
             list(item)  # a tool may stream while it runs; these two do not
-            result(item.output or item.error)
+            print(f"Result: {item.output or item.error}\n")
     return list(run.output["messages"][1:])
 
 
 def main() -> None:
     """Ask the same question with both APIs."""
-    with a_model(enable_thinking=True, thinking_budget=512) as llm:
-        for way in (streamed, streamed_v3):
-            title(f"{way.__name__}: {QUESTION}")
-            way(llm)
+    llm = ChatModelStudio(model="qwen-plus", enable_thinking=True, thinking_budget=512)
+    print(f"An agent, streamed as messages\n\nQuestion: {QUESTION}\n")
+    streamed(llm)
+    print(f"\n\nThe same agent, streamed as events (version 3)\n\nQuestion: {QUESTION}\n")
+    streamed_v3(llm)
+    print()
 
 
 if __name__ == "__main__":

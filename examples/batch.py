@@ -1,6 +1,7 @@
 """Answer many prompts as a batch job, with a journal, and go on with it as another process would.
 
-python -m examples.batch
+Run it with a key in DASHSCOPE_API_KEY:            python examples/batch.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/batch.py
 """
 
 from __future__ import annotations
@@ -8,9 +9,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from examples.model import a_model
-from examples.place import console
-from examples.terminal import title
 from langchain_modelstudio import ChatModelStudio
 
 REVIEWS = [
@@ -26,7 +24,7 @@ def submitted(llm: ChatModelStudio, journal: Path) -> None:
     prompts = (f"Is this review good or bad? Answer with one word. {review}" for review in REVIEWS)
     job = llm.batch_job(prompts, journal=journal, max_tokens=8)
     job.submit()
-    console.print(f"{job.status.total} prompts: {job.status.state}")
+    print(f"{job.status.total} prompts: {job.status.state}")
 
 
 def finished(llm: ChatModelStudio, journal: Path) -> list[str]:
@@ -36,21 +34,21 @@ def finished(llm: ChatModelStudio, journal: Path) -> list[str]:
     answers = []
     for review, answer in zip(REVIEWS, job.results(), strict=True):
         text = str(answer) if isinstance(answer, Exception) else answer.text
-        console.print(f"{review} ", style="bold", end="")
-        console.print(text, markup=False)
+        print(f"{review} {text}")
         answers.append(text)
     usage, cost = job.usage, job.cost(input=0.06, output=0.2)
-    console.print(f"{usage.input_tokens} + {usage.output_tokens} tokens, {cost:.7f} at 0.06 and 0.2 a million")
+    print(f"{usage.input_tokens} + {usage.output_tokens} tokens, {cost:.7f} at 0.06 and 0.2 a million")
     return answers
 
 
 def main() -> None:
     """Submit a job, and finish it with its journal."""
-    with tempfile.TemporaryDirectory() as folder, a_model(enable_thinking=False) as llm:
+    llm = ChatModelStudio(model="qwen-plus", enable_thinking=False)
+    with tempfile.TemporaryDirectory() as folder:
         journal = Path(folder, "reviews.db")
-        title("A batch job, submitted")
+        print("A batch job, submitted\n")
         submitted(llm, journal)
-        title("The same job, from its journal")
+        print("\nThe same job, from its journal\n")
         finished(llm, journal)
 
 

@@ -2,7 +2,8 @@
 
 The service keeps the conversation, so the second turn sends the new question alone.
 
-python -m examples.built_in_tools
+Run it with a key in DASHSCOPE_API_KEY:            python examples/built_in_tools.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/built_in_tools.py
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
-from examples.model import a_model
-from examples.place import console
-from examples.terminal import TOOL, AnswerPrinter, call, calls, print_question, result, title
+from langchain_modelstudio import ChatModelStudio
 
 QUESTIONS = ("How do bats find their way in the dark? Note it.", "And how do bees make honey?")
 NOTES: list[str] = []
@@ -39,21 +38,26 @@ def an_agent(llm: BaseChatModel) -> Any:
 
 def ask(agent: Any, question: str) -> list[AIMessage]:
     """Ask in the one conversation, print what happens while it does, and return the model's messages."""
-    print_question(question)
-    messages, speech = [], AnswerPrinter()
+    print(f"\nQuestion: {question}\n")
+    messages = []
     config: RunnableConfig = {"configurable": {"thread_id": "1"}}
     given = {"messages": [HumanMessage(question)]}
     for mode, part in agent.stream(given, config, stream_mode=["messages", "updates"]):
         if mode == "messages" and isinstance(part[0], AIMessageChunk):
             for block in part[0].content_blocks:
                 if block["type"] == "server_tool_call":
-                    call(f"{block['name']}, on the service: ", block["args"])
-            speech.add_chunk(part[0])
+                    print(f"Call, on the service: {block['name']}({block['args']})")
+            # thinking dim, answer plain
+            if thinking := part[0].additional_kwargs.get("reasoning_content"):
+                print(f"\033[2m{thinking}\033[0m", end="", flush=True)
+            print(part[0].text, end="", flush=True)
         elif mode == "updates":
             for message in (message for update in part.values() for message in update["messages"]):
-                calls(message) if isinstance(message, AIMessage) else result(message.text)
-                messages += [message] if isinstance(message, AIMessage) else []
-            speech = AnswerPrinter()
+                if not isinstance(message, AIMessage):
+                    print(f"Result: {message.text}\n")
+                    continue
+                print("".join(f"\nCall: {call['name']}({call['args']})" for call in message.tool_calls))
+                messages.append(message)
     return messages
 
 
@@ -65,15 +69,14 @@ def sources(message: AIMessage) -> list[Mapping[str, Any]]:
 
 def main() -> None:
     """Run two turns, and print where each answer is from and how many searches it took."""
-    with a_model(protocol="responses", use_previous_response_id=True) as llm:
-        agent = an_agent(llm)
-        title("A tool of the service and one of ours")
-        for question in QUESTIONS:
-            for message in ask(agent, question):
-                for source in sources(message):
-                    console.print(f"source {source.get('title', '')} {source['url']}", style=TOOL, markup=False)
-                if counted := message.response_metadata.get("usage", {}).get("x_tools"):
-                    console.print(f"ran    {counted}", style=TOOL, markup=False)
+    agent = an_agent(ChatModelStudio(model="qwen-plus", protocol="responses", use_previous_response_id=True))
+    print("A tool of the service and one of ours")
+    for question in QUESTIONS:
+        for message in ask(agent, question):
+            for source in sources(message):
+                print(f"Source: {source.get('title', '')} {source['url']}")
+            if counted := message.response_metadata.get("usage", {}).get("x_tools"):
+                print(f"Ran on the service: {counted}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Run a chain, prompt | model | parser: streamed, then for several inputs concurrently.
 
-python -m examples.chain
+Run it with a key in DASHSCOPE_API_KEY:            python examples/chain.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/chain.py
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable
 
-from examples.model import a_model
-from examples.place import console
-from examples.terminal import print_question, title, write
+from langchain_modelstudio import ChatModelStudio
 
 PROMPT = ChatPromptTemplate.from_messages(
     [("system", "You answer in one short sentence."), ("user", "What is {thing} good for?")]
@@ -26,12 +25,12 @@ def chain(llm: BaseChatModel) -> Runnable[dict[str, str], str]:
 
 def streamed(llm: BaseChatModel, thing: str) -> list[str]:
     """Stream one answer to the terminal, and return its fragments."""
-    print_question(f"What is {thing} good for?")
+    print(f"Question: What is {thing} good for?")
     pieces = []
     for piece in chain(llm).stream({"thing": thing}):
-        write(piece)
+        print(piece, end="", flush=True)
         pieces.append(piece)
-    console.print()
+    print()
     return pieces
 
 
@@ -39,18 +38,17 @@ def batched(llm: BaseChatModel, things: list[str]) -> list[str]:
     """Return the answers for several things, in order, with two concurrent calls."""
     answers = chain(llm).batch([{"thing": thing} for thing in things], {"max_concurrency": 2})
     for thing, answer in zip(things, answers, strict=True):
-        console.print(f"{thing}: ", style="bold", end="")
-        console.print(answer, markup=False)
+        print(f"{thing}: {answer}")
     return answers
 
 
 def main() -> None:
     """Stream one answer, then run a batch."""
-    with a_model() as llm:
-        title("One answer, streamed")
-        streamed(llm, "a compass")
-        title("Three answers, as a batch")
-        batched(llm, ["tea", "paper", "silk"])
+    llm = ChatModelStudio(model="qwen-plus", max_tokens=100)
+    print("One answer, streamed\n")
+    streamed(llm, "a compass")
+    print("\nThree answers, two at a time\n")
+    batched(llm, ["tea", "paper", "silk"])
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """Count the tokens of a request before it is sent, and estimate the cost of its answer.
 
-python -m examples.cost
+Run it with a key in DASHSCOPE_API_KEY:            python examples/cost.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/cost.py
 """
 
 from __future__ import annotations
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from examples.model import a_model
-from examples.place import console
-from examples.terminal import print_question, title, write
 from langchain_modelstudio import ChatModelStudio
 from modelstudio_core.prices import Cost, estimate_cost
 
@@ -22,29 +20,28 @@ def counted(llm: ChatModelStudio, messages: list[BaseMessage]) -> int:
     """Return the input tokens of a request, and print whether the count is exact."""
     tokens = llm.get_num_tokens_from_messages(messages)
     reason = getattr(tokens, "reason", None)
-    console.print(f"{tokens} input tokens" + (f", an estimate: {reason}" if reason else ""), markup=False)
+    print(f"{tokens} input tokens" + (f", an estimate: {reason}" if reason else ""))
     return tokens
 
 
 def answered(llm: ChatModelStudio, messages: list[BaseMessage]) -> Cost | None:
     """Ask, print the answer and what it cost, and return the cost, or None if it is not known."""
     answer = llm.invoke(messages)
-    write(answer.text)
+    print(answer.text)
     cost = estimate_cost(llm.model, answer.usage_metadata, prices=PRICES)
-    console.print(f"\n\nusage  {answer.usage_metadata}", markup=False)
-    console.print("cost   unknown" if cost is None else f"cost   {cost.amount:.8f} {cost.currency}", markup=False)
+    print(f"\nUsage: {answer.usage_metadata}")
+    print("Cost: unknown" if cost is None else f"Cost: {cost.amount:.8f} {cost.currency}")
     return cost
 
 
 def main() -> None:
     """Count, ask, and show the cost."""
-    with a_model() as llm:
-        messages: list[BaseMessage] = [SystemMessage("You answer in one short sentence."), HumanMessage(QUESTION)]
-        title("Before the request")
-        counted(llm, messages)
-        title("The answer and its cost")
-        print_question(QUESTION)
-        answered(llm, messages)
+    llm = ChatModelStudio(model="qwen-plus", max_tokens=100)
+    messages: list[BaseMessage] = [SystemMessage("You answer in one short sentence."), HumanMessage(QUESTION)]
+    print("Before the request\n")
+    counted(llm, messages)
+    print(f"\nThe answer and its cost\n\nQuestion: {QUESTION}")
+    answered(llm, messages)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Send prompts from two worker processes of Dask, within shared limits. A worker that dies loses no answer.
 
-Needs `pip install 'distributed>=2026.8'`. Without a key and DASHSCOPE_BASE_URL, 8 prompts go to the local model.
+Needs `pip install 'distributed>=2026.8'`. The number of prompts is an argument (default 8).
 
-python -m examples.dask_workers [PROMPTS]
+Run it with a key in DASHSCOPE_API_KEY:            python examples/dask_workers.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/dask_workers.py
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,7 @@ from contextlib import contextmanager
 import dask
 from dask.distributed import Client, LocalCluster, Semaphore, as_completed
 
-from examples.place import a_place, console
 from langchain_modelstudio import ChatModelStudio
-from modelstudio_core import config
 
 WORKERS, THREADS = 2, 16
 IN_FLIGHT = 16
@@ -68,12 +66,12 @@ def ask_all(client: Client, llm: ChatModelStudio, prompts: Sequence[str]) -> lis
 
 def main() -> None:
     """Ask for a sentence on each of some numbers."""
-    with a_place() as place, a_cluster() as client:
-        default = 2000 if os.environ.get(config.BASE_URL_VARIABLE) else 8
-        count = int(sys.argv[1]) if len(sys.argv) > 1 else default
-        prompts = [f"Say a sentence about the number {number}." for number in range(count)]
-        for prompt, answer in zip(prompts, ask_all(client, ChatModelStudio(**place), prompts), strict=True):
-            console.print(f"> {prompt}\n{answer}", markup=False)
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 8
+    prompts = [f"Say a sentence about the number {number}." for number in range(count)]
+    with a_cluster() as client:
+        answers = ask_all(client, ChatModelStudio(model="qwen-plus", max_tokens=100), prompts)
+    for prompt, answer in zip(prompts, answers, strict=True):
+        print(f"Prompt: {prompt}\nAnswer: {answer}")
 
 
 if __name__ == "__main__":

@@ -1,117 +1,153 @@
-"""Demonstrate thinking, streaming, usage and a tool call in the terminal, with both frameworks.
+"""Show thinking, streaming, usage and a tool call, with LangChain and with LlamaIndex.
 
-At the end it answers from documents and names its sources.
-
-make demo                              a small model on this machine, no key needed
-DASHSCOPE_API_KEY=sk-... make demo     Model Studio (MODEL=qwen-plus, DASHSCOPE_REGION=singapore, ...)
+Run it with a key in DASHSCOPE_API_KEY, or with a small model on this machine: make demo
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from datetime import datetime, timezone
+from collections.abc import Iterable
 from typing import Any
 
-from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
-from langchain_core.messages.ai import UsageMetadata, add_usage
-from langchain_core.runnables import Runnable
+from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
 from langchain_core.tools import tool
-from rich.table import Table
+from llama_index.core.llms import ChatMessage, ChatResponse
+from llama_index.core.tools import FunctionTool
 
-from examples import rag
-from examples.llama_index import demo as llama_index
-from examples.place import a_place, console
-from examples.terminal import AnswerPrinter, calls, print_question, result, title
 from langchain_modelstudio import ChatModelStudio
+from llama_index_modelstudio import ModelStudio
 from modelstudio_core.errors import ModelStudioError
 
 WHY = "Why is the sky blue?"
-WHEN = "What time is it in Paris?"
-THINKING: dict[str, Any] = {"enable_thinking": True, "thinking_budget": 512}
+WEATHER = "What is the weather in {}?"
+RULE = "Answer in one sentence."
+# a small local model, which needs no key, is slow: its answers are cut early, and the demo says where
+THINKING_BUDGET, MAX_TOKENS = (1024, 1024) if os.environ.get("DASHSCOPE_API_KEY") else (48, 64)
+SETTINGS: dict[str, Any] = {
+    "model": "qwen-plus",
+    "enable_thinking": True,
+    "thinking_budget": THINKING_BUDGET,
+    "max_tokens": MAX_TOKENS,
+    "temperature": 0,
+}
+SHORT = {"thinking_budget": THINKING_BUDGET // 2}
 
 
-def current_time(city: str) -> str:
-    """Tell the time in a city.
-
-    Args:
-        city: name of the city
-    """
-    return f"It is {datetime.now(timezone.utc):%H:%M} UTC in {city}."
+def weather(city: str) -> str:
+    """Tell the weather in a city."""
+    return f"It is sunny in {city}, 24 degrees."
 
 
-time_tool = tool(current_time)
+def heading(text: str) -> None:
+    """Print a heading in bold."""
+    print(f"\n\033[1m{text}\033[0m\n")
 
 
-def show(llm: Runnable[LanguageModelInput, AIMessage], messages: LanguageModelInput) -> AIMessageChunk:
-    """Stream an answer to the terminal, with dim reasoning, and return the whole message."""
-    whole: AIMessageChunk | None = None
-    speech = AnswerPrinter()
-    for chunk in llm.stream(messages):
-        assert isinstance(chunk, AIMessageChunk)
-        speech.add_chunk(chunk)
+class Printer:
+    """Print an answer as it streams: thinking dim, then the answer plain, then its tokens."""
+
+    def __init__(self) -> None:
+        self._thinks = False
+
+    def write(self, thinking: str, answer: str) -> None:
+        """Print the next fragment."""
+        if thinking:
+            self._thinks = True
+            print(f"\033[2m{thinking}\033[0m", end="", flush=True)
+        if answer:
+            print("\n\n" * self._thinks + answer, end="", flush=True)
+            self._thinks = False
+
+    def end(
+        self, finish_reason: str | None, tokens_in: int | None, tokens_out: int | None, thought: int | None
+    ) -> None:
+        """Print whether the answer is whole, and its tokens."""
+        if finish_reason == "length":
+            print(f" ... (cut at {MAX_TOKENS} tokens: the finish reason is 'length')", end="")
+        thinking = f", {thought} of them for thinking" if thought else ""
+        print(f"\n\n\033[36mTokens: {tokens_in} in, {tokens_out} out{thinking}\033[0m")
+
+
+def show_langchain(chunks: Iterable[Any]) -> AIMessageChunk:
+    """Stream a message of LangChain to the terminal, and return it whole."""
+    whole, printer = None, Printer()
+    for chunk in chunks:
+        printer.write(chunk.additional_kwargs.get("reasoning_content", ""), chunk.text)
         whole = chunk if whole is None else whole + chunk
-    assert whole is not None
+    assert isinstance(whole, AIMessageChunk)
+    used: Any = whole.usage_metadata or {}
+    thought = used.get("output_token_details", {}).get("reasoning")
+    finish_reason = whole.response_metadata.get("finish_reason")
+    printer.end(finish_reason, used.get("input_tokens"), used.get("output_tokens"), thought)
     return whole
 
 
-def show_usage(*messages: AIMessageChunk) -> None:
-    """Return the total tokens of the calls, as reported by the service."""
-    usage: UsageMetadata | None = None
-    for message in messages:
-        if message.usage_metadata is not None:
-            usage = add_usage(usage, message.usage_metadata)
-    if usage is None:
-        console.print("\nThe service sent no usage.")
-        return
-    details = {**(usage.get("output_token_details") or {}), **(usage.get("input_token_details") or {})}
-    calls_made = "one call" if len(messages) == 1 else f"{len(messages)} calls"
-    table = Table(
-        "tokens", "count", title=f"usage_metadata, {calls_made}", title_justify="left", min_width=28, show_edge=False
-    )
-    for name in ("input_tokens", "output_tokens", "total_tokens"):
-        table.add_row(name, str(usage[name]))
-    for name, count in details.items():
-        table.add_row(f"  {name}", str(count))
-    console.print("\n")
-    console.print(table)
-    metadata = messages[-1].response_metadata
-    console.print(f"{metadata['model_name']}, finish_reason {metadata['finish_reason']}", style="dim")
-
-
-def show_langchain(llm: ChatModelStudio) -> None:
+def langchain() -> None:
     """Ask both questions with LangChain."""
-    title("1. LangChain: thinking, then the answer")
-    print_question(WHY)
-    show_usage(show(llm, WHY))
+    heading(f"LangChain: {WHY}")
+    show_langchain(ChatModelStudio(**SETTINGS).stream(WHY))
 
-    title("2. LangChain: a tool call made, run, answered")
-    print_question(WHEN)
-    with_tools = llm.bind_tools([time_tool])
-    called = show(with_tools, WHEN)
-    calls(called)
+    asked = WEATHER.format("Paris")
+    heading(f"LangChain, with a tool: {asked}")
+    llm = ChatModelStudio(**SETTINGS | SHORT)
+    with_tools, question = llm.bind_tools([tool(weather)]), [SystemMessage(RULE), HumanMessage(asked)]
+    called = show_langchain(with_tools.stream(question))
     if not called.tool_calls:
-        console.print("The model answered without calling the tool.")
+        print("The model answered without calling the tool.")
         return
-    results = [time_tool.invoke(call) for call in called.tool_calls]
-    for answer in results:
-        result(answer.content)
-    show_usage(called, show(with_tools, [HumanMessage(WHEN), called, *results]))
+    results = []
+    for call in called.tool_calls:
+        results.append(tool(weather).invoke(call))
+        print(f"Call: {call['name']}({call['args']})\nResult: {results[-1].content}\n")
+    show_langchain(with_tools.stream([*question, called, *results]))
+
+
+def show_llama_index(responses: Iterable[ChatResponse]) -> ChatResponse:
+    """Stream a response of LlamaIndex to the terminal, and return the last one, which is complete."""
+    response, printer = None, Printer()
+    for response in responses:
+        printer.write(response.additional_kwargs.get("thinking_delta", ""), response.delta or "")
+    assert response is not None
+    used = response.additional_kwargs
+    counts = (used.get(f"{name}_tokens") for name in ("prompt", "completion", "reasoning"))
+    printer.end(used.get("finish_reason"), *counts)
+    return response
+
+
+def llama_index() -> None:
+    """Ask the second question with LlamaIndex."""
+    llm = ModelStudio(**SETTINGS | SHORT)
+    asked = WEATHER.format("Cairo")
+    heading(f"LlamaIndex, with the same tool: {asked}")
+    tools, history = (
+        [FunctionTool.from_defaults(weather, description=weather.__doc__)],
+        [ChatMessage(RULE, role="system"), ChatMessage(asked)],
+    )
+    called = show_llama_index(llm.stream_chat_with_tools(tools, chat_history=history))
+    calls = llm.get_tool_calls_from_response(called, error_on_no_tool_call=False)
+    if not calls:
+        print("The model answered without calling the tool.")
+        return
+    history.append(called.message)
+    for call in calls:
+        result = weather(**call.tool_kwargs)
+        print(f"Call: {call.tool_name}({call.tool_kwargs})\nResult: {result}\n")
+        history.append(ChatMessage(result, role="tool", additional_kwargs={"tool_call_id": call.tool_id}))
+    show_llama_index(llm.stream_chat_with_tools(tools, chat_history=history))
 
 
 def main() -> int:
     """Run the demo, and return the exit status."""
+    print(f"Answers are cut after {MAX_TOKENS} tokens, thinking after {THINKING_BUDGET}; the demo says where.")
     try:
-        with a_place() as place, ChatModelStudio(**place, **THINKING) as llm:
-            show_langchain(llm)
-            llama_index.show_llama_index({**place, **THINKING}, WHY, WHEN, current_time)
-            title("5. LangChain: an answer from 40 texts, embedded, retrieved and reranked, with its sources")
-            rag.answered(llm, place)
+        langchain()
+        llama_index()
     except KeyboardInterrupt:
-        console.print("\nstopped")
+        print("\nstopped")
         return 130
     except ModelStudioError as error:
-        console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+        print(f"\n{type(error).__name__}: {error}")
         return 1
     return 0
 

@@ -1,6 +1,7 @@
 """Run a LangGraph conversation that streams from a node and is saved by a checkpointer, including reasoning.
 
-python -m examples.graph
+Run it with a key in DASHSCOPE_API_KEY:            python examples/graph.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/graph.py
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
-from examples.model import a_model
-from examples.place import console
-from examples.terminal import THINKING, AnswerPrinter, print_question, title
+from langchain_modelstudio import ChatModelStudio
 
 QUESTIONS = ("Name a river in China.", "How long is it?")
 
@@ -34,13 +33,16 @@ def a_graph(llm: BaseChatModel) -> Any:
 
 def ask(graph: Any, question: str, thread: str) -> list[AIMessageChunk]:
     """Ask in a conversation, stream the answer to the terminal, and return its chunks."""
-    print_question(question)
-    speech, chunks = AnswerPrinter(), []
+    print(f"\nQuestion: {question}\n")
+    chunks = []
     config: RunnableConfig = {"configurable": {"thread_id": thread}}
     for chunk, _ in graph.stream({"messages": [HumanMessage(question)]}, config, stream_mode="messages"):
-        speech.add_chunk(chunk)
+        # thinking dim, answer plain
+        if thinking := chunk.additional_kwargs.get("reasoning_content"):
+            print(f"\033[2m{thinking}\033[0m", end="", flush=True)
+        print(chunk.text, end="", flush=True)
         chunks.append(chunk)
-    console.print("\n")
+    print()
     return chunks
 
 
@@ -52,16 +54,15 @@ def saved_messages(graph: Any, thread: str) -> list[BaseMessage]:
 
 def main() -> None:
     """Run two dependent turns, then print the saved conversation."""
-    with a_model(enable_thinking=True, thinking_budget=256) as llm:
-        graph = a_graph(llm)
-        title("Two turns of one conversation")
-        for question in QUESTIONS:
-            ask(graph, question, "rivers")
-        title("What the checkpointer kept")
-        for message in saved_messages(graph, "rivers"):
-            console.print(f"{message.type}: {message.text}", markup=False)
-            if reasoning := message.additional_kwargs.get("reasoning_content"):
-                console.print(f"  thought: {reasoning.strip()}", style=THINKING, markup=False)
+    graph = a_graph(ChatModelStudio(model="qwen-plus", enable_thinking=True, thinking_budget=256))
+    print("Two turns of one conversation")
+    for question in QUESTIONS:
+        ask(graph, question, "rivers")
+    print("\nWhat the checkpointer kept\n")
+    for message in saved_messages(graph, "rivers"):
+        print(f"{message.type}: {message.text}")
+        if reasoning := message.additional_kwargs.get("reasoning_content"):
+            print(f"\033[2m  thought: {reasoning.strip()}\033[0m")
 
 
 if __name__ == "__main__":

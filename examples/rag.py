@@ -1,13 +1,16 @@
 """Answer from a folder of texts: index, retrieve, rerank, then answer with thinking and sources, streamed.
 
-python -m examples.rag                 with LangChain's store in memory
-STORE=chroma python -m examples.rag    with Chroma, in this process (pip install langchain-chroma)
+Run it with a key in DASHSCOPE_API_KEY:            python examples/rag.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/rag.py
+
+STORE=chroma uses Chroma in place of LangChain's store in memory (pip install langchain-chroma).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from langchain_core.documents import Document
@@ -17,10 +20,9 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 
-from examples.place import TEXTS, a_place, embedding_settings, rerank_settings
-from examples.terminal import AnswerPrinter, print_question, sources
 from langchain_modelstudio import ChatModelStudio, ModelStudioEmbeddings, ModelStudioRerank
 
+TEXTS = Path(__file__).with_name("data") / "texts"
 QUESTION = "How can a weak lamp guide ships from far off?"
 PROMPT = ChatPromptTemplate.from_template(
     "Answer from these passages only, and cite them by number, such as [1].\n\n{passages}\n\nQuestion: {question}"
@@ -57,26 +59,31 @@ def chain(llm: BaseChatModel, store: VectorStore, rerank: ModelStudioRerank) -> 
     )  # fmt: skip
 
 
-def answered(llm: BaseChatModel, place: dict[str, Any], question: str = QUESTION) -> tuple[list[Document], str]:
+def answered(rag: Runnable[Any, dict[str, Any]], question: str = QUESTION) -> tuple[list[Document], str]:
     """Print the answer as it streams, and return the documents that were found, best first, and the answer."""
-    print_question(question)
-    store = a_store(ModelStudioEmbeddings(**embedding_settings(place)))
-    rerank = ModelStudioRerank(**rerank_settings(place), top_n=3)
+    print(f"Question: {question}\n")
     found: list[Document] = []
-    speech, pieces = AnswerPrinter(), []
-    for part in chain(llm, store, rerank).stream({"question": question}):
+    pieces = []
+    for part in rag.stream({"question": question}):
         found += part.get("documents", ())
         if chunk := part.get("answer"):
-            speech.add_chunk(chunk)
+            # thinking dim, answer plain
+            if thinking := chunk.additional_kwargs.get("reasoning_content"):
+                print(f"\033[2m{thinking}\033[0m", end="", flush=True)
+            print(chunk.text, end="", flush=True)
             pieces.append(chunk.text)
-    sources((document.metadata["source"], document.metadata["relevance_score"]) for document in found)
+    print("\n\nSources")
+    for number, document in enumerate(found, 1):
+        print(f"[{number}] {document.metadata['source']} ({document.metadata['relevance_score']:.2f})")
     return found, "".join(pieces)
 
 
 def main() -> None:
     """Ask one question."""
-    with a_place() as place, ChatModelStudio(**place, enable_thinking=True, thinking_budget=256) as llm:
-        answered(llm, place)
+    llm = ChatModelStudio(model="qwen-plus", enable_thinking=True, thinking_budget=256)
+    # the native protocol embeds queries and documents differently
+    store = a_store(ModelStudioEmbeddings(protocol="dashscope"))
+    answered(chain(llm, store, ModelStudioRerank(top_n=3)))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Run a LangGraph agent that decides whether to search: retrieval is a tool that it may call.
 
-python -m examples.rag_agent
+Run it with a key in DASHSCOPE_API_KEY:            python examples/rag_agent.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/rag_agent.py
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from langchain_core.documents import Document
@@ -12,16 +14,23 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import BaseTool, tool
-from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
-from examples.place import a_place, console, embedding_settings, rerank_settings
-from examples.rag import a_store
-from examples.terminal import AnswerPrinter, calls, print_question, result
 from langchain_modelstudio import ChatModelStudio, ModelStudioEmbeddings, ModelStudioRerank
 
+TEXTS = Path(__file__).with_name("data") / "texts"
 QUESTIONS = ("Hello! My name is Ada.", "Which sea creature has more than one heart?")
+
+
+def a_store() -> VectorStore:
+    """Return a vector store of the texts in the folder."""
+    # the native protocol embeds queries and documents differently
+    store = InMemoryVectorStore(ModelStudioEmbeddings(protocol="dashscope"))
+    texts = sorted(TEXTS.glob("*.txt"))
+    store.add_documents([Document(path.read_text("utf-8").strip(), metadata={"source": path.name}) for path in texts])
+    return store
 
 
 def a_search(store: VectorStore, rerank: ModelStudioRerank) -> BaseTool:
@@ -51,31 +60,30 @@ def a_graph(llm: BaseChatModel, search: BaseTool) -> Any:
 
 def talk(graph: Any, question: str) -> list[BaseMessage]:
     """Print the messages of one turn as they stream, and return them."""
-    print_question(question)
+    print(f"\nQuestion: {question}\n")
     messages: list[BaseMessage] = []
-    speech = AnswerPrinter()
     for mode, part in graph.stream({"messages": [HumanMessage(question)]}, stream_mode=["messages", "updates"]):
         if mode == "messages" and not isinstance(part[0], ToolMessage):
-            speech.add_chunk(part[0])
+            # thinking dim, answer plain
+            if thinking := part[0].additional_kwargs.get("reasoning_content"):
+                print(f"\033[2m{thinking}\033[0m", end="", flush=True)
+            print(part[0].text, end="", flush=True)
             continue
         for update in part.values() if mode == "updates" else ():
             messages += update["messages"]
             if isinstance(update["messages"][0], ToolMessage):
-                result(update["messages"][0].text)
-                speech = AnswerPrinter()
+                print(f"Result: {update['messages'][0].text}\n")
             elif isinstance(update["messages"][0], AIMessage):
-                calls(update["messages"][0])
+                print("".join(f"\nCall: {call['name']}({call['args']})" for call in update["messages"][0].tool_calls))
     return messages
 
 
 def main() -> None:
     """Send a message that needs no search, then a question that does."""
-    with a_place() as place, ChatModelStudio(**place, enable_thinking=True, thinking_budget=256) as llm:
-        store = a_store(ModelStudioEmbeddings(**embedding_settings(place)))
-        graph = a_graph(llm, a_search(store, ModelStudioRerank(**rerank_settings(place), top_n=2)))
-        for question in QUESTIONS:
-            talk(graph, question)
-            console.print()
+    llm = ChatModelStudio(model="qwen-plus", enable_thinking=True, thinking_budget=256)
+    graph = a_graph(llm, a_search(a_store(), ModelStudioRerank(top_n=2)))
+    for question in QUESTIONS:
+        talk(graph, question)
 
 
 if __name__ == "__main__":

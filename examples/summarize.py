@@ -3,7 +3,8 @@
 The middleware reads the context size from `llm.profile`, and the tokens from the reported usage, which it uses only for
 messages of the same model.
 
-python -m examples.summarize
+Run it with a key in DASHSCOPE_API_KEY:            python examples/summarize.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/summarize.py
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
-from examples.model import a_model
-from examples.place import console
-from examples.terminal import print_question, title
+from langchain_modelstudio import ChatModelStudio
 
 SMALL = {"max_input": 600}
 """Artificial context limit of 600 tokens, so that a few turns are enough."""
@@ -48,7 +47,7 @@ def talk(llm: BaseChatModel, questions: tuple[str, ...] = QUESTIONS, fraction: f
     agent, histories = an_agent(llm, fraction), []
     config: RunnableConfig = {"configurable": {"thread_id": "bees"}}
     for question in questions:
-        print_question(question)
+        print(f"\nQuestion: {question}")
         messages = agent.invoke({"messages": [HumanMessage(question)]}, config)["messages"]
         histories.append(messages)
         show(messages, llm)
@@ -58,19 +57,18 @@ def talk(llm: BaseChatModel, questions: tuple[str, ...] = QUESTIONS, fraction: f
 def show(messages: list[BaseMessage], llm: BaseChatModel) -> None:
     """Print the answer and the context usage."""
     for message in filter(is_summary, messages):
-        console.print(shorten(message.text, 300), style="yellow", markup=False)
+        print(f"Summary of earlier turns: {shorten(message.text, 300)}")
     answer = messages[-1]
-    console.print(shorten(answer.text, 300), markup=False)
+    print(f"Answer: {shorten(answer.text, 300)}")
     if isinstance(answer, AIMessage) and answer.usage_metadata and llm.profile:
         used, limit = answer.usage_metadata["total_tokens"], llm.profile["max_input_tokens"]
-        console.print(f"{len(messages)} messages, {used} of {limit} tokens\n", style="dim")
+        print(f"{len(messages)} messages, {used} of {limit} tokens")
 
 
 def main() -> None:
     """Run four turns with an artificially small context."""
-    with a_model(capabilities=SMALL) as llm:
-        title(f"A context of {SMALL['max_input']} tokens, summarized from half of it on")
-        talk(llm)
+    print(f"A context of {SMALL['max_input']} tokens, summarized from half of it on")
+    talk(ChatModelStudio(model="qwen-plus", capabilities=SMALL, max_tokens=160))
 
 
 if __name__ == "__main__":

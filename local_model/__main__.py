@@ -1,17 +1,22 @@
-"""Run the local model: print one READY line with the address, and serve until terminated."""
+"""Run the local model: print one READY line with the address, and serve until terminated.
+
+With a command (`python -m local_model -- python examples/agent.py`), run it with DASHSCOPE_BASE_URL set to the model.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import asdict, replace
 
 from local_model.front import ApiServer
-from local_model.options import from_arguments, parser
-from local_model.process import COMPATIBLE_PATH, READY
+from local_model.options import Options, from_arguments, parser
+from local_model.process import COMPATIBLE_PATH, READY, running
 from local_model.server import LocalModelError, description, start
 
 
@@ -22,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and then closes our standard input
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     options, started_at = from_arguments(parsed), time.monotonic()
+    if parsed.command:
+        return _run(replace(options, force_auto=True), parsed.command)
     try:
         server = ApiServer(options)
         interrupted = signal.getsignal(signal.SIGINT)
@@ -41,6 +48,29 @@ def main(arguments: list[str] | None = None) -> int:
     with suppress(KeyboardInterrupt):
         server.serve_forever()
     return 0
+
+
+def _run(options: Options, command: list[str]) -> int:
+    """Run a command while the model runs, and return its exit status. The key stays out of its environment."""
+    if command[0] in ("python", "python3"):
+        command = [sys.executable, *command[1:]]  # the command's packages are those of this environment
+    print("local_model: loading a small model, a few seconds ...", file=sys.stderr, flush=True)
+    try:
+        with running(**asdict(options)) as model:
+            print(
+                f"local_model: {model.version}.\nlocal_model: It is very small: the traffic is real, but much of what "
+                "it says is wrong, and it calls a tool after each user message.\n",
+                file=sys.stderr,
+                flush=True,
+            )
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("DASHSCOPE_")}
+            environment["DASHSCOPE_BASE_URL"] = model.base_url.removesuffix(COMPATIBLE_PATH)
+            return subprocess.call(command, env=environment)
+    except (LocalModelError, OSError) as error:
+        print(f"local_model: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def _end_with_stdin() -> None:

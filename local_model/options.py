@@ -45,7 +45,9 @@ _DEFAULT = Options()
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser of `python -m local_model`."""
     result = argparse.ArgumentParser(
-        prog="python -m local_model", description="Run a small local model with Model Studio's API."
+        prog="python -m local_model",
+        usage="python -m local_model [OPTIONS] [-- COMMAND ...]",
+        description="Run a small local model with Model Studio's API, until Ctrl-C or while a command runs.",
     )
     result.add_argument("--port", type=int, default=_DEFAULT.port, help="0 selects a free port")
     result.add_argument("--thinking", choices=("auto", "on", "off"), default=_DEFAULT.thinking)
@@ -57,6 +59,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--models", type=_names, default=_DEFAULT.models, help="a,b: reject other models with 404")
     result.add_argument("--model-name", default=_DEFAULT.model_name, help="model name in responses")
     result.add_argument("--texts", default=_DEFAULT.texts, help="folder of texts for web_search and file_search")
+    result.add_argument(
+        "command",
+        nargs="*",
+        help="run this with DASHSCOPE_BASE_URL set to the model, and --force-auto; `python` is this Python",
+    )
     result.add_argument("--end-with-stdin", action="store_true", help="exit when standard input is closed")
     return result
 

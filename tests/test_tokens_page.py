@@ -10,7 +10,7 @@ from llama_index.core import Settings
 from llama_index.core.base.llms.types import ChatMessage
 
 from examples import cost as langchain_example
-from examples.llama_index import cost as llama_index_example
+from examples import llama_index_cost as llama_index_example
 from modelstudio_core.prices import Cost
 from tests.langchain import service as langchain_service
 from tests.llama_index import service as llama_index_service
@@ -55,5 +55,5 @@ def test_the_examples_compute_the_same(capsys: pytest.CaptureFixture[str]) -> No
         assert llama_index_example.counted(llm_of_llama_index, [ChatMessage("hi")]) == 9
         assert llama_index_example.answered(llm_of_llama_index, [ChatMessage("hi")]) == expected
     printed = capsys.readouterr().out
-    assert "cost   0.00010000 USD" in printed
-    assert "cost   unknown" in printed
+    assert "Cost: 0.00010000 USD" in printed
+    assert "Cost: unknown" in printed

@@ -145,9 +145,13 @@ async def test_a_call_that_was_cut_off_does_not_run(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["stream", "stream v3"])
-async def test_each_thought_has_its_title(way: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is thought before the call and what is thought after it are each told from an answer by a line above."""
+async def test_thinking_is_dim(way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is thought before the call and after it is dim; calls, results and the answer are plain."""
     with Loopback(TWO_CALLS) as server:
         await by(way, chat(server, enable_thinking=True))
-    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    assert [line for line in lines if line in ("thinking", "answer")] == ["thinking", "thinking", "answer"]
+    printed = capsys.readouterr().out
+    for thought in ("Both ", "tools.", "Good."):
+        assert f"\033[2m{thought}\033[0m" in printed
+    shown = ["Call: weather({'city': 'Hangzhou'})", "Result: It is sunny in Hangzhou", "Sunny at noon."]
+    places = [printed.index(text) for text in shown]
+    assert places == sorted(places)

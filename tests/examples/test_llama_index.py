@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, TextBlock, ThinkingBlock, ToolCallBlock
 
-from examples.llama_index import agent, chat_engine, rag
-from llama_index_modelstudio import ModelStudio
+from examples import llama_index_agent as agent
+from examples import llama_index_chat_engine as chat_engine
+from examples import llama_index_rag as rag
+from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding
 from tests.llama_index.service import chat
 from tests.loopback import Loopback
 from tests.service import USAGE, Answer, Call, sent
@@ -72,11 +74,11 @@ async def test_an_agent_with_two_calls_at_once(kind: str, capsys: pytest.Capture
     assert texts["call_2"].endswith("UTC in Hangzhou.")
     printed = capsys.readouterr().out
     for shown in (
-        "Both tools.",
-        "calls  weather",
-        "calls  local_time",
-        "result It is sunny",
-        "Good.",
+        "\033[2mBoth \033[0m\033[2mtools.\033[0m",
+        "Call: weather",
+        "Call: local_time",
+        "Result: It is sunny",
+        "\033[2mGood.\033[0m",
         "Sunny at noon.",
     ):
         assert shown in printed
@@ -98,10 +100,14 @@ def test_a_chat_remembers() -> None:
     assert roles_and_texts == [system, ("user", first), ("assistant", "It points."), ("user", second)]
 
 
-def test_what_the_model_is_given(examples_model_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_model_is_given(
+    examples_model_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Passages that the local models found, numbered, the best first, and the question; sources follow the answer."""
+    monkeypatch.setenv("DASHSCOPE_BASE_URL", examples_model_url.removesuffix("/compatible-mode/v1"))
+    index = rag.an_index(ModelStudioEmbedding(protocol="dashscope"))
     with Loopback(Answer(reasoning=["A lens."], text=["By ", "a lens [1]."])) as server:
-        found, answer = rag.answered(chat(server), {"base_url": examples_model_url})
+        found, answer = rag.answered(chat(server), index)
         [message] = sent(server)["messages"]
     assert answer == "By a lens [1]."
     assert len(found) == 3
@@ -109,5 +115,5 @@ def test_what_the_model_is_given(examples_model_url: str, capsys: pytest.Capture
     assert "\n\n[1] The lens that Fresnel designed" in message["content"]
     assert message["content"].endswith(rag.QUESTION)
     printed = capsys.readouterr().out
-    assert "thinking\nA lens." in printed
-    assert printed.index("By a lens [1].") < printed.index("sources\n[1] lighthouse.txt (0.")
+    assert "\033[2mA lens.\033[0m" in printed
+    assert printed.index("By a lens [1].") < printed.index("Sources\n[1] lighthouse.txt (0.")

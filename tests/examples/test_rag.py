@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 
 from examples import evaluation, rag, rag_agent
-from examples.place import TEXTS, embedding_settings, rerank_settings
+from examples.rag import TEXTS
 from langchain_modelstudio import ChatModelStudio, ModelStudioEmbeddings, ModelStudioRerank
 from tests.langchain.service import chat
 from tests.loopback import Loopback
@@ -25,25 +23,21 @@ MakeModel = Callable[..., ChatModelStudio]
 HEARTS = "Which sea creature has more than one heart?"
 
 
-@pytest.fixture
-def place(examples_model_url: str) -> dict[str, Any]:
-    """Where the real local models are."""
-    return {"base_url": examples_model_url}
+@pytest.fixture(autouse=True)
+def place(examples_model_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real local models are where the environment says."""
+    monkeypatch.setenv("DASHSCOPE_BASE_URL", examples_model_url.removesuffix("/compatible-mode/v1"))
 
 
-def test_where_retrieval_is() -> None:
-    """Embeddings are asked natively, on this machine and at Model Studio."""
-    local = {"base_url": "http://127.0.0.1:1/compatible-mode/v1", "model": "qwen-plus"}
-    assert embedding_settings(local) == {"protocol": "dashscope", "base_url": "http://127.0.0.1:1/api/v1"}
-    assert rerank_settings(local) == {"base_url": "http://127.0.0.1:1/compatible-mode/v1"}
-    assert embedding_settings({"model": "qwen-plus"}) == {"protocol": "dashscope"}
-    assert rerank_settings({"model": "qwen-plus"}) == {}
+def embeddings() -> ModelStudioEmbeddings:
+    return ModelStudioEmbeddings(protocol="dashscope")
 
 
-def test_what_the_model_is_given(place: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_model_is_given(capsys: pytest.CaptureFixture[str]) -> None:
     """Passages that the local models found, numbered, the best first, and the question; sources follow the answer."""
     with Loopback(Answer(reasoning=["A lens."], text=["By ", "a lens [1]."])) as server:
-        found, answer = rag.answered(chat(server, enable_thinking=True), place)
+        chain = rag.chain(chat(server, enable_thinking=True), rag.a_store(embeddings()), ModelStudioRerank(top_n=3))
+        found, answer = rag.answered(chain)
         [message] = sent(server)["messages"]
     assert answer == "By a lens [1]."
     assert len(found) == 3
@@ -51,21 +45,20 @@ def test_what_the_model_is_given(place: dict[str, Any], capsys: pytest.CaptureFi
     assert "\n\n[1] The lens that Fresnel designed" in message["content"]
     assert message["content"].endswith(rag.QUESTION)
     printed = capsys.readouterr().out
-    assert "thinking\nA lens." in printed
-    assert printed.index("By a lens [1].") < printed.index("sources\n[1] lighthouse.txt (0.")
+    assert "\033[2mA lens.\033[0m" in printed
+    assert printed.index("By a lens [1].") < printed.index("Sources\n[1] lighthouse.txt (0.")
 
 
-async def test_async(place: dict[str, Any], a_local_model: MakeModel) -> None:
+async def test_async(a_local_model: MakeModel) -> None:
     """The same chain in an event loop, with a real answer that streams."""
-    store = rag.a_store(ModelStudioEmbeddings(**embedding_settings(place)))
-    chain = rag.chain(a_local_model(), store, ModelStudioRerank(**rerank_settings(place), top_n=1))
+    chain = rag.chain(a_local_model(), rag.a_store(embeddings()), ModelStudioRerank(top_n=1))
     parts = [part async for part in chain.astream({"question": HEARTS})]
     [[document]] = [part["documents"] for part in parts if "documents" in part]
     assert document.metadata["source"] == "octopus.txt"
     assert len([part for part in parts if "answer" in part and part["answer"].text]) > 3
 
 
-def test_the_agent_decides_whether_to_search(place: dict[str, Any]) -> None:
+def test_the_agent_decides_whether_to_search() -> None:
     """It greets without a search, and answers from what a search that it asked for has found."""
     answers = [
         Answer(text=["Hello Ada."]),
@@ -74,8 +67,7 @@ def test_the_agent_decides_whether_to_search(place: dict[str, Any]) -> None:
         ),
         Answer(text=["An octopus."]),
     ]
-    store = rag.a_store(ModelStudioEmbeddings(**embedding_settings(place)))
-    search = rag_agent.a_search(store, ModelStudioRerank(**rerank_settings(place), top_n=2))
+    search = rag_agent.a_search(rag_agent.a_store(), ModelStudioRerank(top_n=2))
     with Loopback(answers) as server:
         graph = rag_agent.a_graph(chat(server, enable_thinking=True), search)
         [greeting] = rag_agent.talk(graph, "Hello! My name is Ada.")
@@ -92,13 +84,12 @@ def test_the_agent_decides_whether_to_search(place: dict[str, Any]) -> None:
 
 
 def test_retrieval_finds_what_answers(
-    place: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The printed table: at least nine of ten questions have their text in the first three, with and without rerank."""
-    monkeypatch.setattr(evaluation, "a_place", lambda: nullcontext(place))
     monkeypatch.setenv("PNG", str(path := tmp_path / "retrieval.png"))
     evaluation.main()
-    rows = re.findall(r"(with\w* rerank) +│ ([\d.]+) +│ ([\d.]+)", capsys.readouterr().out)
+    rows = re.findall(r"(with\w* rerank) +([\d.]+) +([\d.]+)", capsys.readouterr().out)
     assert [name for name, *_ in rows] == ["without rerank", "with rerank"]
     for _, hit_rate, mrr in rows:
         assert float(hit_rate) >= 0.9

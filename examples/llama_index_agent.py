@@ -1,6 +1,7 @@
 """Run a thinking agent with two tools, alone and in a workflow, streamed.
 
-python -m examples.llama_index.agent
+Run it with a key in DASHSCOPE_API_KEY:            python examples/llama_index_agent.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/llama_index_agent.py
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ from typing import Any
 from llama_index.core.agent.workflow import AgentOutput, AgentStream, AgentWorkflow, FunctionAgent, ToolCallResult
 from llama_index.core.llms import ChatMessage
 
-from examples.llama_index.model import an_llm
-from examples.place import console
-from examples.terminal import AnswerPrinter, call, result, title
 from llama_index_modelstudio import ModelStudio
 
 QUESTION = "What is the weather in Hangzhou, and what time is it there?"
@@ -45,35 +43,35 @@ def a_workflow(llm: ModelStudio) -> AgentWorkflow:
 
 async def streamed(agent: Any, question: str = QUESTION) -> list[ChatMessage]:
     """Stream an agent to the terminal, and return the message of each step."""
-    messages, speech = [], AnswerPrinter()
+    messages = []
     handler = agent.run(question)
     async for event in handler.stream_events():
         if isinstance(event, AgentStream):
-            speech.add(event.thinking_delta or "", event.delta)
+            # thinking dim, answer plain
+            if event.thinking_delta:
+                print(f"\033[2m{event.thinking_delta}\033[0m", end="", flush=True)
+            print(event.delta, end="", flush=True)
         elif isinstance(event, AgentOutput):
             messages.append(event.response)
-            speech = AnswerPrinter()
-            console.print()
-            for made in event.tool_calls:
-                call(made.tool_name, made.tool_kwargs)
+            print("".join(f"\nCall: {call.tool_name}({call.tool_kwargs})" for call in event.tool_calls))
         elif isinstance(event, ToolCallResult):
-            result(event.tool_output.content)
+            print(f"Result: {event.tool_output.content}\n")
     await handler
     return messages
 
 
 async def run(llm: ModelStudio) -> None:
     """Ask both the same question."""
-    for make in (an_agent, a_workflow):
-        title(f"{make.__name__}: {QUESTION}")
-        await streamed(make(llm))
+    print(f"An agent\n\nQuestion: {QUESTION}\n")
+    await streamed(an_agent(llm))
+    print(f"\nThe same agent in a workflow\n\nQuestion: {QUESTION}\n")
+    await streamed(a_workflow(llm))
     await llm.aclose()
 
 
 def main() -> None:
     """Run the example."""
-    with an_llm(enable_thinking=True, thinking_budget=512) as llm:
-        asyncio.run(run(llm))
+    asyncio.run(run(ModelStudio(model="qwen-plus", enable_thinking=True, thinking_budget=512)))
 
 
 if __name__ == "__main__":

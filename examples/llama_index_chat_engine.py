@@ -1,6 +1,7 @@
 """Run a streaming chat with memory.
 
-python -m examples.llama_index.chat_engine
+Run it with a key in DASHSCOPE_API_KEY:            python examples/llama_index_chat_engine.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/llama_index_chat_engine.py
 """
 
 from __future__ import annotations
@@ -8,9 +9,6 @@ from __future__ import annotations
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.memory import ChatMemoryBuffer
 
-from examples.llama_index.model import an_llm
-from examples.place import console
-from examples.terminal import print_question, write
 from llama_index_modelstudio import ModelStudio
 
 QUESTIONS = ("My name is Ada. What is a compass good for?", "What is my name?")
@@ -26,19 +24,18 @@ def talked(llm: ModelStudio, questions: tuple[str, ...] = QUESTIONS) -> list[str
     """Ask the questions in sequence, and return the answers."""
     engine, answers = an_engine(llm), []
     for question in questions:
-        print_question(question)
+        print(f"Question: {question}")
         answer = engine.stream_chat(question)
         for token in answer.response_gen:
-            write(token)
-        console.print("\n")
+            print(token, end="", flush=True)
+        print("\n")
         answers.append(answer.response)
     return answers
 
 
 def main() -> None:
     """Ask two questions, the second about the first."""
-    with an_llm() as llm:
-        talked(llm)
+    talked(ModelStudio(model="qwen-plus", max_tokens=100))
 
 
 if __name__ == "__main__":

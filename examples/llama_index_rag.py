@@ -1,23 +1,23 @@
 """Answer from a folder of texts: index, retrieve, rerank, then answer with thinking and sources, streamed.
 
-python -m examples.llama_index.rag                 with LlamaIndex's own store
-STORE=chroma python -m examples.llama_index.rag    with Chroma (pip install llama-index-vector-stores-chroma)
+Run it with a key in DASHSCOPE_API_KEY:            python examples/llama_index_rag.py
+or with a small model on this machine, from a clone: python -m local_model -- python examples/llama_index_rag.py
+
+STORE=chroma uses Chroma in place of LlamaIndex's own store (pip install llama-index-vector-stores-chroma).
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from pathlib import Path
 
 from llama_index.core import SimpleDirectoryReader, StorageContext, VectorStoreIndex
 from llama_index.core.llms import ChatMessage
 from llama_index.core.schema import MetadataMode, NodeWithScore
 
-from examples.llama_index.model import show
-from examples.place import TEXTS, a_place, embedding_settings, rerank_settings
-from examples.terminal import print_question, sources
 from llama_index_modelstudio import ModelStudio, ModelStudioEmbedding, ModelStudioRerank
 
+TEXTS = Path(__file__).with_name("data") / "texts"
 QUESTION = "How can a weak lamp guide ships from far off?"
 PROMPT = "Answer from these passages only, and cite them by number, such as [1].\n\n{}\n\nQuestion: {}"
 
@@ -41,25 +41,32 @@ def a_storage() -> StorageContext:
     return StorageContext.from_defaults(vector_store=ChromaVectorStore(chroma_collection=collection))
 
 
-def answered(llm: ModelStudio, place: dict[str, Any], question: str = QUESTION) -> tuple[list[NodeWithScore], str]:
+def answered(llm: ModelStudio, index: VectorStoreIndex, question: str = QUESTION) -> tuple[list[NodeWithScore], str]:
     """Print the answer as it streams, and return the nodes that were found, best first, and the answer."""
-    print_question(question)
-    index = an_index(ModelStudioEmbedding(**embedding_settings(place)))
-    rerank = ModelStudioRerank(**rerank_settings(place), top_n=3)
+    print(f"Question: {question}\n")
     found = index.as_retriever(similarity_top_k=8).retrieve(question)
-    best = rerank.postprocess_nodes(found, query_str=question)
+    best = ModelStudioRerank(top_n=3).postprocess_nodes(found, query_str=question)
     passages = "\n".join(
         f"[{number}] {node.get_content(MetadataMode.NONE).strip()}" for number, node in enumerate(best, 1)
     )
-    answer = show(llm.stream_chat([ChatMessage(PROMPT.format(passages, question))]))
-    sources((node.metadata["file_name"], node.score or 0) for node in best)
-    return best, answer.message.content or ""
+    answer = ""
+    for response in llm.stream_chat([ChatMessage(PROMPT.format(passages, question))]):
+        # thinking dim, answer plain
+        if thinking := response.additional_kwargs.get("thinking_delta"):
+            print(f"\033[2m{thinking}\033[0m", end="", flush=True)
+        print(response.delta, end="", flush=True)
+        answer = response.message.content or ""
+    print("\n\nSources")
+    for number, node in enumerate(best, 1):
+        print(f"[{number}] {node.metadata['file_name']} ({node.score or 0:.2f})")
+    return best, answer
 
 
 def main() -> None:
     """Ask one question."""
-    with a_place() as place, ModelStudio(**place, enable_thinking=True, thinking_budget=256) as llm:
-        answered(llm, place)
+    llm = ModelStudio(model="qwen-plus", enable_thinking=True, thinking_budget=256)
+    # the native protocol embeds queries and documents differently
+    answered(llm, an_index(ModelStudioEmbedding(protocol="dashscope")))
 
 
 if __name__ == "__main__":
