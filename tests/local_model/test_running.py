@@ -282,3 +282,28 @@ def test_a_port_in_use() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(local_model.LocalModelError, match="in use"), local_model.running(port=port):
             raise AssertionError("must not start")
+
+
+@pytest.mark.parametrize(("code", "status"), [("", 0), ("; sys.exit(3)", 3)])
+def test_a_command_runs_with_the_model(code: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds the address in the environment, and no key; its arguments and its exit status are passed on."""
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-not-for-it")
+    script = (
+        "import json, os, sys, urllib.request as r; "
+        "print(sorted(name for name in os.environ if name.startswith('DASHSCOPE_')), sys.argv[1:]); "
+        "url = os.environ['DASHSCOPE_BASE_URL'] + '/compatible-mode/v1/models'; "
+        f"print(json.load(r.urlopen(url))['data'][0]['id']){code}"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "local_model", "--", "python", "-c", script, "--an-option"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert ran.returncode == status, ran.stderr
+    assert ran.stdout.splitlines() == ["['DASHSCOPE_BASE_URL'] ['--an-option']", "qwen-plus"]
+
+
+def test_a_command_that_is_not_there_is_a_clear_error() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "local_model", "--", "no-such-command"], capture_output=True, text=True, timeout=120
+    )
+    assert (ran.returncode, "no-such-command" in ran.stderr) == (2, True)
