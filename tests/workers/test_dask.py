@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 import langchain_modelstudio as langchain
 import llama_index_modelstudio as llama_index
+import local_model
 from benchmarks import limited
 from examples import dask_workers
 from langchain_modelstudio import ChatModelStudio
@@ -175,11 +176,10 @@ def test_other_settings_have_other_tokens(key: str) -> None:
 
 
 def test_the_example_on_the_local_model(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a key."""
-    for name in ("DASHSCOPE_API_KEY", "DASHSCOPE_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+    """Without a key, as `python -m local_model -- python examples/dask_workers.py 3` runs it."""
+    monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
     monkeypatch.setattr(sys, "argv", ["dask_workers", "3"])
-    dask_workers.main()
-    printed = capsys.readouterr().out
-    assert "the local model" in printed
-    assert printed.count("> Say a sentence about the number") == 3
+    with local_model.running() as server:
+        monkeypatch.setenv("DASHSCOPE_BASE_URL", server.base_url.removesuffix("/compatible-mode/v1"))
+        dask_workers.main()
+    assert capsys.readouterr().out.count("Prompt: Say a sentence about the number") == 3
