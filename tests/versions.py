@@ -27,7 +27,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).with_name("uv")
-EXTRAS = ("llama-index", "test-langchain", "tokenizer")
+EXTRAS = ("llama-index", "test-langchain", "tokenizer", "web")
 SHOWN = ("langchain-core", "llama-index-core", "httpx", "pydantic", "anyio")
 RESOLUTIONS = {"newest": "highest", "oldest": "lowest-direct"}
 ENVIRONMENT = {

