@@ -43,7 +43,7 @@ def test_a_cut_answer_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     cut = Answer(text=["It is"], finish="length")
     run(monkeypatch, cut, CALLS, cut, CALLS, cut)
     printed = capsys.readouterr().out
-    assert printed.count("It is ... (cut at 64 tokens: the finish reason is 'length')") == 3
+    assert printed.count("It is ... (cut at 48 tokens: the finish reason is 'length')") == 3
     assert printed.count("Tokens: None in, None out\033") == 3
 
 

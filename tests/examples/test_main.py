@@ -19,7 +19,7 @@ SHOWN = {
     "built_in_tools": ["Call, on the service: web_search", "Source: ", "{'web_search': {'count': 1}}", "Result: Noted"],
     "chain": ["Question: What is a compass good for?", "tea: ", "silk: "],
     "cost": ["input tokens", "Usage: {", "Cost: 0.000"],
-    "demo": ["LangChain: Why is the sky blue?", "(cut at 64 tokens", "Result: It is sunny", "LlamaIndex, "],
+    "demo": ["LangChain: Why is the sky blue?", "(cut at 48 tokens", "Result: It is sunny", "LlamaIndex, "],
     "evaluation": ["hit rate at 3", "without rerank", "Chart: "],
     "files": ["lighthouse.txt: ", "processed, file-fe-", "What is zeros.mp4? (8388620 bytes)"],
     "graph": ["ai: ", "thought: "],
