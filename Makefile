@@ -78,7 +78,7 @@ test-floor: $(VENV)-uv/.ready
 # one environment per adapter; tests with the local model run in `make test-all`
 $(VENV)-langchain/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-langchain
-	$(VENV)-langchain/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test-langchain,tokenizer]'
+	$(VENV)-langchain/bin/python -m pip install --quiet --disable-pip-version-check -e '.[progress,test-langchain,tokenizer]'
 	@touch $@
 
 $(VENV)-llama-index/.ready: pyproject.toml
@@ -86,8 +86,10 @@ $(VENV)-llama-index/.ready: pyproject.toml
 	$(VENV)-llama-index/bin/python -m pip install --quiet --disable-pip-version-check -e '.[llama-index,test,tokenizer]'
 	@touch $@
 
-LANGCHAIN_TESTS := tests/core tests/langchain --ignore=tests/langchain/test_standard_integration.py --ignore=tests/langchain/test_standard_embeddings.py
-LLAMA_INDEX_TESTS := tests/core tests/llama_index --ignore=tests/llama_index/test_local_model.py --ignore=tests/llama_index/test_local_retrieval.py
+# two files of the core's tests use both adapters
+CORE_TESTS := tests/core --ignore=tests/core/test_files.py --ignore=tests/core/test_uploads.py
+LANGCHAIN_TESTS := $(CORE_TESTS) tests/langchain --ignore=tests/langchain/test_standard_integration.py --ignore=tests/langchain/test_standard_embeddings.py
+LLAMA_INDEX_TESTS := $(CORE_TESTS) tests/llama_index --ignore=tests/llama_index/test_local_model.py --ignore=tests/llama_index/test_local_retrieval.py
 test-apart: $(VENV)-langchain/.ready $(VENV)-llama-index/.ready
 	! $(VENV)-langchain/bin/python -c 'import llama_index'
 	$(VENV)-langchain/bin/$(PYTEST) $(LANGCHAIN_TESTS)
@@ -169,7 +171,7 @@ WHEEL_TESTS := build/wheel-tests
 test-wheel: dist
 	rm -rf $(WHEEL_TESTS) && mkdir -p $(WHEEL_TESTS)
 	cp -R tests cassettes docs examples local_model benchmarks findings pyproject.toml hatch_build.py *.md llms.txt Makefile $(WHEEL_TESTS)
-	$(call in_fresh_environment,langchain,test-langchain$(COMMA)tokenizer,$(LANGCHAIN_TESTS))
+	$(call in_fresh_environment,langchain,progress$(COMMA)test-langchain$(COMMA)tokenizer,$(LANGCHAIN_TESTS))
 	$(call in_fresh_environment,llama-index,llama-index$(COMMA)test$(COMMA)tokenizer,$(LLAMA_INDEX_TESTS))
 	$(call in_fresh_environment,both,dev,tests --ignore=tests/test_wheel.py)
 
