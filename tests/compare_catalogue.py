@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from modelstudio_core.catalogue import ModelInfo, model_info
 from modelstudio_core.prices import Price, price_list
 
 SAVED = Path(__file__).parent / "model_list.json"
-CATALOGUE = Path(__file__).parent.parent / "modelstudio_core" / "catalogue.json"
+CATALOGUE = files("modelstudio_core").joinpath("catalogue.json")
 PAGE_SIZE = 100
 # our names of the limits and prices by those of the list
 LIMITS = {

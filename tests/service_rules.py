@@ -14,13 +14,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 from tests.loopback import Received
 from tests.native import is_native
 
-CATALOGUE = Path(__file__).parent.parent / "modelstudio_core" / "catalogue.json"
+CATALOGUE = files("modelstudio_core").joinpath("catalogue.json")
 COMPATIBLE_PATH = "/compatible-mode/v1/chat/completions"
 NATIVE_PATHS = {
     f"/api/v1/services/aigc/{name}/generation": name for name in ("text-generation", "multimodal-generation")
