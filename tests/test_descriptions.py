@@ -1,4 +1,4 @@
-"""Every field that a public class declares has a description in its JSON schema, and a line in the docstring."""
+"""Every field of a public class has a description in its JSON schema."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ each_class = pytest.mark.parametrize(
 
 
 def properties(cls: type[BaseModel]) -> dict[str, Any]:
-    """Return the properties of the JSON schema. LangChain's own fields have none in validation mode."""
+    """Return the properties of the JSON schema. In validation mode, LangChain's own fields are not included."""
     mode = "serialization" if cls.__module__.startswith("langchain") else "validation"
     properties: dict[str, Any] = cls.model_json_schema(mode=mode)["properties"]
     return properties

@@ -1,4 +1,4 @@
-"""What docs/migrating.md and its pages say of the way here from other packages is so."""
+"""The claims of docs/migrating.md about other packages."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ OF_A_CALL = {"method", "strict"}
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=["errors", "tongyi", "qwen", "openai"])
 def test_a_snippet_runs(snippet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """It runs to its end and prints an answer."""
+    """It prints an answer."""
     assert run(snippet, PAGE, monkeypatch)
     printed = capsys.readouterr().out
     assert TEXT in printed or CITY in printed
 
 
 def test_from_tongyi(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The stream has the thought, the call and the usage; what was set is what is sent."""
+    """The stream has thought, call and usage. The settings are sent."""
     [request] = run(TONGYI, PAGE, monkeypatch)
     body = request.json()
     printed = capsys.readouterr().out
@@ -46,7 +46,7 @@ def test_from_tongyi(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
 
 def test_from_qwen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Thinking of one object, off for one call, and structured output of a model that thinks by default."""
+    """Thinking of an object, disabled for a call, and structured output of a model that thinks by default."""
     thinks, quiet, structured = (request.json() for request in run(QWEN, PAGE, monkeypatch))
     printed = capsys.readouterr().out
     assert f"{THOUGHT} {TEXT}" in printed
@@ -58,7 +58,7 @@ def test_from_qwen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 
 
 def test_from_openai(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each parameter is sent under the name it was given, `extra_body` beside them."""
+    """Each parameter is sent under its name, with `extra_body`."""
     [request] = run(OPENAI, PAGE, monkeypatch)
     body = request.json()
     assert THOUGHT in capsys.readouterr().out
@@ -68,8 +68,8 @@ def test_from_openai(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert body["stream_options"] == {"include_usage": True}
 
 
-def test_the_tables_name_what_is_there() -> None:
-    """Each argument in the right column of a table is one that ChatModelStudio, or the call meant, takes."""
+def test_the_tables_have_valid_arguments() -> None:
+    """Each argument in the right column exists."""
     named = {name for _, new in TABLES for name in re.findall(r"`(\w+)=", new)}
     assert len(named) > 30
     assert named - set(ChatModelStudio.model_fields) <= OF_A_CALL
@@ -96,7 +96,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("page", FIELDS)
 def test_the_tables_are_complete(page: str) -> None:
-    """Each field of the class that people come from is in the left column of its table."""
+    """Each field of the old class is in the left column."""
     left = [row for row, _ in re.findall(r"^\| (.+) \| (.+) \|$", TEXTS[page], re.MULTILINE)]
     named = set(re.findall(r"`(\w+)", " ".join(left)))
     assert set(FIELDS[page].split()) <= named
@@ -113,9 +113,8 @@ LEFT_OVER = [
 
 
 @pytest.mark.parametrize(("old", "new"), LEFT_OVER, ids=[case[0] for case in LEFT_OVER])
-def test_what_is_left_over_is_an_error(old: str, new: str) -> None:
-    """An argument of the other packages that is not known here is refused by name, with the way there is; no key is
-    in what is said."""
+def test_unknown_arguments_of_other_packages(old: str, new: str) -> None:
+    """The error has the name and the replacement, but no key."""
     assert old in TEXT_OF_PAGE
     settings: dict[str, Any] = {old: "sk-secret", "model": "qwen-plus", "api_key": "sk-secret"}
     with pytest.raises(ConfigurationError, match=rf"unknown argument {old}.*{new}") as error:
@@ -123,22 +122,22 @@ def test_what_is_left_over_is_an_error(old: str, new: str) -> None:
     assert "sk-secret" not in str(error.value)
 
 
-def test_names_that_are_taken_as_they_are() -> None:
-    """`model_name` is `model`, and the regions are those that the pages' readers know."""
+def test_accepted_names() -> None:
+    """`model_name` is `model`, and the regions are the common ones."""
     llm: Any = ChatModelStudio
     assert llm(model_name="qwen-plus", api_key="sk-1", region="beijing").model == "qwen-plus"
     assert {"singapore", "beijing"} <= set(REGIONS)
 
 
 def test_tongyi_s_partial_mode() -> None:
-    """An answer that is to be continued is marked as it was there."""
+    """The answer to continue is marked in the same way."""
     with Loopback(Answer(text=["return n"])) as server:
         chat(server).invoke([HumanMessage("Go on."), AIMessage("def fib(n):", additional_kwargs={"partial": True})])
         assert sent(server)["messages"][-1] == {"role": "assistant", "content": "def fib(n):", "partial": True}
 
 
 def test_tongyi_s_image_parts() -> None:
-    """The old form, which says no type, is refused with the place it is in; the new one is sent."""
+    """The old form without a type raises an error with its position. The new one is sent."""
     with Loopback(Answer(text=["A lake."])) as server:
         old: Any = [{"image": "https://example.com/lake.png"}, {"text": "What is it?"}]
         with pytest.raises(ConfigurationError, match=r"messages\[0\] \(human\)"):
@@ -149,7 +148,7 @@ def test_tongyi_s_image_parts() -> None:
 
 
 def test_the_cache_mark_in_place_of_qwq_s_middleware() -> None:
-    """`cache_control` goes out on the block that it was put on."""
+    """`cache_control` is sent with its block."""
     with Loopback(Answer(text=["Yes."])) as server:
         block: Any = {"type": "text", "text": "Long.", "cache_control": {"type": "ephemeral"}}
         chat(server).invoke([HumanMessage([block])])

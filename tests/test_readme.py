@@ -1,4 +1,4 @@
-"""Every Python snippet of the README runs, as it stands, against a server that answers as the service does."""
+"""Every Python snippet of the README runs unchanged against a simulated service."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_what_is_shown() -> None:
 def test_a_snippet_runs(
     snippet: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A snippet runs to its end, calls the service, and prints what it says it prints."""
+    """It calls the service, and prints the output in its comments."""
     monkeypatch.chdir(tmp_path)
     Path("birds.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
     Path("report.pdf").write_bytes(b"%PDF-1.7")

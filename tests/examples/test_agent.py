@@ -1,4 +1,4 @@
-"""The agent that thinks and has two tools: streamed v1 and v3 to its end, sync and async."""
+"""The thinking agent with two tools, with v1 and v3 streaming, sync and async."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TWO_CALLS = [
 
 
 async def by(way: str, llm: ChatModelStudio) -> list[BaseMessage]:
-    """The messages that the agent adds to the question, in each way to run it."""
+    """Return the messages that the agent adds to the question, for each way to run it."""
     given: dict[str, Any] = {"messages": [HumanMessage(example.QUESTION)]}
     if way == "stream":
         return example.streamed(llm)
@@ -63,7 +63,7 @@ async def by(way: str, llm: ChatModelStudio) -> list[BaseMessage]:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 async def test_with_the_local_model(way: str, a_local_model: MakeModel) -> None:
-    """It thinks, calls a tool that really runs, thinks again and answers."""
+    """It thinks, calls a real tool, thinks again and answers."""
     called, *results, answer = await by(way, a_local_model(enable_thinking=True))
     assert isinstance(called, AIMessage)
     assert isinstance(answer, AIMessage)
@@ -81,8 +81,8 @@ async def test_with_the_local_model(way: str, a_local_model: MakeModel) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_two_calls_at_once(way: str) -> None:
-    """Both tools run under their own ids and names, and the second request tells of both, with the reasoning."""
+async def test_parallel_calls(way: str) -> None:
+    """Both tools run with their own IDs and names. The second request has both, with the reasoning."""
     with Loopback(TWO_CALLS) as server:
         called, *ran, answer = await by(way, chat(server, enable_thinking=True))
         assert len(server.requests) == 2
@@ -113,7 +113,7 @@ async def test_two_calls_at_once(way: str) -> None:
 
 @pytest.mark.parametrize("way", ["stream", pytest.param("astream", marks=streams_async_agents)])
 async def test_the_chunks_add_up(way: str) -> None:
-    """The chunks of each message that `stream_mode="messages"` gives, added up, are that message."""
+    """The sum of the chunks of `stream_mode="messages"` equals each message."""
     given: dict[str, Any] = {"messages": [HumanMessage("?")]}
     with Loopback(TWO_CALLS) as server:
         agent = example.an_agent(chat(server, enable_thinking=True))
@@ -133,8 +133,8 @@ async def test_the_chunks_add_up(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_call_that_was_cut_off_does_not_run(way: str) -> None:
-    """Arguments cut by `length` run no tool, in no way of running the agent."""
+async def test_a_truncated_call_does_not_run(way: str) -> None:
+    """However the agent is run."""
     cut = Answer(calls=[Call("call_1", "weather", ['{"city": "Hang'])], finish="length")
     with Loopback(cut) as server:
         messages = await by(way, chat(server))

@@ -1,4 +1,4 @@
-"""What the demo says, also where things go otherwise than in the best case."""
+"""The output of the demo in unusual cases."""
 
 from __future__ import annotations
 
@@ -47,16 +47,14 @@ def test_a_cut_answer_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert printed.count("Tokens: None in, None out\033") == 3
 
 
-def test_no_call_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the model answers without the tool, both halves say so and go on."""
+def test_no_call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the model answers without the tool, both halves report that and continue."""
     assert run(monkeypatch, SUNNY)[0] == 0
     assert capsys.readouterr().out.count("without calling the tool") == 2
 
 
-def test_a_failure_is_a_sentence_and_a_status(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """No traceback: the error's own words, or that it was stopped."""
+def test_a_failure_prints_the_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a traceback, with an exit status."""
     wrong_key = reply_json(401, {"error": {"code": "invalid_api_key", "message": "no"}})
     assert run(monkeypatch, wrong_key)[0] == 1
     assert "AuthenticationError: no" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The LlamaIndex examples: what they give on the real local model, and what goes over the wire."""
+"""The LlamaIndex examples, on the local model and on the wire."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def text_of(message: ChatMessage) -> str:
 
 @pytest.mark.parametrize("kind", MAKES)
 async def test_an_agent_with_the_local_model(kind: str, a_local_llm: MakeLLM) -> None:
-    """It thinks, calls a tool that really runs, thinks again and answers."""
+    """It thinks, calls a real tool, thinks again and answers."""
     async with a_local_llm(enable_thinking=True) as llm:
         called, answer = await agent.streamed(MAKES[kind](llm))
     assert any(isinstance(block, ToolCallBlock) for block in called.blocks)
@@ -54,8 +54,8 @@ async def test_an_agent_with_the_local_model(kind: str, a_local_llm: MakeLLM) ->
 
 
 @pytest.mark.parametrize("kind", MAKES)
-async def test_an_agent_with_two_calls_at_once(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both tools run under their own ids, and the second request tells of both, with the reasoning."""
+async def test_an_agent_with_parallel_calls(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both tools run with their own IDs. The second request has both, with the reasoning."""
     with Loopback(TWO_CALLS) as server:
         async with chat(server, enable_thinking=True) as llm:
             called, answer = await agent.streamed(MAKES[kind](llm))
@@ -91,7 +91,7 @@ def test_a_chat_with_the_local_model(a_local_llm: MakeLLM) -> None:
 
 
 def test_a_chat_remembers() -> None:
-    """The second request has the first question and its answer, without what was thought."""
+    """The second request has the first question and answer, without reasoning."""
     with Loopback([Answer(reasoning=["Hm."], text=["It ", "points."]), Answer(text=["Ada."])]) as server:
         assert chat_engine.talked(chat(server)) == ["It points.", "Ada."]
         first, second = chat_engine.QUESTIONS
@@ -100,10 +100,10 @@ def test_a_chat_remembers() -> None:
     assert roles_and_texts == [system, ("user", first), ("assistant", "It points."), ("user", second)]
 
 
-def test_what_the_model_is_given(
+def test_the_prompt(
     examples_model_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Passages that the local models found, numbered, the best first, and the question; sources follow the answer."""
+    """Passages found by the local models, numbered, the best first, and the question. Sources follow the answer."""
     monkeypatch.setenv("DASHSCOPE_BASE_URL", examples_model_url.removesuffix("/compatible-mode/v1"))
     index = rag.an_index(ModelStudioEmbedding(protocol="dashscope"))
     with Loopback(Answer(reasoning=["A lens."], text=["By ", "a lens [1]."])) as server:

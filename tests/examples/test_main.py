@@ -1,4 +1,4 @@
-"""Each example can be copied, and runs as a script, without a key, on the local model."""
+"""Each example runs from the command line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHOWN = {
 
 
 def test_each_example_is_tested() -> None:
-    """None is there without saying here what it shows."""
+    """Every example is in the table."""
     assert {path.stem for path in FILES} == set(SHOWN) | ELSEWHERE
 
 
@@ -58,7 +58,7 @@ def test_an_example_can_be_copied(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHOWN)
 def test_an_example_runs(name: str, examples_model_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As a script in another folder, with the environment that `python -m local_model -- ...` sets."""
+    """As for a user without a key, with a local model that is already running."""
     monkeypatch.setenv("DASHSCOPE_BASE_URL", examples_model_url.removesuffix("/compatible-mode/v1"))
     monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))  # for a checkout that is not installed
     ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""Answers from documents: what is found, what the model is given, and what is shown of both."""
+"""Answers from documents: retrieval, prompt and printed results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEARTS = "Which sea creature has more than one heart?"
 
 @pytest.fixture(autouse=True)
 def place(examples_model_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real local models are where the environment says."""
+    """Return the URL of the local models."""
     monkeypatch.setenv("DASHSCOPE_BASE_URL", examples_model_url.removesuffix("/compatible-mode/v1"))
 
 
@@ -33,8 +33,8 @@ def embeddings() -> ModelStudioEmbeddings:
     return ModelStudioEmbeddings(protocol="dashscope")
 
 
-def test_what_the_model_is_given(capsys: pytest.CaptureFixture[str]) -> None:
-    """Passages that the local models found, numbered, the best first, and the question; sources follow the answer."""
+def test_the_prompt(capsys: pytest.CaptureFixture[str]) -> None:
+    """Passages found by the local models, numbered, the best first, and the question. Sources follow the answer."""
     with Loopback(Answer(reasoning=["A lens."], text=["By ", "a lens [1]."])) as server:
         chain = rag.chain(chat(server, enable_thinking=True), rag.a_store(embeddings()), ModelStudioRerank(top_n=3))
         found, answer = rag.answered(chain)
@@ -50,7 +50,7 @@ def test_what_the_model_is_given(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 async def test_async(a_local_model: MakeModel) -> None:
-    """The same chain in an event loop, with a real answer that streams."""
+    """The same chain with async streaming."""
     chain = rag.chain(a_local_model(), rag.a_store(embeddings()), ModelStudioRerank(top_n=1))
     parts = [part async for part in chain.astream({"question": HEARTS})]
     [[document]] = [part["documents"] for part in parts if "documents" in part]
@@ -59,7 +59,7 @@ async def test_async(a_local_model: MakeModel) -> None:
 
 
 def test_the_agent_decides_whether_to_search() -> None:
-    """It greets without a search, and answers from what a search that it asked for has found."""
+    """It greets without a search, and answers a question from the results of its search."""
     answers = [
         Answer(text=["Hello Ada."]),
         Answer(
@@ -83,10 +83,8 @@ def test_the_agent_decides_whether_to_search() -> None:
     assert answer.text == "An octopus."
 
 
-def test_retrieval_finds_what_answers(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    """The printed table: at least nine of ten questions have their text in the first three, with and without rerank."""
+def test_retrieval_quality(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """For nine of ten questions, the text is among the first three, with and without rerank."""
     monkeypatch.setenv("PNG", str(path := tmp_path / "retrieval.png"))
     evaluation.main()
     rows = re.findall(r"(with\w* rerank) +([\d.]+) +([\d.]+)", capsys.readouterr().out)
@@ -98,7 +96,7 @@ def test_retrieval_finds_what_answers(
 
 
 def test_the_figures() -> None:
-    """A text at the fourth place is no hit, nor is one that was not found."""
+    """A text at rank four, or one that was not found, is no hit."""
     assert evaluation.figures([1, 2, 4, 0]) == evaluation.Figures(0.5, 0.375)
 
 
@@ -110,7 +108,7 @@ def test_each_text_has_one_question() -> None:
 
 
 def test_the_chart(tmp_path: Path) -> None:
-    """A PNG with a bar for each figure."""
+    """A PNG with a bar per figure."""
 
     path = tmp_path / "chart.png"
     evaluation.draw({"without rerank": evaluation.Figures(0.9, 0.8)}, path)

@@ -1,4 +1,4 @@
-"""Chunks that are written down are what pydantic would have made, or they are not written down."""
+"""Chunks constructed without validation equal those created by pydantic, otherwise construction falls back to it."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ _COUNT = itertools.count()
 
 
 def state(made: BaseModel) -> Any:
-    """All that can be seen of a pydantic object."""
+    """Return the complete state of a pydantic object."""
     fields = {name: state(v) if isinstance(v, BaseModel) else (type(v), v) for name, v in made.__dict__.items()}
     hidden = (made.__pydantic_fields_set__, made.__pydantic_extra__, made.__pydantic_private__)
     return type(made), list(fields.items()), hidden
 
 
 def validated(chunk: ModelStudioMessageChunk) -> ModelStudioMessageChunk:
-    """The chunk made by its class from what was given for this one."""
+    """Return the chunk created by its class from the same arguments."""
     derived = {"tool_calls", "invalid_tool_calls"}
     return ModelStudioMessageChunk(**{name: chunk.__dict__[name] for name in chunk.model_fields_set - derived})
 
 
-def test_chunks_are_written_down_here() -> None:
-    """With the langchain-core that is installed, the quick way is the one that is taken."""
+def test_the_fast_path_is_used() -> None:
+    """With the installed langchain-core."""
     assert copies.text_generation is not copies._validated_text_generation
     assert copies.message_chunk is not ModelStudioMessageChunk
     assert copies.generation_chunk is not ChatGenerationChunk
@@ -53,8 +53,8 @@ def test_chunks_are_written_down_here() -> None:
 
 @pytest.mark.parametrize("v1", [False, True])
 @pytest.mark.parametrize("delta", DELTAS, ids=short)
-def test_a_chunk_is_what_pydantic_makes(delta: Delta, v1: bool) -> None:
-    """Fields, their order and types, which of them were set, extra and private ones: all the same."""
+def test_a_chunk_equals_pydantics(delta: Delta, v1: bool) -> None:
+    """Fields, order, types, fields set, extra and private attributes."""
     chunk = from_core_delta(delta, v1=v1)
     assert chunk is not None
     assert state(chunk) == state(validated(chunk))
@@ -69,8 +69,8 @@ def _text_chunk(content: str) -> Any:
 
 
 @pytest.mark.parametrize("make", [_text_chunk, copies.message_chunk])
-def test_chunks_share_nothing_that_can_change(make: Any) -> None:
-    """What is put into one chunk is in no other."""
+def test_chunks_share_no_mutable_values(make: Any) -> None:
+    """Changing one chunk does not affect others."""
     first, second = make(content="a"), make(content="b")
     for name, value in first.__dict__.items():
         if isinstance(value, list):
@@ -114,7 +114,7 @@ SAMPLES = [{"content": text} for text in ("", "a", "b")]
 
 
 def written_down(cls: type[ModelStudioMessageChunk], **more: Any) -> Any:
-    """Makes a `cls` as if it were the chunk class of today."""
+    """Construct a `cls` as if it were the current chunk class."""
 
     def make(content: str) -> ModelStudioMessageChunk:
         return construct(cls, {**ModelStudioMessageChunk(content=content).__dict__, **more}, {"content"}, {})
@@ -133,13 +133,13 @@ def written_down(cls: type[ModelStudioMessageChunk], **more: Any) -> Any:
         _WithAnotherText,
     ],
 )
-def test_where_the_class_does_more_chunks_are_made_the_ordinary_way(changed: type[ModelStudioMessageChunk]) -> None:
-    """A release of langchain-core in which making a chunk does something new turns writing down off."""
+def test_a_class_with_more_logic_is_validated(changed: type[ModelStudioMessageChunk]) -> None:
+    """If a langchain-core release adds logic to chunk creation."""
     assert fast_if_equal(written_down(changed), changed, SAMPLES) is changed
 
 
-def test_what_is_the_same_is_taken_and_what_would_be_shared_is_not() -> None:
-    """The quick way is taken where it makes the same, but not where two objects would have one list."""
+def test_shared_defaults_are_not_used() -> None:
+    """The fast path is not used if two objects would share a list."""
     same = written_down(ModelStudioMessageChunk)
     assert fast_if_equal(same, ModelStudioMessageChunk, SAMPLES) is same
     calls: list[Any] = []
@@ -147,10 +147,10 @@ def test_what_is_the_same_is_taken_and_what_would_be_shared_is_not() -> None:
     assert fast_if_equal(sharing, ModelStudioMessageChunk, SAMPLES) is ModelStudioMessageChunk
 
 
-def test_where_pydantic_keeps_an_objects_state_elsewhere_chunks_are_made_the_ordinary_way(
+def test_other_pydantic_internals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A release of pydantic without one of the slots that are written is no error, of the import either."""
+    """A pydantic release without one of the slots disables the fast path without an error."""
     monkeypatch.setattr(copying, "_set_private", copying._setter("__pydantic_no_such_slot__"))
     assert (
         fast_if_equal(written_down(ModelStudioMessageChunk), ModelStudioMessageChunk, SAMPLES)

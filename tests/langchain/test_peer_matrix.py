@@ -140,7 +140,7 @@ def test_C29_no_sdk_is_needed() -> None:
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     base = re.findall(r"^dependencies = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)
     [extra] = re.findall(r"^langchain = \[(.*)\]$", project, re.MULTILINE)
-    needed = {"anyio", "httpx", "pydantic", "pydantic-core", "typing-extensions"}
+    needed = {"anyio", "h11", "httpcore", "httpx", "pydantic", "pydantic-core", "typing-extensions"}
     assert set(re.findall(r'"([\w-]+)[><=]', "".join(base))) == needed
     assert set(re.findall(r'"([\w-]+)', extra)) == {"langchain-core", "langchain-protocol"}
     code = "import sys, langchain_modelstudio; print([name for name in ('openai', 'dashscope') if name in sys.modules])"
