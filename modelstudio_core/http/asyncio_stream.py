@@ -25,6 +25,7 @@ from modelstudio_core.http.pool import shut_down
 from modelstudio_core.http.socket_stream import has_unread
 
 _MAX_UNREAD = 256 * 1024  # bytes from which on the socket is not read until these are taken
+_WRITE_SIZE = 64 * 1024  # bytes that are encrypted and sent at once
 _ATTEMPT_DELAY = 0.25  # RFC 8305: seconds before the next address is tried in parallel
 
 
@@ -55,7 +56,9 @@ class AsyncioStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._transport.set_write_buffer_limits(0)  # a write has ended when the system has taken all bytes
+        # A write has ended when the system has taken the bytes. Not 0: TLS would pause even if nothing is left to send,
+        # and go on only when the server sends something.
+        self._transport.set_write_buffer_limits(1, 0)
 
     def data_received(self, data: bytes) -> None:
         self._unread.append(data)
@@ -107,15 +110,17 @@ class AsyncioStream(asyncio.Protocol):
         return data
 
     async def write(self, data: bytes, seconds: float | None) -> None:
-        """Send `data`, and return when the system has taken all of it.
+        """Send `data`, and return when the system has taken it: with TLS, all but the last `_WRITE_SIZE` bytes.
 
         Raises:
-            httpcore.WriteTimeout, httpcore.WriteError: not taken within `seconds`; the connection was lost.
+            httpcore.WriteTimeout, httpcore.WriteError: no more taken for `seconds`; the connection was lost.
         """
-        if not self.closed:
-            self._transport.write(data)
-        while self._writing_paused and not self.closed:
-            await self._wait(seconds, httpcore.WriteTimeout)
+        rest = memoryview(data)
+        while rest and not self.closed:
+            self._transport.write(rest[:_WRITE_SIZE])
+            rest = rest[_WRITE_SIZE:]
+            while self._writing_paused and not self.closed:
+                await self._wait(seconds, httpcore.WriteTimeout)
         if self.closed:
             raise httpcore.WriteError(str(self._error or "the connection is closed")) from self._error
 

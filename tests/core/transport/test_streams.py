@@ -7,6 +7,7 @@ import contextlib
 import errno
 import socket
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -200,9 +201,18 @@ async def test_bytes_and_ends_that_nobody_read_make_a_connection_unclean() -> No
             assert not stream.is_clean()
 
 
-async def test_writing_waits_for_the_server_and_can_be_cancelled() -> None:
+@TLS
+async def test_writing_waits_for_the_server_and_can_be_cancelled(tls: bool, certificate: Certificate) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
-        stream = await connect("127.0.0.1", deaf.getsockname()[1], None, 5)
+
+        def greets() -> None:
+            with contextlib.suppress(OSError):
+                deaf_ends.append(certificate[1].wrap_socket(deaf.accept()[0], server_side=True))
+
+        deaf_ends: list[ssl.SSLSocket] = []
+        if tls:
+            threading.Thread(target=greets, daemon=True).start()
+        stream = await connect("127.0.0.1", deaf.getsockname()[1], trust(certificate) if tls else None, 5)
         with pytest.raises(httpcore.WriteTimeout):
             await stream.write(b"x" * 20_000_000, 0.1)
         task = asyncio.ensure_future(stream.write(b"x", None))
@@ -213,7 +223,33 @@ async def test_writing_waits_for_the_server_and_can_be_cancelled() -> None:
         stream.close()
         with pytest.raises(httpcore.WriteError):
             await stream.write(b"x", 5)
-        assert await stream.read(5) == b""
+        for end in deaf_ends:
+            end.close()
+
+
+@TLS
+@pytest.mark.parametrize("size", [0, 100, 1_000_000])
+async def test_writing_does_not_wait_for_the_response(size: int, tls: bool, certificate: Certificate) -> None:
+    """A server may think for long, and read a large form before it sends anything."""
+    thought = threading.Event()
+
+    def thinks(exchange: Exchange) -> None:
+        thought.wait(5)
+        exchange.send(b"%d" % len(exchange.request.body))
+        exchange.close()
+
+    with Loopback(thinks, tls=certificate[1] if tls else None) as server:
+        certificate[1].maximum_version = ssl.TLSVersion.TLSv1_2  # sends nothing of its own after the handshake
+        try:
+            stream = await connect("127.0.0.1", server.port, trust(certificate) if tls else None, 5)
+        finally:
+            certificate[1].maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
+        await stream.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size, 1)
+        for start in range(0, size, 50_000):
+            await stream.write(b"x" * min(50_000, size - start), 1)
+        thought.set()
+        assert await rest(stream) == b"%d" % size
+        stream.close()
 
 
 # ---------------------------------------------------------------- connecting
