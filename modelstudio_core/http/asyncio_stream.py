@@ -194,6 +194,10 @@ class AsyncioStream(asyncio.Protocol):
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         """Encrypt the connection. Raises OSError, of which ssl.SSLError is a subclass."""
+        if self._ended:
+            raise ConnectionResetError("the server closed the connection before the TLS handshake")
+        if self._unread:  # they would be read as if they had been encrypted
+            raise ConnectionAbortedError("the server sent bytes before the TLS handshake")
         transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
         if transport is None:
             raise ConnectionResetError("the server closed the connection during the TLS handshake")

@@ -288,6 +288,31 @@ async def test_tls_names_the_host_and_checks_it(certificate: Certificate, monkey
     assert names == ["service.invalid", "other.invalid"]
 
 
+@pytest.mark.parametrize("sent", [b"HTTP/1.1 200 OK\r\n\r\ninjected", b""], ids=["plain text", "end"])
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"]], ids=["one address", "two"])
+async def test_nothing_received_before_tls_is_taken_for_a_response(
+    addresses: list[str], sent: bytes, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anyone on the way could send a response before the handshake, which the real host then completes."""
+    addressed(monkeypatch, *addresses)
+
+    def intrudes() -> None:
+        with listener.accept()[0] as accepted, contextlib.suppress(OSError):
+            if not sent:
+                return
+            accepted.sendall(sent)
+            with certificate[1].wrap_socket(accepted, server_side=True) as encrypted:
+                encrypted.recv(65536)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=intrudes, daemon=True)
+        thread.start()
+        with pytest.raises(httpcore.ConnectError):
+            await connect("service.invalid", listener.getsockname()[1], trust(certificate), 2)
+        thread.join(2)
+    await asyncio.sleep(0)
+
+
 def addressed(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     """Every name has these addresses."""
     found = [
