@@ -28,7 +28,9 @@ def _ssl_context(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
     """
     for path in filter(None, (cert_file, cert_dir)):
         os.stat(path)
-    return httpx.create_ssl_context()
+    context = httpx.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])  # as httpcore does
+    return context
 
 
 @lru_cache(maxsize=1)

@@ -111,6 +111,27 @@ def test_a_proxy_that_cannot_be_one_is_a_matter_of_configuration(
     assert "hidden" not in str(caught.value)
 
 
+def test_tls_asks_for_http_1_1_like_httpx(
+    wire: Wire, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 7301. A server or proxy may choose its protocol by the client's list."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    environment._ssl_context.cache_clear()
+    chosen: list[str | None] = []
+
+    def notes(exchange: Exchange) -> None:
+        chosen.append(cast(ssl.SSLSocket, exchange._connection).selected_alpn_protocol())
+        EVENTS(exchange)
+
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context.load_cert_chain(certificate[0], certificate[0].with_name("key.pem"))
+    server_context.set_alpn_protocols(["h2", "http/1.1"])
+    with Loopback(notes, tls=server_context) as server:
+        wire.open(server.url).read()
+    assert chosen == ["http/1.1"]
+    environment._ssl_context.cache_clear()
+
+
 def test_tls_streams_keep_their_connections_and_share_one_context_of_the_process(
     make: Callable[..., Wire], certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
