@@ -300,6 +300,11 @@ def new_async_transport(url: httpx.URL) -> httpx.AsyncHTTPTransport:
     return AsyncDirectTransport(**options) if is_direct else httpx.AsyncHTTPTransport(**options)
 
 
+def avoids_patches(transport: Any) -> bool:
+    """Return True if httpcore's pools are patched, but requests of this transport do not pass through them."""
+    return isinstance(transport, (DirectTransport, AsyncDirectTransport)) and is_httpcore_patched()
+
+
 def is_httpcore_patched() -> bool:
     """Return True if httpcore's pools are patched, as respx does it. Requests then have to pass through them."""
     methods = httpcore.ConnectionPool.handle_request, httpcore.AsyncConnectionPool.handle_async_request

@@ -145,6 +145,9 @@ class ConnectionPool(httpx.BaseTransport):
         origin = _origin(request.url)
         try:
             reused, stale = self._idle.pop(origin)
+            if reused is not None and connection.avoids_patches(reused):  # it was opened before
+                stale.append(reused)
+                reused = None
             for other in stale:
                 other.close()
             transport = reused or connection.new_transport(request.url)
@@ -256,6 +259,9 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
         origin = _origin(request.url)
         try:
             reused, stale = self._idle.pop(origin)
+            if reused is not None and connection.avoids_patches(reused):  # it was opened before
+                stale.append(reused)
+                reused = None
             for other in stale:
                 await other.aclose()
             transport = reused or connection.new_async_transport(request.url)

@@ -161,7 +161,10 @@ def test_a_cassette_records_what_the_server_sent(wire: Wire, tmp_path: Path) -> 
     assert first.endswith(b"data: [DONE]\n\n")
 
 
-def test_requests_pass_through_httpcore_where_a_test_replaces_it(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("idle", [False, True], ids=["first request", "idle connection"])
+def test_requests_pass_through_httpcore_where_a_test_replaces_it(
+    idle: bool, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """respx replaces `handle_request` of httpcore's pools, by default, with a function of its own."""
     mocked: list[str] = []
 
@@ -172,10 +175,16 @@ def test_requests_pass_through_httpcore_where_a_test_replaces_it(wire: Wire, mon
     async def amock(self: Any, request: httpcore.Request) -> httpcore.Response:
         return mock(self, request)
 
-    monkeypatch.setattr(httpcore.ConnectionPool, "handle_request", mock)
-    monkeypatch.setattr(httpcore.AsyncConnectionPool, "handle_async_request", amock)
-    assert wire.open("http://127.0.0.1:1/").read() == b"mocked"
-    assert mocked == ["127.0.0.1"]
+    with Loopback(EVENTS) as server:
+        if idle:
+            wire.open(server.url).read()
+        with monkeypatch.context() as patched:
+            patched.setattr(httpcore.ConnectionPool, "handle_request", mock)
+            patched.setattr(httpcore.AsyncConnectionPool, "handle_async_request", amock)
+            assert wire.open(server.url).read() == b"mocked"
+        assert mocked == ["127.0.0.1"]
+        assert len(server.requests) == idle
+        assert b"[DONE]" in wire.open(server.url).read()
 
 
 # ---------------------------------------------------------------- twins
