@@ -26,6 +26,7 @@ from modelstudio_core.http.socket_stream import has_unread
 
 _MAX_UNREAD = 256 * 1024  # bytes from which on the socket is not read until these are taken
 _WRITE_SIZE = 64 * 1024  # bytes that are encrypted and sent at once
+_NO_LIMIT = 24 * 60 * 60.0  # seconds in place of asyncio's 60 for a TLS handshake
 _ATTEMPT_DELAY = 0.25  # RFC 8305: seconds before the next address is tried in parallel
 
 
@@ -192,13 +193,15 @@ class AsyncioStream(asyncio.Protocol):
 
     # ---------------------------------------------------------------- TLS
 
-    async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
+    async def start_tls(self, context: ssl.SSLContext, host: str, seconds: float | None) -> None:
         """Encrypt the connection. Raises OSError, of which ssl.SSLError is a subclass."""
         if self._ended:
             raise ConnectionResetError("the server closed the connection before the TLS handshake")
         if self._unread:  # they would be read as if they had been encrypted
             raise ConnectionAbortedError("the server sent bytes before the TLS handshake")
-        transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
+        transport = await self._loop.start_tls(
+            self._transport, self, context, server_hostname=host, ssl_handshake_timeout=seconds or _NO_LIMIT
+        )
         if transport is None:
             raise ConnectionResetError("the server closed the connection during the TLS handshake")
         self.connection_made(transport)
@@ -218,7 +221,7 @@ async def connect(host: str, port: int, context: ssl.SSLContext | None, seconds:
             stream = await _connect(await _addresses(host, port), port)
             if context is not None:
                 try:
-                    await stream.start_tls(context, host)
+                    await stream.start_tls(context, host, seconds)
                 except BaseException:
                     stream.close()
                     raise
@@ -237,8 +240,14 @@ async def _addresses(host: str, port: int) -> list[str]:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=SOCK_STREAM)
     families: list[list[str]] = [[], []]
     for family, *_, address in found:
-        families[family != AF_INET6].append(str(address[0]))
+        families[family != AF_INET6].append(_text(address))
     return list(dict.fromkeys(filter(None, chain(*zip_longest(*families)))))
+
+
+def _text(address: tuple[Any, ...]) -> str:
+    """Return the IP address of a socket address, with the interface of a link-local one (RFC 4007)."""
+    host = str(address[0])
+    return f"{host.partition('%')[0]}%{address[3]}" if len(address) == 4 and address[3] else host
 
 
 async def _connect(addresses: list[str], port: int) -> AsyncioStream:

@@ -288,6 +288,28 @@ async def test_tls_names_the_host_and_checks_it(certificate: Certificate, monkey
     assert names == ["service.invalid", "other.invalid"]
 
 
+async def test_a_handshake_may_take_as_long_as_the_timeout_for_connecting(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio has a limit of its own, of 60 s."""
+    monkeypatch.setattr("asyncio.constants.SSL_HANDSHAKE_TIMEOUT", 0.05)
+
+    def greets() -> None:
+        with listener.accept()[0] as accepted:
+            time.sleep(0.2)
+            with contextlib.suppress(OSError), certificate[1].wrap_socket(accepted, server_side=True) as encrypted:
+                encrypted.recv(1)
+
+    for seconds in (5, None):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=greets, daemon=True)
+            thread.start()
+            stream = await connect("127.0.0.1", listener.getsockname()[1], trust(certificate), seconds)
+            stream.close()
+            await asyncio.sleep(0)
+            thread.join(2)
+
+
 @pytest.mark.parametrize("sent", [b"HTTP/1.1 200 OK\r\n\r\ninjected", b""], ids=["plain text", "end"])
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"]], ids=["one address", "two"])
 async def test_nothing_received_before_tls_is_taken_for_a_response(
@@ -332,7 +354,7 @@ def reached(monkeypatch: pytest.MonkeyPatch, **outcomes: str) -> list[str]:
 
     async def create_connection(loop: Any, factory: Any, host: str, port: int) -> Any:
         tried.append(host)
-        outcome = outcomes.get({"192.0.2.1": "four", "2001:db8::1": "six"}.get(host, ""))
+        outcome = outcomes.get({"192.0.2.1": "four", "2001:db8::1": "six"}.get(host, host))
         if outcome == "hangs":
             await asyncio.sleep(60)
         if outcome == "refuses":
@@ -354,6 +376,15 @@ async def test_a_refused_or_silent_address_is_followed_by_the_next(monkeypatch: 
         assert await rest(stream) == b"one"
         assert server.connections == 1
     assert tried == ["2001:db8::1", "192.0.2.1", "127.0.0.1"]
+
+
+async def test_a_link_local_address_is_tried_on_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 0, 0, 3))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    tried = reached(monkeypatch, **{"fe80::1%3": "refuses"})
+    with pytest.raises(httpcore.ConnectError, match="refused"):
+        await connect("service.local", 443, None, 5)
+    assert tried == ["fe80::1%3"]
 
 
 async def test_an_error_says_why_the_first_address_failed(monkeypatch: pytest.MonkeyPatch) -> None:
