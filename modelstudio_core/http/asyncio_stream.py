@@ -127,11 +127,13 @@ class AsyncioStream(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection. The server sees it at once, and not only when the event loop runs again."""
-        if not self.closed and self._fork_count == shared_pools.fork_count:  # else it is the parent's connection
+        is_own = self._fork_count == shared_pools.fork_count  # else it is the parent's, like the selector of its loop
+        if is_own and not self.closed:
             shut_down(self)
         self._ended = self.closed = True
         self._stop_timer()
-        self._transport.abort()
+        if is_own:
+            self._transport.abort()
 
     @contextlib.contextmanager
     def until(self, seconds: float) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import ssl
 import threading
@@ -199,6 +200,24 @@ async def test_bytes_and_ends_that_nobody_read_make_a_connection_unclean() -> No
             assert not stream.is_clean()
             await asyncio.sleep(0.02)
             assert not stream.is_clean()
+
+
+@TLS
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+async def test_closing_in_a_forked_child_leaves_the_connection_to_the_parent(
+    tls: bool, certificate: Certificate
+) -> None:
+    """Parent and child share the selector of the event loop."""
+    async with opened(says(b"one", b"two", pause=0.3), certificate if tls else None) as (stream, _):
+        assert await stream.read(5) == b"one"
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                stream.close()
+            os._exit(0)
+        os.waitpid(child, 0)  # noqa: ASYNC222
+        assert await rest(stream) == b"two"
 
 
 @TLS
