@@ -107,7 +107,8 @@ class AsyncioStream(asyncio.Protocol):
         self._unread_size = 0
         if self._reading_paused:
             self._reading_paused = False
-            self._transport.resume_reading()
+            if not self._ended:  # else Python 3.10's TLS has no transport any more
+                self._transport.resume_reading()
         return data
 
     async def write(self, data: bytes, seconds: float | None) -> None:

@@ -160,6 +160,23 @@ async def test_a_server_that_sends_50_mb_is_slowed_down_until_they_are_read(
         assert size == 50_000_000
 
 
+async def test_many_bytes_received_together_with_the_end_are_read(certificate: Certificate) -> None:
+    """Python 3.10's TLS has then dropped the connection, whose reading is still paused."""
+
+    def leaves(exchange: Exchange) -> None:
+        tls: Any = exchange._connection
+        exchange.send(b"x" * 300_000)
+        tls.settimeout(0.2)
+        with contextlib.suppress(OSError):
+            tls.unwrap()
+        exchange.close()
+
+    async with opened(leaves, certificate) as (stream, _):
+        time.sleep(0.1)  # noqa: ASYNC251 - the loop does not run
+        await asyncio.sleep(0.1)
+        assert await rest(stream) == b"x" * 300_000
+
+
 async def test_reads_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not moved for each read, and fires when the last one has waited for long enough."""
     loop = asyncio.get_running_loop()
