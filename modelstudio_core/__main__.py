@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,9 @@ _RICH_COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return the exit status: 0, 1 if something failed, 2 for wrong arguments."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # its encoding may lack characters that a server sent
+            stream.reconfigure(errors="backslashreplace")
     if arguments and arguments[0] in _RICH_COMMANDS:
         try:
             from modelstudio_core.cli import run

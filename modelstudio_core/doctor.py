@@ -88,6 +88,7 @@ def examine(settings: Settings, environ: Mapping[str, str] | None = None) -> Ite
     yield packages_check()
     try:
         resolved = _resolve(settings, environ)
+        transport = Transport(timeout=settings.timeout)
     except ConfigurationError as error:
         yield Check("settings", "fail", error.message, "correct the setting that the message names")
         return
@@ -98,7 +99,7 @@ def examine(settings: Settings, environ: Mapping[str, str] | None = None) -> Ite
     except ConfigurationError as error:
         yield Check("proxy", "fail", error.message, "correct the environment variable that the message names")
         return
-    client = Client(resolved, Transport(timeout=settings.timeout))
+    client = Client(resolved, transport)
     try:
         contact = probe.request_models(client)
         yield from network_checks(resolved, contact)
@@ -363,7 +364,7 @@ def render(checks: Sequence[Check], *, as_json: bool = False) -> str:
     """Return the report as text, or as JSON: `{"ok": ..., "checks": [{"name", "state", "found", "advice"}]}`."""
     if as_json:
         report = {"ok": is_healthy(checks), "checks": [asdict(check) for check in checks]}
-        return json.dumps(report, indent=2, ensure_ascii=False)
+        return json.dumps(report, indent=2)
     lines = []
     for check in checks:
         lines.append(f"{check.state:<5} {check.name:<13} {check.found}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import ssl
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from email.utils import formatdate
@@ -265,6 +267,31 @@ def test_a_run_that_cannot_reach_the_service(
     assert says in printed
     assert "call" not in states(printed)
     assert ("host" in states(printed)) == (failed == "key")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-3", "nan"])
+def test_a_timeout_that_cannot_be_one(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["doctor", "--timeout", seconds, "--json"]) == 1
+    printed = capsys.readouterr().out
+    assert states(printed)["settings"] == "fail"
+    assert "timeout= must be a positive number of seconds" in printed
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"], ["chat"]])
+def test_text_that_the_output_cannot_encode(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service may answer in Chinese, and files on Windows are often encoded in cp1252."""
+    monkeypatch.setenv(config.API_KEY_VARIABLE, KEY)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Hi\n"))
+    failed = reply_json(400, {"error": {"code": "InvalidParameter", "message": "\u53c2\u6570 \xe9"}})
+    with Loopback(failed) as server:
+        status = command.main([*arguments, "--base-url", server.url])
+    out.seek(0)
+    printed = out.read()
+    assert "\\u53c2" in printed
+    assert status == (arguments != ["chat"])
+    assert "--json" not in arguments or states(printed)["call"] == "fail"
 
 
 def test_a_server_that_wants_a_key(capsys: pytest.CaptureFixture[str]) -> None:
