@@ -21,13 +21,13 @@ from modelstudio_core.doctor import Check, Settings
 from modelstudio_core.errors import APIConnectionError, NotFoundError, ServerError
 from modelstudio_core.http import environment
 from modelstudio_core.http.probe import Answer, Contact
-from tests.core.transport.conftest import certificate, own_connections
+from tests.core.transport.conftest import own_connections
 from tests.core.transport.test_proxies import tunnel_to
 from tests.loopback import Exchange, Loopback, Script, reply_json
 from tests.service import USAGE
 from tests.service import Answer as Said
 
-__all__ = ["certificate", "own_connections"]  # fixtures
+__all__ = ["own_connections"]  # fixtures
 
 KEY, PLAN_KEY = "sk-not-a-real-key", "sk-sp-not-a-real-key"
 PLAN_URL = "https://coding-intl.dashscope.aliyuncs.com/v1"

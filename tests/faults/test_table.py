@@ -6,8 +6,10 @@ import itertools
 import logging
 import pickle
 import socket
+import ssl
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,11 +73,24 @@ async def test_cell(
     request: pytest.FixtureRequest,
 ) -> None:
     """Answer or error with all fields, number of requests, duration, reuse of the connection, and no key."""
+    await run_cell(fault, dialect, way, waits, caplog, request)
+
+
+async def run_cell(
+    fault: Fault,
+    dialect: Dialect,
+    way: Way,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """Check a cell, with a server that speaks TLS if there is a context."""
     caplog.set_level(logging.DEBUG)
     settings: dict[str, Any] = {"model": "qwen-plus", "protocol": dialect.name, "api_key": KEY, **fault.settings}
     if fault.wire == "stream":
         settings["streaming"] = True
-    with Loopback(scripts(fault, dialect)) as server:
+    with Loopback(scripts(fault, dialect), tls=tls) as server:
         if fault.requests == 0:
             await refused(fault, way, settings)
             return
@@ -123,10 +138,10 @@ async def test_cell_of_the_responses_protocol(
     fault: Fault, waits: list[float], caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
     """The rows of the third protocol with one way each, because only the codec differs."""
-    await test_cell(fault, RESPONSES, WAYS[1], waits, caplog, request)
+    await run_cell(fault, RESPONSES, WAYS[1], waits, caplog, request)
 
 
-def of_httpcore() -> Iterator[Any]:
+def one_of_each_row() -> Iterator[Any]:
     """Yield one cell of each row, in another way from row to row, and a quarter of them for `make test`."""
     for number, (_, group) in enumerate(itertools.groupby(CELLS, lambda cell: cell[0].name)):
         several = list(group)
@@ -135,7 +150,7 @@ def of_httpcore() -> Iterator[Any]:
         yield pytest.param(fault, dialect, way, marks=marks, id=short(f"{fault.name}-{dialect.name}-{way.name}"))
 
 
-@pytest.mark.parametrize(("fault", "dialect", "way"), list(of_httpcore()))
+@pytest.mark.parametrize(("fault", "dialect", "way"), list(one_of_each_row()))
 @pytest.mark.usefixtures("httpcore_connections")
 async def test_cell_on_a_connection_of_httpcore(
     fault: Fault,
@@ -146,7 +161,23 @@ async def test_cell_on_a_connection_of_httpcore(
     request: pytest.FixtureRequest,
 ) -> None:
     """Each row, as through a proxy: what differs is in the connection alone."""
-    await test_cell(fault, dialect, way, waits, caplog, request)
+    await run_cell(fault, dialect, way, waits, caplog, request)
+
+
+@pytest.mark.parametrize(("fault", "dialect", "way"), list(one_of_each_row()))
+async def test_cell_over_tls(
+    fault: Fault,
+    dialect: Dialect,
+    way: Way,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
+    certificate: tuple[Path, ssl.SSLContext],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each row with an encrypted connection, which is what the service has."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    await run_cell(fault, dialect, way, waits, caplog, request, certificate[1])
 
 
 async def refused(fault: Fault, way: Way, settings: dict[str, Any]) -> None:
