@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.tools import BaseTool
 
@@ -27,9 +27,16 @@ from modelstudio_core.tools import chosen_name, chosen_tool, tool_name
 
 if TYPE_CHECKING:
     from langchain_modelstudio.chat_models import ChatModelStudio
-    from langchain_modelstudio.structured import Method, StructuredSequence
+    from langchain_modelstudio.structured import StructuredSequence
     from modelstudio_core.batches import BatchJob
+else:  # `with_fallbacks` evaluates the annotations of methods, and these modules are slow to import
+    StructuredSequence = RunnableSequence
 
+    class BatchJob(Generic[TypeVar("Answer")]):
+        """Stands for `modelstudio_core.batches.BatchJob` in annotations."""
+
+
+Method = Literal["json_schema", "function_calling", "json_mode"]
 Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
 
 

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from json import JSONDecodeError
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, RootModel, SkipValidation, ValidationErro
 from pydantic.v1 import ValidationError as ValidationErrorV1
 from typing_extensions import is_typeddict
 
+from langchain_modelstudio.binding import Method
 from langchain_modelstudio.chunks import ModelStudioMessageChunk
 from langchain_modelstudio.errors import ConfigurationError, RefusalError
 from langchain_modelstudio.tools import openai_function, response_format
@@ -30,9 +31,10 @@ from modelstudio_core.json_text import object_start, object_text
 if TYPE_CHECKING:
     from langchain_modelstudio.binding import ToolBinding
     from modelstudio_core.batches import BatchJob
+else:
+    from langchain_modelstudio.binding import BatchJob
 
-Method = Literal["json_schema", "function_calling", "json_mode"]
-METHODS: tuple[Method, ...] = ("json_schema", "function_calling", "json_mode")
+METHODS: tuple[Method, ...] = get_args(Method)
 
 _TRUNCATED = "the structured output is truncated: increase max_tokens or max_completion_tokens"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 from llama_index.core.tools import BaseTool
@@ -19,6 +19,11 @@ from modelstudio_core.types import ChatRequest, Message
 if TYPE_CHECKING:
     from llama_index_modelstudio.llm import ModelStudio
     from modelstudio_core.batches import BatchJob
+else:  # LlamaIndex makes tools from the annotations of methods, and importing batch jobs is slow
+
+    class BatchJob(Generic[TypeVar("Answer")]):
+        """Stands for `modelstudio_core.batches.BatchJob` in annotations."""
+
 
 Prompt = str | ChatMessage | Sequence[ChatMessage]
 

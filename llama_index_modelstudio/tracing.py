@@ -15,6 +15,8 @@ from modelstudio_core.parameters import hidden_arguments
 if TYPE_CHECKING:
     from llama_index_modelstudio.llm import ModelStudio
     from modelstudio_core.batches import BatchJob
+else:
+    from llama_index_modelstudio.batches import BatchJob
 
 C = TypeVar("C", bound=type)
 

@@ -1,11 +1,11 @@
-"""Every field of a public class has a description in its JSON schema."""
+"""Every field of a public class has a description in its JSON schema, and annotations of methods evaluate."""
 
 from __future__ import annotations
 
 import inspect
 import re
 import textwrap
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from pydantic import BaseModel
@@ -77,3 +77,16 @@ def test_the_code_of_a_docstring_runs(
     blocks = CODE.findall(cls.__doc__ or "")
     assert len(blocks) > 1
     assert run(textwrap.dedent("".join(blocks)), cls.__name__, monkeypatch)
+
+
+@each_class
+def test_the_annotations_of_methods_evaluate(cls: type[BaseModel]) -> None:
+    """`with_fallbacks` of LangChain and both frameworks' function tools evaluate them."""
+    methods = [
+        method
+        for name, method in inspect.getmembers(cls, inspect.isfunction)
+        if not name.startswith("_") and method.__module__.partition(".")[0] in PACKAGES
+    ]
+    assert methods
+    for method in methods:
+        assert "return" in get_type_hints(method), method.__qualname__

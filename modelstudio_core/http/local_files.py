@@ -14,10 +14,10 @@ from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.media import URL_SCHEMES, data_uri, mime_type_of
 from modelstudio_core.types import LocalFile
 
-Image: TypeAlias = "str | bytes | os.PathLike[str] | Any"
+Image: TypeAlias = str | bytes | os.PathLike[str] | Any
 """An http(s) or `oss://` URL, a data URI, a path, the bytes of an image, or a binary file object."""
 
-Contents: TypeAlias = "Sequence[str | Mapping[str, Any]] | Mapping[str, Any]"
+Contents: TypeAlias = Sequence[str | Mapping[str, Any]] | Mapping[str, Any]
 """One or several of: a text, {"text": ...}, {"image": an `Image`} or {"video": URL}."""
 
 _START = 16  # bytes that identify the format
