@@ -95,7 +95,7 @@ def test_a_redirect_is_an_answer_like_any_other(wire: Wire) -> None:
 def test_sleep_waits(wire: Wire) -> None:
     begun = time.monotonic()
     wire.run(lambda: wire.transport.sleep(0.05), lambda: wire.transport.asleep(0.05))
-    assert 0.05 <= time.monotonic() - begun < 1
+    assert 0.049 <= time.monotonic() - begun < 1  # uvloop counts milliseconds
 
 
 # ---------------------------------------------------------------- time limits

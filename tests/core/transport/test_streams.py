@@ -377,7 +377,16 @@ def addressed(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
         (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))
         for address in addresses
     ]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    resolved(monkeypatch, found)
+
+
+def resolved(monkeypatch: pytest.MonkeyPatch, found: list[Any]) -> None:
+    """Every name resolves to these results of getaddrinfo, also on uvloop, which does not call Python's."""
+
+    async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+        return found
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
 
 
 Attempt = Callable[..., Awaitable[Any]]
@@ -386,7 +395,7 @@ Attempt = Callable[..., Awaitable[Any]]
 def reached(monkeypatch: pytest.MonkeyPatch, **outcomes: str) -> list[str]:
     """Return the addresses tried, in order. Some of them are refused, or hang."""
     tried: list[str] = []
-    original = asyncio.BaseEventLoop.create_connection
+    original = type(asyncio.get_running_loop()).create_connection
 
     async def create_connection(loop: Any, factory: Any, host: str, port: int) -> Any:
         tried.append(host)
@@ -416,7 +425,7 @@ async def test_a_refused_or_silent_address_is_followed_by_the_next(monkeypatch: 
 
 async def test_a_link_local_address_is_tried_on_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 0, 0, 3))]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    resolved(monkeypatch, found)
     tried = reached(monkeypatch, **{"fe80::1%3": "refuses"})
     with pytest.raises(httpcore.ConnectError, match="refused"):
         await connect("service.local", 443, None, 5)
