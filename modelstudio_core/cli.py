@@ -14,6 +14,7 @@ from modelstudio_core.catalogue import ModelInfo, listed_models, model_info
 from modelstudio_core.errors import ModelStudioError
 from modelstudio_core.http.client import Client
 from modelstudio_core.http.transport import Transport
+from modelstudio_core.terminal import printable
 from modelstudio_core.types import ChatRequest, Delta, Message, ReasoningDelta, TextDelta, UsageDelta
 
 THINKING = "dim italic"
@@ -31,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.Abort:
         return 130
     except ModelStudioError as error:
-        click.echo(f"{type(error).__name__}: {error}", err=True)
+        click.echo(printable(f"{type(error).__name__}: {error}"), err=True)
         return 1
     return result if isinstance(result, int) else 0
 
@@ -98,7 +99,7 @@ def _answer(client: Client, request: ChatRequest, info: ModelInfo, console: Cons
                 console.print("\n")
             if isinstance(delta, (TextDelta, ReasoningDelta)):
                 style = THINKING if isinstance(delta, ReasoningDelta) else ""
-                console.print(delta.text, style=style, end="", markup=False, soft_wrap=True)
+                console.print(printable(delta.text), style=style, end="", markup=False, soft_wrap=True)
                 deltas.append(delta)
             elif isinstance(delta, UsageDelta):
                 usage = delta.usage
@@ -107,7 +108,7 @@ def _answer(client: Client, request: ChatRequest, info: ModelInfo, console: Cons
     except KeyboardInterrupt:
         console.print("\nstopped", style="dim", end="")
     except ModelStudioError as error:
-        console.print(f"\n{type(error).__name__}: {error}", style="red", markup=False)
+        console.print(printable(f"\n{type(error).__name__}: {error}"), style="red", markup=False)
         return None
     console.print("\n")
     return Message(

@@ -25,6 +25,7 @@ from modelstudio_core.http import probe
 from modelstudio_core.http.advice import PLAN_KEYS, PLAN_PROTOCOL
 from modelstudio_core.http.client import Client
 from modelstudio_core.http.transport import Transport
+from modelstudio_core.terminal import printable
 from modelstudio_core.types import ChatRequest, Message
 
 __all__ = ["Check", "Settings", "examine", "is_healthy", "render"]
@@ -370,4 +371,4 @@ def render(checks: Sequence[Check], *, as_json: bool = False) -> str:
         lines.append(f"{check.state:<5} {check.name:<13} {check.found}")
         if check.advice:
             lines.append(f"{'':<19} -> {check.advice}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))

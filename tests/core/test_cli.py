@@ -78,6 +78,22 @@ def test_a_failed_answer_is_not_part_of_the_chat(
     assert "BadRequestError: not like this" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command_line", [["chat"], ["doctor"]])
+def test_a_server_does_not_control_the_terminal(
+    command_line: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Escape sequences set its title or the clipboard. They may be split, and C1 codes stand for them."""
+    title = "\x1b]0;owned\x07 \x9b2J"
+    failed = reply_json(400, {"error": {"code": "InvalidParameter", "message": title}})
+    said = Answer(reasoning=[title], text=["\x1b", "]0;owned\r\n"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("one\ntwo\n"))
+    with Loopback([failed, said if command_line == ["chat"] else failed]) as server:
+        command.main([*command_line, "--base-url", server.url])
+    printed = capsys.readouterr().out
+    assert printed.count(r"\x1b]0;owned") == (3 if command_line == ["chat"] else 2)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", printed)
+
+
 def test_a_chat_without_a_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["chat"]) == 1
     assert "ConfigurationError: no API key" in capsys.readouterr().err
