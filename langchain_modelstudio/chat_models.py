@@ -34,7 +34,7 @@ from modelstudio_core import __version__, config
 from modelstudio_core import errors as core_errors
 from modelstudio_core import types as core
 from modelstudio_core.catalogue import ModelInfo
-from modelstudio_core.http.event_loop import running_loop
+from modelstudio_core.http.event_loop import refuse_trio, running_loop
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tools import chosen_tool
 
@@ -299,7 +299,7 @@ class ChatModelStudio(TokenCounting, ModelBinding, ChatSettings, BaseChatModel, 
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        running_loop()
+        refuse_trio()  # not running_loop: the stream may be made before its event loop
         return super().astream(input, config, stop=stop, **kwargs)
 
     async def _agenerate(

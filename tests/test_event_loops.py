@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 from langchain_core.documents import Document
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessageChunk, HumanMessage
 from llama_index.core.llms import ChatMessage
 
 from langchain_modelstudio import ChatModelStudio, ModelStudioEmbeddings, ModelStudioRerank
@@ -166,6 +167,17 @@ def test_trio_calls_the_sync_methods_in_a_thread() -> None:
     """What the error advises works."""
     with Loopback(HELLO) as server, ChatModelStudio(model="qwen-plus", api_key="sk-f", base_url=server.url) as llm:
         assert trio.run(trio.to_thread.run_sync, llm.invoke, "hi").text == "hello"
+
+
+def test_a_stream_may_be_made_before_its_event_loop() -> None:
+    """As Streamlit's `write_stream(llm.astream(...))` does it."""
+
+    async def texts(chunks: AsyncIterator[AIMessageChunk]) -> str:
+        return "".join([chunk.text async for chunk in chunks])
+
+    with Loopback(HELLO) as server:
+        llm = ChatModelStudio(model="qwen-plus", api_key="sk-f", base_url=server.url)
+        assert asyncio.run(texts(llm.astream("hi"))) == "hello"
 
 
 def test_no_event_loop() -> None:

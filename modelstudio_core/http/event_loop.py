@@ -29,6 +29,12 @@ def running_loop() -> asyncio.AbstractEventLoop:
         ) from None
 
 
+def refuse_trio() -> None:
+    """Raise ConfigurationError in trio. Where no event loop is running yet, there is none to refuse."""
+    if _in_trio():
+        running_loop()
+
+
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return the result of a function that may block, called in a thread. Raises ConfigurationError like above."""
     running_loop()
