@@ -41,6 +41,7 @@ class AsyncioStream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._fork_count = shared_pools.fork_count
         self._transport: Any = None
+        self._tcp_transport: Any = None  # below TLS if there is TLS
         self._unread: list[bytes] = []
         self._unread_size = 0
         self._reading_paused = False
@@ -57,6 +58,7 @@ class AsyncioStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+        self._tcp_transport = self._tcp_transport or transport
         # A write has ended when the system has taken the bytes. Not 0: TLS would pause even if nothing is left to send,
         # and go on only when the server sends something.
         self._transport.set_write_buffer_limits(1, 0)
@@ -66,7 +68,8 @@ class AsyncioStream(asyncio.Protocol):
         self._unread_size += len(data)
         if self._unread_size >= _MAX_UNREAD and not self._reading_paused:
             self._reading_paused = True
-            self._transport.pause_reading()
+            # not TLS's: uvloop drops what its TLS has not passed on at the end of the connection
+            self._tcp_transport.pause_reading()
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(False)
@@ -107,8 +110,8 @@ class AsyncioStream(asyncio.Protocol):
         self._unread_size = 0
         if self._reading_paused:
             self._reading_paused = False
-            if not self._ended:  # else Python 3.10's TLS has no transport any more
-                self._transport.resume_reading()
+            if not self._tcp_transport.is_closing():
+                self._tcp_transport.resume_reading()
         return data
 
     async def write(self, data: bytes, seconds: float | None) -> None:

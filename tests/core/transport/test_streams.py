@@ -177,6 +177,25 @@ async def test_many_bytes_received_together_with_the_end_are_read(certificate: C
         assert await rest(stream) == b"x" * 300_000
 
 
+@pytest.mark.parametrize("loop_of", ["asyncio", "uvloop"])
+def test_the_end_of_tls_drops_nothing_that_is_unread(loop_of: str, certificate: Certificate) -> None:
+    """Most servers close their connections without TLS's own end. A slow reader has then much left to read."""
+    run = asyncio.run if loop_of == "asyncio" else pytest.importorskip("uvloop").run
+
+    def leaves(exchange: Exchange) -> None:
+        for _ in range(4):
+            exchange.send(b"x" * 100_000)
+            exchange.wait(0.02)
+        exchange.close()
+
+    async def read_late() -> int:
+        async with opened(leaves, certificate) as (stream, _):
+            await asyncio.sleep(0.3)
+            return len(await rest(stream))
+
+    assert run(read_late()) == 400_000
+
+
 async def test_reads_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not moved for each read, and fires when the last one has waited for long enough."""
     loop = asyncio.get_running_loop()
@@ -371,8 +390,14 @@ async def test_nothing_received_before_tls_is_taken_for_a_response(
     await asyncio.sleep(0)
 
 
+def skip_on_uvloop() -> None:
+    if type(asyncio.get_running_loop()).__module__.startswith("uvloop"):
+        pytest.skip("uvloop resolves names and connects in C")
+
+
 def addressed(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     """Every name has these addresses."""
+    skip_on_uvloop()
     found = [
         (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))
         for address in addresses
@@ -394,6 +419,7 @@ Attempt = Callable[..., Awaitable[Any]]
 
 def reached(monkeypatch: pytest.MonkeyPatch, **outcomes: str) -> list[str]:
     """Return the addresses tried, in order. Some of them are refused, or hang."""
+    skip_on_uvloop()
     tried: list[str] = []
     original = type(asyncio.get_running_loop()).create_connection
 
@@ -424,6 +450,7 @@ async def test_a_refused_or_silent_address_is_followed_by_the_next(monkeypatch: 
 
 
 async def test_a_link_local_address_is_tried_on_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_on_uvloop()
     found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 0, 0, 3))]
     resolved(monkeypatch, found)
     tried = reached(monkeypatch, **{"fe80::1%3": "refuses"})
