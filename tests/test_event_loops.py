@@ -137,15 +137,14 @@ def test_uvloop(call: Call, service: Callable[[], Any], expected: Any, tmp_path:
 def test_the_transport_on_uvloop() -> None:
     """All tests of the transport pass on uvloop: faults, timeouts and proxies too.
 
-    Except for three: uvloop itself needs a file descriptor to run, tells of connections that the exit closes, and with
-    TLS loses bytes that it holds back for a slow reader when the server closes (docs/compatibility.md).
+    Except for two: uvloop itself needs a file descriptor to run, and tells of connections that the exit closes.
     """
     pytest.importorskip("uvloop", reason="not made for Windows")
     code = (
         "import asyncio, sys, uvloop, pytest\n"
         "asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())\n"
         "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', 'tests/core/transport',"
-        " '-k', '(async or test_streams) and not open_files and not end_of_the_process and not (50_mb and TLS)']))"
+        " '-k', '(async or test_streams) and not open_files and not end_of_the_process']))"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
