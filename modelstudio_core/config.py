@@ -343,7 +343,10 @@ def _key(
     if not key:
         if is_loopback(url):
             return None
-        raise ConfigurationError(f"no API key: pass api_key=, or set the environment variable {API_KEY_VARIABLE}")
+        raise ConfigurationError(
+            f"no API key: pass api_key=, or set the environment variable {API_KEY_VARIABLE}; "
+            "`python -m modelstudio_core doctor` says how to get one or try without"
+        )
     return checked_key(key)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -261,8 +262,7 @@ def network_checks(resolved: Config, contact: probe.Contact) -> Iterator[Check]:
         return
     if not contact.reached:
         message = contact.error.message if contact.error is not None else ""
-        advice = "check the network, the proxy and the firewall; --base-url and --region choose another host"
-        yield Check("host", "fail", message, advice)
+        yield Check("host", "fail", message, _no_host_advice(resolved.base_url))
         return
     yield Check("host", "ok", f"answered in {contact.seconds * 1000:.0f} ms")
     if resolved.base_url.startswith("https:"):
@@ -273,6 +273,16 @@ def network_checks(resolved: Config, contact: probe.Contact) -> Iterator[Check]:
         yield Check("certificate", "ok", "none: plain HTTP")
     if isinstance(contact.error, AuthenticationError) and not _lacks_key(resolved):
         yield Check("key accepted", "fail", contact.error.message, "copy the key again, or use the region of the key")
+
+
+def _no_host_advice(base_url: str) -> str:
+    if config.is_loopback(base_url):
+        port = urlsplit(base_url).port or 80
+        return (
+            "start the server there, for example the local model from a clone of the repository "
+            f"(`.venv/bin/python -m local_model --force-auto --port {port}`), or correct the URL"
+        )
+    return "check the network, the proxy and the firewall; --base-url and --region choose another host"
 
 
 def certificate_problem_check(error: ModelStudioError | None) -> Check | None:
@@ -318,12 +328,13 @@ def listed_check(model: str, contact: probe.Contact) -> Check:
     if contact.models is None:
         reason = contact.error.message if contact.error is not None else "the response is not a list"
         return Check("available", "warn", f"the service sent no list of models: {reason}", "see the call below")
+    listed = f"listed for this key ({len(contact.models)} model{'s' * (len(contact.models) != 1)} in all)"
     if model in contact.models:
-        return Check("available", "ok", f"{model} is one of the {len(contact.models)} models listed for this key")
+        return Check("available", "ok", f"{model} is {listed}")
     return Check(
         "available",
         "warn",
-        f"{model} is not one of the {len(contact.models)} models listed for this key",
+        f"{model} is not {listed}",
         "the list may be incomplete: see the call below; models differ by region and account",
     )
 

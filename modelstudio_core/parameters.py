@@ -68,17 +68,18 @@ _OF_ONE_PROTOCOL = frozenset({"modalities", "audio", "vl_enable_image_hw_output"
 LOCAL_PARAMETERS = ("streaming", "reasoning_replay", "native_endpoint", "extra_body")
 CALL_OPTIONS = ("extra_headers", "timeout", "include_response_headers", "upload")
 # names in other integrations
-_OTHER_NAMES = {
-    "dashscope_api_key": "api_key",
-    "openai_api_key": "api_key",
-    "api_base": "base_url",
-    "openai_api_base": "base_url",
-    "request_timeout": "timeout",
-    "model_kwargs": "extra_body",
-    "additional_kwargs": "extra_body",
-    "stop_sequences": "stop",
-    "openai_proxy": "http_client",
-    "extra_headers": "default_headers",
+_DICTIONARY = "pass its entries as arguments (temperature=, ...), others in extra_body="
+_HINTS = {
+    "dashscope_api_key": "did you mean api_key?",
+    "openai_api_key": "did you mean api_key?",
+    "api_base": "did you mean base_url?",
+    "openai_api_base": "did you mean base_url?",
+    "request_timeout": "did you mean timeout?",
+    "model_kwargs": _DICTIONARY,
+    "additional_kwargs": _DICTIONARY,
+    "stop_sequences": "did you mean stop?",
+    "openai_proxy": "did you mean http_client?",
+    "extra_headers": "did you mean default_headers?",
 }
 _KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS + CALL_OPTIONS)
 _PER_CALL = {"default_headers": "extra_headers"}
@@ -167,8 +168,8 @@ def _unknown(name: str, of_object: Collection[str]) -> str:
 
 def unknown_argument(name: str, known: Iterable[str]) -> str:
     """Return an error message for the unknown argument `name`, with a suggestion."""
-    if name in _OTHER_NAMES:
-        return f"unknown argument {name}: did you mean {_OTHER_NAMES[name]}?"
+    if name in _HINTS:
+        return f"unknown argument {name}: {_HINTS[name]}"
     close = get_close_matches(name, known, n=1, cutoff=0.8)
     hint = f"did you mean {close[0]}? If not, use" if close else "to send it to the service unchanged, use"
     return f'unknown argument {name}: {hint} extra_body={{"{name}": ...}}.'

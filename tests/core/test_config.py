@@ -275,7 +275,7 @@ def test_default_headers_have_lower_case_names() -> None:
 
 
 REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
-    ("no key", {}, {"DASHSCOPE_API_KEY": ""}, "DASHSCOPE_API_KEY"),
+    ("no key", {}, {"DASHSCOPE_API_KEY": ""}, "DASHSCOPE_API_KEY; `python -m modelstudio_core doctor` says how"),
     ("a key of blanks", {"api_key": "  "}, {}, "no API key"),
     ("a key with a line end inside", {"api_key": "sk-a\nb"}, {}, "invalid characters"),
     ("a key with a blank inside", {"api_key": "sk-a b"}, {}, "invalid characters"),

@@ -136,8 +136,9 @@ def test_the_endpoint(settings: Settings, environ: dict[str, str], state: str, s
         (doctor.model_check("qvq-max"), "warn", "was retired on"),
         (doctor.model_check("qwen-pluss"), "warn", "not in the catalogue"),
         (doctor.model_check("no-such-model"), "warn", "not in the catalogue"),
-        (doctor.listed_check("a", Contact(0.1, models=frozenset("ab"))), "ok", "one of the 2 models"),
-        (doctor.listed_check("c", Contact(0.1, models=frozenset("ab"))), "warn", "not one of the 2 models"),
+        (doctor.listed_check("a", Contact(0.1, models=frozenset("ab"))), "ok", "is listed for this key (2 models"),
+        (doctor.listed_check("a", Contact(0.1, models=frozenset("a"))), "ok", "key (1 model in all)"),
+        (doctor.listed_check("c", Contact(0.1, models=frozenset("ab"))), "warn", "c is not listed for this key"),
         (doctor.listed_check("a", Contact(0.1, error=NotFoundError("no path"))), "warn", "no path"),
         (doctor.listed_check("a", Contact(0.1)), "warn", "not a list"),
         (doctor.call_check("a", Answer(0.5, 0.25, 30)), "ok", "after 250 ms, all after 500 ms, 30 tokens"),
@@ -292,6 +293,18 @@ def test_text_that_the_output_cannot_encode(arguments: list[str], monkeypatch: p
     assert "\\u53c2" in printed
     assert status == (arguments != ["chat"])
     assert "--json" not in arguments or states(printed)["call"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [("http://127.0.0.1:8000", "-m local_model --force-auto --port 8000`"), ("https://example.com", "the proxy")],
+)
+def test_a_host_that_does_not_answer(url: str, says: str) -> None:
+    """On this machine a server has to be started; elsewhere it is the network."""
+    contact = Contact(0.1, error=APIConnectionError("refused"))
+    (check,) = doctor.network_checks(resolve(base_url=url, api_key=KEY), contact)
+    assert (check.name, check.state) == ("host", "fail")
+    assert says in check.advice
 
 
 def test_a_server_that_wants_a_key(capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,7 +85,7 @@ WRONG: list[tuple[str, str]] = [
     ("enable_thinkin", "did you mean enable_thinking?"),
     ("frequency_penalty", "extra_body"),
     ("something_new", "extra_body"),
-    ("model_kwargs", "extra_body"),
+    ("model_kwargs", "pass its entries as arguments (temperature=, ...), others in extra_body="),
 ]
 
 

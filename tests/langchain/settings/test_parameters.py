@@ -208,7 +208,7 @@ MEANT = {
     "request_timeout": "did you mean timeout?",
     "openai_api_key": "did you mean api_key?",
     "dashscope_api_key": "did you mean api_key?",
-    "model_kwargs": "did you mean extra_body?",
+    "model_kwargs": "pass its entries as arguments (temperature=, ...), others in extra_body=",
     "stop_sequences": "did you mean stop?",
     "openai_proxy": "did you mean http_client?",
     "brand_new": "extra_body",
