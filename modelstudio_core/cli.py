@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 
 import click
 from rich import box
@@ -15,10 +16,14 @@ from modelstudio_core.errors import ModelStudioError
 from modelstudio_core.http.client import Client
 from modelstudio_core.http.transport import Transport
 from modelstudio_core.terminal import printable
-from modelstudio_core.types import ChatRequest, Delta, Message, ReasoningDelta, TextDelta, UsageDelta
+from modelstudio_core.types import ChatRequest, Delta, FinishDelta, Message, ReasoningDelta, TextDelta, UsageDelta
 
 THINKING = "dim italic"
 _THINKS = {None: "", "none": "no", "hybrid-default-on": "on", "hybrid-default-off": "off", "only": "always"}
+_LEFT_OUT_FIRST = ("regions", "input", "output", "schema", "tools", "context", "thinks", "retired on")
+"""Columns that a narrow terminal does not show, in this order. The model is always shown."""
+_NUMBERS = ("context", "output")
+_ANY_WIDTH = 1000
 _INPUTS = (("input_image", "image"), ("input_video", "video"), ("input_audio", "audio"))
 
 
@@ -62,7 +67,10 @@ def chat(
     base_url: str | None,
     protocol: config.Protocol,
 ) -> None:
-    """Chat with a model. Ctrl-C stops an answer, Ctrl-D or an empty line ends the chat."""
+    """Chat with a model. Ctrl-C stops an answer, Ctrl-D or an empty line ends the chat.
+
+    Questions can be piped in, one a line; an error then ends the chat with status 1.
+    """
     resolved = config.resolve(region=region, base_url=base_url, protocol=protocol)
     client, console = Client(resolved, Transport(timeout=resolved.timeout)), Console(highlight=False)
     console.print(f"{model} at {resolved.where}. An empty line ends the chat.", style="dim", markup=False)
@@ -85,22 +93,26 @@ def chat(
 
 def _read(console: Console) -> str:
     try:
-        return console.input("[bold]> [/]").strip()
+        return console.input("[bold]> [/]" if sys.stdin.isatty() else "").strip()
     except (EOFError, KeyboardInterrupt):
         return ""
 
 
 def _answer(client: Client, request: ChatRequest, info: ModelInfo, console: Console) -> Message | None:
-    """Stream an answer to the terminal, and return its message; None if it failed."""
+    """Stream an answer to the terminal, and return its message.
+
+    After an error, return None if questions are typed, and raise it if they are piped in.
+    """
     deltas: list[Delta] = []
     try:
         for delta in client.stream(request, info):
-            if isinstance(delta, TextDelta) and deltas and isinstance(deltas[-1], ReasoningDelta):
-                console.print("\n")
             if isinstance(delta, (TextDelta, ReasoningDelta)):
+                console.print(_separator(deltas, delta, console.is_terminal), end="")
                 style = THINKING if isinstance(delta, ReasoningDelta) else ""
                 console.print(printable(delta.text), style=style, end="", markup=False, soft_wrap=True)
                 deltas.append(delta)
+            elif isinstance(delta, FinishDelta) and delta.reason == "length":
+                console.print(" ... (cut: the finish reason is 'length')", style="dim", end="")
             elif isinstance(delta, UsageDelta):
                 usage = delta.usage
                 tokens = f"{usage.input_tokens} + {usage.output_tokens} tokens"
@@ -108,6 +120,9 @@ def _answer(client: Client, request: ChatRequest, info: ModelInfo, console: Cons
     except KeyboardInterrupt:
         console.print("\nstopped", style="dim", end="")
     except ModelStudioError as error:
+        if not sys.stdin.isatty():
+            console.print()
+            raise
         console.print(printable(f"\n{type(error).__name__}: {error}"), style="red", markup=False)
         return None
     console.print("\n")
@@ -116,6 +131,15 @@ def _answer(client: Client, request: ChatRequest, info: ModelInfo, console: Cons
         "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)),
         reasoning_content="".join(delta.text for delta in deltas if isinstance(delta, ReasoningDelta)) or None,
     )
+
+
+def _separator(printed: Sequence[Delta], delta: Delta, is_terminal: bool) -> str:
+    """Return what separates thinking and answer before `delta`: headings where thinking cannot be dim."""
+    if printed and type(printed[-1]) is type(delta):
+        return ""
+    if isinstance(delta, ReasoningDelta):
+        return "\n\n" * bool(printed) + ("" if is_terminal else "Thinking:\n")
+    return "" if not printed else "\n\n" if is_terminal else "\n\nAnswer:\n"
 
 
 # ---------------------------------------------------------------- models
@@ -135,7 +159,8 @@ def models(
 ) -> int:
     """Print the known models whose id contains TEXT. A blank cell is not known.
 
-    thinks: always, no, or by default on or off. Limits are in tokens.
+    thinks: always, no, or by default on or off. Limits are in tokens. Where the output is not a terminal, it is one
+    line for each model, with tabs between the cells.
     """
     found = [
         info
@@ -151,33 +176,59 @@ def models(
     ]
     console = Console(highlight=False)
     if not found:
-        console.print("No known model matches.")
+        click.echo("No known model matches.", err=True)
         return 1
-    console.print(_table(found, retired))
-    console.print(f"{len(found)} models", style="dim")
+    rows = [_row(info, retired) for info in found]
+    if not console.is_terminal:
+        click.echo("\n".join("\t".join(cells) for cells in ([*rows[0]], *(row.values() for row in rows))))
+        return 0
+    _print_table(rows, console)
+    console.print(f"{len(found)} model{'s' * (len(found) != 1)}", style="dim")
     return 0
 
 
-def _table(found: Sequence[ModelInfo], retired: bool) -> Table:
+def _row(info: ModelInfo, retired: bool) -> dict[str, str]:
+    """Return the cells of a model by column."""
+    return {
+        "model": info.id,
+        "thinks": _THINKS[info.thinking],
+        "tools": _yes_or_no(info.tools),
+        "schema": _yes_or_no(info.json_schema),
+        "context": _thousands(info.context_window),
+        "output": _thousands(info.max_output),
+        "input": ", ".join(name for field, name in _INPUTS if getattr(info, field)) or "text",
+        **({"retired on": info.retired_on or ""} if retired else {"regions": ", ".join(info.regions or ())}),
+    }
+
+
+def _print_table(rows: Sequence[Mapping[str, str]], console: Console) -> None:
+    """Print a table, without the columns that the terminal has no room for. Words are never broken."""
+    columns, left_out = [*rows[0]], []
+    needed = _least_width(_table(rows, columns))
+    for name in _LEFT_OUT_FIRST:
+        if name in columns and _least_width(_table(rows, columns)) > console.width:
+            columns.remove(name)
+            left_out.append(name)
+    console.print(_table(rows, columns), crop=False)
+    if left_out:
+        advice = f"widen the terminal to {needed} columns, or pipe the output"
+        console.print(f"Left out: {', '.join(left_out)}. To see all, {advice}.", style="dim", soft_wrap=True)
+
+
+def _table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for name in ("model", "thinks", "tools", "schema"):
-        table.add_column(name, no_wrap=True, min_width=max(len(info.id) for info in found) if name == "model" else None)
-    for name in ("context", "output"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("input", overflow="fold")
-    table.add_column("retired on" if retired else "regions", no_wrap=retired, overflow="fold")
-    for info in found:
-        table.add_row(
-            info.id,
-            _THINKS[info.thinking],
-            _yes_or_no(info.tools),
-            _yes_or_no(info.json_schema),
-            _thousands(info.context_window),
-            _thousands(info.max_output),
-            ", ".join(name for field, name in _INPUTS if getattr(info, field)) or "text",
-            (info.retired_on or "") if retired else ", ".join(info.regions or ()),
-        )
+    for name in columns:
+        wraps = name == "regions"
+        parts = [part for row in rows for part in (row[name].split() if wraps else [row[name]])]
+        width = max(map(len, [name, *parts]))
+        table.add_column(name, no_wrap=not wraps, min_width=width, justify="right" if name in _NUMBERS else "left")
+    for row in rows:
+        table.add_row(*(row[name] for name in columns))
     return table
+
+
+def _least_width(table: Table) -> int:
+    return Console(width=_ANY_WIDTH).measure(table).minimum
 
 
 def _thousands(tokens: int | None) -> str:

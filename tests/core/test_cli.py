@@ -13,19 +13,35 @@ from rich.console import Console
 
 from modelstudio_core import __main__ as command
 from modelstudio_core import cli
+from modelstudio_core.catalogue import listed_models
 from tests.loopback import Loopback, reply_json
 from tests.service import USAGE, Answer, sent
 
 THOUGHTFUL = Answer(reasoning=["Light ", "scatters."], text=["Blue", "."], usage=USAGE)
 
 
-def chatting(monkeypatch: pytest.MonkeyPatch, lines: str, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+class Typed(io.StringIO):
+    """Standard input of a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def chatting(monkeypatch: pytest.MonkeyPatch, lines: str, *arguments: str, typed: bool = False) -> int:
+    monkeypatch.setattr(sys, "stdin", Typed(lines) if typed else io.StringIO(lines))
     return command.main(["chat", *arguments])
 
 
+def in_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int = 80, **options: Any) -> io.StringIO:
+    """Return what will hold the output of the command, whose standard output is a terminal."""
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, highlight=False, **options)
+    monkeypatch.setattr(cli, "Console", lambda **given: Console(**given) if "width" in given else console)
+    return out
+
+
 def test_a_chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Thinking, answer and tokens are printed; the second request has the first question and its answer."""
+    """Thinking and answer have headings where they cannot be dim; the second request has the first question."""
     with Loopback([THOUGHTFUL, Answer(text=["Red."])]) as server:
         options = ("--base-url", server.url, "--system", "Be brief.", "--max-tokens", "50")
         assert chatting(monkeypatch, "Why is the sky blue?\nAnd at dusk?\n\nnot asked\n", *options) == 0
@@ -39,8 +55,19 @@ def test_a_chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     ]
     assert (body["enable_thinking"], body["max_tokens"], body["stream"]) == (True, 50, True)
     printed = capsys.readouterr().out
-    assert "Light scatters.\n\nBlue.\n20 + 10 tokens\n" in printed
-    assert "Red." in printed
+    assert "Thinking:\nLight scatters.\n\nAnswer:\nBlue.\n20 + 10 tokens\n" in printed
+    assert "\nRed.\n" in printed
+    assert ">" not in printed  # no prompt for piped questions
+
+
+@pytest.mark.parametrize(("finish", "is_cut"), [("length", True), ("stop", False)])
+def test_a_cut_answer_is_marked(
+    finish: str, is_cut: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Loopback(Answer(text=["Blue light"], finish=finish, usage=USAGE)) as server:
+        assert chatting(monkeypatch, "Why?\n", "--base-url", server.url) == 0
+    mark = " ... (cut: the finish reason is 'length')" * is_cut
+    assert f"\nBlue light{mark}\n20 + 10 tokens\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -58,22 +85,21 @@ def test_thinking_is_set_where_it_can_be(
 
 def test_thinking_is_dim(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a terminal, the thinking alone is dim and italic."""
-    out = io.StringIO()
-    monkeypatch.setattr(cli, "Console", lambda **_: Console(file=out, force_terminal=True, highlight=False))
+    out = in_a_terminal(monkeypatch)
     with Loopback(THOUGHTFUL) as server:
         assert chatting(monkeypatch, "Why?\n", "--base-url", server.url) == 0
     assert "\x1b[2;3mLight \x1b[0m\x1b[2;3mscatters.\x1b[0m" in out.getvalue()
-    assert "Blue." in re.sub(r"\x1b\[[\d;]*m", "", out.getvalue())
+    assert "Light scatters.\n\nBlue." in re.sub(r"\x1b\[[\d;]*m", "", out.getvalue())
     assert "mBlue" not in out.getvalue()
 
 
 def test_a_failed_answer_is_not_part_of_the_chat(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The error is printed, and the next question is the first of the history."""
+    """The error is printed, and the next typed question is the first of the history."""
     failed = reply_json(400, {"error": {"code": "InvalidParameter", "message": "not like this"}})
     with Loopback([failed, THOUGHTFUL]) as server:
-        assert chatting(monkeypatch, "one\ntwo\n", "--base-url", server.url) == 0
+        assert chatting(monkeypatch, "one\ntwo\n", "--base-url", server.url, typed=True) == 0
         assert [turn["content"] for turn in sent(server)["messages"]] == ["two"]
     assert "BadRequestError: not like this" in capsys.readouterr().out
 
@@ -86,12 +112,20 @@ def test_a_server_does_not_control_the_terminal(
     title = "\x1b]0;owned\x07 \x9b2J"
     failed = reply_json(400, {"error": {"code": "InvalidParameter", "message": title}})
     said = Answer(reasoning=[title], text=["\x1b", "]0;owned\r\n"])
-    monkeypatch.setattr(sys, "stdin", io.StringIO("one\ntwo\n"))
+    monkeypatch.setattr(sys, "stdin", Typed("one\ntwo\n"))
     with Loopback([failed, said if command_line == ["chat"] else failed]) as server:
         command.main([*command_line, "--base-url", server.url])
     printed = capsys.readouterr().out
     assert printed.count(r"\x1b]0;owned") == (3 if command_line == ["chat"] else 2)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", printed)
+
+
+def test_an_error_ends_a_piped_chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A script sees the status; the questions that follow are not asked."""
+    with Loopback(reply_json(400, {"error": {"code": "InvalidParameter", "message": "not like this"}})) as server:
+        assert chatting(monkeypatch, "one\ntwo\n", "--base-url", server.url) == 1
+        assert len(server.requests) == 1
+    assert "BadRequestError: not like this" in capsys.readouterr().err
 
 
 def test_a_chat_without_a_key(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,32 +137,60 @@ def test_a_chat_without_a_key(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "shown", "hidden"),
     [
         (["qwen-plus"], ["qwen-plus"], ["qwen-max"]),
-        (["--thinks"], ["qwen-plus"], ["qwen-max "]),
-        (["--sees"], ["qwen3-vl-plus"], ["qwen-plus "]),
-        (["--hears"], ["qwen3-omni-flash"], ["qwen-plus ", "qwen3-vl-plus "]),
-        (["--tools", "--json-schema"], ["qwen3.7-max"], ["qwen3-omni-flash "]),
+        (["--thinks"], ["qwen-plus"], ["qwen-max"]),
+        (["--sees"], ["qwen3-vl-plus"], ["qwen-plus"]),
+        (["--hears"], ["qwen3-omni-flash"], ["qwen-plus", "qwen3-vl-plus"]),
+        (["--tools", "--json-schema"], ["qwen3.7-max"], ["qwen3-omni-flash"]),
         (["--region", "frankfurt"], ["kimi-k3"], ["qvq-max"]),
-        (["qvq", "--retired"], ["qvq-max", "2026-10"], ["qwen-plus"]),
+        (["qvq", "--retired"], ["qvq-max"], ["qwen-plus"]),
     ],
 )
 def test_models(
     arguments: list[str],
     shown: list[str],
     hidden: list[str],
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The table has the models that match all filters; ids are printed whole in a narrow terminal too."""
-    monkeypatch.setenv("COLUMNS", "80")
+    """The models match all filters. Where the output is no terminal, cells are separated by tabs."""
     assert command.main(["models", *arguments]) == 0
-    printed = capsys.readouterr().out
-    assert all(text in printed for text in shown)
-    assert not [text for text in hidden if text in printed]
+    head, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert head[:2] == ["model", "thinks"]
+    assert {len(row) for row in rows} == {len(head)} == {8}
+    ids = {row[0] for row in rows}
+    assert set(shown) <= ids
+    assert not ids & set(hidden)
+
+
+def test_retired_models_have_their_date(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["models", "qvq-max", "--retired"]) == 0
+    head, row = [line.split("\t") for line in capsys.readouterr().out.splitlines()][:2]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", dict(zip(head, row, strict=True))["retired on"])
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [(46, "regions, input, output, schema, tools, context"), (80, "regions, input"), (120, "")],
+    ids=str,
+)
+def test_a_narrow_terminal(width: int, left_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole columns are left out, in a fixed order, and a line says so. What is printed is never cut."""
+    out = in_a_terminal(monkeypatch, width, color_system=None)
+    assert command.main(["models"]) == 0
+    lines = out.getvalue().splitlines()
+    said = [line for line in lines if line.startswith("Left out: ")]
+    assert [line.partition(". ")[0].removeprefix("Left out: ") for line in said] == [left_out] * bool(left_out)
+    table = [line for line in lines if line not in said]
+    assert max(map(len, table)) <= width
+    words = {word for line in table for word in line.split()}
+    assert {info.id for info in listed_models() if info.retired_on is None} <= words
+    names = {name for info in listed_models() if info.retired_on is None for name in info.regions or ()}
+    assert {word.strip(",") for word in words} & names == (set() if left_out else names)
+    assert lines[-1].endswith(" models")
 
 
 def test_no_model_matches(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["models", "no-such-model"]) == 1
-    assert "No known model matches." in capsys.readouterr().out
+    assert "No known model matches." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("arguments", "status"), [(["models", "--help"], 0), (["models", "--nope"], 2)])

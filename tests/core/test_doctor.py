@@ -284,7 +284,9 @@ def test_text_that_the_output_cannot_encode(arguments: list[str], monkeypatch: p
     monkeypatch.setenv(config.API_KEY_VARIABLE, KEY)
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(sys, "stdin", io.StringIO("Hi\n"))
+    typed = io.StringIO("Hi\n")
+    monkeypatch.setattr(typed, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", typed)
     failed = reply_json(400, {"error": {"code": "InvalidParameter", "message": "\u53c2\u6570 \xe9"}})
     with Loopback(failed) as server:
         status = command.main([*arguments, "--base-url", server.url])
