@@ -68,3 +68,11 @@ def test_each_page_is_in_the_contents() -> None:
     contents = (ROOT / "docs/index.md").read_text(encoding="utf-8")
     pages = [path.stem for path in (ROOT / "docs").glob("*.md") if path.stem not in ("index", "langchain-provider")]
     assert [page for page in pages if not re.search(rf"^{page}$", contents, re.MULTILINE)] == []
+
+
+def test_pages_that_only_the_site_fills_say_so() -> None:
+    """A Git host shows neither generated tables nor the text of docstrings."""
+    pages = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")}
+    filled = {name for name, text in pages.items() if "_generated/" in text or "```{eval-rst}" in text}
+    assert {"models.md", "chat-parameters.md", "core.md"} <= filled
+    assert [name for name in filled if "on the built site" not in pages[name]] == []
