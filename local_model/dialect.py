@@ -1,7 +1,7 @@
 """Convert requests of Model Studio's OpenAI-compatible protocol to llama.cpp's. Inputs are never changed.
 
 Fields follow Model Studio's OpenAI-compatible chat page. Malformed values are passed on, so that llama.cpp reports
-the error.
+the error. An image, video or audio raises InvalidRequest.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from local_model.options import Options
+from local_model.retrieval import InvalidRequest
 from local_model.schemas import bounded
 
+TEXT_ONLY = "the local model reads text only"
 _CHARACTERS_PER_TOKEN = 4
 _MAX_REASONING_CHARACTERS = 2000  # longer repetitions make llama.cpp's grammars slow
 REASONING_ONLY = "root ::= [^<]+"
@@ -127,6 +129,30 @@ def with_reasoning(call: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     return {**call, "chat_template_kwargs": {**call["chat_template_kwargs"], "thought": str(reasoning).strip()}}
 
 
+def reasoning_tokens(answer: Any) -> int:
+    """Return the number of tokens of llama.cpp's response to `reasoning_request`, 0 if it failed."""
+    return int(answer["usage"]["completion_tokens"]) if isinstance(answer, dict) and "usage" in answer else 0
+
+
+def counted(content: dict[str, Any], tokens: int) -> dict[str, Any]:
+    """Return a response or chunk whose usage counts reasoning as output, as the service does.
+
+    `tokens` is the length of the reasoning that was requested before, which llama.cpp counts as part of the prompt.
+    """
+    usage = content.get("usage")
+    if not tokens or not usage:
+        return content
+    prompt = usage["prompt_tokens"] - tokens
+    cached = min(prompt, (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0))
+    changes = {
+        "prompt_tokens": prompt,
+        "completion_tokens": usage["completion_tokens"] + tokens,
+        "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": tokens},
+    }
+    return {**content, "usage": {**usage, **changes}}
+
+
 def _thinking(body: Mapping[str, Any], options: Options) -> tuple[bool, int]:
     requested, effort, budget = body.get("enable_thinking"), body.get("reasoning_effort"), options.budget
     if _is_count(body.get("thinking_budget")):
@@ -156,6 +182,9 @@ def _message(message: Any) -> Any:
         return message
     request = {name: value for name, value in message.items() if name != "partial"}
     parts = message.get("content")
+    other = next((part["type"] for part in parts if _is_other(part)), None) if isinstance(parts, list) else None
+    if other is not None:
+        raise InvalidRequest(f"{TEXT_ONLY}, not {other:.40}")
     if isinstance(parts, list) and parts and all(_is_text(part) for part in parts):
         request["content"] = "".join(part["text"] for part in parts)
     return request
@@ -230,6 +259,10 @@ def _is_partial(body: Mapping[str, Any]) -> bool:
 
 def _is_text(part: Any) -> bool:
     return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+
+
+def _is_other(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("type"), str) and part["type"] != "text"
 
 
 def _is_count(value: Any) -> bool:

@@ -21,10 +21,10 @@ from typing import Any, Literal, TypeVar, cast
 from uuid import uuid4
 
 from local_model.batches import Batches, asker
-from local_model.dialect import reasoning_request, to_llama, with_reasoning
+from local_model.dialect import counted, reasoning_request, reasoning_tokens, to_llama, with_reasoning
 from local_model.files import STORE, FileStore
 from local_model.options import Options
-from local_model.refusals import rejection
+from local_model.refusals import not_served, rejection
 from local_model.relay import Address, ClientDisconnected, Parts, RelayedResponse, exchange
 from local_model.responses import Memory, Texts, Writer, chat_body, framed, input_items, search_of
 from local_model.retrieval import InvalidRequest, Task, check_compatible, failure, task
@@ -110,11 +110,17 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if self._retrieval(endpoint, payload):
                 return
+            if (missing := not_served(endpoint)) is not None:
+                self._send(404, missing)
+                return
             if endpoint == _RESPONSES and self.command == "POST":
                 self._respond(payload)
                 return
             if endpoint == _CHAT and isinstance(payload, dict):
-                body = self._to_llama_body(front.files.resolve(payload, headers), front.options)
+                body, reasoning = self._to_llama_body(front.files.resolve(payload, headers), front.options)
+                if reasoning:
+                    self._pass_on_counted(body, reasoning)
+                    return
             with closing(self._exchange(backend, self.command, path, body)) as parts:
                 self._pass_on(parts)
         except InvalidRequest as error:  # a chat refers to an invalid file
@@ -152,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(400, {"code": "InvalidParameter", "message": str(error), "request_id": str(uuid4())})
             return
         if payload.get("stream"):
-            self._send_events(chain([first], events))
+            self._send_events(framed(*numbered) for numbered in enumerate(chain([first], events), 1))
         else:
             deque(events, maxlen=0)
             if failed := writer.response["error"]:
@@ -166,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         front, found = cast(ApiServer, self.server), []
         if search := search_of(payload, items):
             found = front.texts.search(search[1], lambda texts: self._run_task(Task(texts, lambda made, _: made)))
-        body = self._to_llama_body(chat_body(payload, items, found), front.options)
+        body, reasoning = self._to_llama_body(chat_body(payload, items, found), front.options)
         yield from writer.start()
         if search:
             yield from writer.searched(*search, found)
@@ -179,16 +185,15 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             for line in answer:
                 if line.startswith(b"data: {"):
-                    yield from writer.feed(json.loads(line[6:]))
+                    yield from writer.feed(counted(json.loads(line[6:]), reasoning))
         yield from writer.end()
 
-    def _send_events(self, events: Iterable[dict[str, Any]]) -> None:
+    def _send_events(self, events: Iterable[bytes]) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream;charset=UTF-8")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for number, event in enumerate(events, 1):
-            data = framed(number, event)
+        for data in events:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         self.wfile.write(b"0\r\n\r\n")
 
@@ -203,14 +208,16 @@ class _Handler(BaseHTTPRequestHandler):
         vectors = [item["embedding"] for item in sorted(answer["data"], key=lambda item: item["index"])]
         return retrieval_task.answer(vectors, answer["usage"]["total_tokens"])
 
-    def _to_llama_body(self, payload: dict[str, Any], options: Options) -> bytes:
+    def _to_llama_body(self, payload: dict[str, Any], options: Options) -> tuple[bytes, int]:
+        """Return the request for llama.cpp, and the number of reasoning tokens that were requested before it."""
+        reasoning = 0
         call = to_llama(payload, options)
         first = reasoning_request(call)
         if first is not None:
             with closing(self._exchange("chat", "POST", _CHAT, _bytes(first))) as parts:
-                answer = b"".join(parts)
-            call = with_reasoning(call, _json(answer.partition(b"\r\n\r\n")[2]))
-        return _bytes(call)
+                answer = _json(b"".join(parts).partition(b"\r\n\r\n")[2])
+            call, reasoning = with_reasoning(call, answer), reasoning_tokens(answer)
+        return _bytes(call), reasoning
 
     def _exchange(self, backend: Backend, method: str, path: str, body: bytes) -> Parts:
         address = cast(ApiServer, self.server).backends[backend]
@@ -222,6 +229,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(response.feed(part))
         if not response.complete:
             self.close_connection = True  # a truncated response must be visible as truncated
+
+    def _pass_on_counted(self, body: bytes, reasoning: int) -> None:
+        """Send llama.cpp's answer with the reasoning that was requested before it in the usage."""
+        with closing(HTTPConnection(*cast(ApiServer, self.server).backends["chat"])) as llama:
+            llama.request("POST", _CHAT, body, {"Content-Type": "application/json"})
+            answer = llama.getresponse()
+            if answer.headers.get_content_type() != "text/event-stream":
+                self._send(answer.status, counted(_json(answer.read()), reasoning))
+                return
+            lines = (line.removeprefix(b"data: ").strip() for line in answer if line.startswith(b"data: "))
+            self._send_events(
+                b"data: %b\n\n" % (_bytes(counted(json.loads(line), reasoning)) if line.startswith(b"{") else line)
+                for line in lines
+            )
 
     def _send(self, status: int, content: dict[str, Any] | bytes) -> None:
         body = content if isinstance(content, bytes) else _bytes(content)

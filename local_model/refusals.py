@@ -1,4 +1,4 @@
-"""Reject requests according to the options, with errors in the vendor's format.
+"""Reject requests according to the options, and those that are not served, with errors in the vendor's format.
 
 The format follows Model Studio's error-code page (401 `invalid_api_key`, 404 `model_not_found`), with a `request_id`
 beside `error` as in recorded 401 responses. All other errors come from llama.cpp.
@@ -10,6 +10,8 @@ from typing import Any
 from uuid import uuid4
 
 from local_model.options import Options
+
+_NATIVE = "/api/v1/services/"
 
 
 def rejection(options: Options, authorization: str | None, body: Any) -> tuple[int, dict[str, Any]] | None:
@@ -24,6 +26,19 @@ def rejection(options: Options, authorization: str | None, body: Any) -> tuple[i
         message = f"The model {model} does not exist or you do not have access to it."
         return 404, _error_body(message, "model_not_found")
     return None
+
+
+def not_served(path: str) -> dict[str, Any] | None:
+    """Return the JSON body of a 404 response for a service of the native protocol, or None for another path."""
+    if not path.startswith(_NATIVE):
+        return None
+    is_chat = path.startswith(f"{_NATIVE}aigc/")
+    message = 'native chat: use protocol="openai" or "responses"' if is_chat else path
+    return {
+        "code": "NotFound",
+        "message": f"the local model does not serve {message}",
+        "request_id": str(uuid4()),
+    }
 
 
 def _error_body(message: str, code: str) -> dict[str, Any]:

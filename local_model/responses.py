@@ -16,6 +16,7 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
+from local_model.dialect import TEXT_ONLY
 from local_model.retrieval import InvalidRequest, Vector, cosine
 
 Json = dict[str, Any]
@@ -111,7 +112,7 @@ def _text(content: Any) -> str:
     texts = []
     for part in content if isinstance(content, list) else ():
         if not isinstance(part, dict) or not isinstance(part.get("text"), str):
-            raise InvalidRequest(f"the local model supports text only, not {part!r:.100}")
+            raise InvalidRequest(f"{TEXT_ONLY}, not {part!r:.100}")
         texts.append(part["text"])
     return "".join(texts)
 
@@ -214,12 +215,13 @@ class Writer:
 
     def _count(self, usage: Mapping[str, Any]) -> None:
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+        reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens", 0)
         self.response["usage"] = {
             "input_tokens": usage.get("prompt_tokens", 0),
             "output_tokens": usage.get("completion_tokens", 0),
             "total_tokens": usage.get("total_tokens", 0),
             "input_tokens_details": {"cached_tokens": cached},
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": reasoning},
         } | ({"x_tools": self._runs} if self._runs else {})
 
     def _grow(self, kind: str, text: str) -> Iterator[Json]:

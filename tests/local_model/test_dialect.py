@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from local_model import Options
-from local_model.dialect import reasoning_request, reasoning_then_answer, to_llama, with_reasoning
+from local_model.dialect import (
+    counted,
+    reasoning_request,
+    reasoning_then_answer,
+    reasoning_tokens,
+    to_llama,
+    with_reasoning,
+)
+from local_model.retrieval import InvalidRequest
 
 USER = {"role": "user", "content": "Weather in Paris?"}
 TOOL_RESULT = {"role": "tool", "tool_call_id": "1", "content": "sunny"}
@@ -189,8 +197,15 @@ def test_text_parts_are_joined() -> None:
     assert rewritten({"messages": [{"role": "user", "content": parts}]})["messages"][0]["content"] == "Say hi"
 
 
-def test_other_parts_are_unchanged() -> None:
+def test_an_image_is_refused() -> None:
     messages = [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}]}]
+    with pytest.raises(InvalidRequest, match="the local model reads text only, not image_url"):
+        rewritten({"messages": messages})
+
+
+@pytest.mark.parametrize("parts", [[7], [{"type": "text"}], [{"text": "a"}], []], ids=str)
+def test_malformed_parts_are_left_to_llama(parts: list[Any]) -> None:
+    messages = [{"role": "user", "content": parts}]
     assert rewritten({"messages": messages})["messages"] == messages
 
 
@@ -220,6 +235,26 @@ def test_reasoning_is_requested_before_a_forced_call() -> None:
     answer = {"choices": [{"message": {"reasoning_content": " hm \n"}}]}
     assert with_reasoning(call, answer)["chat_template_kwargs"]["thought"] == "hm"
     assert with_reasoning(call, {"error": {}}) == call
+    assert reasoning_tokens({**answer, "usage": {"completion_tokens": 3}}) == 3
+    assert reasoning_tokens({"error": {}}) == reasoning_tokens(None) == 0
+
+
+def test_reasoning_before_a_forced_call_counts_as_output() -> None:
+    """llama.cpp read it as part of the prompt, so the sum is the same."""
+    usage = {"prompt_tokens": 30, "completion_tokens": 8, "total_tokens": 38}
+    cached = {"prompt_tokens_details": {"cached_tokens": 25}}
+    assert counted({"id": "1", "usage": {**usage, **cached}}, 9) == {
+        "id": "1",
+        "usage": {
+            "prompt_tokens": 21,
+            "completion_tokens": 17,
+            "total_tokens": 38,
+            "prompt_tokens_details": {"cached_tokens": 21},
+            "completion_tokens_details": {"reasoning_tokens": 9},
+        },
+    }
+    assert counted({"usage": usage}, 0) == {"usage": usage}
+    assert counted({"choices": []}, 9) == {"choices": []}
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,15 @@ CHUNKS = [
     chunk(tool_calls=[{"index": 0, "function": {"arguments": '{"a"'}}]),
     chunk(tool_calls=[{"index": 0, "function": {"arguments": ": 1}"}}]),
     chunk("tool_calls"),
-    {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}},
+    {
+        "choices": [],
+        "usage": {
+            "prompt_tokens": 3,
+            "completion_tokens": 4,
+            "total_tokens": 7,
+            "completion_tokens_details": {"reasoning_tokens": 1},
+        },
+    },
 ]
 
 
@@ -140,6 +148,7 @@ def test_events() -> None:
     assert [(call.id, call.name, call.args) for call in choice.tool_calls] == [("c1", "f", {"a": 1})]
     assert result.usage is not None
     assert (result.usage.total_tokens, result.usage.raw["x_tools"]) == (7, {"file_search": {"count": 1}})
+    assert result.usage.reasoning_tokens == 1
     assert result.extras["search_info"]["search_results"][0]["title"] == "bats.txt"
 
 

@@ -117,7 +117,8 @@ def test_an_answer_without_reasoning(client: httpx.Client) -> None:
 @pytest.mark.parametrize("thinking", [False, True])
 def test_a_forced_call_is_valid_whole_and_streamed(client: httpx.Client, choice: Any, thinking: bool) -> None:
     fields = {"tools": [WEATHER, ADD], "tool_choice": choice, "enable_thinking": thinking, "max_tokens": 120}
-    answer = whole(client, **fields)["choices"][0]
+    complete = whole(client, **fields)
+    answer = complete["choices"][0]
     assert answer["finish_reason"] == "tool_calls"
     (call,) = answer["message"]["tool_calls"]
     chunks = streamed(client, **fields)
@@ -129,6 +130,11 @@ def test_a_forced_call_is_valid_whole_and_streamed(client: httpx.Client, choice:
     thought = "".join(delta.get("reasoning_content") or "" for delta in deltas(chunks))
     assert bool(thought.strip()) is thinking
     assert bool(answer["message"].get("reasoning_content")) is thinking
+    for usage in (complete["usage"], chunks[-1]["usage"]):
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+        spent = usage.get("completion_tokens_details", {}).get("reasoning_tokens", 0)
+        assert (spent > 0) is thinking
+        assert spent <= min(32, usage["completion_tokens"] - 1)  # 32 is the budget of the local model
 
 
 @pytest.mark.parametrize("thinking", [False, True])
@@ -236,6 +242,23 @@ def test_llama_cpp_errors_are_relayed(client: httpx.Client) -> None:
     assert (broken.status_code, broken.json()["error"]["type"]) == (400, "invalid_request_error")
     nowhere = client.get("/nowhere")
     assert (nowhere.status_code, nowhere.json()["error"]["type"]) == (404, "not_found_error")
+
+
+def test_what_the_local_model_cannot_do(client: httpx.Client) -> None:
+    """The error says so, in the format of the protocol."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    seen = client.post("/chat/completions", json=asked(messages=[{"role": "user", "content": [image]}]))
+    assert (seen.status_code, seen.json()["error"]["message"]) == (
+        400,
+        "the local model reads text only, not image_url",
+    )
+    services = client.base_url.copy_with(path="/api/v1/services/")
+    native = client.post(services.join("aigc/text-generation/generation"), json={"model": "qwen-plus", "input": {}})
+    assert native.status_code == 404
+    wanted = 'the local model does not serve native chat: use protocol="openai" or "responses"'
+    assert native.json()["message"] == wanted
+    other = client.post(services.join("embeddings/multimodal-embedding/multimodal-embedding"), json={})
+    assert (other.status_code, other.json()["code"]) == (404, "NotFound")
 
 
 def alive(pid: int) -> bool:
