@@ -1,8 +1,8 @@
 """Exchange requests and responses on one connection with h11, which tells exactly where a response ends.
 
 A connection takes the place of httpcore's pool in an httpx transport. Requests pass through `handle_request` of httpx's
-own classes, which vcrpy and others patch. Compared with httpcore's pool and connection, a small async request takes
-two thirds of the time, and a part of a body half of it.
+own classes, which vcrpy and others patch. Compared with httpcore's pool and connection, an async call takes about three
+quarters of the CPU time, and a chunk of its stream two thirds.
 
 The sync and async code have the same structure; change both together.
 """
