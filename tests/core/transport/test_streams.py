@@ -360,6 +360,7 @@ async def test_a_handshake_may_take_as_long_as_the_timeout_for_connecting(
             thread = threading.Thread(target=greets, daemon=True)
             thread.start()
             stream = await connect("127.0.0.1", listener.getsockname()[1], trust(certificate), seconds)
+            assert stream.get_extra_info("ssl_object").version() == "TLSv1.3"
             stream.close()
             await asyncio.sleep(0)
             thread.join(2)
@@ -390,14 +391,8 @@ async def test_nothing_received_before_tls_is_taken_for_a_response(
     await asyncio.sleep(0)
 
 
-def skip_on_uvloop() -> None:
-    if type(asyncio.get_running_loop()).__module__.startswith("uvloop"):
-        pytest.skip("uvloop resolves names and connects in C")
-
-
 def addressed(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     """Every name has these addresses."""
-    skip_on_uvloop()
     found = [
         (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))
         for address in addresses
@@ -419,7 +414,6 @@ Attempt = Callable[..., Awaitable[Any]]
 
 def reached(monkeypatch: pytest.MonkeyPatch, **outcomes: str) -> list[str]:
     """Return the addresses tried, in order. Some of them are refused, or hang."""
-    skip_on_uvloop()
     tried: list[str] = []
     original = type(asyncio.get_running_loop()).create_connection
 
@@ -450,7 +444,6 @@ async def test_a_refused_or_silent_address_is_followed_by_the_next(monkeypatch: 
 
 
 async def test_a_link_local_address_is_tried_on_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
-    skip_on_uvloop()
     found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 0, 0, 3))]
     resolved(monkeypatch, found)
     tried = reached(monkeypatch, **{"fe80::1%3": "refuses"})
