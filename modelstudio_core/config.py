@@ -32,6 +32,13 @@ API_KEY_VARIABLE, BASE_URL_VARIABLE, REGION_VARIABLE, WORKSPACE_VARIABLE = (
     "DASHSCOPE_REGION",
     "DASHSCOPE_WORKSPACE",
 )
+# of the vendor's SDK (dashscope 2.0.2, common/env.py) and of langchain-qwq 0.3
+_HOSTS_OF_OTHERS = (
+    "DASHSCOPE_HTTP_BASE_URL",
+    "DASHSCOPE_COMPATIBLE_BASE_URL",
+    "DASHSCOPE_API_REGION",
+    "DASHSCOPE_API_BASE",
+)
 PICKLED_KEY = "\0"  # placeholder in an unpickled object if the environment has no key
 PICKLED_KEY_MISSING = (
     f"pickled models do not contain the API key: set the environment variable {API_KEY_VARIABLE} where they are loaded"
@@ -143,8 +150,8 @@ def resolve(
 
     Raises:
         ConfigurationError: for invalid or contradictory settings, such as a missing key, an unknown region, a region
-            that needs a workspace, both region and base_url, an unsupported URL, a negative max_retries, or a key
-            that would be sent over plain HTTP to another machine.
+            that needs a workspace, both region and base_url, a host that only a variable of another package names, an
+            unsupported URL, a negative max_retries, or a key that would be sent over plain HTTP to another machine.
     """
     environ = os.environ if environ is None else environ
     if protocol not in _PATHS:
@@ -186,8 +193,22 @@ def _url_and_region(
         )
     if base_url:
         return _checked_url(base_url, protocol), _region_of(base_url)
+    if not region:
+        _check_no_other_host(environ)
     name = _region_name(region or DEFAULT_REGION, argument)
     return f"https://{_host(name, workspace)}{_PATHS[protocol]}", name
+
+
+def _check_no_other_host(environ: Mapping[str, str]) -> None:
+    """Raise ConfigurationError if the environment names a host for other packages only.
+
+    The default region would send the key to another host than the user expects.
+    """
+    if name := next((name for name in _HOSTS_OF_OTHERS if environ.get(name)), None):
+        raise ConfigurationError(
+            f"the environment variable {name} is set, but this package does not read it: set {BASE_URL_VARIABLE} or "
+            f"{REGION_VARIABLE}, or pass base_url= or region="
+        )
 
 
 def _checked_workspace(workspace: str | None) -> str | None:

@@ -88,6 +88,20 @@ PRECEDENCE: list[tuple[str, dict[str, Any], dict[str, str], str, str]] = [
     ("env base_url over env region", {}, {"DASHSCOPE_BASE_URL": "https://b", "DASHSCOPE_REGION": "virginia"}, "", "b"),
     ("env region", {}, {"DASHSCOPE_REGION": "virginia"}, "", "dashscope-us.aliyuncs.com"),
     (
+        "env base_url over another package's",
+        {},
+        {"DASHSCOPE_BASE_URL": "https://b", "DASHSCOPE_API_BASE": "https://c"},
+        "",
+        "b",
+    ),
+    (
+        "region over another package's",
+        {"region": "beijing"},
+        {"DASHSCOPE_HTTP_BASE_URL": "https://c"},
+        "",
+        "dashscope.aliyuncs.com",
+    ),
+    (
         "empty env is not set",
         {},
         {"DASHSCOPE_BASE_URL": "", "DASHSCOPE_REGION": "", "DASHSCOPE_WORKSPACE": ""},
@@ -286,6 +300,20 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
     ("a wrong region", {"region": "mars"}, {}, "region='mars' is unknown"),
     ("a misspelt region", {"region": "singapor"}, {}, "Did you mean 'singapore'"),
     ("a misspelt region id", {"region": "ap-southeast1"}, {}, "Did you mean 'ap-southeast-1'"),
+    *(
+        (
+            f"a host for another package, {name}",
+            {},
+            {name: "https://dashscope.aliyuncs.com/api/v1"},
+            f"{name} is set, but this package does not read it: set DASHSCOPE_BASE_URL or",
+        )
+        for name in (
+            "DASHSCOPE_HTTP_BASE_URL",
+            "DASHSCOPE_COMPATIBLE_BASE_URL",
+            "DASHSCOPE_API_REGION",
+            "DASHSCOPE_API_BASE",
+        )
+    ),
     ("a wrong region from the environment", {}, {"DASHSCOPE_REGION": "bejing"}, "Did you mean 'beijing'"),
     ("region and base_url", {"region": "beijing", "base_url": "https://a"}, {}, "not both"),
     ("frankfurt without a workspace", {"region": "frankfurt"}, {}, "workspace="),
