@@ -58,7 +58,7 @@ class ChatSettings(ResponsesSettings):
     incremental_output: bool | None = Field(
         default=None,
         description="Native protocol: if False, the service repeats the accumulated text in each stream event. The "
-        "deltas returned are the same either way. Default: True.",
+        "deltas returned are the same either way. No effect with the other protocols. Default: True.",
     )
 
     streaming: bool | None = Field(

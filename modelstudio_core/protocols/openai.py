@@ -43,7 +43,9 @@ from modelstudio_core.types import (
 _PATH = "/chat/completions"
 _RESERVED = dict.fromkeys(("model", "messages", "stream"), "use the argument")
 # documented for the native protocol only, which alone returns search sources (native API reference)
-_NATIVE = frozenset({"incremental_output", "vl_enable_image_hw_output"})
+_NATIVE = frozenset({"vl_enable_image_hw_output"})
+# how the native protocol streams; the deltas are the same either way
+_WITHOUT_EFFECT = frozenset({"incremental_output"})
 _NATIVE_SEARCH = frozenset({"enable_source", "enable_citation", "citation_format", "prepend_search_result"})
 
 
@@ -63,7 +65,7 @@ class OpenAICodec:
         body: dict[str, Any] = {"model": request.model, "messages": [_message(m) for m in request.messages]}
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        body |= request.parameters
+        body |= {name: value for name, value in request.parameters.items() if name not in _WITHOUT_EFFECT}
         body |= policy_parameters(request)
         return write_json(merge_extra_body(body, request.extra_body, _RESERVED))
 

@@ -47,8 +47,8 @@ _OURS = {
 _SENT = frozenset({"temperature", "top_p", "ocr_options", "store", "conversation", "previous_response_id"})
 _RENAMED = {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"}
 # these have no effect on the answer, or are the default
-_DROPPED = frozenset({"tool_stream", "parallel_tool_calls"})
-_NATIVE = frozenset({"incremental_output", "vl_enable_image_hw_output"})
+_DROPPED = frozenset({"tool_stream", "parallel_tool_calls", "incremental_output"})
+_NATIVE = frozenset({"vl_enable_image_hw_output"})
 _POLICIES = frozenset({"tools", "tool_choice", "enable_thinking", "reasoning_effort"})
 # echoed and ignored (recorded probes, September 2026), or unsupported (reference)
 _IGNORED = {

@@ -269,7 +269,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 REFUSED_BY_THE_OTHER: list[tuple[str, dict[str, Any], str]] = [
     ("the sizes of images", {"parameters": {"vl_enable_image_hw_output": True}}, "vl_enable_image_hw_output"),
-    ("how a stream grows", {"parameters": {"incremental_output": False}}, "incremental_output"),
     *(
         (name, {"parameters": {"search_options": {name: True, "forced_search": True}}}, rf"search_options\.{name}: ")
         for name in ("enable_source", "enable_citation", "citation_format", "prepend_search_result")

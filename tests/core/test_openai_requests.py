@@ -42,6 +42,7 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"parameters": {"temperature": 0, "seed": 0, "stop": []}},
         {"temperature": 0, "seed": 0, "stop": []},
     ),
+    ("how a native stream grows has no effect", {"parameters": {"incremental_output": False, "seed": 1}}, {"seed": 1}),
     ("extra_body on the top level", {"extra_body": {"new_switch": {"a": [1]}}}, {"new_switch": {"a": [1]}}),
     ("extra_body wins", {"extra_body": {"top_k": 1}, "parameters": {"top_k": 20}}, {"top_k": 1}),
     (
