@@ -53,6 +53,7 @@ _OMITTED_TYPES = (*_REASONING_BLOCKS, "redacted_thinking", "citation", "executab
              "container_upload", "tool_use", "server_tool_use", "mcp_list_tools",
              "mcp_approval_request")  # fmt: skip
 _OMITTED_SUFFIXES = ("_call", "_call_chunk", "tool_result")  # type names of OpenAI, LangChain and Anthropic
+_NATIVE_KINDS = ("text", "image", "video", "audio")  # keys of the native protocol's blocks, which have no type
 # omitted in all messages except tool results, which may contain nothing else
 _ALLOWED_IN_RESULTS_ONLY = ("non_standard", "_call_output")
 
@@ -234,6 +235,7 @@ def to_core_content(content: str | Sequence[str | Mapping[str, Any]], *, local: 
 def to_core_part(block: Mapping[str, Any], *, local: bool = False) -> Part:
     """Return a content block as a part.
 
+    A block without a type is read as one of the native protocol, such as `{"image": url}`, which ChatTongyi accepts.
     Options such as min_pixels, fps and `cache_control` are read from the block or its `extras`.
 
     Raises:
@@ -243,9 +245,11 @@ def to_core_part(block: Mapping[str, Any], *, local: bool = False) -> Part:
         raise ConfigurationError(f"{block!r:.80} is not a content block: use a string or a dict with a type")
     kind = block.get("type")
     if kind is None:
+        kind = next((kind for kind in _NATIVE_KINDS if kind in block), None)
+    if kind is None:
         raise ConfigurationError(
             f"a content block with the keys {', '.join(map(str, block))!r:.80} has no type: use "
-            '{"type": "text", "text": ...} or {"type": "image", "url": ...}'
+            '{"type": "text", "text": ...}, or {"type": "image", "url": ...}, or "video" or "audio"'
         )
     try:
         return _part(kind, block, local)
@@ -327,8 +331,8 @@ def _media_source(block: Mapping[str, Any], kind: str, default_mime_type: str, l
     if local and isinstance(content := source.get("bytes"), bytes | bytearray | memoryview) and content:
         return LocalFile(bytes(content), mime_type or default_mime_type, f"bytes of the {kind}")
     data = source.get("base64") or source.get("data") or block.get(kind)
-    if isinstance(data, str) and data.startswith(URL_SCHEMES):
-        return check_url(data)
+    if isinstance(data, str) and data.startswith((*URL_SCHEMES, "file:")):
+        return _url(data, kind, local, mime_type)
     if data:
         return data_uri(mime_type or default_mime_type, data)
     if source.get("file_id") or source.get("id"):

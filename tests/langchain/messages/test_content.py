@@ -102,6 +102,17 @@ BLOCKS: list[tuple[str, Any, dict[str, Any]]] = [
         image(URL, min_pixels=1, max_pixels=2, cache_control=EPHEMERAL),
     ),
     ("pixel bounds on OpenAI's form", {**image(URL), "max_pixels": 2}, image(URL, max_pixels=2)),
+    # the native protocol's form, which ChatTongyi accepts and returns
+    (
+        "a native text",
+        {"text": "hi", "cache_control": EPHEMERAL},
+        {"type": "text", "text": "hi", "cache_control": EPHEMERAL},
+    ),
+    ("a native image", {"image": URL, "min_pixels": 1}, image(URL, min_pixels=1)),
+    ("a native image in base64", {"image": f"data:image/png;base64,{PNG}"}, image(f"data:image/png;base64,{PNG}")),
+    ("a native video", {"video": URL, "fps": 2}, {"type": "video_url", "video_url": {"url": URL}, "fps": 2}),
+    ("a native video as frames", {"video": [URL]}, {"type": "video", "video": [URL]}),
+    ("a native audio", {"audio": URL}, {"type": "input_audio", "input_audio": {"data": URL}}),
     # video (L42)
     ("v1 video by URL", {"type": "video", "url": URL}, {"type": "video_url", "video_url": {"url": URL}}),
     (
@@ -243,8 +254,8 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
     ("an audio without content", user({"type": "audio", "mime_type": "audio/wav"}), ("messages[0]", "audio")),
     (
         "a block of no type",
-        user({"image": URL}),
-        ("messages[0]", "with the keys 'image' has no type", '"type": "image", "url"'),
+        user({"city": "x"}),
+        ("messages[0]", "with the keys 'city' has no type", '"type": "image", "url"', '"video"'),
     ),
     (
         "text by URL",
