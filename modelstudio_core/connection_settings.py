@@ -148,6 +148,9 @@ class ConnectionSettings(BaseModel):
         if "model_name" in values and "model_name" not in cls.model_fields:
             values = {"model": values["model_name"], **values}
             del values["model_name"]
+        model = cls.model_fields.get("model")
+        if model is not None and model.is_required() and "model" not in values:
+            raise cls.configuration_error('model is missing: pass a model id, such as model="qwen-plus"')
         unknown = values.keys() - cls.model_fields
         if unknown and (unknown := unknown - _aliases(cls.model_fields)):
             message = " ".join(unknown_argument(name, cls.model_fields) for name in sorted(unknown))

@@ -67,20 +67,36 @@ _OF_ONE_PROTOCOL = frozenset({"modalities", "audio", "vl_enable_image_hw_output"
 # not sent: these control how this package builds and sends the request
 LOCAL_PARAMETERS = ("streaming", "reasoning_replay", "native_endpoint", "extra_body")
 CALL_OPTIONS = ("extra_headers", "timeout", "include_response_headers", "upload")
-# names in other integrations
-_DICTIONARY = "pass its entries as arguments (temperature=, ...), others in extra_body="
+# names of other integrations, which are no parameters of the service (docs/migrating.md)
 _HINTS = {
-    "dashscope_api_key": "did you mean api_key?",
-    "openai_api_key": "did you mean api_key?",
-    "api_base": "did you mean base_url?",
-    "openai_api_base": "did you mean base_url?",
-    "request_timeout": "did you mean timeout?",
-    "model_kwargs": _DICTIONARY,
-    "additional_kwargs": _DICTIONARY,
-    "stop_sequences": "did you mean stop?",
-    "openai_proxy": "did you mean http_client?",
+    **dict.fromkeys(("dashscope_api_key", "openai_api_key"), "did you mean api_key?"),
+    **dict.fromkeys(("api_base", "openai_api_base"), "did you mean base_url?"),
+    **dict.fromkeys(("request_timeout", "stream_chunk_timeout"), "did you mean timeout?"),
+    **dict.fromkeys(("num_output", "num_outputs"), "did you mean max_tokens?"),
+    **dict.fromkeys(
+        ("client", "async_client", "root_client", "root_async_client", "http_socket_options", "openai_proxy"),
+        "did you mean http_client or http_async_client?",
+    ),
+    **dict.fromkeys(
+        ("model_kwargs", "additional_kwargs"),
+        "pass its entries as arguments (temperature=, ...), others in extra_body=",
+    ),
+    **dict.fromkeys(
+        ("api_version", "default_query", "disabled_params", "is_chat_model", "openai_organization", "organization",
+         "result_format", "return_documents", "reuse_client", "should_use_structured_outputs", "stream_usage",
+         "tiktoken_model_name", "tokenizer"),
+        "remove it, because it is not needed here",
+    ),
+    "audio_config": "did you mean audio?",
     "extra_headers": "did you mean default_headers?",
-}
+    "image_documents": "put an ImageBlock into the message",
+    "prefix_messages": "put these messages before the others",
+    "prompt_cache_options": 'put "cache_control": {"type": "ephemeral"} into a content block',
+    "reasoning": "did you mean reasoning_effort?",
+    "stop_sequences": "did you mean stop?",
+    "strict": "pass it with the tools: bind_tools(..., strict=True) or chat_with_tools(..., strict=True)",
+    "use_responses_api": 'did you mean protocol="responses"?',
+}  # fmt: skip
 _KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS + CALL_OPTIONS)
 _PER_CALL = {"default_headers": "extra_headers"}
 _SECRET_SETTINGS = ("api_key", "default_headers", "dashscope_api_key", "openai_api_key")

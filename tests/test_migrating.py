@@ -10,7 +10,9 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import ConfigurationError
+from llama_index_modelstudio import ModelStudio
 from modelstudio_core.config import REGIONS
+from modelstudio_core.parameters import unknown_argument
 from tests.langchain.service import chat
 from tests.loopback import Loopback
 from tests.service import Answer, sent
@@ -108,7 +110,7 @@ LEFT_OVER = [
     ("frequency_penalty", "extra_body"),
     ("api_base", "base_url"),
     ("request_timeout", "timeout"),
-    ("stream_usage", "extra_body"),
+    ("stream_usage", "remove it"),
 ]
 
 
@@ -120,6 +122,23 @@ def test_unknown_arguments_of_other_packages(old: str, new: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"unknown argument {old}.*{new}") as error:
         ChatModelStudio(**settings)
     assert "sk-secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_advice_on_old_arguments(page: str) -> None:
+    """`extra_body` is the advice only where the table says so, or for what the service does not support."""
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", TEXTS[page], re.MULTILINE)
+    new_class = ModelStudio if "llama" in page else ChatModelStudio
+    checked = 0
+    for left, right in rows:
+        old = re.findall(r"`([a-z_]+)(?:=[^`]*)?`", left)
+        fields = FIELDS.get(page, " ".join(old)).split()
+        for name in {*old} & {*fields} - {*new_class.model_fields, "model_name"}:
+            if "extra_body=" not in right and "not supported by the service" not in right:
+                message = unknown_argument(name, new_class.model_fields)
+                assert "to send it to the service" not in message, name
+                checked += 1
+    assert checked or page == "docs/migrating.md"
 
 
 def test_accepted_names() -> None:
@@ -136,15 +155,17 @@ def test_tongyi_s_partial_mode() -> None:
         assert sent(server)["messages"][-1] == {"role": "assistant", "content": "def fib(n):", "partial": True}
 
 
-def test_tongyi_s_image_parts() -> None:
-    """The old form without a type raises an error with its position. The new one is sent."""
-    with Loopback(Answer(text=["A lake."])) as server:
-        old: Any = [{"image": "https://example.com/lake.png"}, {"text": "What is it?"}]
-        with pytest.raises(ConfigurationError, match=r"messages\[0\] \(human\)"):
-            chat(server).invoke([HumanMessage(old)])
-        new: Any = [{"type": "image", "url": "https://example.com/lake.png"}, {"type": "text", "text": "What is it?"}]
-        chat(server).invoke([HumanMessage(new)])
-        assert [part["type"] for part in sent(server)["messages"][0]["content"]] == ["image_url", "text"]
+def test_tongyi_s_parts() -> None:
+    """Its blocks without a type, in a question and in a stored answer of a vision model, are sent like LangChain's."""
+    url = "https://example.com/lake.png"
+    old: list[Any] = [HumanMessage([{"image": url}, {"text": "What is it?"}]), AIMessage([{"text": "A lake."}])]
+    new = [HumanMessage([{"type": "image", "url": url}, {"type": "text", "text": "What is it?"}]), AIMessage("A lake.")]
+    with Loopback(Answer(text=["Yes."])) as server:
+        for history in (old, new):
+            chat(server).invoke([*history, HumanMessage("Sure?")])
+        before, after = (request.json()["messages"] for request in server.requests)
+    assert before == after
+    assert [part["type"] for part in after[0]["content"]] == ["image_url", "text"]
 
 
 def test_the_cache_mark_in_place_of_qwq_s_middleware() -> None:

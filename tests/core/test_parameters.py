@@ -85,6 +85,8 @@ WRONG: list[tuple[str, str]] = [
     ("enable_thinkin", "did you mean enable_thinking?"),
     ("frequency_penalty", "extra_body"),
     ("something_new", "extra_body"),
+    ("result_format", "remove it"),
+    ("prefix_messages", "before the others"),
     ("model_kwargs", "pass its entries as arguments (temperature=, ...), others in extra_body="),
 ]
 

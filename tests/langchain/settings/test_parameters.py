@@ -14,6 +14,8 @@ from pydantic import SecretStr, ValidationError
 
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import ConfigurationError
+from llama_index_modelstudio import ModelStudio
+from modelstudio_core.errors import ConfigurationError as CoreConfigurationError
 from modelstudio_core.http.timeouts import Timeouts, timeouts
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS
 from tests.ids import short
@@ -208,9 +210,13 @@ MEANT = {
     "request_timeout": "did you mean timeout?",
     "openai_api_key": "did you mean api_key?",
     "dashscope_api_key": "did you mean api_key?",
+    "client": "did you mean http_client",
+    "num_output": "did you mean max_tokens?",
+    "result_format": "remove it",
+    "return_documents": "remove it",
     "model_kwargs": "pass its entries as arguments (temperature=, ...), others in extra_body=",
     "stop_sequences": "did you mean stop?",
-    "openai_proxy": "did you mean http_client?",
+    "openai_proxy": "did you mean http_client or http_async_client?",
     "brand_new": "extra_body",
 }
 
@@ -248,7 +254,7 @@ async def test_the_key_is_a_secret_str(key: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"model": 1}, {"model": "m", "temperature": "x"}, {"model": "m", "protocol": "x"}], ids=str
+    "wrong", [{"model": 1}, {"model": "m", "temperature": "x"}, {"model": "m", "protocol": "x"}], ids=str
 )
 @pytest.mark.parametrize("first", [True, False])
 def test_validation_errors_show_no_key(wrong: dict[str, Any], first: bool) -> None:
@@ -258,6 +264,14 @@ def test_validation_errors_show_no_key(wrong: dict[str, Any], first: bool) -> No
         ChatModelStudio(**({**key, **wrong} if first else {**wrong, **key}))
     assert "0123" not in str(raised.value)
     assert "cdef" not in str(raised.value)
+
+
+@pytest.mark.parametrize("create", [ChatModelStudio, ModelStudio])
+def test_a_missing_model(create: Any) -> None:
+    """The error names a model, because there is no default."""
+    with pytest.raises(CoreConfigurationError, match=r'model is missing: .*model="qwen-plus"') as raised:
+        create(api_key=KEY)
+    assert KEY not in str(raised.value)
 
 
 def test_invalid_field_types() -> None:
