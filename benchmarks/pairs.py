@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Work = Callable[[], object]
 Sample = Callable[[], float]  # measures once; a `note` of it is shown with the figure
 Samples = Mapping[str, Sample]  # by contender
+_IN_EACH_ROUND = ("floor", "ours", "framework")
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,20 @@ def _spent() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def in_turn(samples: Samples, rounds: int, warm: int = 1) -> dict[str, list[float]]:
-    """Return what each contender took in each round. Each round has all of them, in another order."""
-    names = list(samples)
-    found: dict[str, list[float]] = {name: [] for name in names}
+def in_turn(samples: Samples, rounds: int, warm: int = 1) -> dict[str, dict[int, float]]:
+    """Return what each contender took, by round. The order is another one in each round.
+
+    Peers, which take most of the time, are in every third round only.
+    """
+    found: dict[str, dict[int, float]] = {name: {} for name in samples}
     for number in range(-warm, rounds):
+        names = [name for name in samples if name in _IN_EACH_ROUND or number % 3 == 0 or number < 0]
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             gc.collect()
             value = samples[name]()
             if number >= 0:
-                found[name].append(value)
+                found[name][number] = value
     return found
 
 
@@ -85,12 +89,12 @@ class Ratios:
         found = in_turn(samples, bench.rounds(self.few, self.many), self.warm)
         return {name: self._figure(samples[name], values, found["floor"]) for name, values in found.items()}
 
-    def _figure(self, sample: Sample, values: list[float], floor: list[float]) -> Figure:
+    def _figure(self, sample: Sample, values: Mapping[int, float], floor: Mapping[int, float]) -> Figure:
         notes = [str(getattr(sample, "note", ""))]
         if self.shown:
             factor, unit = self.shown
-            notes.append(f"{_digits(statistics.median(values) * factor)} {unit}")
-        ratios = [value / each for value, each in zip(values, floor, strict=True)]
+            notes.append(f"{_digits(statistics.median(values.values()) * factor)} {unit}")
+        ratios = [value / floor[number] for number, value in values.items()]
         return Figure.of(ratios, "F", ", ".join(note for note in notes if note))
 
 
@@ -121,6 +125,6 @@ class Least:
         found = in_turn(samples, bench.rounds(self.few, self.many), warm=0)
         return {name: self._figure(samples[name], values) for name, values in found.items()}
 
-    def _figure(self, sample: Sample, values: list[float]) -> Figure:
-        scaled = [value * self.factor for value in values]
+    def _figure(self, sample: Sample, values: Mapping[int, float]) -> Figure:
+        scaled = [value * self.factor for value in values.values()]
         return Figure(min(scaled), min(scaled), max(scaled), self.unit, getattr(sample, "note", ""))
