@@ -15,7 +15,6 @@ from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
 from langchain_core.runnables.base import RunnableBindingBase
-from langchain_core.tools import BaseTool
 
 from langchain_modelstudio.arguments import call_arguments
 from langchain_modelstudio.errors import langchain_errors
@@ -26,10 +25,13 @@ from modelstudio_core.settings import ChatSettings
 from modelstudio_core.tools import chosen_name, chosen_tool, tool_name
 
 if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+
     from langchain_modelstudio.chat_models import ChatModelStudio
     from langchain_modelstudio.structured import StructuredSequence
     from modelstudio_core.batches import BatchJob
 else:  # `with_fallbacks` evaluates the annotations of methods, and these modules are slow to import
+    BaseTool = Any
     StructuredSequence = RunnableSequence
 
     class BatchJob(Generic[TypeVar("Answer")]):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_core.tools import BaseTool, Tool
-from langchain_core.tools.base import create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import TypeAdapter
@@ -117,6 +115,9 @@ def _convertible(tool: Any) -> Any:
 
 def _schema_and_names(tool: Any) -> tuple[Mapping[str, Any], str | None, str | None]:
     """Return langchain-core's JSON schema of a tool, or {}, with the tool's name and description as defaults."""
+    from langchain_core.tools import BaseTool, Tool  # slow to import, and langchain-core imports it at first use, too
+    from langchain_core.tools.base import create_schema_from_function
+
     if isinstance(tool, BaseTool):
         takes_text = isinstance(tool, Tool) and not tool.args_schema
         return {} if takes_text else _json_schema(tool.tool_call_schema), tool.name, tool.description
