@@ -8,6 +8,7 @@ results, which the caller does not control, it is replaced with a text instead.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from io import SEEK_END, IOBase
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,7 @@ def to_core_parts(blocks: Sequence[ContentBlock], *, result: bool = False) -> tu
         elif not isinstance(block, CachePoint):
             parts.append(_result_part(block) if result else _to_core_part(block))
         elif parts:
-            parts[-1] = _with_cache_control(parts[-1], {"type": block.cache_control.type})
+            parts[-1] = replace(parts[-1], cache_control={"type": block.cache_control.type})
         elif position == 0 and not result:
             raise ConfigurationError("a CachePoint must follow the content to cache, but it is the first block")
     return tuple(parts)
@@ -200,11 +201,6 @@ def _replacement(block: ContentBlock) -> TextPart:
         size=size,
         name=Path(path).name if path is not None else None if url and title == _DEFAULT_TITLE else title,
     )
-
-
-def _with_cache_control(part: Part, cache_control: Mapping[str, Any]) -> Part:
-    fields = {name: getattr(part, name) for name in part.__slots__}
-    return type(part)(**{**fields, "cache_control": cache_control})
 
 
 def _to_core_part(block: ContentBlock) -> Part:

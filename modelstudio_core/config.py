@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from difflib import get_close_matches
 from functools import lru_cache
 from ipaddress import ip_address
@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.headers import checked_headers
 from modelstudio_core.protocols.sse import MAX_EVENT_BYTES
+from modelstudio_core.values import value_class
 
 Protocol = Literal["openai", "dashscope", "responses"]
 KeyProvider: TypeAlias = Callable[[], Any]
@@ -70,7 +71,7 @@ _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _WORKSPACE_HEADER = "x-dashscope-workspace"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Region:
     """A region's id and its shared host, which is None if the region has only workspace hosts."""
 
@@ -95,7 +96,7 @@ _REGION_ALIASES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Config:
     """Resolved connection settings of one model object. `headers` are sent with every request."""
 

@@ -27,18 +27,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
 from modelstudio_core.redaction import Redactor
 from modelstudio_core.types import ChatResult
+from modelstudio_core.values import value_class
 
 ErrorT = TypeVar("ErrorT", bound="ModelStudioError")
 
 _MAX_BODY = 64 * 1024  # maximum length of `body` in characters
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ErrorResponse:
     """HTTP response of an error, with the attributes that LangChain's tracer reads."""
 
@@ -272,8 +273,9 @@ _BY_CODE: tuple[tuple[type[APIStatusError], tuple[str, ...]], ...] = (
         ),
     ),
 )  # fmt: skip
-# messages of Qwen, Kimi ("exceeded model token limit"), GLM, vLLM, SGLang, llama.cpp and LiteLLM
-_INPUT_TOO_LONG = re.compile(
+# A pattern of `re` that is compiled at its first use, because few programs need it.
+# Messages of Qwen, Kimi ("exceeded model token limit"), GLM, vLLM, SGLang, llama.cpp and LiteLLM
+_INPUT_TOO_LONG = (
     r"range of input length should be|maximum (?:context|model|input|prompt) length|message token length exceed"
     r"|context_length_exceeded|contextwindowexceeded|(?:prompt|input)(?: text)?(?: is|'s)? too long"
     r"|prompt exceeds max(?:imum)? length|input (?:length|tokens?) exceed|exceed\w* model(?:'s)? token limit"
@@ -282,7 +284,7 @@ _INPUT_TOO_LONG = re.compile(
     r"|longer than (?:[\w']+ ){0,3}(?:context|model) length"
 )
 _NOT_PARSED = "file parsing in progress"
-_FILE_ID = re.compile(r"\[id:\s*([^\]\s]+)")
+_FILE_ID = r"\[id:\s*([^\]\s]+)"
 _BY_MESSAGE: tuple[tuple[type[APIStatusError], tuple[str, ...]], ...] = (
     (QuotaError, ("free allocated quota exceeded", "free tier of the model has been exhausted")),
     (ContentFilterError, ("may contain inappropriate content",)),
@@ -326,14 +328,14 @@ def status_error(
         is_retryable=True if status in (408, 409) and cls is APIStatusError else None,
     )
     if isinstance(error, FileError):
-        found = _FILE_ID.search(message)
+        found = re.search(_FILE_ID, message)
         error.file = found and found[1]
         error.is_retryable = _NOT_PARSED in message.lower()
     return error
 
 
 def _error_class(status: int | None, code: str, message: str) -> type[APIStatusError]:
-    if status != 429 and _INPUT_TOO_LONG.search(message):  # with 429 it means tokens per minute
+    if status != 429 and re.search(_INPUT_TOO_LONG, message):  # with 429 it means tokens per minute
         return ContextLengthError
     for table, text in ((_BY_MESSAGE, message), (_BY_CODE, code)):
         for cls, words in table:

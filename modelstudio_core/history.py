@@ -10,19 +10,20 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from modelstudio_core.catalogue import ModelInfo, NativeEndpoint
 from modelstudio_core.protocols.accumulate import parse_arguments
 from modelstudio_core.protocols.codec import without_surrogates
 from modelstudio_core.types import AudioPart, FunctionCall, ImagePart, LocalFile, Message, Part, TextPart, VideoPart
+from modelstudio_core.values import value_class
 
 INVALID_ARGUMENTS = "invalid_arguments"
 """Key of the object that wraps replayed arguments that are not a JSON object."""
 _MAX_NAME = 200  # maximum length of a file name or URL in a replacement text
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class History:
     """The messages to send. `omitted` describes dropped calls and results, `replaced` blocks replaced by text."""
 

@@ -7,13 +7,13 @@ outputs. A codec encodes a `ChatRequest` as bytes and decodes bytes into `Delta`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from pydantic import SecretStr
-from typing_extensions import dataclass_transform
 
 from modelstudio_core.catalogue import NativeEndpoint
+from modelstudio_core.values import value_class
 
 if TYPE_CHECKING:
     from modelstudio_core.headers import SecretHeaders
@@ -23,12 +23,11 @@ UploadMode = Literal["auto", "always", "never"]
 Role = Literal["system", "user", "assistant", "tool"]
 ReasoningReplay = Literal["auto", "always", "never"]
 JsonObject = dict[str, Any]
-T = TypeVar("T")
 
 # ---------------------------------------------------------------- requests
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class TextPart:
     """Text. `cache_control` ({"type": "ephemeral"}) marks the end of a prefix for the explicit context cache.
 
@@ -40,7 +39,7 @@ class TextPart:
     replaces_block: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LocalFile:
     """A media file of this machine: its path, or its bytes.
 
@@ -56,7 +55,7 @@ MediaSource: TypeAlias = str | LocalFile
 """An https URL, `oss://` URL or data URI, or a local file, for which one is put when the request is sent."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ImagePart:
     """An image as https URL, `oss://` URL, data URI or local file, with the vendor's `min_pixels` and `max_pixels`."""
 
@@ -67,7 +66,7 @@ class ImagePart:
     cache_control: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class VideoPart:
     """A video: one URL, data URI or local file, or a tuple of frame images. `fps` is in frames per second."""
 
@@ -80,7 +79,7 @@ class VideoPart:
     cache_control: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class AudioPart:
     """Audio as URL, data URI or local file (the service rejects bare base64). `format` is such as "wav" or "mp3"."""
 
@@ -92,7 +91,7 @@ class AudioPart:
 Part: TypeAlias = TextPart | ImagePart | VideoPart | AudioPart
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class FunctionCall:
     """A tool call of an earlier turn. `arguments` is the model's original text, which may be invalid JSON."""
 
@@ -101,7 +100,7 @@ class FunctionCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Message:
     """One turn of the conversation.
 
@@ -120,7 +119,7 @@ class Message:
     response_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class CallOptions:
     """Transport options of one call: additional headers and timeouts that override the model object's.
 
@@ -134,7 +133,7 @@ class CallOptions:
     upload: UploadMode = "auto"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ChatRequest:
     """A chat request. Parameters that are None or empty are not sent.
 
@@ -164,17 +163,7 @@ class ChatRequest:
 # ---------------------------------------------------------------- deltas
 
 
-@dataclass_transform(frozen_default=True)
-def _value(cls: type[T]) -> type[T]:
-    """Make a slots dataclass that is frozen only for type checkers.
-
-    One is created per event or answer, and creating a frozen one takes three times as long (5% of the core's time per
-    event, a fifth of its time per line of a batch job).
-    """
-    return dataclass(slots=True, unsafe_hash=True)(cls)
-
-
-@_value
+@value_class
 class ReasoningDelta:
     """Reasoning text. Never empty."""
 
@@ -182,7 +171,7 @@ class ReasoningDelta:
     choice: int = 0
 
 
-@_value
+@value_class
 class TextDelta:
     """Answer text. Never empty."""
 
@@ -190,7 +179,7 @@ class TextDelta:
     choice: int = 0
 
 
-@_value
+@value_class
 class RefusalDelta:
     """Refusal text. Never empty."""
 
@@ -198,7 +187,7 @@ class RefusalDelta:
     choice: int = 0
 
 
-@_value
+@value_class
 class ToolCallDelta:
     """Fragment of the tool call at `index`.
 
@@ -213,7 +202,7 @@ class ToolCallDelta:
     choice: int = 0
 
 
-@dataclass(slots=True, frozen=True)
+@value_class
 class AudioDelta:
     """Fragment of audio output (Omni models): base64 `data` and its `transcript`."""
 
@@ -224,7 +213,7 @@ class AudioDelta:
     choice: int = 0
 
 
-@dataclass(slots=True, frozen=True)
+@value_class
 class LogprobsDelta:
     """Log probabilities of the answer's next tokens, in the service's format. Unreadable items are omitted.
 
@@ -235,7 +224,7 @@ class LogprobsDelta:
     choice: int = 0
 
 
-@dataclass(slots=True, frozen=True)
+@value_class
 class FinishDelta:
     """Finish reason of a choice: "stop", "length" or "tool_calls". Repeated only if the service changes it."""
 
@@ -243,7 +232,7 @@ class FinishDelta:
     choice: int = 0
 
 
-@_value
+@value_class
 class Usage:
     """Token counts reported by the service; None if missing or unreadable.
 
@@ -266,14 +255,14 @@ class Usage:
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-@dataclass(slots=True, frozen=True)
+@value_class
 class UsageDelta:
     """Usage of the whole response. Emitted at most once, at the end."""
 
     usage: Usage
 
 
-@_value
+@value_class
 class ResponseDelta:
     """Response metadata, emitted once, first: response id, request id (for support requests) and model."""
 
@@ -284,7 +273,7 @@ class ResponseDelta:
     system_fingerprint: str | None = None
 
 
-@dataclass(slots=True, frozen=True)
+@value_class
 class ExtraDelta:
     """Service-specific data, unchanged and never empty. Emitted again if it changes; the last value applies.
 
@@ -314,7 +303,7 @@ Delta: TypeAlias = (
 # ---------------------------------------------------------------- results
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ToolCall:
     """A complete, valid tool call: `arguments` is the JSON text, `args` the parsed object.
 
@@ -328,7 +317,7 @@ class ToolCall:
     index: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class InvalidToolCall:
     """A tool call that must not run: truncated, not a JSON object, or without a name. `error` is the reason."""
 
@@ -339,7 +328,7 @@ class InvalidToolCall:
     index: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Audio:
     """Audio output: base64 `data` and its `transcript`."""
 
@@ -349,7 +338,7 @@ class Audio:
     expires_at: int | None = None
 
 
-@_value
+@value_class
 class Choice:
     """One completion. `finish_reason` is None only in the partial result of an error.
 
@@ -367,7 +356,7 @@ class Choice:
     refusal: str = ""
 
 
-@_value
+@value_class
 class ChatResult:
     """A whole or partial response. `usage` is None if the service sent none.
 
@@ -388,7 +377,7 @@ class ChatResult:
 # ---------------------------------------------------------------- transport
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Form:
     """A multipart form: `fields`, then the file, which comes last and is read from its start at each attempt.
 
@@ -401,7 +390,7 @@ class Form:
     content_type: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WireCall:
     """One HTTP request without the key. `path` is relative to the base URL, `body` is JSON in UTF-8 or a form.
 
@@ -418,7 +407,7 @@ class WireCall:
     secrets: tuple[SecretStr, ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ResponseHead:
     """Status and headers (with lower-case names) of an HTTP response."""
 

@@ -15,7 +15,6 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import TypeAlias, TypeGuard
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ from modelstudio_core.config import Config
 from modelstudio_core.errors import ModelStudioError, RateLimitError
 from modelstudio_core.http.retry import FIRST_DELAY
 from modelstudio_core.types import ChatRequest, Delta, TextPart, UsageDelta
+from modelstudio_core.values import value_class
 
 MAX_PAUSE = 60.0  # seconds; longer Retry-After values are capped, because the service limits per minute
 _MAX_SLEEP = 1.0  # seconds between two polls of a call, or `_POLL_SPACING` for each call ahead of it, if that is longer
@@ -37,7 +37,7 @@ Costs: TypeAlias = tuple[float, float, float]
 _ZERO: Costs = (0.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Demand:
     """The model and the estimated tokens of a request.
 

@@ -15,19 +15,20 @@ from modelstudio_core.http.timeouts import Timeouts
 from modelstudio_core.protocols.errors import request_id_of
 from modelstudio_core.redaction import Redactor
 from modelstudio_core.types import Delta, ExtraDelta, Form, ResponseDelta, ResponseHead, UsageDelta
+from modelstudio_core.values import value_class
 
 _METADATA = (ResponseDelta, UsageDelta, ExtraDelta)  # an answer that has only these is empty
 _TOOLS = "server_tools"  # except for this extra: a tool that the service began to run is part of an answer
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class GetKey:
     """Call the caller's key function. The result is a SecretStr."""
 
     provider: KeyProvider
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Open:
     """Send the request, with its own timeouts if given. The result is the ResponseHead."""
 
@@ -54,21 +55,21 @@ class Read:
     progress: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Perform:
     """Call a function that may wait for a disk, an async driver in a thread; the result is its result."""
 
     function: Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Wait:
     """Close the response, if there is one, and sleep. No result."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class End:
     """Yield `deltas`, then raise `error` if there is one, else finish the response. The last step.
 

@@ -10,7 +10,7 @@ import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
@@ -42,6 +42,7 @@ from modelstudio_core.types import (
     VideoPart,
     WireCall,
 )
+from modelstudio_core.values import value_class
 
 INLINE_BYTES = 7 * 1024 * 1024
 """Largest file to send inside a request. The limit is 10 MB of base64 (vendor's error-code page), a third longer."""
@@ -64,7 +65,7 @@ class _Requests(Protocol):
     def with_retries(self, send: Callable[[Attempt], Flow]) -> Flow: ...
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class _StoredFile:
     url: str
     expires_at: float  # wall-clock time, which continues during system sleep

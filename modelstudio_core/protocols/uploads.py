@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -22,12 +22,13 @@ from modelstudio_core.errors import ProtocolError
 from modelstudio_core.protocols.codec import as_integer
 from modelstudio_core.protocols.errors import error_of_object
 from modelstudio_core.types import Form, ResponseHead, WireCall
+from modelstudio_core.values import value_class
 
 PATH = "/api/v1/uploads"
 _REQUIRED = ("policy", "signature", "upload_dir", "upload_host", "oss_access_key_id")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class UploadPolicy:
     """The form fields and limits of a temporary upload. `max_bytes` is None if unknown."""
 
