@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 from pydantic import (
@@ -172,7 +171,7 @@ class ConnectionSettings(BaseModel):
         if not hasattr(timeout, "connect"):
             return timeout
         try:
-            return asdict(timeouts(timeout))
+            return timeouts(timeout).as_dict()
         except ConfigurationError as error:
             raise error.recast(cls.configuration_error) from None
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
 from modelstudio_core.tools import tool_name
 from modelstudio_core.types import AudioPart, ChatRequest, ImagePart, Message, TextPart, VideoPart
+from modelstudio_core.values import value_class
 
 JSON_INSTRUCTION = "Answer with a JSON object."
 _ASKS_FOR_STREAM = (
@@ -30,7 +31,7 @@ _ASKS_FOR_STREAM = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Notice:
     """A decision to log: a warning if it overrides the caller, otherwise INFO."""
 
@@ -38,7 +39,7 @@ class Notice:
     level: int = logging.INFO
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Plan:
     """The request to send, whether it is sent with stream=true, and the decisions to log."""
 
@@ -69,11 +70,9 @@ def plan(request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
     request = _with_thinking_switch(request, model)
     if stream and request.tools and model.needs_tool_stream:
         request = replace(request, parameters={"tool_stream": True} | dict(request.parameters))
-    request = replace(
-        request,
-        messages=_with_replayed_reasoning(request, model),
-        cumulative_stream=model.cumulative_stream,
-    )
+    messages = _with_replayed_reasoning(request, model)
+    if messages != request.messages or model.cumulative_stream != request.cumulative_stream:
+        request = replace(request, messages=messages, cumulative_stream=model.cumulative_stream)
     return Plan(request, stream, tuple(notices))
 
 
@@ -204,7 +203,8 @@ def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[Notice]) 
     if choice == "any":
         choice = "required"
     if not request.tools or choice is None or choice in ("auto", "none"):
-        return replace(request, tool_choice=choice if request.tools else None)
+        choice = choice if request.tools else None
+        return request if choice == request.tool_choice else replace(request, tool_choice=choice)
     if model.required_tool_choice and (choice == "required" or len(request.tools) == 1):
         return replace(request, tool_choice="required")
     if choice == "required":

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Timeouts:
     """Seconds to wait for a connection, for data, for a write, and for a free connection. None: no limit."""
 
@@ -19,6 +20,10 @@ class Timeouts:
     read: float | None = 300.0
     write: float | None = 300.0
     pool: float | None = 300.0
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return the values by name. `dataclasses.asdict` takes ten times as long."""
+        return {"connect": self.connect, "read": self.read, "write": self.write, "pool": self.pool}
 
 
 class _HttpxTimeout(Protocol):

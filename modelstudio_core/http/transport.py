@@ -11,7 +11,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from functools import lru_cache
 from types import NoneType
 from typing import Any, TypeAlias, TypeVar
@@ -96,7 +95,7 @@ class Transport:
         trace = Trace()
         failed: ModelStudioError | None = None
         try:
-            extensions = {"timeout": asdict(limits), "trace": trace.on_event}
+            extensions = {"timeout": limits.as_dict(), "trace": trace.on_event}
             request = _request(self._client if to_service else None, method, url, headers, body, extensions)
             if self._client is not None:
                 with _detect_unusable_client("http_client"):
@@ -126,7 +125,7 @@ class Transport:
         trace = Trace()
         failed: ModelStudioError | None = None
         try:
-            extensions = {"timeout": asdict(limits), "trace": trace.aon_event}
+            extensions = {"timeout": limits.as_dict(), "trace": trace.aon_event}
             request = _request(self._async_client if to_service else None, method, url, headers, body, extensions)
             if isinstance(body, Form):
                 request.stream = ReadInThread(request.stream)
