@@ -7,6 +7,7 @@ the error. An image, video or audio raises InvalidRequest.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from local_model.options import Options
@@ -19,8 +20,6 @@ _MAX_REASONING_CHARACTERS = 2000  # longer repetitions make llama.cpp's grammars
 REASONING_ONLY = "root ::= [^<]+"
 _NOT_FOR_REASONING = frozenset(
     (
-        "stream",
-        "stream_options",
         "n",
         "stop",
         "logprobs",
@@ -101,7 +100,7 @@ def reasoning_request(call: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the request for the reasoning before a forced call, or None if `call` needs none.
 
     llama.cpp's grammar for a forced call allows unlimited text before the call, which a small model never ends. So
-    the reasoning is requested separately, with a limit, before the call. `call` is a result of `to_llama`.
+    the reasoning is requested separately, with a limit and streamed, before the call. `call` is a result of `to_llama`.
     """
     kwargs = call["chat_template_kwargs"]
     if not (kwargs.get("force_tool") and kwargs["enable_thinking"]):
@@ -109,6 +108,8 @@ def reasoning_request(call: Mapping[str, Any]) -> dict[str, Any] | None:
     alone = {name: value for name, value in call.items() if name not in _NOT_FOR_REASONING}
     budget = call["thinking_budget_tokens"]
     return alone | {
+        "stream": True,
+        "stream_options": {"include_usage": True},
         "grammar": REASONING_ONLY,
         "max_tokens": budget,
         "max_completion_tokens": budget,
@@ -117,38 +118,51 @@ def reasoning_request(call: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def with_reasoning(call: Mapping[str, Any], answer: Any) -> dict[str, Any]:
-    """Return `call` with the reasoning in `answer` as its prefix.
-
-    `answer` is llama.cpp's response to `reasoning_request(call)`.
-    """
-    try:
-        reasoning = answer["choices"][0]["message"]["reasoning_content"]
-    except (LookupError, TypeError):
-        return dict(call)
-    return {**call, "chat_template_kwargs": {**call["chat_template_kwargs"], "thought": str(reasoning).strip()}}
+def with_reasoning(call: Mapping[str, Any], reasoning: str) -> dict[str, Any]:
+    """Return `call` with the answer to `reasoning_request(call)` as its prefix."""
+    return {**call, "chat_template_kwargs": {**call["chat_template_kwargs"], "thought": reasoning.strip()}}
 
 
-def reasoning_tokens(answer: Any) -> int:
-    """Return the number of tokens of llama.cpp's response to `reasoning_request`, 0 if it failed."""
-    return int(answer["usage"]["completion_tokens"]) if isinstance(answer, dict) and "usage" in answer else 0
+@dataclass(slots=True)
+class Thought:
+    """The reasoning of an answer. `before` is its number of tokens if it was requested before the answer, else 0."""
+
+    text: str = ""
+    before: int = 0
+
+    def read(self, content: Mapping[str, Any]) -> None:
+        """Add the reasoning of a chunk or of a whole response."""
+        for choice in content.get("choices") or ():
+            self.text += (choice.get("delta") or choice.get("message") or {}).get("reasoning_content") or ""
+
+    def read_before(self, chunk: Mapping[str, Any]) -> bool:
+        """Add a chunk of the answer to `reasoning_request`. Return True if it belongs to the whole answer, too."""
+        self.read(chunk)
+        self.before = (chunk.get("usage") or {}).get("completion_tokens", self.before)
+        return any(choice.get("finish_reason") is None for choice in chunk.get("choices") or ())
 
 
-def counted(content: dict[str, Any], tokens: int) -> dict[str, Any]:
-    """Return a response or chunk whose usage counts reasoning as output, as the service does.
+def opens_again(chunk: Mapping[str, Any]) -> bool:
+    """Return True for a chunk with the role or with reasoning, both of which were sent before a forced call."""
+    deltas = [choice.get("delta") or {} for choice in chunk.get("choices") or ()]
+    return any("role" in delta or delta.get("reasoning_content") for delta in deltas)
 
-    `tokens` is the length of the reasoning that was requested before, which llama.cpp counts as part of the prompt.
+
+def counted(content: dict[str, Any], tokens: int, before: int = 0) -> dict[str, Any]:
+    """Return a response or chunk whose usage has the reasoning tokens, as the service's has.
+
+    `before` of them were requested before; llama.cpp counts them as part of the prompt, the service as output.
     """
     usage = content.get("usage")
     if not tokens or not usage:
         return content
-    prompt = usage["prompt_tokens"] - tokens
+    prompt, completion = usage["prompt_tokens"] - before, usage["completion_tokens"] + before
     cached = min(prompt, (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0))
     changes = {
         "prompt_tokens": prompt,
-        "completion_tokens": usage["completion_tokens"] + tokens,
+        "completion_tokens": completion,
         "prompt_tokens_details": {"cached_tokens": cached},
-        "completion_tokens_details": {"reasoning_tokens": tokens},
+        "completion_tokens_details": {"reasoning_tokens": min(tokens, completion)},
     }
     return {**content, "usage": {**usage, **changes}}
 

@@ -1,7 +1,8 @@
 """Serve Model Studio's API in front of llama.cpp's servers.
 
 Chat requests are converted (`dialect`) or, depending on the options, rejected (`refusals`). Chat responses are relayed
-unchanged, except for the Connection header, so that the client can reuse its connection. Native embeddings and rerank
+unchanged, except for the Connection header, so that the client can reuse its connection; those with reasoning get its
+number of tokens (`dialect.counted`). Native embeddings and rerank
 are converted in `retrieval`, and the Responses protocol in `responses`. Files and temporary uploads are kept in
 `files`, and batch jobs run in `batches`.
 """
@@ -14,25 +15,33 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
 from typing import Any, Literal, TypeVar, cast
 from uuid import uuid4
 
 from local_model.batches import Batches, asker
-from local_model.dialect import counted, reasoning_request, reasoning_tokens, to_llama, with_reasoning
+from local_model.dialect import Thought, counted, opens_again, reasoning_request, to_llama, with_reasoning
 from local_model.files import STORE, FileStore
 from local_model.options import Options
 from local_model.refusals import not_served, rejection
-from local_model.relay import Address, ClientDisconnected, Parts, RelayedResponse, exchange
+from local_model.relay import Address, ClientDisconnected, Parts, RelayedResponse, exchange, parsed
 from local_model.responses import Memory, Texts, Writer, chat_body, framed, input_items, search_of
 from local_model.retrieval import InvalidRequest, Task, check_compatible, failure, task
 
 Backend = Literal["chat", "embeddings"]
+Json = dict[str, Any]
 T = TypeVar("T")
 _ROOT = "/compatible-mode"  # Model Studio's path before /v1
 _CHAT, _EMBEDDINGS, _RESPONSES = "/v1/chat/completions", "/v1/embeddings", "/v1/responses"
+
+
+class LlamaError(Exception):
+    """llama.cpp refused a request, with this status and JSON body."""
+
+    def __init__(self, status: int, content: Json) -> None:
+        super().__init__(status, content)
+        self.status, self.content = status, content
 
 
 class ApiServer(ThreadingHTTPServer):
@@ -117,10 +126,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._respond(payload)
                 return
             if endpoint == _CHAT and isinstance(payload, dict):
-                body, reasoning = self._to_llama_body(front.files.resolve(payload, headers), front.options)
-                if reasoning:
-                    self._pass_on_counted(body, reasoning)
+                call = to_llama(front.files.resolve(payload, headers), front.options)
+                if call["chat_template_kwargs"]["enable_thinking"]:
+                    self._think_aloud(call)
                     return
+                body = _bytes(call)
             with closing(self._exchange(backend, self.command, path, body)) as parts:
                 self._pass_on(parts)
         except InvalidRequest as error:  # a chat refers to an invalid file
@@ -172,20 +182,17 @@ class _Handler(BaseHTTPRequestHandler):
         front, found = cast(ApiServer, self.server), []
         if search := search_of(payload, items):
             found = front.texts.search(search[1], lambda texts: self._run_task(Task(texts, lambda made, _: made)))
-        body, reasoning = self._to_llama_body(chat_body(payload, items, found), front.options)
+        call = to_llama(chat_body(payload, items, found), front.options)
         yield from writer.start()
         if search:
             yield from writer.searched(*search, found)
-        with closing(HTTPConnection(*front.backends["chat"])) as llama:
-            llama.request("POST", _CHAT, body, {"Content-Type": "application/json"})
-            answer = llama.getresponse()
-            if answer.status != 200:
-                error = (_json(answer.read()) or {}).get("error") or {}
-                yield from writer.failed("InvalidParameter", str(error.get("message", "llama.cpp failed")))
-                return
-            for line in answer:
-                if line.startswith(b"data: {"):
-                    yield from writer.feed(counted(json.loads(line[6:]), reasoning))
+        try:
+            for chunk in self._chunks(call):
+                yield from writer.feed(chunk)
+        except LlamaError as refused:
+            error = refused.content.get("error") or {}
+            yield from writer.failed("InvalidParameter", str(error.get("message", "llama.cpp failed")))
+            return
         yield from writer.end()
 
     def _send_events(self, events: Iterable[bytes]) -> None:
@@ -202,22 +209,76 @@ class _Handler(BaseHTTPRequestHandler):
         with closing(
             self._exchange("embeddings", "POST", _EMBEDDINGS, _bytes({"input": retrieval_task.texts}))
         ) as parts:
-            answer = _json(b"".join(parts).partition(b"\r\n\r\n")[2])
-        if "error" in answer:
-            raise InvalidRequest(answer["error"]["message"])
+            try:
+                answer = _read(parts)
+            except LlamaError as error:
+                raise InvalidRequest(error.content["error"]["message"]) from None
         vectors = [item["embedding"] for item in sorted(answer["data"], key=lambda item: item["index"])]
         return retrieval_task.answer(vectors, answer["usage"]["total_tokens"])
 
-    def _to_llama_body(self, payload: dict[str, Any], options: Options) -> tuple[bytes, int]:
-        """Return the request for llama.cpp, and the number of reasoning tokens that were requested before it."""
-        reasoning = 0
-        call = to_llama(payload, options)
+    # ---------------------------------------------------------------- reasoning
+
+    def _think_aloud(self, call: Json) -> None:
+        """Send the answer to a call that thinks, whole or as a stream."""
+        try:
+            if not call.get("stream"):
+                self._send(200, self._whole(call))
+                return
+            chunks = self._chunks(call)
+            first = next(chunks)
+        except LlamaError as error:
+            self._send(error.status, error.content)
+            return
+        self._send_events(_sse(chain([first], chunks)))
+
+    def _whole(self, call: Json) -> Json:
+        thought = Thought()
+        deque(self._before(call, thought), maxlen=0)
+        if thought.text:
+            call = with_reasoning(call, thought.text)
+        with closing(self._exchange("chat", "POST", _CHAT, _bytes(call))) as parts:
+            answer = _read(parts)
+        if not thought.before:
+            thought.read(answer)
+        return counted(answer, self._length(thought), thought.before)
+
+    def _chunks(self, call: Json) -> Iterator[Json]:
+        """Yield the chunks of a streamed answer, with the reasoning in its usage. Raises LlamaError."""
+        thought, opened = Thought(), {}
+        for chunk in self._before(call, thought):
+            opened = {"id": chunk["id"], "created": chunk["created"]}
+            yield chunk
+        if thought.text:
+            call = with_reasoning(call, thought.text)
+        for chunk in self._streamed(call):
+            if not opened:
+                thought.read(chunk)
+            elif opens_again(chunk):
+                continue
+            yield {**(counted(chunk, self._length(thought), thought.before) if "usage" in chunk else chunk), **opened}
+
+    def _before(self, call: Json, thought: Thought) -> Iterator[Json]:
+        """Yield the chunks of the reasoning before a forced call, and add it to `thought`; none for other calls."""
         first = reasoning_request(call)
-        if first is not None:
-            with closing(self._exchange("chat", "POST", _CHAT, _bytes(first))) as parts:
-                answer = _json(b"".join(parts).partition(b"\r\n\r\n")[2])
-            call, reasoning = with_reasoning(call, answer), reasoning_tokens(answer)
-        return _bytes(call), reasoning
+        for chunk in self._streamed(first) if first is not None else ():
+            if thought.read_before(chunk):
+                yield chunk
+
+    def _streamed(self, call: Json) -> Iterator[Json]:
+        with closing(self._exchange("chat", "POST", _CHAT, _bytes(call))) as parts:
+            answer = parsed(parts)
+            if answer.status != 200:
+                raise LlamaError(answer.status, _json(answer.read()) or {})
+            for line in answer:
+                if line.startswith(b"data: {"):
+                    yield json.loads(line[6:])
+
+    def _length(self, thought: Thought) -> int:
+        """Return the number of tokens of a thought."""
+        if thought.before or not thought.text:
+            return thought.before
+        with closing(self._exchange("chat", "POST", "/tokenize", _bytes({"content": thought.text}))) as parts:
+            return len(_read(parts)["tokens"])
 
     def _exchange(self, backend: Backend, method: str, path: str, body: bytes) -> Parts:
         address = cast(ApiServer, self.server).backends[backend]
@@ -230,20 +291,6 @@ class _Handler(BaseHTTPRequestHandler):
         if not response.complete:
             self.close_connection = True  # a truncated response must be visible as truncated
 
-    def _pass_on_counted(self, body: bytes, reasoning: int) -> None:
-        """Send llama.cpp's answer with the reasoning that was requested before it in the usage."""
-        with closing(HTTPConnection(*cast(ApiServer, self.server).backends["chat"])) as llama:
-            llama.request("POST", _CHAT, body, {"Content-Type": "application/json"})
-            answer = llama.getresponse()
-            if answer.headers.get_content_type() != "text/event-stream":
-                self._send(answer.status, counted(_json(answer.read()), reasoning))
-                return
-            lines = (line.removeprefix(b"data: ").strip() for line in answer if line.startswith(b"data: "))
-            self._send_events(
-                b"data: %b\n\n" % (_bytes(counted(json.loads(line), reasoning)) if line.startswith(b"{") else line)
-                for line in lines
-            )
-
     def _send(self, status: int, content: dict[str, Any] | bytes) -> None:
         body = content if isinstance(content, bytes) else _bytes(content)
         self.send_response(status)
@@ -252,6 +299,25 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _read(parts: Parts) -> Json:
+    """Return the JSON of a response. Raises LlamaError unless its status is 200."""
+    answer = parsed(parts)
+    content: Json = _json(answer.read()) or {}
+    if answer.status != 200:
+        raise LlamaError(answer.status, content)
+    return content
+
+
+def _sse(chunks: Iterable[Json]) -> Iterator[bytes]:
+    """Yield the events of a chat stream. An error in the stream ends it."""
+    try:
+        for chunk in chunks:
+            yield b"data: %b\n\n" % _bytes(chunk)
+        yield b"data: [DONE]\n\n"
+    except LlamaError as error:
+        yield b"data: %b\n\n" % _bytes(error.content)
 
 
 def _bytes(content: dict[str, Any]) -> bytes:

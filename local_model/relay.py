@@ -6,9 +6,12 @@ llama.cpp's next check, which happens after a second without other requests (xll
 
 from __future__ import annotations
 
+import io
 import selectors
 import socket
 from collections.abc import Generator
+from http.client import HTTPResponse
+from typing import Any, cast
 
 Address = tuple[str, int]
 Parts = Generator[bytes, None, None]
@@ -71,6 +74,32 @@ def exchange(address: Address, method: str, path: str, body: bytes, client: sock
         upstream.settimeout(None)
         upstream.sendall(_head(method, path, len(body)) + body)
         yield from _parts(upstream, client)
+
+
+def parsed(parts: Parts) -> HTTPResponse:
+    """Return the response in `parts`, which is read from them as they arrive."""
+    response = HTTPResponse(cast(socket.socket, _Source(parts)), method="POST")
+    response.begin()
+    return response
+
+
+class _Source(io.RawIOBase):
+    """The bytes of `parts` as a stream."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts, self._rest = parts, b""
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._rest = self._rest or next(self._parts, b"")
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
 
 
 def _parts(upstream: socket.socket, client: socket.socket) -> Parts:

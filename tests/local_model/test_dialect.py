@@ -9,10 +9,11 @@ import pytest
 
 from local_model import Options
 from local_model.dialect import (
+    Thought,
     counted,
+    opens_again,
     reasoning_request,
     reasoning_then_answer,
-    reasoning_tokens,
     to_llama,
     with_reasoning,
 )
@@ -226,24 +227,44 @@ def test_json_without_thinking_starts_after_an_empty_thought(thinks: bool) -> No
 
 def test_reasoning_is_requested_before_a_forced_call() -> None:
     asked = {"tools": [tool("a")], "tool_choice": "required", "enable_thinking": True, "thinking_budget": 9}
-    call = rewritten({**asked, "stream": True, "max_tokens": 50})
+    call = rewritten({**asked, "max_tokens": 50})
     assert call["max_tokens"] == 50
     before = reasoning_request(call)
     assert before is not None
     assert before["max_tokens"] == 9
-    assert not {"stream", "tools", "tool_choice"} & before.keys()
-    answer = {"choices": [{"message": {"reasoning_content": " hm \n"}}]}
-    assert with_reasoning(call, answer)["chat_template_kwargs"]["thought"] == "hm"
-    assert with_reasoning(call, {"error": {}}) == call
-    assert reasoning_tokens({**answer, "usage": {"completion_tokens": 3}}) == 3
-    assert reasoning_tokens({"error": {}}) == reasoning_tokens(None) == 0
+    assert (before["stream"], before["stream_options"]) == (True, {"include_usage": True})
+    assert not {"tools", "tool_choice"} & before.keys()
+    assert with_reasoning(call, " hm \n")["chat_template_kwargs"]["thought"] == "hm"
+
+
+def delta(finish: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+
+
+def test_chunks_of_reasoning_before_a_forced_call() -> None:
+    """They begin the stream of the whole answer, so its end and its usage do not; the call does not repeat them."""
+    thought = Thought()
+    chunks = [delta(role="assistant"), delta(reasoning_content=" h"), delta(reasoning_content="m"), delta("length")]
+    assert [thought.read_before(chunk) for chunk in chunks] == [True, True, True, False]
+    assert thought.read_before({"choices": [], "usage": {"completion_tokens": 2}}) is False
+    assert thought == Thought(" hm", 2)
+    repeated = [*chunks[:3], delta(tool_calls=[{}]), delta("tool_calls"), {"choices": [], "usage": {}}]
+    assert [opens_again(chunk) for chunk in repeated] == [True, True, True, False, False, False]
+
+
+def test_reasoning_of_chunks_and_of_a_whole_answer() -> None:
+    thought = Thought()
+    for content in (delta(reasoning_content="a"), delta(content="no"), {"choices": []}):
+        thought.read(content)
+    thought.read({"choices": [{"message": {"content": "no", "reasoning_content": "b"}}]})
+    assert thought == Thought("ab", 0)
 
 
 def test_reasoning_before_a_forced_call_counts_as_output() -> None:
     """llama.cpp read it as part of the prompt, so the sum is the same."""
     usage = {"prompt_tokens": 30, "completion_tokens": 8, "total_tokens": 38}
     cached = {"prompt_tokens_details": {"cached_tokens": 25}}
-    assert counted({"id": "1", "usage": {**usage, **cached}}, 9) == {
+    assert counted({"id": "1", "usage": {**usage, **cached}}, 9, 9) == {
         "id": "1",
         "usage": {
             "prompt_tokens": 21,
@@ -255,6 +276,14 @@ def test_reasoning_before_a_forced_call_counts_as_output() -> None:
     }
     assert counted({"usage": usage}, 0) == {"usage": usage}
     assert counted({"choices": []}, 9) == {"choices": []}
+
+
+@pytest.mark.parametrize(("tokens", "wanted"), [(3, 3), (9, 8)], ids=["some", "never more than the output"])
+def test_reasoning_within_an_answer_is_part_of_the_output(tokens: int, wanted: int) -> None:
+    usage = {"prompt_tokens": 30, "completion_tokens": 8, "total_tokens": 38}
+    found = counted({"usage": usage}, tokens)["usage"]
+    assert {name: found[name] for name in usage} == usage
+    assert found["completion_tokens_details"] == {"reasoning_tokens": wanted}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from local_model import LocalModelError, Options, running, server
 from local_model.options import from_arguments, parser, to_arguments
 from local_model.refusals import rejection
-from local_model.relay import RelayedResponse
+from local_model.relay import RelayedResponse, parsed
 from local_model.schemas import bounded
 
 BOUND = {"type": "string", "maxLength": 5}
@@ -114,6 +114,15 @@ def test_responses_are_relayed_without_connection_headers(rest: bytes, size: int
     answer = RelayedResponse()
     assert b"".join(answer.feed(data[at : at + size]) for at in range(0, len(data), size)) == HEAD + rest
     assert answer.complete
+
+
+@pytest.mark.parametrize("rest", [CHUNKED, COUNTED], ids=["chunked", "counted"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_responses_are_parsed_as_they_arrive(rest: bytes, size: int) -> None:
+    data = HEAD + rest
+    answer = parsed(data[at : at + size] for at in range(0, len(data), size))
+    assert (answer.status, answer.headers.get_content_type()) == (200, "text/event-stream")
+    assert answer.read() == b"hello"
 
 
 def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:

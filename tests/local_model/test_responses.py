@@ -227,6 +227,8 @@ def test_thinking_and_functions_stream(server: local_model.RunningModel) -> None
     thinking = reduce(add, llm.stream("Why is the sky blue?", enable_thinking=True))
     assert thinking.additional_kwargs["reasoning_content"]
     assert thinking.text
+    usage: Any = thinking.usage_metadata
+    assert 0 < usage["output_token_details"]["reasoning"] < usage["output_tokens"]
     chunks = list(llm.bind_tools([get_weather]).stream("What is the weather in Paris?"))
     assert sum(len(chunk.tool_call_chunks) for chunk in chunks) > 2
 

@@ -98,12 +98,33 @@ def test_reasoning_answer_and_usage_are_streamed(client: httpx.Client) -> None:
     assert chunks[-1]["choices"] == []
     usage = chunks[-1]["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    thought = kinds.count("reasoning_content")  # a chunk has one token, or two where the text allows it
+    assert thought <= usage["completion_tokens_details"]["reasoning_tokens"] <= thought + 3
 
 
 def test_reasoning_of_a_whole_answer(client: httpx.Client) -> None:
-    message = whole(client, enable_thinking=True, thinking_budget=16)["choices"][0]["message"]
+    answer = whole(client, enable_thinking=True, thinking_budget=16)
+    message, usage = answer["choices"][0]["message"], answer["usage"]
     assert message["reasoning_content"].strip()
     assert message["content"].strip()
+    assert 3 < usage["completion_tokens_details"]["reasoning_tokens"] < usage["completion_tokens"]
+
+
+def test_reasoning_before_a_forced_call_is_streamed(client: httpx.Client) -> None:
+    """In fragments, as part of one answer: one ID, one role, one finish reason."""
+    chunks = streamed(client, tools=[WEATHER], tool_choice="required", enable_thinking=True, max_tokens=120)
+    assert sum(bool(delta.get("reasoning_content")) for delta in deltas(chunks)) > 3
+    assert sum("role" in delta for delta in deltas(chunks)) == 1
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    assert [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"]][-1] == "tool_calls"
+    assert sum(choice["finish_reason"] is not None for chunk in chunks for choice in chunk["choices"]) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refusal_of_a_call_that_thinks(client: httpx.Client, stream: bool) -> None:
+    body = asked(messages=[{"role": "user", "content": "word " * 9000}], enable_thinking=True, stream=stream)
+    refused = client.post("/chat/completions", json=body)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (400, "exceed_context_size_error")
 
 
 def test_an_answer_without_reasoning(client: httpx.Client) -> None:
@@ -189,13 +210,16 @@ def working(client: httpx.Client) -> int:
     return sum(slot["is_processing"] for slot in slots)
 
 
+@pytest.mark.parametrize("thinking", [False, True])
 @pytest.mark.parametrize(("stream", "seconds"), [(True, 0.5), (False, 2.0)], ids=["stream", "whole"])
-def test_generation_ends_when_the_client_disconnects(client: httpx.Client, stream: bool, seconds: float) -> None:
+def test_generation_ends_when_the_client_disconnects(
+    client: httpx.Client, stream: bool, seconds: float, thinking: bool
+) -> None:
     """Otherwise it would run for about a minute.
 
     Polling the slots is work for llama.cpp, which checks for disconnected clients only when idle.
     """
-    body = json.dumps(asked(stream=stream, max_tokens=3500, ignore_eos=True)).encode()
+    body = json.dumps(asked(stream=stream, max_tokens=3500, ignore_eos=True, enable_thinking=thinking)).encode()
     url = client.base_url
     head = f"POST {url.path}chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer sk-right\r\n"
     with socket.create_connection((url.host, url.port or 0)) as connection:
