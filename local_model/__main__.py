@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     if parsed.command:
         return _run(replace(options, force_auto=True), parsed.command)
     try:
-        server = ApiServer(options)
+        server = _bound(options)
         interrupted = signal.getsignal(signal.SIGINT)
         if interrupted is signal.default_int_handler:
             # llama.cpp blocks this thread while loading, so a Python signal handler would not run
@@ -48,6 +48,15 @@ def main(arguments: list[str] | None = None) -> int:
     with suppress(KeyboardInterrupt):
         server.serve_forever()
     return 0
+
+
+def _bound(options: Options) -> ApiServer:
+    try:
+        return ApiServer(options)
+    except OSError as error:
+        raise LocalModelError(
+            f"cannot listen on port {options.port}: {error.strerror}. --port chooses another, --port 0 a free one"
+        ) from error
 
 
 def _run(options: Options, command: list[str]) -> int:

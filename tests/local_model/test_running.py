@@ -327,8 +327,11 @@ def test_it_ends_when_its_parent_is_killed() -> None:
 def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(local_model.LocalModelError, match="in use"), local_model.running(port=port):
+        with pytest.raises(local_model.LocalModelError) as raised, local_model.running(port=port):
             raise AssertionError("must not start")
+    says = str(raised.value)
+    assert f"cannot listen on port {port}: " in says
+    assert "in use. --port chooses another" in says
 
 
 @pytest.mark.parametrize(("code", "status"), [("", 0), ("; sys.exit(3)", 3)])
