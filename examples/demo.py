@@ -64,7 +64,7 @@ class Printer:
     ) -> None:
         """Print whether the answer is whole, and its tokens."""
         if finish_reason == "length":
-            print(f" ... (cut at {MAX_TOKENS} tokens: the finish reason is 'length')", end="")
+            print(f" ... (cut at {MAX_TOKENS} tokens: the finish reason is 'length')", end="", flush=True)
         thinking = f", {thought} of them for thinking" if thought else ""
         print(f"\n\n\033[36mTokens: {tokens_in} in, {tokens_out} out{thinking}\033[0m")
 

@@ -144,7 +144,7 @@ class ChatModelStudio(TokenCounting, ModelBinding, ChatSettings, BaseChatModel, 
 
             whole = None
             for chunk in llm.stream("Why is the sky blue?"):
-                print(chunk.text, end="")
+                print(chunk.text, end="", flush=True)
                 whole = chunk if whole is None else whole + chunk
 
     Async:
@@ -152,7 +152,7 @@ class ChatModelStudio(TokenCounting, ModelBinding, ChatSettings, BaseChatModel, 
 
             message = await llm.ainvoke("Why is the sky blue?")
             async for chunk in llm.astream("Why is the sky blue?"):
-                print(chunk.text, end="")
+                print(chunk.text, end="", flush=True)
             messages = await llm.abatch(["Why is the sky blue?", "Why is grass green?"])
 
     Thinking:

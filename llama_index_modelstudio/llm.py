@@ -157,14 +157,14 @@ class ModelStudio(TokenCounting, BatchingLLM, defer_build=False):
         .. code-block:: python
 
             for response in llm.stream_chat([ChatMessage("Why is the sky blue?")]):
-                print(response.delta, end="")  # response.message holds the text so far
+                print(response.delta, end="", flush=True)  # response.message holds the text so far
 
     Async:
         .. code-block:: python
 
             response = await llm.achat([ChatMessage("Why is the sky blue?")])
             async for response in await llm.astream_chat([ChatMessage("Why is the sky blue?")]):
-                print(response.delta, end="")
+                print(response.delta, end="", flush=True)
 
     Thinking:
         .. code-block:: python

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import re
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -90,6 +93,36 @@ def test_the_readme_is_read_in_four_minutes() -> None:
     """Without code and tables, at 200 words a minute."""
     text = re.sub(r"```.*?```|^\|.*$|^    .*$", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S | re.M)
     assert len(text.split()) <= 800
+
+
+CODE_BLOCK = re.compile(r"\.\. code-block:: python\n\n((?:[ ]+.*\n|\n)+)")
+
+
+def shown_code() -> Iterator[tuple[str, str]]:
+    """Yield the file and the code of all snippets of pages and docstrings, and of all examples."""
+    for page in PAGES:
+        yield from ((page, code) for code in snippets(page))
+    for package in ("langchain_modelstudio", "llama_index_modelstudio"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                    text = f"{ast.get_docstring(node)}\n"
+                    yield from ((path.name, textwrap.dedent(code)) for code in CODE_BLOCK.findall(text))
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        yield path.name, path.read_text(encoding="utf-8")
+
+
+def test_what_streams_is_seen_at_once() -> None:
+    """A terminal shows a line when it ends, so a print that ends no line has `flush=True`."""
+    files = set()
+    for file, code in shown_code():
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+                options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                if "\\n" not in options.get("end", "\\n"):
+                    files.add(file)
+                    assert options.get("flush") == "True", f"{file}: {ast.unparse(node)}"
+    assert {"README.md", "docs/thinking.md", "chat_models.py", "llm.py", "agent.py"} <= files
 
 
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
