@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -41,16 +42,21 @@ def markers(page: str) -> list[str]:
 def run(snippet: str, page: str, monkeypatch: pytest.MonkeyPatch, script: Any = None) -> list[Received]:
     """Run a snippet against a server with `script` (default: `answer`), and return its requests.
 
-    The URL and a key are in the environment.
+    The URL and a key are in the environment. The level of the logger is restored.
     """
+    logger = logging.getLogger("modelstudio_core")
+    level = logger.level
     with Loopback(script or with_files()) as server:
         monkeypatch.setenv("DASHSCOPE_BASE_URL", server.url)
         monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-for-the-snippets")
-        code = compile(snippet, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        awaited = eval(code, {"__name__": "snippet"})
-        if awaited is not None:  # there is an `await` at the top
-            asyncio.run(awaited)
-        return server.requests
+        try:
+            code = compile(snippet, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            awaited = eval(code, {"__name__": "snippet"})
+            if awaited is not None:  # there is an `await` at the top
+                asyncio.run(awaited)
+            return server.requests
+        finally:
+            logger.setLevel(level)
 
 
 def with_files() -> Script:
