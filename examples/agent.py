@@ -56,13 +56,13 @@ def streamed(llm: BaseChatModel, question: str = QUESTION) -> list[BaseMessage]:
     """Stream with `.stream`: message chunks, and the whole messages of each step, which are returned."""
     messages: list[BaseMessage] = []
     given = {"messages": [HumanMessage(question)]}
-    for mode, part in an_agent(llm).stream(given, stream_mode=["messages", "updates"]):
-        if mode == "updates":
-            for message in (message for update in part.values() for message in update["messages"]):
+    for part in an_agent(llm).stream(given, stream_mode=["messages", "updates"], version="v2"):
+        if part["type"] == "updates":
+            for message in (message for update in part["data"].values() for message in update["messages"]):
                 show_step(message)
                 messages.append(message)
-        elif isinstance(part[0], AIMessageChunk):
-            show(part[0])
+        elif isinstance(part["data"][0], AIMessageChunk):  # not the results of tools
+            show(part["data"][0])
     return messages
 
 

@@ -42,17 +42,17 @@ def ask(agent: Any, question: str) -> list[AIMessage]:
     messages = []
     config: RunnableConfig = {"configurable": {"thread_id": "1"}}
     given = {"messages": [HumanMessage(question)]}
-    for mode, part in agent.stream(given, config, stream_mode=["messages", "updates"]):
-        if mode == "messages" and isinstance(part[0], AIMessageChunk):
-            for block in part[0].content_blocks:
+    for part in agent.stream(given, config, stream_mode=["messages", "updates"], version="v2"):
+        if part["type"] == "messages" and isinstance(chunk := part["data"][0], AIMessageChunk):
+            for block in chunk.content_blocks:
                 if block["type"] == "server_tool_call":
                     print(f"Call, on the service: {block['name']}({block['args']})")
             # thinking dim, answer plain
-            if thinking := part[0].additional_kwargs.get("reasoning_content"):
+            if thinking := chunk.additional_kwargs.get("reasoning_content"):
                 print(f"\033[2m{thinking}\033[0m", end="", flush=True)
-            print(part[0].text, end="", flush=True)
-        elif mode == "updates":
-            for message in (message for update in part.values() for message in update["messages"]):
+            print(chunk.text, end="", flush=True)
+        elif part["type"] == "updates":
+            for message in (message for update in part["data"].values() for message in update["messages"]):
                 if not isinstance(message, AIMessage):
                     print(f"Result: {message.text}\n")
                     continue

@@ -36,7 +36,9 @@ def ask(graph: Any, question: str, thread: str) -> list[AIMessageChunk]:
     print(f"\nQuestion: {question}\n")
     chunks = []
     config: RunnableConfig = {"configurable": {"thread_id": thread}}
-    for chunk, _ in graph.stream({"messages": [HumanMessage(question)]}, config, stream_mode="messages"):
+    given = {"messages": [HumanMessage(question)]}
+    for part in graph.stream(given, config, stream_mode="messages", version="v2"):
+        chunk, _ = part["data"]
         # thinking dim, answer plain
         if thinking := chunk.additional_kwargs.get("reasoning_content"):
             print(f"\033[2m{thinking}\033[0m", end="", flush=True)

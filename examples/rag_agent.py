@@ -62,14 +62,15 @@ def talk(graph: Any, question: str) -> list[BaseMessage]:
     """Print the messages of one turn as they stream, and return them."""
     print(f"\nQuestion: {question}\n")
     messages: list[BaseMessage] = []
-    for mode, part in graph.stream({"messages": [HumanMessage(question)]}, stream_mode=["messages", "updates"]):
-        if mode == "messages" and not isinstance(part[0], ToolMessage):
+    given = {"messages": [HumanMessage(question)]}
+    for part in graph.stream(given, stream_mode=["messages", "updates"], version="v2"):
+        if part["type"] == "messages" and not isinstance(chunk := part["data"][0], ToolMessage):
             # thinking dim, answer plain
-            if thinking := part[0].additional_kwargs.get("reasoning_content"):
+            if thinking := chunk.additional_kwargs.get("reasoning_content"):
                 print(f"\033[2m{thinking}\033[0m", end="", flush=True)
-            print(part[0].text, end="", flush=True)
+            print(chunk.text, end="", flush=True)
             continue
-        for update in part.values() if mode == "updates" else ():
+        for update in part["data"].values() if part["type"] == "updates" else ():
             messages += update["messages"]
             if isinstance(update["messages"][0], ToolMessage):
                 print(f"Result: {update['messages'][0].text}\n")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.snippets import MARKED, ROOT, markers, run, snippets
+from tests.loopback import sse
+from tests.snippets import CITY, MARKED, ROOT, TEXT, THOUGHT, answer, markers, run, snippets
 
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 # their tests look at what is sent, too
@@ -60,6 +61,28 @@ def test_a_snippet_runs(
     assert capsys.readouterr().out.strip()
     if "Memory" in snippet:
         gc.collect()  # the warning above belongs to this test
+
+
+def test_an_agent_goes_on_after_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As docs/langgraph.md says: the question is sent once, and asked again with None."""
+    [snippet] = [code for code in snippets("docs/langgraph.md") if "is_retryable" in code]
+    truncated = sse({"id": "1", "choices": [{"index": 0, "delta": {"content": "Scat"}}]}, done=False)
+    streaming = snippet.replace("(model=", "(streaming=True, model=")
+    requests = run(streaming, "docs/langgraph.md", monkeypatch, [truncated, answer])
+    assert [len(request.json()["messages"]) for request in requests] == [1, 1]
+    assert TEXT in capsys.readouterr().out
+
+
+def test_the_agent_shows_calls_and_results(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of docs/tools-and-agents.md: a result is not printed as if the model had said it."""
+    [snippet] = [code for code in snippets("docs/tools-and-agents.md") if "AIMessageChunk" in code]
+    run(snippet, "docs/tools-and-agents.md", monkeypatch)
+    assert capsys.readouterr().out.splitlines() == [
+        THOUGHT,
+        f"call: weather({{'city': '{CITY}'}})",
+        f"result: It is sunny in {CITY}.",
+        THOUGHT + TEXT,
+    ]
 
 
 @pytest.mark.slow

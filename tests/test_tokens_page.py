@@ -22,6 +22,7 @@ PAGE = "docs/tokens-and-cost.md"
 SHOWN = [
     ["input tokens", "with a tool that must be called", "'total_tokens': 17"],
     ["input tokens", "in JSON mode", TEXT],
+    ["qwen-plus: 18 in, 16 out, 0 of them for thinking"],  # of two calls
     [TEXT, "0.00000365 USD, prices of 2026-11-29 from price table of litellm"],  # 9 tokens at 0.05, 8 at 0.4
     [TEXT, "Cost(amount=Decimal('0.0000132'), currency='USD'"],  # 9 tokens at 0.4, 8 at 1.2
 ]

@@ -15,6 +15,7 @@ ELSEWHERE = {"dask_workers", "fastapi_chat"}  # run by `make test-dask`, and by 
 SHOWN = {
     "agent": ["An agent, streamed as messages", "Call: ", "Result: It is", "streamed as events"],
     "approval": ["The agent wants to call send_email(", "What happened", "tool: Sent to "],
+    "assistant": ["Question: My name is Ada.", "Call: weather(", "Result: It is sunny", "of them for thinking"],
     "batch": ["4 prompts: ", "The battery lasts two days. ", " a million"],
     "built_in_tools": ["Call, on the service: web_search", "Source: ", "{'web_search': {'count': 1}}", "Result: Noted"],
     "chain": ["Question: What is a compass good for?", "tea: ", "silk: "],
