@@ -12,7 +12,10 @@ try:
     # import this first: other orders make the import of langchain-core 40 ms slower
     import langchain_core.language_models.chat_models  # noqa: F401
 except ImportError as error:
-    raise ImportError("langchain_modelstudio needs: pip install 'modelstudio-integrations[langchain]'") from error
+    raise ImportError(
+        "langchain_modelstudio needs: pip install 'modelstudio-integrations[langchain]' "
+        "(in a clone: pip install '.[langchain]')"
+    ) from error
 
 from langchain_modelstudio.binding import ModelStudioBinding
 from langchain_modelstudio.chat_models import ChatModelStudio

@@ -205,7 +205,8 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings, defer_build=False):
             from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it has no types
         except ImportError:
             raise ConfigurationError(
-                "show_progress_bar=True needs tqdm: pip install 'modelstudio-integrations[progress]'"
+                "show_progress_bar=True needs tqdm: pip install 'modelstudio-integrations[progress]' "
+                "(in a clone: pip install '.[progress]')"
             ) from None
         with tqdm(total=total, desc="Embedding", unit="text") as bar:
             yield bar.update

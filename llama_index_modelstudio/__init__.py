@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 try:
     import llama_index.core  # noqa: F401
 except ImportError as error:
-    raise ImportError("llama_index_modelstudio needs: pip install 'modelstudio-integrations[llama-index]'") from error
+    raise ImportError(
+        "llama_index_modelstudio needs: pip install 'modelstudio-integrations[llama-index]' "
+        "(in a clone: pip install '.[llama-index]')"
+    ) from error
 
 from llama_index_modelstudio.llm import ModelStudio
 from modelstudio_core import __version__

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from modelstudio_core import __version__, doctor
 
-INSTALL_CLI = f"pip install '{doctor.DISTRIBUTION}[cli]'"
+INSTALL_CLI = doctor.installing("cli")
 _RICH_COMMANDS = {
     "chat": "chat with a model in the terminal, thinking dimmed (extra `cli`)",
     "models": "print the table of known models (extra `cli`)",

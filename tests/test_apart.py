@@ -65,4 +65,4 @@ def test_an_adapter_without_its_own_framework(package: str, framework: str, extr
     code = f"import sys; sys.modules[{framework!r}] = None; import {package}"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert f"pip install 'modelstudio-integrations[{extra}]'" in run.stderr
+    assert f"pip install 'modelstudio-integrations[{extra}]' (in a clone: pip install '.[{extra}]')" in run.stderr

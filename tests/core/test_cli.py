@@ -215,7 +215,8 @@ def test_without_the_extra(
     monkeypatch.delitem(sys.modules, "modelstudio_core.cli")
     monkeypatch.setattr(builtins, "__import__", without)
     assert command.main([name]) == 1
-    assert "pip install 'modelstudio-integrations[cli]'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "pip install 'modelstudio-integrations[cli]' (in a clone: pip install '.[cli]')" in said
 
 
 def test_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,6 +153,12 @@ def test_a_check_in_each_state(check: Check, state: str, says: str) -> None:
     assert bool(check.advice) == (state != "ok")
 
 
+def test_a_failed_call_names_the_row_of_the_page() -> None:
+    advice = doctor.call_check("a", Answer(0.5, error=ServerError("down"))).advice
+    assert advice == "docs/errors.md says what to do on ServerError"
+    assert "| `ServerError` " in (Path(__file__).parents[2] / "docs/errors.md").read_text(encoding="utf-8")
+
+
 def test_a_similar_model_is_named() -> None:
     assert "did you mean qwen-plus?" in doctor.model_check("qwen-pluss").advice
 
