@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from local_model.options import Options, parser
 from tests.loopback import sse
 from tests.snippets import CITY, MARKED, ROOT, TEXT, THOUGHT, answer, markers, run, snippets
 
@@ -83,6 +84,23 @@ def test_the_agent_shows_calls_and_results(monkeypatch: pytest.MonkeyPatch, caps
         f"result: It is sunny in {CITY}.",
         THOUGHT + TEXT,
     ]
+
+
+def test_the_throttled_snippet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It prints what a user's code would see."""
+    [snippet] = [code for code in snippets("docs/testing.md") if "429" in code]
+    assert run(snippet, "docs/testing.md", monkeypatch) == []
+    assert capsys.readouterr().out == "limit_requests 7.0\n"
+
+
+def test_the_options_of_the_local_model() -> None:
+    """The page names those that a user of the README meets, with their defaults."""
+    text = (ROOT / "docs/testing.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(--[\w-]+)` \| (.*) \|$", text, re.MULTILINE)
+    known = {option for action in parser()._actions for option in action.option_strings}
+    assert {"--force-auto", "--port", "--api-key", "--models"} <= {name for name, _ in rows} <= known
+    for name, value in (("--max-tokens", Options().max_tokens), ("--budget", Options().budget)):
+        assert f", {value} by default" in dict(rows)[name]
 
 
 @pytest.mark.slow
