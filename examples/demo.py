@@ -31,7 +31,10 @@ SETTINGS: dict[str, Any] = {
     "max_tokens": MAX_TOKENS,
     "temperature": 0,
 }
-SHORT = {"thinking_budget": THINKING_BUDGET // 2}
+SHORT_BUDGET = THINKING_BUDGET // 2
+SHORT = {"thinking_budget": SHORT_BUDGET}
+COLOURS = sys.stdout.isatty() or "FORCE_COLOR" in os.environ
+BOLD, DIM, CYAN, PLAIN = "\033[1m", "\033[2m", "\033[36m", "\033[0m"
 
 
 def weather(city: str) -> str:
@@ -39,39 +42,65 @@ def weather(city: str) -> str:
     return f"It is sunny in {city}, 24 degrees."
 
 
+def style(code: str) -> None:
+    """Begin a style, on a terminal."""
+    print(code if COLOURS else "", end="", flush=True)
+
+
+def styled(code: str, text: str) -> str:
+    """Return a text in a style, on a terminal."""
+    return f"{code}{text}{PLAIN}" if COLOURS else text
+
+
 def heading(text: str) -> None:
     """Print a heading in bold."""
-    print(f"\n\033[1m{text}\033[0m\n")
+    print(f"\n{styled(BOLD, text)}\n")
 
 
 class Printer:
-    """Print an answer as it streams: thinking dim, then the answer plain, then its tokens."""
+    """Print an answer as it streams: thinking dim, then the answer plain, then its tokens.
 
-    def __init__(self) -> None:
-        self._thinks = False
+    The service does not say whether it ended the thinking at the budget. It did if the thinking is about as long as the
+    budget, and does not end like a sentence.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._budget, self._thought = budget, ""
 
     def write(self, thinking: str, answer: str) -> None:
         """Print the next fragment."""
         if thinking:
-            self._thinks = True
-            print(f"\033[2m{thinking}\033[0m", end="", flush=True)
+            style("" if self._thought else DIM)
+            self._thought += thinking
+            print(thinking, end="", flush=True)
         if answer:
-            print("\n\n" * self._thinks + answer, end="", flush=True)
-            self._thinks = False
+            self._end_thinking("\n\n")
+            print(answer, end="", flush=True)
+
+    def _end_thinking(self, space: str) -> None:
+        if not self._thought:
+            return
+        is_long, ends = len(self._thought) > 3 * self._budget, self._thought.rstrip().endswith((".", "!", "?"))
+        print(" ... (thinking cut by its budget)" if is_long and not ends else "", end="", flush=True)
+        style(PLAIN)
+        print(space, end="", flush=True)
+        self._thought = ""
 
     def end(
         self, finish_reason: str | None, tokens_in: int | None, tokens_out: int | None, thought: int | None
     ) -> None:
         """Print whether the answer is whole, and its tokens."""
+        self._end_thinking("")
         if finish_reason == "length":
             print(f" ... (cut at {MAX_TOKENS} tokens: the finish reason is 'length')", end="", flush=True)
         thinking = f", {thought} of them for thinking" if thought else ""
-        print(f"\n\n\033[36mTokens: {tokens_in} in, {tokens_out} out{thinking}\033[0m")
+        tokens = styled(CYAN, f"Tokens: {tokens_in} in, {tokens_out} out{thinking}")
+        print(f"\n\n{tokens}")
 
 
-def show_langchain(chunks: Iterable[Any]) -> AIMessageChunk:
+def show_langchain(chunks: Iterable[Any], budget: int) -> AIMessageChunk:
     """Stream a message of LangChain to the terminal, and return it whole."""
-    whole, printer = None, Printer()
+    whole, printer = None, Printer(budget)
     for chunk in chunks:
         printer.write(chunk.additional_kwargs.get("reasoning_content", ""), chunk.text)
         whole = chunk if whole is None else whole + chunk
@@ -86,13 +115,13 @@ def show_langchain(chunks: Iterable[Any]) -> AIMessageChunk:
 def langchain() -> None:
     """Ask both questions with LangChain."""
     heading(f"LangChain: {WHY}")
-    show_langchain(ChatModelStudio(**SETTINGS).stream(WHY))
+    show_langchain(ChatModelStudio(**SETTINGS).stream(WHY), THINKING_BUDGET)
 
     asked = WEATHER.format("Paris")
     heading(f"LangChain, with a tool: {asked}")
     llm = ChatModelStudio(**SETTINGS | SHORT)
     with_tools, question = llm.bind_tools([tool(weather)]), [SystemMessage(RULE), HumanMessage(asked)]
-    called = show_langchain(with_tools.stream(question))
+    called = show_langchain(with_tools.stream(question), SHORT_BUDGET)
     if not called.tool_calls:
         print("The model answered without calling the tool.")
         return
@@ -100,12 +129,12 @@ def langchain() -> None:
     for call in called.tool_calls:
         results.append(tool(weather).invoke(call))
         print(f"Call: {call['name']}({call['args']})\nResult: {results[-1].content}\n")
-    show_langchain(with_tools.stream([*question, called, *results]))
+    show_langchain(with_tools.stream([*question, called, *results]), SHORT_BUDGET)
 
 
-def show_llama_index(responses: Iterable[ChatResponse]) -> ChatResponse:
+def show_llama_index(responses: Iterable[ChatResponse], budget: int) -> ChatResponse:
     """Stream a response of LlamaIndex to the terminal, and return the last one, which is complete."""
-    response, printer = None, Printer()
+    response, printer = None, Printer(budget)
     for response in responses:
         printer.write(response.additional_kwargs.get("thinking_delta", ""), response.delta or "")
     assert response is not None
@@ -124,7 +153,7 @@ def llama_index() -> None:
         [FunctionTool.from_defaults(weather, description=weather.__doc__)],
         [ChatMessage(RULE, role="system"), ChatMessage(asked)],
     )
-    called = show_llama_index(llm.stream_chat_with_tools(tools, chat_history=history))
+    called = show_llama_index(llm.stream_chat_with_tools(tools, chat_history=history), SHORT_BUDGET)
     calls = llm.get_tool_calls_from_response(called, error_on_no_tool_call=False)
     if not calls:
         print("The model answered without calling the tool.")
@@ -134,19 +163,21 @@ def llama_index() -> None:
         result = weather(**call.tool_kwargs)
         print(f"Call: {call.tool_name}({call.tool_kwargs})\nResult: {result}\n")
         history.append(ChatMessage(result, role="tool", additional_kwargs={"tool_call_id": call.tool_id}))
-    show_llama_index(llm.stream_chat_with_tools(tools, chat_history=history))
+    show_llama_index(llm.stream_chat_with_tools(tools, chat_history=history), SHORT_BUDGET)
 
 
 def main() -> int:
     """Run the demo, and return the exit status."""
-    print(f"Answers are cut after {MAX_TOKENS} tokens, thinking after {THINKING_BUDGET}; the demo says where.")
+    print(f"Answers are cut after {MAX_TOKENS} tokens, thinking after about {THINKING_BUDGET}; the demo says where.")
     try:
         langchain()
         llama_index()
     except KeyboardInterrupt:
+        style(PLAIN)
         print("\nstopped")
         return 130
     except ModelStudioError as error:
+        style(PLAIN)
         print(f"\n{type(error).__name__}: {error}")
         return 1
     return 0

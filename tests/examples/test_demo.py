@@ -24,7 +24,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *answers: Script) -> tuple[int, list[di
 
 
 def test_both_frameworks_show_the_same(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Thinking is dim; the answer, the tool call, its result and the tokens are shown alike by both."""
+    """Thinking, the answer, the tool call, its result and the tokens are shown alike by both. A file has no colours."""
     status, sent = run(monkeypatch, THINKS, CALLS, SUNNY, CALLS, SUNNY)
     assert status == 0
     first, second = sent[2]["messages"], sent[4]["messages"]
@@ -32,7 +32,8 @@ def test_both_frameworks_show_the_same(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert isinstance(second, list)
     assert (first[0], first[2:]) == (second[0], second[2:])
     printed = capsys.readouterr().out
-    assert "\033[2mLight \033[0m\033[2mscatters.\033[0m\n\nScattered light." in printed
+    assert "\n\nLangChain: Why is the sky blue?\n\nLight scatters.\n\nScattered light.\n\nTokens: " in printed
+    assert "\033" not in printed
     for text in ("It is sunny.", "Call: weather({'city': 'Paris'})\nResult: It is sunny in Paris, 24 degrees.\n"):
         assert printed.count(text) == 2
     assert printed.count("Tokens: 20 in, 10 out, 6 of them for thinking") == 5
@@ -44,7 +45,36 @@ def test_a_cut_answer_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     run(monkeypatch, cut, CALLS, cut, CALLS, cut)
     printed = capsys.readouterr().out
     assert printed.count("It is ... (cut at 48 tokens: the finish reason is 'length')") == 3
-    assert printed.count("Tokens: None in, None out\033") == 3
+    assert printed.count("Tokens: None in, None out\n") == 3
+    assert "thinking cut" not in printed
+
+
+@pytest.mark.parametrize("way", ["answer", "call", "error"])
+def test_thinking_is_dim(way: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a terminal, with one pair of escape sequences, however the thinking ends."""
+    monkeypatch.setattr(demo, "COLOURS", True)
+    broken = Answer(reasoning=["Light ", "scatters."], cut=True)
+    run(monkeypatch, {"answer": THINKS, "call": CALLS, "error": broken}[way], SUNNY)
+    first = capsys.readouterr().out.partition("Tokens: ")[0]
+    thought = "Look." if way == "call" else "Light scatters."
+    assert f"\033[2m{thought}\033[0m\n" in first
+    assert first.count("\033[2m") == 1
+
+
+@pytest.mark.parametrize(
+    ("thought", "is_cut"),
+    [("The sky " * 20 + "is bl", True), ("The sky " * 20 + "is blue.\n", False), ("The sky is bl", False)],
+    ids=["cut", "whole", "short"],
+)
+def test_cut_thinking_is_said(
+    thought: str, is_cut: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With an answer after it and without."""
+    said = Answer(reasoning=[thought], text=["Light."], usage=USAGE)
+    run(monkeypatch, said, Answer(reasoning=[thought[:100]], calls=CALLS.calls), SUNNY, SUNNY)
+    printed = capsys.readouterr().out
+    assert (f"{thought} ... (thinking cut by its budget)\n\nLight." in printed) is is_cut
+    assert (" ... (thinking cut by its budget)\n\nTokens: " in printed) is (len(thought) > 100)
 
 
 def test_no_call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
