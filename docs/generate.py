@@ -20,6 +20,7 @@ from modelstudio_core import catalogue
 from modelstudio_core.config import DEFAULT_MAX_RETRIES
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.http.flow import CODECS
+from modelstudio_core.model_table import cells
 from modelstudio_core.parameters import (
     CALL_OPTIONS,
     LOCAL_PARAMETERS,
@@ -258,14 +259,6 @@ def retrieval_parameters() -> str:
 
 # ---------------------------------------------------------------- models
 
-_THINKS = {
-    "none": "no",
-    "only": "always",
-    "hybrid-default-on": "on by default",
-    "hybrid-default-off": "if enabled",
-    None: "?",
-}
-
 
 def model_ids() -> list[str]:
     """Return the ids of all models of the catalogue."""
@@ -274,31 +267,10 @@ def model_ids() -> list[str]:
 
 def model_table() -> str:
     """Return one row for each model of the catalogue."""
-    lines = [
-        "| model | thinks | sees | hears | tools | json_schema | context | output | regions | retired on |",
-        "|---|---|---|---|---|---|---:|---:|---|---|",
-    ]
-    for id in model_ids():
-        info = catalogue.model_info(id)
-        sees = {(True, True): "images, video", (True, False): "images", (True, None): "images", (False, True): "video",
-                (None, True): "video", (False, False): "no", (None, None): "?"}.get(
-            (info.input_image, info.input_video), "no")  # fmt: skip
-        cells = [
-            f"`{id}`", _THINKS[info.thinking], sees, _known(info.input_audio), _known(info.tools),
-            _known(info.json_schema), _tokens(info.context_window),
-            _tokens(max(filter(None, (info.max_output, info.max_output_thinking)), default=None)),
-            ", ".join(info.regions or ()) or "?", info.retired_on or "",
-        ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _known(fact: bool | None) -> str:
-    return {True: "yes", False: "no", None: "?"}[fact]
-
-
-def _tokens(number: int | None) -> str:
-    return f"{number:,}" if number else "?"
+    rows = [cells(catalogue.model_info(id)) for id in model_ids()]
+    lines = [" | ".join(rows[0]), "|".join("---:" if name in ("context", "output") else "---" for name in rows[0])]
+    lines += [" | ".join([f"`{model}`", *others]) for model, *others in (row.values() for row in rows)]
+    return "".join(f"| {line} |\n" for line in lines)
 
 
 def write(folder: Path) -> None:

@@ -15,16 +15,15 @@ from modelstudio_core.catalogue import ModelInfo, listed_models, model_info
 from modelstudio_core.errors import ModelStudioError
 from modelstudio_core.http.client import Client
 from modelstudio_core.http.transport import Transport
+from modelstudio_core.model_table import cells
 from modelstudio_core.terminal import printable
 from modelstudio_core.types import ChatRequest, Delta, FinishDelta, Message, ReasoningDelta, TextDelta, UsageDelta
 
 THINKING = "dim italic"
-_THINKS = {None: "", "none": "no", "hybrid-default-on": "on", "hybrid-default-off": "off", "only": "always"}
-_LEFT_OUT_FIRST = ("regions", "input", "output", "schema", "tools", "context", "thinks", "retired on")
+_LEFT_OUT_FIRST = ("regions", "output", "hears", "json_schema", "tools", "sees", "context", "thinks", "retired on")
 """Columns that a narrow terminal does not show, in this order. The model is always shown."""
 _NUMBERS = ("context", "output")
 _ANY_WIDTH = 1000
-_INPUTS = (("input_image", "image"), ("input_video", "video"), ("input_audio", "audio"))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -153,14 +152,15 @@ def _separator(printed: Sequence[Delta], delta: Delta, is_terminal: bool) -> str
 @click.option("--tools", is_flag=True, help="Only models that call tools.")
 @click.option("--json-schema", is_flag=True, help="Only models with response_format json_schema.")
 @click.option("--region", type=click.Choice([*config.REGIONS]), help="Only models listed for a region.")
-@click.option("--retired", is_flag=True, help="Also retired models, with the date in place of the regions.")
+@click.option("--retired", is_flag=True, help="Also retired models, with the date.")
 def models(
     text: str, thinks: bool, sees: bool, hears: bool, tools: bool, json_schema: bool, region: str | None, retired: bool
 ) -> int:
-    """Print the known models whose id contains TEXT. A blank cell is not known.
+    """Print the known models whose id contains TEXT. A question mark means that no source says it.
 
-    thinks: always, no, or by default on or off. Limits are in tokens. Where the output is not a terminal, it is one
-    line for each model, with tabs between the cells.
+    thinks: always, on by default, if enabled (enable_thinking), or no. sees, hears: images and video, and audio, in the
+    input. Limits are in tokens. Where the output is not a terminal, it is one line for each model, with tabs between
+    the cells.
     """
     found = [
         info
@@ -178,27 +178,13 @@ def models(
     if not found:
         click.echo("No known model matches.", err=True)
         return 1
-    rows = [_row(info, retired) for info in found]
+    rows = [{name: cell for name, cell in cells(info).items() if retired or name != "retired on"} for info in found]
     if not console.is_terminal:
-        click.echo("\n".join("\t".join(cells) for cells in ([*rows[0]], *(row.values() for row in rows))))
+        click.echo("\n".join("\t".join(row) for row in ([*rows[0]], *(row.values() for row in rows))))
         return 0
     _print_table(rows, console)
     console.print(f"{len(found)} model{'s' * (len(found) != 1)}", style="dim")
     return 0
-
-
-def _row(info: ModelInfo, retired: bool) -> dict[str, str]:
-    """Return the cells of a model by column."""
-    return {
-        "model": info.id,
-        "thinks": _THINKS[info.thinking],
-        "tools": _yes_or_no(info.tools),
-        "schema": _yes_or_no(info.json_schema),
-        "context": _thousands(info.context_window),
-        "output": _thousands(info.max_output),
-        "input": ", ".join(name for field, name in _INPUTS if getattr(info, field)) or "text",
-        **({"retired on": info.retired_on or ""} if retired else {"regions": ", ".join(info.regions or ())}),
-    }
 
 
 def _print_table(rows: Sequence[Mapping[str, str]], console: Console) -> None:
@@ -229,11 +215,3 @@ def _table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> Table:
 
 def _least_width(table: Table) -> int:
     return Console(width=_ANY_WIDTH).measure(table).minimum
-
-
-def _thousands(tokens: int | None) -> str:
-    return "" if tokens is None else f"{tokens / 1000:,.0f}k"
-
-
-def _yes_or_no(value: bool | None) -> str:
-    return "" if value is None else "yes" if value else "no"

@@ -8,6 +8,7 @@ import pytest
 
 from docs import generate
 from hatch_build import absolute_links
+from modelstudio_core import __main__ as command
 from modelstudio_core.parameters import PLAIN_PARAMETERS, POLICY_PARAMETERS
 from tests.snippets import ROOT
 
@@ -50,6 +51,18 @@ def test_the_table_has_each_model() -> None:
     assert [row.split("`")[1] for row in rows] == generate.model_ids()
     [row] = [row for row in rows if row.startswith("| `qwen3.7-max` |")]
     assert row.split(" | ")[1] == "on by default"
+
+
+def test_the_terminal_prints_the_same_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same columns and cells; docs/models.md says what they mean."""
+    assert command.main(["models", "--retired"]) == 0
+    printed = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    page = [line.strip("| ").split(" | ") for line in generate.model_table().replace("`", "").splitlines()]
+    assert printed[0] == page[0]
+    assert [[cell for cell in row if cell] for row in printed[1:]] == page[2:]
+    text = (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    described = {name for names in re.findall(r"^\| ([a-z_, ]+) \|", text, re.MULTILINE) for name in names.split(", ")}
+    assert set(printed[0]) - {"model"} <= described
 
 
 def test_links_on_the_package_index() -> None:

@@ -155,7 +155,7 @@ def test_models(
     assert command.main(["models", *arguments]) == 0
     head, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert head[:2] == ["model", "thinks"]
-    assert {len(row) for row in rows} == {len(head)} == {8}
+    assert {len(row) for row in rows} == {len(head)} == {9 + ("--retired" in arguments)}
     ids = {row[0] for row in rows}
     assert set(shown) <= ids
     assert not ids & set(hidden)
@@ -164,12 +164,26 @@ def test_models(
 def test_retired_models_have_their_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["models", "qvq-max", "--retired"]) == 0
     head, row = [line.split("\t") for line in capsys.readouterr().out.splitlines()][:2]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", dict(zip(head, row, strict=True))["retired on"])
+    cells = dict(zip(head, row, strict=True))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", cells["retired on"])
+    assert cells["regions"]
+
+
+def test_a_fact_that_no_source_says(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is a question mark, not a no."""
+    assert command.main(["models", "qwen-vl-max-latest"]) == 0
+    head, row = [line.split("\t") for line in capsys.readouterr().out.splitlines()][:2]
+    cells = dict(zip(head, row, strict=True))
+    assert (cells["sees"], cells["hears"], cells["context"], cells["regions"]) == ("?", "?", "?", "?")
 
 
 @pytest.mark.parametrize(
     ("width", "left_out"),
-    [(46, "regions, input, output, schema, tools, context"), (80, "regions, input"), (120, "")],
+    [
+        (52, "regions, output, hears, json_schema, tools, sees, context"),
+        (80, "regions, output, hears, json_schema, tools"),
+        (130, ""),
+    ],
     ids=str,
 )
 def test_a_narrow_terminal(width: int, left_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
