@@ -84,7 +84,7 @@ def ask(agent: Any, question: str, thread: str) -> bool:
 
 def main() -> int:
     """Ask two questions in one conversation, and return the exit status."""
-    agent = an_agent(ChatModelStudio(model="qwen-plus", enable_thinking=True, thinking_budget=512, max_tokens=1024))
+    agent = an_agent(ChatModelStudio(model="qwen-plus", enable_thinking=True, thinking_budget=512))
     return 0 if all(ask(agent, question, "1") for question in QUESTIONS) else 1
 
 
