@@ -219,7 +219,12 @@ def similar_model(model: str) -> str | None:
     ids = _catalogue().models
     if model in ids:
         return None
-    folded = {listed.lower(): listed for listed, facts in ids.items() if "retired_on" not in facts}
+    return most_similar(model, (listed for listed, facts in ids.items() if "retired_on" not in facts))
+
+
+def most_similar(model: str, ids: Iterable[str]) -> str | None:
+    """Return the one of `ids` most similar to `model`, ignoring case, or None if none is similar."""
+    folded = {listed.lower(): listed for listed in ids}
     close = get_close_matches(model.lower(), folded, n=1, cutoff=0.85)
     return folded[close[0]] if close else None
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
+from modelstudio_core.catalogue import most_similar
 from modelstudio_core.errors import ConfigurationError
 
 RerankEndpoint: TypeAlias = Literal["compatible", "native"]
@@ -104,6 +105,16 @@ def rerank_model(model: str, overrides: Mapping[str, Any] | None = None) -> Rera
     return _overridden(_look_up(RerankModel, "rerank", model), overrides)
 
 
+def similar_embedding_model(model: str) -> str | None:
+    """Return the listed id most similar to an unlisted one, or None if the id is listed or none is similar."""
+    return _similar("embeddings", model)
+
+
+def similar_rerank_model(model: str) -> str | None:
+    """Return the listed id most similar to an unlisted one; see `similar_embedding_model`."""
+    return _similar("rerank", model)
+
+
 def multimodal_models(*fusions: Fusion) -> list[str]:
     """Return the ids of the listed multimodal embedding models, optionally only those with one of `fusions`."""
     return [model for model, facts in _data()["embeddings"].items() if facts.get("fusion") in (fusions or _FUSIONS)]
@@ -127,6 +138,11 @@ def _look_up(cls: type[ModelT], kind: str, model: str) -> ModelT:
         base = listed[max(bases, key=len)] if bases else {}
         facts = {name: base[name] for name in _SAFE if name in base}
     return cls(id=model, **{name: _frozen(value) for name, value in facts.items()})
+
+
+def _similar(kind: str, model: str) -> str | None:
+    listed = _data()[kind]
+    return None if model in listed else most_similar(model, listed)
 
 
 def _overridden(known: ModelT, overrides: Mapping[str, Any] | None) -> ModelT:

@@ -306,3 +306,22 @@ async def an_unknown_setting_is_named(run: Run) -> None:
             await run.embed(run.make(server, capabilities={"rows": 3}), ["a"])
         await run.embed(run.make(server, capabilities={"max_rows": 3}, max_concurrency=1), numbered(7))
         assert [len(inputs(request)) for request in server.requests] == [3, 3, 1]
+
+
+@case
+async def a_misspelt_model(run: Run) -> None:
+    """A 404 suggests a listed ID that is similar, and otherwise has the general advice only."""
+    rows = (
+        ("text-embeding-v4", "text-embedding-v4"),
+        ("Qwen3-VL-Embedding", "qwen3-vl-embedding"),
+        ("my-own-model", None),
+        ("text-embedding-v4", None),
+    )
+    refusal = reply_json(404, {"code": "ModelNotFound", "message": "The model does not exist."})
+    with Loopback(refusal) as server:
+        for asked, meant in rows:
+            with pytest.raises(errors.NotFoundError, match="case-sensitive") as caught:
+                await run.embed(run.make(server, model=asked), ["a"])
+            assert caught.value.args == (caught.value.message,)
+            assert ("Did you mean" in caught.value.message) == (meant is not None)
+            assert meant is None or f"Did you mean {meant}?" in caught.value.message

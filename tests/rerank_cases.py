@@ -284,3 +284,22 @@ async def refusals_are_typed(run: Run) -> None:
     with Loopback(script) as server, pytest.raises(errors.BadRequestError, match="Model not exist") as caught:
         await run.rank(run.make(server, model="gte-rerank-v2"), TEXTS)
     assert (caught.value.status_code, caught.value.request_id) == (400, "r-1")
+
+
+@case
+async def a_misspelt_model(run: Run) -> None:
+    """A 404 suggests a listed ID that is similar, and otherwise has the general advice only."""
+    rows = (
+        ("qwen3-rerankk", "qwen3-rerank"),
+        ("GTE-Rerank-V2", "gte-rerank-v2"),
+        ("my-own-model", None),
+        ("qwen3-rerank", None),
+    )
+    refusal = reply_json(404, {"code": "ModelNotFound", "message": "The model does not exist."})
+    with Loopback(refusal) as server:
+        for asked, meant in rows:
+            with pytest.raises(errors.NotFoundError, match="case-sensitive") as caught:
+                await run.rank(run.make(server, model=asked), TEXTS)
+            assert caught.value.args == (caught.value.message,)
+            assert ("Did you mean" in caught.value.message) == (meant is not None)
+            assert meant is None or f"Did you mean {meant}?" in caught.value.message

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from modelstudio_core.config import Config, service_url
-from modelstudio_core.errors import ModelStudioError
+from modelstudio_core.errors import ModelStudioError, NotFoundError
 from modelstudio_core.http.client import Client
 from modelstudio_core.http.concurrent import arun_all, run_all
 from modelstudio_core.http.limiter import Demand, retrieval_demand
@@ -24,7 +24,7 @@ from modelstudio_core.protocols.embeddings import (
     check_lengths,
 )
 from modelstudio_core.protocols.rerank import Ranked, Ranking, RerankRequest
-from modelstudio_core.retrieval import RerankEndpoint, RerankModel
+from modelstudio_core.retrieval import RerankEndpoint, RerankModel, similar_embedding_model, similar_rerank_model
 from modelstudio_core.types import ResponseHead, WireCall
 
 AnyEmbeddingRequest: TypeAlias = EmbeddingRequest | MultimodalEmbeddingRequest
@@ -36,13 +36,13 @@ _NATIVE_ROOT = "/api/v1"
 
 def embed(client: Client, request: AnyEmbeddingRequest) -> Embeddings:
     """Return the vectors of one request. Raises ModelStudioError, with the positions of the inputs."""
-    with _add_inputs_to_errors(request.positions):
+    with _add_context_to_errors(request, similar_embedding_model):
         return client.request(*_embedding_call(client.config, request))
 
 
 async def aembed(client: Client, request: AnyEmbeddingRequest) -> Embeddings:
     """Async version of `embed`."""
-    with _add_inputs_to_errors(request.positions):
+    with _add_context_to_errors(request, similar_embedding_model):
         return await client.arequest(*_embedding_call(client.config, request))
 
 
@@ -159,12 +159,12 @@ class _RerankRound:
 
 
 def _rank(client: Client, request: RerankRequest, endpoint: RerankEndpoint) -> Ranking:
-    with _add_inputs_to_errors(request.positions):
+    with _add_context_to_errors(request, similar_rerank_model):
         return client.request(*_rerank_call(client.config, request, endpoint))
 
 
 async def _arank(client: Client, request: RerankRequest, endpoint: RerankEndpoint) -> Ranking:
-    with _add_inputs_to_errors(request.positions):
+    with _add_context_to_errors(request, similar_rerank_model):
         return await client.arequest(*_rerank_call(client.config, request, endpoint))
 
 
@@ -192,13 +192,19 @@ def _rerank_call(
 
 
 @contextmanager
-def _add_inputs_to_errors(positions: Sequence[int]) -> Iterator[None]:
-    """Add the positions of the request's inputs to errors."""
+def _add_context_to_errors(
+    request: AnyEmbeddingRequest | RerankRequest, similar: Callable[[str], str | None]
+) -> Iterator[None]:
+    """Add the positions of the request's inputs to errors, and the most similar model ID if the model is not found."""
     try:
         yield
     except ModelStudioError as error:
-        if positions:
-            error.inputs = tuple(positions)
-            error.message = f"{error.message} The request contained inputs {positions[0]} to {positions[-1]}."
-            error.args = (error.message,)
+        if isinstance(error, NotFoundError) and (meant := similar(request.model)):
+            error.message = f"{error.message} Did you mean {meant}?"
+        if request.positions:
+            error.inputs = tuple(request.positions)
+            error.message = (
+                f"{error.message} The request contained inputs {request.positions[0]} to {request.positions[-1]}."
+            )
+        error.args = (error.message,)
         raise
