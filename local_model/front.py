@@ -13,7 +13,7 @@ import json
 import socketserver
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
@@ -27,7 +27,7 @@ from local_model.options import Options
 from local_model.refusals import not_served, rejection
 from local_model.relay import Address, ClientDisconnected, Parts, RelayedResponse, exchange, parsed
 from local_model.responses import Memory, Texts, Writer, chat_body, framed, input_items, search_of
-from local_model.retrieval import InvalidRequest, Task, check_compatible, failure, task
+from local_model.retrieval import InvalidRequest, Task, check_compatible, failure, fitted, must_be_counted, task
 
 Backend = Literal["chat", "embeddings"]
 Json = dict[str, Any]
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             retrieval_task = task(endpoint, payload)
             if retrieval_task is None:
                 if endpoint == _EMBEDDINGS:
-                    check_compatible(payload)
+                    self._fitted(check_compatible(payload), truncate=False)
                 return False
             answer = self._run_task(retrieval_task)
         except InvalidRequest as error:
@@ -204,11 +204,23 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         self.wfile.write(b"0\r\n\r\n")
 
+    def _fitted(self, texts: Sequence[str], *, truncate: bool) -> list[str | list[int]]:
+        """Return texts within the model's limit, the long ones as tokens. Raises InvalidRequest; see `fitted`."""
+        fits: list[str | list[int]] = []
+        for text in texts:
+            if not must_be_counted(text):
+                fits.append(text)
+                continue
+            asked = _bytes({"content": text, "add_special": True})
+            with closing(self._exchange("embeddings", "POST", "/tokenize", asked)) as parts:
+                answer = _read(parts)
+            fits.append(fitted(text, answer["tokens"], truncate=truncate))
+        return fits
+
     def _run_task(self, retrieval_task: Task[T]) -> T:
-        """Return the response to a task. Raises InvalidRequest with llama.cpp's message if a text is too long."""
-        with closing(
-            self._exchange("embeddings", "POST", _EMBEDDINGS, _bytes({"input": retrieval_task.texts}))
-        ) as parts:
+        """Return the response to a task. Raises InvalidRequest if a text is too long."""
+        texts = self._fitted(retrieval_task.texts, truncate=retrieval_task.truncate)
+        with closing(self._exchange("embeddings", "POST", _EMBEDDINGS, _bytes({"input": texts}))) as parts:
             try:
                 answer = _read(parts)
             except LlamaError as error:

@@ -2,6 +2,7 @@
 
 Source of the formats: the vendor's references of the text embedding and text rerank APIs, in both protocols. The model
 does not distinguish queries from documents and supports no instructions, so `text_type` and `instruct` have no effect.
+An embedding request with a text over the model's limit is rejected; the reranker truncates, as the service does.
 
 The reranker is not a cross-encoder: the score of a document is the highest cosine similarity of the query to the
 document or one of its sentences.
@@ -22,6 +23,7 @@ EMBED = "/api/v1/services/embeddings/text-embedding/text-embedding"
 RERANK = "/api/v1/services/rerank/text-rerank/text-rerank"
 COMPATIBLE_RERANK = "/compatible-api/v1/reranks"
 DIMENSIONS = 384
+MAX_TOKENS = 512
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")
 
 
@@ -31,10 +33,14 @@ class InvalidRequest(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Task(Generic[T]):
-    """Texts to embed, and a function from their unit vectors and token count to the response."""
+    """Texts to embed, and a function from their unit vectors and token count to the response.
+
+    `truncate` tells whether a text over the model's limit is truncated or rejected.
+    """
 
     texts: Sequence[str]
     answer: Callable[[Sequence[Vector], int], T]
+    truncate: bool = True
 
 
 def task(path: str, body: Any) -> Task[dict[str, Any]] | None:
@@ -50,10 +56,30 @@ def task(path: str, body: Any) -> Task[dict[str, Any]] | None:
     return _rerank(body, body, lambda results, tokens: _compatible_ranking(body, results, tokens))
 
 
-def check_compatible(body: Any) -> None:
-    """Raise InvalidRequest if an OpenAI-compatible embedding request has unsupported dimensions."""
-    if isinstance(body, dict):
-        _check_dimensions(body.get("dimensions"))
+def check_compatible(body: Any) -> list[str]:
+    """Return the texts of an OpenAI-compatible embedding request. Raises InvalidRequest for unsupported dimensions."""
+    if not isinstance(body, dict):
+        return []
+    _check_dimensions(body.get("dimensions"))
+    given = body.get("input")
+    return [text for text in (given if isinstance(given, list) else [given]) if isinstance(text, str)]
+
+
+def must_be_counted(text: str) -> bool:
+    """Return True if a text may exceed the limit: a token has one character or more, except the first and the last."""
+    return len(text) > MAX_TOKENS - 2
+
+
+def fitted(text: str, tokens: list[int], *, truncate: bool) -> list[int]:
+    """Return the tokens of a text. If they exceed the limit, truncate them, or raise InvalidRequest."""
+    if len(tokens) <= MAX_TOKENS:
+        return tokens
+    if truncate:
+        return [*tokens[: MAX_TOKENS - 1], tokens[-1]]
+    raise InvalidRequest(
+        f"the local embedding model accepts {MAX_TOKENS} tokens per text, and this one has {len(tokens)}: split "
+        f"the text that begins with {text[:40]!r}"
+    )
 
 
 def failure(path: str, message: str) -> dict[str, Any]:
@@ -75,7 +101,7 @@ def _embed(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> Task[dict
         items = [{"text_index": at, "embedding": vector} for at, vector in enumerate(vectors)]
         return {"output": {"embeddings": items}, "usage": {"total_tokens": tokens}, "request_id": str(uuid4())}
 
-    return Task(_texts(given.get("texts"), "texts"), answer)
+    return Task(_texts(given.get("texts"), "texts"), answer, truncate=False)
 
 
 def _rerank(

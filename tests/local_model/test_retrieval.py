@@ -64,13 +64,36 @@ def test_rerank(client: httpx.Client, top_n: int | None) -> None:
     assert compatible["usage"]["total_tokens"] == native["usage"]["total_tokens"] > 0
 
 
-@pytest.mark.parametrize("path", [EMBED, COMPATIBLE_RERANK])
-def test_a_text_that_is_too_long(client: httpx.Client, path: str) -> None:
-    """The model supports 512 tokens. Texts are not truncated silently."""
-    long = "word " * 600
-    body = {"input": {"texts": [long]}} if path == EMBED else {"query": "a", "documents": ["b", long]}
+@pytest.mark.parametrize("words", [511, 600, 6000])
+@pytest.mark.parametrize("path", [EMBED, COMPATIBLE])
+def test_a_text_that_is_too_long_to_embed(client: httpx.Client, path: str, words: int) -> None:
+    """The model supports 512 tokens. A longer text is rejected, with its length and beginning, not truncated."""
+    texts = ["word " * 510, "Moon. " + "word " * (words - 2)]
+    body = {"input": {"texts": texts}} if path == EMBED else {"input": texts}
     refused = post(client, path, body, 400)
-    assert "512 tokens" in refused.get("error", refused)["message"]
+    message = refused.get("error", refused)["message"]
+    assert f"accepts 512 tokens per text, and this one has {words + 2}: split the text" in message
+    assert "begins with 'Moon. word" in message
+
+
+@pytest.mark.parametrize("path", [EMBED, COMPATIBLE])
+@pytest.mark.parametrize("text", ["word " * 510, "한" * 510, "." * 510, "\u1f82" * 510, "\ufdfa" * 510])
+def test_the_longest_texts(client: httpx.Client, path: str, text: str) -> None:
+    """512 tokens are embedded, and a text of 510 characters never has more."""
+    body = {"input": {"texts": [text]}} if path == EMBED else {"input": text}
+    assert post(client, path, body)["usage"]["total_tokens"] <= 512
+
+
+@pytest.mark.parametrize("path", [RERANK, COMPATIBLE_RERANK])
+def test_long_documents_are_truncated_to_rerank(client: httpx.Client, path: str) -> None:
+    """As by the service, and long queries and sentences. The rest does not count."""
+    head = "Cats purr when they are content, " * 80
+    given = {"query": QUERY, "documents": ["Bread needs yeast.", head, head + "and bread needs yeast " * 1000]}
+    ranked = post(client, path, {"input": given} if path == RERANK else given)
+    results = ranked.get("output", ranked)["results"]
+    assert {each["index"] for each in results[:2]} == {1, 2}
+    assert results[0]["relevance_score"] == pytest.approx(results[1]["relevance_score"], abs=1e-3)
+    assert post(client, path, {"input": {**given, "query": head}} if path == RERANK else {**given, "query": head})
 
 
 REFUSED: list[tuple[str, str, Any, str]] = [
