@@ -6,14 +6,18 @@ text alone. So they are overridden here, with the same events, cache format and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.embeddings import BaseEmbedding
+from llama_index.core.schema import BaseNode
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from llama_index_modelstudio.embedding_run import EmbeddingRun
 from llama_index_modelstudio.tracing import hide_headers
+from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.http.retrieval import aembed_all, embed_all
 from modelstudio_core.protocols.embeddings import SparseVector, TextType, Vector
 from modelstudio_core.retrieval import embedding_model
@@ -75,7 +79,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding, defer_build=False):
             from llama_index.core import Document, VectorStoreIndex
             from llama_index_modelstudio import ModelStudioEmbedding
 
-            embedding = ModelStudioEmbedding(model="text-embedding-v4", dimensions=512, protocol="dashscope")
+            embedding = ModelStudioEmbedding(model="text-embedding-v4", protocol="dashscope")
             documents = [Document(text="The sky is blue."), Document(text="Grass is green.")]
             index = VectorStoreIndex.from_documents(documents, embed_model=embedding)
 
@@ -158,6 +162,18 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding, defer_build=False):
     ) -> list[Vector]:
         """Async version of `get_text_embedding_batch`."""
         return await self._aembedded(texts, "document", show_progress)
+
+    # ---------------------------------------------------------------- nodes
+
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Set the vectors of nodes, as a step of a pipeline. An error for an invalid text names its document."""
+        with _add_document_to_errors(nodes):
+            return super().__call__(nodes, **kwargs)
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Async version of `__call__`."""
+        with _add_document_to_errors(nodes):
+            return await super().acall(nodes, **kwargs)
 
     # ---------------------------------------------------------------- sparse vectors
 
@@ -251,3 +267,17 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding, defer_build=False):
             callbacks=self.callback_manager,
             show_progress=show_progress,
         )
+
+
+@contextmanager
+def _add_document_to_errors(nodes: Sequence[BaseNode]) -> Iterator[None]:
+    """Add the file or the ID of the document to an error for an invalid text, whose position the caller cannot know."""
+    try:
+        yield
+    except ConfigurationError as error:
+        for position in error.inputs:
+            node = nodes[position]
+            document = node.metadata.get("file_path") or node.ref_doc_id or node.node_id
+            error.message = f"{error.message} (document {document})"
+        error.args = (error.message,)
+        raise

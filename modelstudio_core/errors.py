@@ -65,7 +65,8 @@ class ModelStudioError(Exception):
         response: status, headers and text of the HTTP response.
         partial: `ChatResult` of the content received before the error, or None.
         url: URL of the request without its query, or None if nothing was sent.
-        inputs: positions of the embedding or rerank inputs of the failed request, if there were several requests.
+        inputs: positions of the embedding or rerank inputs of the failed request, if there were several requests, or
+            position of an invalid text.
         is_retryable: whether a retry may succeed.
         is_resent: whether this package retries retryable errors itself, before any output. False after a read timeout
             and after part of an answer was received, because the service may bill both attempts.

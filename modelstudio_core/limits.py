@@ -44,7 +44,11 @@ def check_texts(texts: Sequence[str], model: EmbeddingModel) -> None:
     if isinstance(texts, str):
         raise ConfigurationError(f"expected a list of texts, not one text: {texts!r:.60}")
     for position, text in enumerate(texts):
-        _check_text(f"text {position}", text, model.max_tokens, model)
+        try:
+            _check_text(f"text {position}", text, model.max_tokens, model)
+        except ConfigurationError as error:
+            error.inputs = (position,)
+            raise
 
 
 def text_batches(texts: Sequence[str], model: EmbeddingModel, size: int | None = None) -> list[range]:

@@ -179,8 +179,9 @@ async def a_bad_text_is_named_before_anything_is_sent(run: Run) -> None:
         texts: list[Any] = numbered(30)
         texts[12] = bad
         with Loopback(service) as server:
-            with pytest.raises(errors.ConfigurationError, match=message):
+            with pytest.raises(errors.ConfigurationError, match=message) as caught:
                 await run.embed(run.make(server), texts)
+            assert caught.value.inputs == (12,)
             assert server.requests == []
 
 

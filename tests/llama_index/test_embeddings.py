@@ -54,6 +54,29 @@ async def called(model: Any, way: str, name: str, *given: Any, **options: Any) -
     return await getattr(model, f"a{name}")(*given, **options)
 
 
+# ---------------------------------------------------------------- nodes
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_invalid_node_is_named_by_its_document(way: str) -> None:
+    """By its file, else by the document's ID or its own, because the position of a node in a pipeline is not known."""
+    document = Document(text="", id_="document-1")
+    [split] = SentenceSplitter(tokenizer=str.split).get_nodes_from_documents([Document(text="a", id_="document-2")])
+    split.set_content("")
+    hidden = TextNode(text="", metadata={"file_path": "notes/empty.txt"}, excluded_embed_metadata_keys=["file_path"])
+    with Loopback(service) as server:
+        model = made(server)
+        for node, name in ((document, "document-1"), (split, "document-2"), (hidden, "notes/empty.txt")):
+            nodes = [TextNode(text="a"), node]
+            message = f"text 1 is empty: omit or replace it (document {name})"
+            with pytest.raises(errors.ConfigurationError) as caught:
+                await (model.acall(nodes) if way == "async" else asyncio.to_thread(model, nodes))
+            assert (caught.value.message, caught.value.args, caught.value.inputs) == (message, (message,), (1,))
+        nodes = [TextNode(text="a"), TextNode(text="b")]
+        assert [node.embedding for node in await model.acall(nodes)] == [node.embedding for node in model(nodes)]
+        assert nodes[1].embedding == vector("b")
+
+
 # ---------------------------------------------------------------- requests
 
 
