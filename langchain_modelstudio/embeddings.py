@@ -66,7 +66,7 @@ class ModelStudioEmbeddings(EmbeddingSettings, Embeddings, defer_build=False):
 
             from langchain_modelstudio import ModelStudioEmbeddings
 
-            embeddings = ModelStudioEmbeddings(model="text-embedding-v4", dimensions=512, protocol="dashscope")
+            embeddings = ModelStudioEmbeddings(model="text-embedding-v4", protocol="dashscope")
             vectors = embeddings.embed_documents(["The sky is blue.", "Grass is green."])
             vector = embeddings.embed_query("What is green?")
 

@@ -6,8 +6,10 @@ import pytest
 from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.node_parser import SemanticSplitterNodeParser, SentenceSplitter
+from llama_index.core.schema import NodeWithScore, TextNode
 
 from llama_index_modelstudio import ModelStudioEmbedding, ModelStudioRerank
+from llama_index_modelstudio.errors import BadRequestError
 
 pytestmark = pytest.mark.slow
 
@@ -54,3 +56,17 @@ def test_a_semantic_splitter_splits_where_the_subject_changes(embedding: ModelSt
     first, second = splitter.get_nodes_from_documents([Document(text=cats + market)])
     assert first.get_content().strip() == cats.strip()
     assert second.get_content() == market
+
+
+def test_a_long_document_needs_smaller_chunks(embedding: ModelStudioEmbedding, local_model_url: str) -> None:
+    """As docs/rag-llama-index.md says. The reranker accepts the whole document."""
+    document = Document(text="Cats purr when they are content, and dogs bark at strangers near the old gate. " * 130)
+    with pytest.raises(BadRequestError, match=r"accepts 512 tokens per text, and this one has \d+: split the text"):
+        VectorStoreIndex.from_documents([document], embed_model=embedding)
+    splitter = SentenceSplitter(chunk_size=400, chunk_overlap=20)
+    index = VectorStoreIndex.from_documents([document], transformations=[splitter], embed_model=embedding)
+    assert len(index.as_retriever(similarity_top_k=3).retrieve(QUERY)) == 3
+    [best] = ModelStudioRerank(base_url=local_model_url).postprocess_nodes(
+        [NodeWithScore(node=TextNode(text=document.text))], query_str=QUERY
+    )
+    assert 0 < (best.score or 0) <= 1
