@@ -6,7 +6,7 @@
 # Version:   uv 0.13.9, llama-index-core 0.14.23, nltk 3.10.4
 # Date:      2026-11-29
 # Seen:      hardlink: PermissionError, refusing multiply-linked file; copy: 2 chunks
-# Matters:   "Security Violation" reads as if the documents were at fault. docs/rag-llama-index.md says to install with
+# Matters:   "Security Violation" reads as if the documents were at fault. docs/get-started.md says to install with
 #            UV_LINK_MODE=copy.
 set -euo pipefail
 folder=$(mktemp -d)
