@@ -40,7 +40,7 @@ def test_every_field_has_a_description(cls: type[BaseModel]) -> None:
     assert not [name for name in declared & schema.keys() if not schema[name].get("description")]
 
 
-CODE = re.compile(r"^        \.\. code-block:: python\n\n((?:            .*\n|\n)+)", re.MULTILINE)
+CODE = re.compile(r"^    \.\. code-block:: python\n\n((?:        .*\n?|\n)+)", re.MULTILINE)
 SECTIONS = ("Setup", "Key init args for generation", "Instantiate", "Invoke", "Stream", "Async", "Tools",
             "Structured output", "Image", "Usage", "Raises")  # fmt: skip
 
@@ -65,7 +65,7 @@ def test_the_docstring_lists_each_field(cls: type[BaseModel]) -> None:
 @pytest.mark.parametrize("cls", [langchain_modelstudio.ChatModelStudio, llama_index_modelstudio.ModelStudio])
 def test_the_sections_of_the_chat_models(cls: type[BaseModel]) -> None:
     """They are those of LangChain's partner packages, in their order."""
-    headings = re.findall(r"^    ([A-Z].*):$", cls.__doc__ or "", re.MULTILINE)
+    headings = re.findall(r"^([A-Z].*):$", inspect.getdoc(cls) or "", re.MULTILINE)
     assert [heading for heading in headings if heading in SECTIONS] == list(SECTIONS)
 
 
@@ -74,7 +74,7 @@ def test_the_code_of_a_docstring_runs(
     cls: type[BaseModel], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its blocks run one after the other, as in a notebook."""
-    blocks = CODE.findall(cls.__doc__ or "")
+    blocks = CODE.findall(inspect.getdoc(cls) or "")
     assert len(blocks) > 1
     assert run(textwrap.dedent("".join(blocks)), cls.__name__, monkeypatch)
 
