@@ -235,7 +235,8 @@ def to_core_content(content: str | Sequence[str | Mapping[str, Any]], *, local: 
 def to_core_part(block: Mapping[str, Any], *, local: bool = False) -> Part:
     """Return a content block as a part.
 
-    A block without a type is read as one of the native protocol, such as `{"image": url}`, which ChatTongyi accepts.
+    A block without a type is read as one of the native protocol, such as `{"image": url}`, which ChatTongyi accepts. It
+    has one of these keys only, because the others would be lost.
     Options such as min_pixels, fps and `cache_control` are read from the block or its `extras`.
 
     Raises:
@@ -244,8 +245,8 @@ def to_core_part(block: Mapping[str, Any], *, local: bool = False) -> Part:
     if not isinstance(block, Mapping):
         raise ConfigurationError(f"{block!r:.80} is not a content block: use a string or a dict with a type")
     kind = block.get("type")
-    if kind is None:
-        kind = next((kind for kind in _NATIVE_KINDS if kind in block), None)
+    if kind is None and len(native := [name for name in _NATIVE_KINDS if name in block]) == 1:
+        [kind] = native
     if kind is None:
         raise ConfigurationError(
             f"a content block with the keys {', '.join(map(str, block))!r:.80} has no type: use "

@@ -258,6 +258,11 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
         ("messages[0]", "with the keys 'city' has no type", '"type": "image", "url"', '"video"'),
     ),
     (
+        "a native block with two contents, one of which would be lost",
+        user({"image": URL, "text": "?"}),
+        ("messages[0]", "with the keys 'image, text' has no type"),
+    ),
+    (
         "text by URL",
         user({"type": "text-plain", "url": URL}),
         ("messages[0] (human)", "url", "'text-plain'", "pass its text"),
