@@ -184,6 +184,7 @@ FORMS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "file URL": ("image", lambda path: {"type": "image", "url": path.as_uri()}),
     "OpenAI's form": ("image", lambda path: {"type": "image_url", "image_url": {"url": path.as_uri()}}),
     "OpenAI's short form": ("image", lambda path: {"type": "image_url", "image_url": path.as_uri()}),
+    "the native form": ("image", lambda path: {"image": path.as_uri()}),
     "base64": ("image", lambda path: {"type": "image", "base64": b64(path), "mime_type": "image/png"}),
     "data URI": ("image", lambda path: {"type": "image_url", "image_url": {"url": inline(path.read_bytes())}}),
     "bytes": ("image", lambda path: {"type": "image", "bytes": path.read_bytes(), "mime_type": "image/png"}),
