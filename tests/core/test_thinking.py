@@ -251,6 +251,12 @@ def test_what_is_sent(model: str, given: dict[str, Any], sent: dict[str, Any], n
         assert (result.notices[0].level == logging.INFO) == (notice == "is disabled")
 
 
+@pytest.mark.parametrize("given", [{}, ON, SEED, {"tools": (F,)}, one("auto"), one("none")], ids=str)
+def test_a_request_that_needs_no_change_is_not_copied(given: dict[str, Any]) -> None:
+    request, result = planned("qwen-plus", given)
+    assert result.request is request
+
+
 REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("thinking off where it cannot be", "qwq-plus", OFF, "enable_thinking=False"),
     ("the same, not streaming-only", "deepseek-r1", OFF, "enable_thinking=False"),

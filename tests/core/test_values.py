@@ -6,6 +6,7 @@ import copy
 import pickle
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -41,6 +42,16 @@ def test_values_compare_hash_and_show_like_frozen_dataclasses(case: dict[str, An
         assert (made == Point(**other)) is (frozen == Frozen(**other))
         assert (made != Point(**other)) is (frozen != Frozen(**other))
     assert made != frozen
+    assert made == ANY  # the other side decides
+
+
+def test_values_of_a_subclass_differ() -> None:
+    class Pixel(Point):
+        pass
+
+    assert Point(1) != Pixel(1)
+    assert Pixel(1) != Point(1)
+    assert repr(Pixel(1)) == f"{Pixel.__qualname__}(x=1, y=None, note=[])"
 
 
 @pytest.mark.parametrize("case", CASES)
