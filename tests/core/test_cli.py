@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from modelstudio_core import __main__ as command
-from modelstudio_core import cli
-from modelstudio_core.catalogue import listed_models
+from modelstudio_core import cli, model_table
+from modelstudio_core.catalogue import ModelInfo, listed_models
 from tests.loopback import Loopback, reply_json
 from tests.service import USAGE, Answer, sent
 
@@ -175,6 +175,34 @@ def test_a_fact_that_no_source_says(capsys: pytest.CaptureFixture[str]) -> None:
     head, row = [line.split("\t") for line in capsys.readouterr().out.splitlines()][:2]
     cells = dict(zip(head, row, strict=True))
     assert (cells["sees"], cells["hears"], cells["context"], cells["regions"]) == ("?", "?", "?", "?")
+
+
+CELLS: list[tuple[dict[str, Any], dict[str, str]]] = [
+    ({"thinking": "none"}, {"thinks": "no"}),
+    ({"thinking": "only"}, {"thinks": "always"}),
+    ({"thinking": "hybrid-default-on"}, {"thinks": "on by default"}),
+    ({"thinking": "hybrid-default-off"}, {"thinks": "if enabled"}),
+    ({"input_image": True}, {"sees": "images"}),
+    ({"input_image": True, "input_video": True}, {"sees": "images, video"}),
+    ({"input_image": False, "input_video": False}, {"sees": "no"}),
+    ({"input_image": False}, {}),
+    ({"input_audio": True, "tools": False}, {"hears": "yes", "tools": "no"}),
+    ({"tools": True, "json_schema": False}, {"tools": "yes", "json_schema": "no"}),
+    ({"context_window": 131072, "max_input": 1}, {"context": "131,072"}),
+    ({"max_output": 8192, "max_output_thinking": 32768}, {"output": "32,768"}),
+    ({"max_output": 8192}, {"output": "8,192"}),
+    ({"max_output_thinking": 32768}, {"output": "32,768"}),
+    ({"regions": ("beijing", "singapore")}, {"regions": "beijing, singapore"}),
+    ({"retired_on": "2026-01-31"}, {"retired on": "2026-01-31"}),
+]
+
+
+@pytest.mark.parametrize(("facts", "known"), CELLS, ids=str)
+def test_the_cells_of_a_model(facts: dict[str, Any], known: dict[str, str]) -> None:
+    """The others are question marks, except that a model without a date is not retired."""
+    names = ("thinks", "sees", "hears", "tools", "json_schema", "context", "output", "regions")
+    unknown = {"model": "a", **dict.fromkeys(names, "?"), "retired on": ""}
+    assert model_table.cells(ModelInfo("a", **facts)) == {**unknown, **known}
 
 
 @pytest.mark.parametrize(

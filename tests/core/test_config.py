@@ -104,7 +104,7 @@ PRECEDENCE: list[tuple[str, dict[str, Any], dict[str, str], str, str]] = [
     (
         "empty env is not set",
         {},
-        {"DASHSCOPE_BASE_URL": "", "DASHSCOPE_REGION": "", "DASHSCOPE_WORKSPACE": ""},
+        {"DASHSCOPE_BASE_URL": "", "DASHSCOPE_REGION": "", "DASHSCOPE_WORKSPACE": "", "DASHSCOPE_API_BASE": ""},
         "",
         "dashscope-intl.aliyuncs.com",
     ),

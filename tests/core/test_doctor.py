@@ -71,6 +71,7 @@ def test_packages(
     """Versions are compared with the promised ranges of the base install and of the frameworks that are installed."""
     check = packages(monkeypatch, installed, *requires)
     assert (check.state, says in check.found) == (state, True)
+    assert bool(check.advice) == (state != "ok")
 
 
 def test_a_checkout_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
