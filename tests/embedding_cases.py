@@ -311,11 +311,12 @@ async def an_unknown_setting_is_named(run: Run) -> None:
 
 @case
 async def a_misspelt_model(run: Run) -> None:
-    """A 404 suggests a listed ID that is similar, and otherwise has the general advice only."""
+    """A 404 suggests a listed ID that is similar, and otherwise has the general advice only. Other errors do not."""
     rows = (
         ("text-embeding-v4", "text-embedding-v4"),
         ("Qwen3-VL-Embedding", "qwen3-vl-embedding"),
         ("my-own-model", None),
+        ("text-embedding-3-small", None),  # another vendor's, not a misspelt text-embedding-v3
         ("text-embedding-v4", None),
     )
     refusal = reply_json(404, {"code": "ModelNotFound", "message": "The model does not exist."})
@@ -326,3 +327,7 @@ async def a_misspelt_model(run: Run) -> None:
             assert caught.value.args == (caught.value.message,)
             assert ("Did you mean" in caught.value.message) == (meant is not None)
             assert meant is None or f"Did you mean {meant}?" in caught.value.message
+    with Loopback(reply_json(400, {"code": "InvalidParameter", "message": "The request is invalid."})) as server:
+        with pytest.raises(errors.BadRequestError) as other:
+            await run.embed(run.make(server, model="text-embeding-v4"), ["a"])
+        assert "Did you mean" not in other.value.message

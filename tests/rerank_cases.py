@@ -288,7 +288,7 @@ async def refusals_are_typed(run: Run) -> None:
 
 @case
 async def a_misspelt_model(run: Run) -> None:
-    """A 404 suggests a listed ID that is similar, and otherwise has the general advice only."""
+    """A 404 suggests a listed ID that is similar, and otherwise has the general advice only. Other errors do not."""
     rows = (
         ("qwen3-rerankk", "qwen3-rerank"),
         ("GTE-Rerank-V2", "gte-rerank-v2"),
@@ -303,3 +303,7 @@ async def a_misspelt_model(run: Run) -> None:
             assert caught.value.args == (caught.value.message,)
             assert ("Did you mean" in caught.value.message) == (meant is not None)
             assert meant is None or f"Did you mean {meant}?" in caught.value.message
+    with Loopback(reply_json(400, {"code": "InvalidParameter", "message": "The request is invalid."})) as server:
+        with pytest.raises(errors.BadRequestError) as other:
+            await run.rank(run.make(server, model="qwen3-rerankk"), TEXTS)
+        assert "Did you mean" not in other.value.message
