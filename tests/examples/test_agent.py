@@ -81,8 +81,8 @@ async def test_with_the_local_model(way: str, a_local_model: MakeModel) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_parallel_calls(way: str) -> None:
-    """Both tools run with their own IDs and names. The second request has both, with the reasoning."""
+async def test_parallel_calls(way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both run with their own IDs and names, and are shown once. The second request has both, and the reasoning."""
     with Loopback(TWO_CALLS) as server:
         called, *ran, answer = await by(way, chat(server, enable_thinking=True))
         assert len(server.requests) == 2
@@ -96,6 +96,7 @@ async def test_parallel_calls(way: str) -> None:
     texts = {message.tool_call_id: message.text for message in ran if isinstance(message, ToolMessage)}
     assert texts["call_1"] == "It is sunny in Hangzhou, 24 degrees."
     assert texts["call_2"].endswith("UTC in Hangzhou.")
+    assert capsys.readouterr().out.count("It is sunny") == way.startswith("stream")  # which print
     assert answer.text == "Sunny at noon."
     assert answer.additional_kwargs["reasoning_content"] == "Good."
 

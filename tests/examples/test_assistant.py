@@ -49,9 +49,12 @@ def test_it_goes_on_after_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.count("Result: ") == 1
 
 
-@pytest.mark.parametrize("failure", [REFUSED, BROKEN], ids=["not retryable", "again and again"])
-def test_it_gives_up(failure: Script) -> None:
+@pytest.mark.parametrize(
+    ("failure", "attempts"), [(REFUSED, 1), (BROKEN, example.ATTEMPTS)], ids=["not retryable", "again and again"]
+)
+def test_it_gives_up(failure: Script, attempts: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert asked(failure, failure)[0] == [False]
+    assert capsys.readouterr().out.count("Error: ") == attempts
 
 
 def test_what_is_cut_is_said(capsys: pytest.CaptureFixture[str]) -> None:

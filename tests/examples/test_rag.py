@@ -58,8 +58,8 @@ async def test_async(a_local_model: MakeModel) -> None:
     assert len([part for part in parts if "answer" in part and part["answer"].text]) > 3
 
 
-def test_the_agent_decides_whether_to_search() -> None:
-    """It greets without a search, and answers a question from the results of its search."""
+def test_the_agent_decides_whether_to_search(capsys: pytest.CaptureFixture[str]) -> None:
+    """It greets without a search, and answers a question from the results of its search, which are shown once."""
     answers = [
         Answer(text=["Hello Ada."]),
         Answer(
@@ -80,6 +80,7 @@ def test_the_agent_decides_whether_to_search() -> None:
     assert found.artifact[0].metadata["source"] == "octopus.txt"
     assert len(found.artifact) == 2
     assert result["content"] == found.content
+    assert capsys.readouterr().out.count(found.text) == 1
     assert answer.text == "An octopus."
 
 
