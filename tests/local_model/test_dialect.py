@@ -248,8 +248,8 @@ def test_chunks_of_reasoning_before_a_forced_call() -> None:
     assert [thought.read_before(chunk) for chunk in chunks] == [True, True, True, False]
     assert thought.read_before({"choices": [], "usage": {"completion_tokens": 2}}) is False
     assert thought == Thought(" hm", 2)
-    repeated = [*chunks[:3], delta(tool_calls=[{}]), delta("tool_calls"), {"choices": [], "usage": {}}]
-    assert [opens_again(chunk) for chunk in repeated] == [True, True, True, False, False, False]
+    new = [delta(reasoning_content=None, tool_calls=[{}]), delta("tool_calls"), {"choices": [], "usage": {}}]
+    assert [opens_again(chunk) for chunk in (*chunks[:3], *new)] == [True, True, True, False, False, False]
 
 
 def test_reasoning_of_chunks_and_of_a_whole_answer() -> None:

@@ -116,13 +116,20 @@ def test_responses_are_relayed_without_connection_headers(rest: bytes, size: int
     assert answer.complete
 
 
-@pytest.mark.parametrize("rest", [CHUNKED, COUNTED], ids=["chunked", "counted"])
-@pytest.mark.parametrize("size", [1, 7, 1000])
-def test_responses_are_parsed_as_they_arrive(rest: bytes, size: int) -> None:
+LONG = bytes(range(256)) * 128  # longer than what is read at once
+
+
+@pytest.mark.parametrize(
+    ("rest", "body"),
+    [(CHUNKED, b"hello"), (COUNTED, b"hello"), (b"Content-Length: %d\r\n\r\n" % len(LONG) + LONG, LONG)],
+    ids=["chunked", "counted", "long"],
+)
+@pytest.mark.parametrize("size", [1, 7, 1000, 65536])
+def test_responses_are_parsed_as_they_arrive(rest: bytes, body: bytes, size: int) -> None:
     data = HEAD + rest
     answer = parsed(data[at : at + size] for at in range(0, len(data), size))
     assert (answer.status, answer.headers.get_content_type()) == (200, "text/event-stream")
-    assert answer.read() == b"hello"
+    assert answer.read() == body
 
 
 def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,17 @@ from typing import Any
 import httpx
 import pytest
 
-from local_model.retrieval import COMPATIBLE_RERANK, EMBED, RERANK, InvalidRequest, check_compatible, failure, task
+from local_model.retrieval import (
+    COMPATIBLE_RERANK,
+    EMBED,
+    RERANK,
+    InvalidRequest,
+    check_compatible,
+    failure,
+    fitted,
+    must_be_counted,
+    task,
+)
 
 COMPATIBLE = "/compatible-mode/v1/embeddings"
 DOCUMENTS = [
@@ -82,6 +92,26 @@ def test_the_longest_texts(client: httpx.Client, path: str, text: str) -> None:
     """512 tokens are embedded, and a text of 510 characters never has more."""
     body = {"input": {"texts": [text]}} if path == EMBED else {"input": text}
     assert post(client, path, body)["usage"]["total_tokens"] <= 512
+
+
+def test_the_tokens_of_long_texts() -> None:
+    """A text of more than 510 characters may have more than 512 tokens. What is truncated keeps the mark of its end."""
+    assert [must_be_counted("a" * length) for length in (510, 511)] == [False, True]
+    assert fitted("a", [*range(513)], truncate=True) == [*range(511), 512]
+    for truncate in (False, True):
+        assert fitted("a", [*range(512)], truncate=truncate) == [*range(512)]
+    with pytest.raises(InvalidRequest, match="this one has 513"):
+        fitted("a", [*range(513)], truncate=False)
+
+
+@pytest.mark.parametrize(
+    ("body", "texts"),
+    [({"input": "a"}, ["a"]), ({"input": ["a", "b"]}, ["a", "b"]), ({"input": [[1, 2]]}, []), ({}, []), ([], [])],
+    ids=str,
+)
+def test_texts_of_a_compatible_request(body: Any, texts: list[str]) -> None:
+    """One or several. What is not a text is left to llama.cpp."""
+    assert check_compatible(body) == texts
 
 
 @pytest.mark.parametrize("path", [RERANK, COMPATIBLE_RERANK])
