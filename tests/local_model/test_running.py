@@ -156,6 +156,9 @@ def test_a_forced_call_is_valid_whole_and_streamed(client: httpx.Client, choice:
         spent = usage.get("completion_tokens_details", {}).get("reasoning_tokens", 0)
         assert (spent > 0) is thinking
         assert spent <= min(32, usage["completion_tokens"] - 1)  # 32 is the budget of the local model
+    # the call is made with the reasoning as its prefix, which is not counted as prompt
+    prompts = [usage["prompt_tokens"] for usage in (complete["usage"], chunks[-1]["usage"])]
+    assert max(prompts) - min(prompts) <= 3
 
 
 @pytest.mark.parametrize("thinking", [False, True])
