@@ -31,6 +31,7 @@ def test_a_bare_import_loads_only_what_a_chat_model_needs(
 ) -> None:
     code = f"""
 import importlib, json, sys
+import httpx  # which loads httpcore, before 0.28
 importlib.import_module({framework!r})
 before = set(sys.modules)
 importlib.import_module({adapter!r})
