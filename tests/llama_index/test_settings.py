@@ -50,6 +50,14 @@ async def test_i26_nothing_is_sent_unasked(way: str) -> None:
     assert body == {"model": "qwen-plus", "messages": [{"role": "user", "content": "hello"}]}
 
 
+def test_a_missing_model() -> None:
+    """The error names a model, because there is no default."""
+    create: Any = ModelStudio
+    with pytest.raises(errors.ConfigurationError, match=r'model is missing: .*model="qwen-plus"') as raised:
+        create(api_key=KEY)
+    assert KEY not in str(raised.value)
+
+
 FIELDS: dict[str, Any] = {
     "enable_thinking": True, "thinking_budget": 64, "preserve_thinking": True, "temperature": 0.5, "top_p": 0.9,
     "top_k": 5, "max_tokens": 99, "seed": 7, "stop": ["x"], "presence_penalty": 0.1, "repetition_penalty": 1.1,
