@@ -166,14 +166,14 @@ dist: $(VENV)-dist/.ready
 	@ls -l dist
 
 # The tests run in a copy of the checkout without the packages, so that they import the installed wheel.
-# The environments are fresh.
+# The environments are fresh. Left out is what measures the code of the checkout.
 WHEEL_TESTS := build/wheel-tests
 test-wheel: dist
 	rm -rf $(WHEEL_TESTS) && mkdir -p $(WHEEL_TESTS)
-	cp -R tests cassettes docs examples local_model benchmarks findings pyproject.toml hatch_build.py *.md llms.txt Makefile $(WHEEL_TESTS)
+	cp -R tests cassettes docs examples local_model benchmarks findings pyproject.toml hatch_build.py *.md LICENSE llms.txt Makefile $(WHEEL_TESTS)
 	$(call in_fresh_environment,langchain,progress$(COMMA)test-langchain$(COMMA)tokenizer,$(LANGCHAIN_TESTS))
 	$(call in_fresh_environment,llama-index,llama-index$(COMMA)test$(COMMA)tokenizer,$(LLAMA_INDEX_TESTS))
-	$(call in_fresh_environment,both,dev,tests --ignore=tests/test_wheel.py)
+	$(call in_fresh_environment,both,dev,tests --ignore=tests/test_wheel.py --ignore=tests/test_calls_per_event.py)
 
 COMMA := ,
 define in_fresh_environment

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from llama_index_instrumentation import get_dispatcher
 
+import langchain_modelstudio
+import llama_index_modelstudio
 from local_model.options import Options, parser
 from tests.loopback import sse
 from tests.snippets import CITY, MARKED, ROOT, TEXT, THOUGHT, answer, markers, run, snippets
@@ -148,8 +150,8 @@ def shown_code() -> Iterator[tuple[str, str]]:
     """Yield the file and the code of all snippets of pages and docstrings, and of all examples."""
     for page in PAGES:
         yield from ((page, code) for code in snippets(page))
-    for package in ("langchain_modelstudio", "llama_index_modelstudio"):
-        for path in sorted((ROOT / package).rglob("*.py")):
+    for package in (langchain_modelstudio, llama_index_modelstudio):
+        for path in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
                     text = f"{ast.get_docstring(node)}\n"

@@ -146,10 +146,10 @@ REQUESTS = {
         "input.messages[].partial", NONE, "`true`", "the SDK's Client drops it in the compatible protocol"
     ),
     "parameters of the other protocol": Difference(
-        "parameters.search_options.enable_source, parameters.incremental_output",
+        "parameters.search_options.enable_source",
         "sent, or dropped",
         "raises ConfigurationError",
-        "the compatible protocol does not return sources, and always streams increments",
+        "the compatible protocol does not return sources",
     ),
     # retrieval and uploads
     "no parameters": Difference("parameters", "`{}`", NONE, "only what the caller set is sent"),

@@ -18,7 +18,7 @@ from tests.witness.service import answer, run_ours
 
 ALWAYS = {"user-agent", "accept-encoding", "sdk client", "sdk session", "content-type"}
 CLIENT = {"accept of Client", "partial of Client"}
-REFUSED = {"incremental off": "incremental_output", "search with options": "enable_source"}
+REFUSED = {"search with options": "enable_source"}
 STORE = {"accept of the store", "stored name", "file type"}
 GENERATION = "/api/v1/services/aigc/multimodal-generation/generation"
 
