@@ -150,6 +150,7 @@ class Client:
                     step = flow.throw(error)
                 else:
                     step = flow.send(result)
+                    result = None  # else the last bytes would be kept while the caller has its turn
             if step.deltas:
                 yield step.deltas
             if step.error is not None:
@@ -190,6 +191,7 @@ class Client:
                     step = flow.throw(error)
                 else:
                     step = flow.send(result)
+                    result = None  # else the last bytes would be kept while the caller has its turn
             if step.deltas:
                 yield step.deltas
             if step.error is not None:

@@ -234,7 +234,9 @@ class Flows:
             start += data or b""
             kind = body_kind(head, planned.stream, start, ended=data is None)
         if kind == "events":
-            yield from self._read_events(request, head, start, attempt)
+            events = self._read_events(request, head, start, attempt)
+            del start, data  # up to 64 KiB, which the frame would keep for as long as the stream lasts
+            yield from events
         else:
             body = yield from self._read_whole(start, url)
             if (text := strip_bom(body)).startswith(b"<"):
@@ -247,10 +249,14 @@ class Flows:
     def _read_events(self, request: ChatRequest, head: ResponseHead, start: bytes, attempt: Attempt) -> Flow:
         """Decode a stream that begins with `start`. Yield all deltas received before an error, then raise it."""
         decoder = self._codec.stream(request, head, max_event_bytes=self._config.max_event_bytes)
+        text = strip_bom(start)
+        other_text = excerpt(text) if text and not text.startswith(SSE_PREFIXES) else ""
         read = Read([])  # reused, as a stream has thousands of reads
         data: bytes | None = start
+        del start, text
         while True:
             new = decoder.finish() if data is None else decoder.feed(data)
+            data = None
             attempt.deltas += new
             if decoder.failure is not None or decoder.ended:
                 break
@@ -263,9 +269,8 @@ class Flows:
                 attempt.deltas += decoder.abort()
                 raise
         if decoder.failure is not None:
-            text = strip_bom(start)
-            if not attempt.deltas and text and not text.startswith(SSE_PREFIXES):
-                raise ProtocolError(f"the service sent text that is not an event stream: {excerpt(text)}")
+            if not attempt.deltas and other_text:
+                raise ProtocolError(f"the service sent text that is not an event stream: {other_text}")
             raise decoder.failure
 
     def _read_whole(self, start: bytes, url: str) -> Generator[Step, Any, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -56,6 +57,27 @@ def test_a_delta_is_yielded_before_the_next_read() -> None:
         if isinstance(delta, TextDelta):
             reads[delta.text] = transport.log.count("read")
     assert reads == {"A": 1, "B": 3}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_bytes_are_released_when_their_deltas_are_yielded(is_async: bool) -> None:
+    """A stream that waits for its consumer keeps no bytes: a read may have 64 KiB, and a server many streams."""
+    reads = (ROLE + A, B + STOP, USED + DONE)
+    client = Client(CONFIG, FakeTransport(Reply(200, SSE, reads)))
+    before = [sys.getrefcount(data) for data in reads]
+    held = []
+
+    async def consume() -> None:
+        async for _ in client.astream_reads(REQUEST, model_info("qwen-max")):
+            held.append([sys.getrefcount(data) for data in reads])
+
+    if is_async:
+        asyncio.run(consume())
+    else:
+        for _ in client.stream_reads(REQUEST, model_info("qwen-max")):
+            held.append([sys.getrefcount(data) for data in reads])
+    assert len(held) == 3
+    assert all(counts == before for counts in held)
 
 
 async def test_a_delta_is_yielded_before_the_next_read_async() -> None:
