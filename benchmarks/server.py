@@ -4,7 +4,7 @@ The first part of the path selects the kind of response; the rest is the service
     burst-N   N text chunks, all at once
     each-N    N text chunks, one a write, a little apart, so that each is read alone
     calm-N    N text chunks, 20 a second, each of which says when it was sent
-    held-N    N text chunks, all at once; the stream stays open
+    held-N    N text chunks, one a write, far enough apart that each is read alone; the stream stays open
     tools-N   one tool call whose arguments come in N fragments, all at once
     apart-N   the same, one a write
     first     one text chunk that says when it was sent; the rest 30 ms later
@@ -33,6 +33,7 @@ from functools import lru_cache
 OPENAI, DASHSCOPE, RESPONSES = "openai", "dashscope", "responses"  # the last at the path of the first
 PATHS = {OPENAI: "compatible-mode/v1", DASHSCOPE: "api/v1"}
 APART = 0.0004  # seconds between two writes of "each" and "apart"
+HELD_APART = 0.02  # seconds between two writes of "held", of which there are many streams
 CALM_TICK = 0.005  # "calm" streams are spread over the ticks of 50 ms
 EMBED_SECONDS, DIMENSIONS = 0.1, 1024
 STAMP = b"#" * 20  # replaced by the time of the write, in ns of the system's monotonic clock
@@ -230,7 +231,8 @@ class _Connection(asyncio.Protocol):
         elif kind in ("burst", "tools"):
             self.transport.write(HEAD + burst(protocol, kind, int(count)) + END)
         elif kind == "held":
-            self.transport.write(HEAD + b"".join(events(protocol, kind, int(count))[: int(count)]))
+            self.transport.write(HEAD)
+            self._next(iter(events(protocol, kind, int(count))[: int(count)]), HELD_APART, b"")
         elif kind == "calm":
             self.transport.write(HEAD)
             self.buckets[self.number % len(self.buckets)][self] = iter(events(protocol, kind, int(count)))
@@ -240,13 +242,14 @@ class _Connection(asyncio.Protocol):
             self.transport.write(HEAD + _stamped(now))
         else:
             self.transport.write(HEAD)
-            self._next(iter(events(protocol, kind, int(count))))
+            self._next(iter(events(protocol, kind, int(count))), APART, END)
 
-    def _next(self, rest: Iterator[bytes]) -> None:
+    def _next(self, rest: Iterator[bytes], seconds: float, end: bytes) -> None:
+        """Write the next event, and the others `seconds` apart, then `end`."""
         event = next(rest, None)
-        self._write(event or END)
+        self._write(event or end)
         if event:
-            asyncio.get_running_loop().call_later(APART, self._next, rest)
+            asyncio.get_running_loop().call_later(seconds, self._next, rest, seconds, end)
 
     def _write(self, data: bytes) -> None:
         if not self.transport.is_closing():
