@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.tools import BaseTool
 
 from llama_index_modelstudio.messages import to_core_messages
-from llama_index_modelstudio.tools import ToolCallingLLM
-from modelstudio_core.catalogue import ModelInfo
-from modelstudio_core.settings import ChatSettings
-from modelstudio_core.types import ChatRequest, Message
+
+if TYPE_CHECKING:
+    from llama_index_modelstudio.llm import ModelStudio
 
 
-class TokenCounting(ChatSettings, ToolCallingLLM):
+class TokenCounting:
     """Implement the token counts of `ModelStudio`."""
-
-    def _request(self, messages: tuple[Message, ...], kwargs: Mapping[str, Any]) -> tuple[ChatRequest, ModelInfo]:
-        """Return the request for `messages` and the capabilities of its model."""
-        raise NotImplementedError
 
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:
@@ -31,7 +26,7 @@ class TokenCounting(ChatSettings, ToolCallingLLM):
         """
         from modelstudio_core.tokens import token_ids  # imported at first use, as few programs count tokens
 
-        return partial(token_ids, model=self.model)
+        return partial(token_ids, model=cast("ModelStudio", self).model)
 
     def get_num_tokens_from_messages(
         self,
@@ -60,7 +55,8 @@ class TokenCounting(ChatSettings, ToolCallingLLM):
             return 0
         if response_format is not None:
             kwargs["response_format"] = response_format
-        call = self._prepare_chat_with_tools(
+        llm = cast("ModelStudio", self)
+        call = llm._prepare_chat_with_tools(
             tools or (), chat_history=list(messages), tool_choice=tool_choice, allow_parallel_tool_calls=True, **kwargs
         )
-        return self._core_tokens(*self._request(to_core_messages(call.pop("messages")), call))
+        return llm._core_tokens(*llm._request(to_core_messages(call.pop("messages")), call))

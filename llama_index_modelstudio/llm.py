@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -32,10 +32,17 @@ from llama_index_modelstudio.errors import ConfigurationError
 from llama_index_modelstudio.messages import reads_files, to_core_messages
 from llama_index_modelstudio.outputs import Responses, from_core_result, to_completion
 from llama_index_modelstudio.structured import StructuredAnswer, class_format
-from llama_index_modelstudio.tracing import ModelStudioStructuredLLM, hide_headers
+from llama_index_modelstudio.tools import ToolCallingLLM
+from llama_index_modelstudio.tracing import hide_headers
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.http.event_loop import in_thread
+from modelstudio_core.settings import ChatSettings
 from modelstudio_core.types import ChatRequest, Message
+
+if TYPE_CHECKING:
+    from llama_index_modelstudio.structured_llm import ModelStudioStructuredLLM
+else:  # LlamaIndex makes tools from the annotations of methods, and this class takes 2 ms to import
+    from llama_index.core.llms.structured_llm import StructuredLLM as ModelStudioStructuredLLM
 
 _dispatcher = get_dispatcher(__name__)
 _FUNCTION_MODES = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
@@ -48,7 +55,7 @@ _FUNCTION_MODES = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
     "structured_predict", "astructured_predict", "stream_structured_predict", "astream_structured_predict",
     "predict_and_call", "apredict_and_call",
 )  # fmt: skip
-class ModelStudio(TokenCounting, BatchingLLM, defer_build=False):
+class ModelStudio(TokenCounting, BatchingLLM, ChatSettings, ToolCallingLLM, defer_build=False):
     """LLMs of Alibaba Cloud Model Studio: Qwen and the other models it serves.
 
     Setup:
@@ -321,6 +328,8 @@ class ModelStudio(TokenCounting, BatchingLLM, defer_build=False):
 
     def as_structured_llm(self, output_cls: type[BaseModel], **kwargs: Any) -> ModelStudioStructuredLLM:
         """Return an LLM whose answers are parsed into objects of `output_cls`."""
+        from llama_index_modelstudio.structured_llm import ModelStudioStructuredLLM
+
         return ModelStudioStructuredLLM(llm=self, output_cls=output_cls, **kwargs)
 
     @_dispatcher.span

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-from llama_index.core.base.llms.types import ChatResponse
-from llama_index.core.llms.structured_llm import StructuredLLM
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from modelstudio_core.parameters import hidden_arguments
-
-if TYPE_CHECKING:
-    from llama_index_modelstudio.llm import ModelStudio
-    from modelstudio_core.batches import BatchJob
-else:
-    from llama_index_modelstudio.batches import BatchJob
 
 C = TypeVar("C", bound=type)
 
@@ -56,15 +47,3 @@ def _hiding(method: Any) -> Callable[..., Any]:
 def _hidden(argument: Any) -> Any:
     """Return an argument; if it is a mapping of a call's arguments, such as `llm_kwargs`, a copy that hides secrets."""
     return hidden_arguments(argument) if isinstance(argument, Mapping) else argument
-
-
-@hide_headers("chat", "achat", "stream_chat", "astream_chat", "complete", "acomplete")
-class ModelStudioStructuredLLM(StructuredLLM):
-    """A `StructuredLLM` around a `ModelStudio`, which keeps `extra_headers` out of its traces as well."""
-
-    def batch_job(self, prompts: Iterable[Any] | None = None, **options: Any) -> BatchJob[ChatResponse]:
-        """Return a batch job whose responses have an object as `raw`; see `ModelStudio.batch_job`.
-
-        An answer that holds no such object is a StructuredOutputError among the results.
-        """
-        return cast("ModelStudio", self.llm).batch_job(prompts, output_cls=self.output_cls, **options)
