@@ -19,7 +19,6 @@ import llama_index_modelstudio
 from modelstudio_core import catalogue
 from modelstudio_core.config import DEFAULT_MAX_RETRIES
 from modelstudio_core.errors import ConfigurationError
-from modelstudio_core.http.flow import CODECS
 from modelstudio_core.model_table import cells
 from modelstudio_core.parameters import (
     CALL_OPTIONS,
@@ -28,6 +27,7 @@ from modelstudio_core.parameters import (
     POLICY_PARAMETERS,
     chat_request,
 )
+from modelstudio_core.protocols.registry import PROTOCOLS, codec_for
 from modelstudio_core.types import Message
 
 PACKAGES = ("modelstudio_core", "langchain_modelstudio", "llama_index_modelstudio")
@@ -151,7 +151,7 @@ class Support:
 def support(name: str) -> Support:
     """Return what each protocol does with a request parameter."""
     found: dict[str, list[str]] = {"sent": [], "left_out": [], "refused": []}
-    for protocol, codec in CODECS.items():
+    for protocol, codec in ((name, codec_for(name)) for name in PROTOCOLS):
         try:
             kind = "left_out" if _encoded(codec, {}) == _encoded(codec, {name: SAMPLES[name]}) else "sent"
         except ConfigurationError:

@@ -23,7 +23,6 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
@@ -224,6 +223,8 @@ def similar_model(model: str) -> str | None:
 
 def most_similar(model: str, ids: Iterable[str]) -> str | None:
     """Return the one of `ids` most similar to `model`, ignoring case, or None if none is similar."""
+    from difflib import get_close_matches  # imported at first use
+
     folded = {listed.lower(): listed for listed in ids}
     close = get_close_matches(model.lower(), folded, n=1, cutoff=0.85)
     return folded[close[0]] if close else None

@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
-from difflib import get_close_matches
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Literal, TypeAlias
@@ -261,6 +260,8 @@ def _region_name(region: str, argument: str) -> str:
     for name, known in REGIONS.items():
         if folded in (name, known.id):
             return name
+    from difflib import get_close_matches  # imported at first use
+
     close = [_REGION_ALIASES[folded]] if folded in _REGION_ALIASES else []
     close = close or get_close_matches(folded, [*REGIONS, *(r.id for r in REGIONS.values())], n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""Check the URLs of images, video and audio: http(s), `oss://` or data URIs.
+"""Check the URLs of images, video and audio (http(s), `oss://` or data URIs), and tell which media are uploaded.
 
 Nothing is fetched. A malformed URL raises ConfigurationError before anything is sent.
 """
@@ -11,7 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.types import AudioPart, ChatRequest, ImagePart, LocalFile, MediaSource, UploadMode, VideoPart
 
+INLINE_BYTES = 7 * 1024 * 1024
+"""Largest file to send inside a request. The limit is 10 MB of base64 (vendor's error-code page), a third longer."""
+_INLINE_CHARACTERS = INLINE_BYTES * 4 // 3
 URL_SCHEMES = ("data:", "http://", "https://", "oss://")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]")
 _CHECKED_LENGTH = 1000
@@ -68,3 +72,28 @@ def mime_type_of(name: str) -> str | None:
 @lru_cache(maxsize=1)
 def _own_types() -> mimetypes.MimeTypes:
     return mimetypes.MimeTypes()  # without the files of the system, or the registry of Windows
+
+
+def has_local_media(request: ChatRequest) -> bool:
+    """Return True if a request has media that `http.temporary` replaces."""
+    for message in request.messages:
+        if isinstance(message.content, str):
+            continue
+        for part in message.content:
+            if isinstance(part, ImagePart | AudioPart):
+                sources: tuple[MediaSource, ...] = (part.url,)
+            elif isinstance(part, VideoPart):
+                sources = part.source if isinstance(part.source, tuple) else (part.source,)
+            else:
+                continue
+            for media in sources:
+                if isinstance(media, LocalFile) or is_uploaded(media, request.options.upload):
+                    return True
+    return False
+
+
+def is_uploaded(media: str, mode: UploadMode) -> bool:
+    """Return True if the media is a data URI that has to be uploaded."""
+    if mode == "never" or not media.startswith("data:"):
+        return False
+    return (mode == "always" or len(media) > _INLINE_CHARACTERS) and ";base64," in media[:200]

@@ -7,7 +7,6 @@ for each, accept each per call, and build requests here, so that misspelled name
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from modelstudio_core.built_in_tools import hidden_tools
@@ -186,6 +185,8 @@ def unknown_argument(name: str, known: Iterable[str]) -> str:
     """Return an error message for the unknown argument `name`, with a suggestion."""
     if name in _HINTS:
         return f"unknown argument {name}: {_HINTS[name]}"
+    from difflib import get_close_matches  # imported at first use
+
     close = get_close_matches(name, known, n=1, cutoff=0.8)
     hint = f"did you mean {close[0]}? If not, use" if close else "to send it to the service unchanged, use"
     return f'unknown argument {name}: {hint} extra_body={{"{name}": ...}}.'

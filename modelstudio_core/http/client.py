@@ -11,24 +11,25 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.config import Config
 from modelstudio_core.errors import ConfigurationError, ModelStudioError
 from modelstudio_core.history import is_text_only, prepare_history
 from modelstudio_core.http.event_loop import running_loop
-from modelstudio_core.http.flow import CODECS, Flows
+from modelstudio_core.http.flow import Flows
 from modelstudio_core.http.keys import aprovided_key, provided_key
-from modelstudio_core.http.limiter import Demand
 from modelstudio_core.http.response import AsyncResponse, Response
 from modelstudio_core.http.steps import End, Flow, GetKey, Open, Perform, Read, Step, Wait
-from modelstudio_core.http.temporary import has_local_media, inlined
 from modelstudio_core.http.transport import Transport
+from modelstudio_core.media import has_local_media
 from modelstudio_core.policies import Notice, Plan, plan
 from modelstudio_core.protocols.accumulate import fold
-from modelstudio_core.protocols.responses_requests import truncation_warning
 from modelstudio_core.types import ChatRequest, ChatResult, Delta, ResponseHead, WireCall
+
+if TYPE_CHECKING:
+    from modelstudio_core.http.limiter import Demand
 
 logger = logging.getLogger("modelstudio_core")
 T = TypeVar("T")
@@ -43,8 +44,6 @@ class Client:
     """
 
     def __init__(self, config: Config, transport: Transport) -> None:
-        if config.protocol not in CODECS:
-            raise ConfigurationError(f"protocol={config.protocol!r} is unknown: use {' or '.join(map(repr, CODECS))}")
         self.config = config
         self.transport = transport
         self._flows = Flows(config)
@@ -239,11 +238,18 @@ class Client:
         Raises ConfigurationError.
         """
         planned = self._planned(self._prepare(request, model), model, stream=False)
-        return replace(planned, request=inlined(planned.request)) if has_local_media(planned.request) else planned
+        if not has_local_media(planned.request):
+            return planned
+        from modelstudio_core.http.temporary import inlined  # imported at first use
+
+        return replace(planned, request=inlined(planned.request))
 
     def _planned(self, request: ChatRequest, model: ModelInfo, *, stream: bool) -> Plan:
-        if self.config.protocol == "responses" and (cut := truncation_warning(request, model)) is not None:
-            self._log(cut)
+        if self.config.protocol == "responses":
+            from modelstudio_core.protocols.responses_requests import truncation_warning  # imported at first use
+
+            if (cut := truncation_warning(request, model)) is not None:
+                self._log(cut)
         planned = plan(request, model, stream=stream)
         for notice in planned.notices:
             self._log(notice)

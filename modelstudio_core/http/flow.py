@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydantic import SecretStr
 
@@ -27,20 +27,15 @@ from modelstudio_core.errors import (
     StreamTruncatedError,
 )
 from modelstudio_core.headers import SecretHeaders
-from modelstudio_core.http.advice import advice
 from modelstudio_core.http.body_kind import SSE_PREFIXES, body_kind, strip_bom
-from modelstudio_core.http.limiter import Demand, Reservation, chat_demand, reserve
 from modelstudio_core.http.retry import retry_delay
 from modelstudio_core.http.steps import Attempt, End, Flow, GetKey, Open, Perform, Read, Step, Wait
-from modelstudio_core.http.temporary import TemporaryUploads, has_local_media
+from modelstudio_core.media import has_local_media
 from modelstudio_core.policies import Plan, asks_for_stream, plan
 from modelstudio_core.protocols.accumulate import fold
-from modelstudio_core.protocols.codec import Codec, excerpt
-from modelstudio_core.protocols.dashscope import DashScopeCodec
+from modelstudio_core.protocols.codec import excerpt
 from modelstudio_core.protocols.errors import safe_headers
-from modelstudio_core.protocols.openai import OpenAICodec
-from modelstudio_core.protocols.responses import ResponsesCodec, is_lost_response
-from modelstudio_core.protocols.responses_requests import continued_response, without_previous_response
+from modelstudio_core.protocols.registry import codec_for
 from modelstudio_core.types import (
     CallOptions,
     ChatRequest,
@@ -54,9 +49,12 @@ from modelstudio_core.types import (
     WireCall,
 )
 
+if TYPE_CHECKING:
+    from modelstudio_core.http.limiter import Demand, Reservation
+    from modelstudio_core.http.temporary import TemporaryUploads
+
 logger = logging.getLogger("modelstudio_core")
 
-CODECS: dict[str, Codec] = {"openai": OpenAICodec(), "dashscope": DashScopeCodec(), "responses": ResponsesCodec()}
 _MAX_ERROR_BYTES = 1024 * 1024
 _USER_AGENT = f"modelstudio-integrations/{__version__}"
 _WRITE_BYTES = 256 * 1024  # bytes of a download to write at once
@@ -67,8 +65,7 @@ class Flows:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._codec = CODECS[config.protocol]
-        self._uploads = TemporaryUploads(config, self)
+        self._codec = codec_for(config.protocol)
 
     def chat(self, request: ChatRequest, model: ModelInfo, planned: Plan) -> Flow:
         """Return the flow of a chat call.
@@ -82,6 +79,9 @@ class Flows:
 
         def mend(failure: ModelStudioError) -> bool:
             nonlocal planned
+            from modelstudio_core.protocols.responses import is_lost_response  # imported at first use
+            from modelstudio_core.protocols.responses_requests import continued_response, without_previous_response
+
             previous = continued_response(planned.request)
             if previous is not None and is_lost_response(failure, previous):
                 logger.info("Model Studio: the previous response is lost (%s): the whole history is sent", failure.code)
@@ -92,7 +92,7 @@ class Flows:
             planned = plan(request, model, stream=True)
             return True
 
-        demand = chat_demand(self._config, planned.request)
+        demand = self._demand(planned.request)
         if not has_local_media(request):
             return self.with_retries(send, request, model, mend, demand=demand)
 
@@ -107,6 +107,22 @@ class Flows:
             yield from self.with_retries(send, request, model, mend, demand=demand)
 
         return send_with_media()
+
+    def _demand(self, request: ChatRequest) -> Demand | None:
+        """Return what a request needs of the limits per minute, or None without limits."""
+        if not self._config.is_limited:
+            return None
+        from modelstudio_core.http.limiter import chat_demand  # imported at first use, as few programs have limits
+
+        return chat_demand(self._config, request)
+
+    @property
+    def _uploads(self) -> TemporaryUploads:
+        from modelstudio_core.http.temporary import TemporaryUploads  # imported at first use
+
+        # setdefault is atomic: all threads share the uploads
+        uploads: TemporaryUploads = self.__dict__.setdefault("_all_uploads", TemporaryUploads(self._config, self))
+        return uploads
 
     def request(
         self,
@@ -214,6 +230,8 @@ class Flows:
         """Wait until the limits allow a request. Return its reservation, or None without limits."""
         if demand is None or not self._config.is_limited:
             return None
+        from modelstudio_core.http.limiter import reserve
+
         reservation = reserve(self._config, demand, is_retry=is_retry)
         try:
             while seconds := reservation.poll():
@@ -336,6 +354,8 @@ class Flows:
             error.partial = fold(attempt.deltas)
         error.request_id = error.request_id or attempt.request_id
         error.url = attempt.url
+        from modelstudio_core.http.advice import advice  # imported at first use
+
         if more := advice(error, self._config, attempt.url, attempt.headers, request, model):
             error.message = f"{_with_period(error.message)} {more}"
             error.args = (error.message,)

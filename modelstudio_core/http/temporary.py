@@ -28,7 +28,7 @@ from modelstudio_core.errors import (
 )
 from modelstudio_core.http.disk import Source
 from modelstudio_core.http.steps import Attempt, End, Flow, GetKey, Perform, Step, Wait
-from modelstudio_core.media import data_uri
+from modelstudio_core.media import INLINE_BYTES, data_uri, is_uploaded
 from modelstudio_core.protocols.uploads import UploadPolicy, policy_call, read_policy, store_call
 from modelstudio_core.types import (
     AudioPart,
@@ -44,12 +44,9 @@ from modelstudio_core.types import (
 )
 from modelstudio_core.values import value_class
 
-INLINE_BYTES = 7 * 1024 * 1024
-"""Largest file to send inside a request. The limit is 10 MB of base64 (vendor's error-code page), a third longer."""
 LIFETIME = 46 * 3600.0
 """Seconds for which an upload is reused. The service keeps it for 48 hours."""
 _POLL_INTERVAL = 0.05  # seconds between checks of an upload of the same file by another call
-_INLINE_CHARACTERS = INLINE_BYTES * 4 // 3
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Step, Any, T]
@@ -181,7 +178,7 @@ def _part(part: Part, mode: UploadMode, upload: _Upload) -> Steps[Part]:
 
 
 def _media_source(media: MediaSource, mode: UploadMode, upload: _Upload) -> Steps[str]:
-    if isinstance(media, str) and not _is_uploaded(media, mode):
+    if isinstance(media, str) and not is_uploaded(media, mode):
         return media
     source: Source = yield Perform(partial(_opened, media))
     try:
@@ -193,31 +190,6 @@ def _media_source(media: MediaSource, mode: UploadMode, upload: _Upload) -> Step
         return (yield from upload(source, size, mime_type))
     finally:
         source.close()
-
-
-def has_local_media(request: ChatRequest) -> bool:
-    """Return True if a request has media that `TemporaryUploads.resolve` replaces."""
-    for message in request.messages:
-        if isinstance(message.content, str):
-            continue
-        for part in message.content:
-            if isinstance(part, ImagePart | AudioPart):
-                sources: tuple[MediaSource, ...] = (part.url,)
-            elif isinstance(part, VideoPart):
-                sources = part.source if isinstance(part.source, tuple) else (part.source,)
-            else:
-                continue
-            for media in sources:
-                if isinstance(media, LocalFile) or _is_uploaded(media, request.options.upload):
-                    return True
-    return False
-
-
-def _is_uploaded(media: str, mode: UploadMode) -> bool:
-    """Return True if the media is a data URI that has to be uploaded."""
-    if mode == "never" or not media.startswith("data:"):
-        return False
-    return (mode == "always" or len(media) > _INLINE_CHARACTERS) and ";base64," in media[:200]
 
 
 def _inner(flow: Flow) -> Steps[ModelStudioError | None]:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from modelstudio_core.errors import APIStatusError, ModelStudioError, ProtocolError, RateLimitError, ServerError
-from modelstudio_core.http.flow import CODECS
 from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.protocols.registry import codec_for
 from modelstudio_core.types import ChatRequest, Message, ResponseHead
 from tests.core.decoding import check_form, read
 from tests.faults.dialects import DIALECTS, PARTIAL, Dialect, written
@@ -38,7 +38,7 @@ def with_message(value: Any, **said: Any) -> Any:
 
 def read_stream(dialect: Dialect, *events: Any, size: int | None = None) -> tuple[str, ModelStudioError | None]:
     """The text of a stream that starts with `PARTIAL`, and its failure."""
-    decoder = CODECS[dialect.name].stream(REQUEST, HEAD, max_event_bytes=1_000_000)
+    decoder = codec_for(dialect.name).stream(REQUEST, HEAD, max_event_bytes=1_000_000)
     body = begun(dialect) + b"".join(dialect.event(written(event)) for event in events) + dialect.last() + dialect.done
     deltas = read(decoder, body, size)  # type: ignore[arg-type]  # a protocol's decoder
     check_form(deltas)
@@ -60,7 +60,7 @@ def test_content_of_a_wrong_type(dialect: Dialect, field: str, content: Any, siz
     assert failure is not None
     assert field in failure.message
     with pytest.raises(ProtocolError, match=field):
-        CODECS[dialect.name].decode(REQUEST, HEAD, written(with_message(dialect.whole(""), **{field: content})))
+        codec_for(dialect.name).decode(REQUEST, HEAD, written(with_message(dialect.whole(""), **{field: content})))
 
 
 @every_size
@@ -70,7 +70,7 @@ def test_content_of_a_wrong_type(dialect: Dialect, field: str, content: Any, siz
 def test_absent_content(dialect: Dialect, field: str, content: Any, size: int | None) -> None:
     """null, empty text and empty lists are ignored. A part needs no text."""
     assert read_stream(dialect, with_message(dialect.chunk(), **{field: content}), size=size) == (PARTIAL, None)
-    whole = CODECS[dialect.name].decode(REQUEST, HEAD, written(with_message(dialect.whole(""), **{field: content})))
+    whole = codec_for(dialect.name).decode(REQUEST, HEAD, written(with_message(dialect.whole(""), **{field: content})))
     assert fold(whole).choices[0].text == ""
 
 
@@ -79,10 +79,10 @@ def test_other_fields_of_a_wrong_type(value: Any) -> None:
     """`reasoning` of other servers, and the native `output.text`."""
     compatible = written(with_message(DIALECTS["openai"].whole(""), reasoning=value))
     with pytest.raises(ProtocolError, match="reasoning"):
-        CODECS["openai"].decode(REQUEST, HEAD, compatible)
+        codec_for("openai").decode(REQUEST, HEAD, compatible)
     native = written({"output": {"text": value, "finish_reason": "stop"}})
     with pytest.raises(ProtocolError, match="content"):
-        CODECS["dashscope"].decode(REQUEST, HEAD, native)
+        codec_for("dashscope").decode(REQUEST, HEAD, native)
 
 
 ERRORS: list[tuple[str, dict[str, Any], type[ModelStudioError], str, str | None]] = [
@@ -126,7 +126,7 @@ def test_a_choice_with_an_error(
     whole = dialect.whole("!")
     choice_of(whole).update(said)
     with pytest.raises(ModelStudioError) as caught:
-        CODECS[dialect.name].decode(REQUEST, HEAD, written(whole))
+        codec_for(dialect.name).decode(REQUEST, HEAD, written(whole))
     for error in (failure, caught.value):
         assert type(error) is cls
         assert error.message.startswith(message)
@@ -139,7 +139,7 @@ def test_a_native_text_with_an_error() -> None:
     """In the result_format "text", the finish reason is in the output itself."""
     output = {"text": "A", "finish_reason": "error", "error": {"code": "Throttling", "message": "Slow."}}
     with pytest.raises(RateLimitError, match="Slow"):
-        CODECS["dashscope"].decode(REQUEST, HEAD, written({"output": output}))
+        codec_for("dashscope").decode(REQUEST, HEAD, written({"output": output}))
 
 
 def test_a_final_message_with_an_error() -> None:
@@ -159,5 +159,5 @@ def test_an_empty_error_is_ignored(dialect: Dialect, error: Any) -> None:
     """Some servers always send the key."""
     whole = dialect.whole("A")
     choice_of(whole)["error"] = error
-    deltas = CODECS[dialect.name].decode(REQUEST, HEAD, written(whole | {"error": error}))
+    deltas = codec_for(dialect.name).decode(REQUEST, HEAD, written(whole | {"error": error}))
     assert fold(deltas).choices[0].text == "A"

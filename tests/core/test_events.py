@@ -19,8 +19,8 @@ from modelstudio_core.errors import (
     ServerError,
     StreamTruncatedError,
 )
-from modelstudio_core.http.flow import CODECS
 from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.protocols.registry import codec_for
 from modelstudio_core.types import ChatRequest, Message, ResponseHead, UsageDelta
 from tests.core.decoding import check_form, read
 from tests.faults.dialects import DIALECTS, PARTIAL, TEXT, Dialect, written
@@ -35,7 +35,7 @@ every_size = pytest.mark.parametrize("size", [None, 1, 7])
 
 def read_stream(dialect: Dialect, body: bytes, size: int | None = None) -> tuple[str, ModelStudioError | None]:
     """The text of a stream, and its failure."""
-    decoder = CODECS[dialect.name].stream(REQUEST, HEAD, max_event_bytes=1_000_000)
+    decoder = codec_for(dialect.name).stream(REQUEST, HEAD, max_event_bytes=1_000_000)
     deltas = read(decoder, body, size)  # type: ignore[arg-type]  # a protocol's decoder
     check_form(deltas)
     choices = fold(deltas).choices
@@ -118,17 +118,17 @@ def test_a_success_code_is_no_error(dialect: Dialect, code: Any) -> None:
     usage = dialect.chunk(usage=True)
     if "output" in usage:
         usage["output"] = {}
-    decoder = CODECS[dialect.name].stream(REQUEST, HEAD, max_event_bytes=100_000)
+    decoder = codec_for(dialect.name).stream(REQUEST, HEAD, max_event_bytes=100_000)
     chunks = [dialect.chunk(TEXT), dialect.chunk(finish="stop"), usage]
     body = b"".join(dialect.event(written(chunk | said)) for chunk in chunks) + dialect.done
     deltas = read(decoder, body)  # type: ignore[arg-type]  # a protocol's decoder
     assert decoder.failure is None
     assert fold(deltas).choices[0].text == TEXT
     assert any(isinstance(delta, UsageDelta) for delta in deltas)
-    whole = CODECS[dialect.name].decode(REQUEST, HEAD, written(dialect.whole(TEXT) | said))
+    whole = codec_for(dialect.name).decode(REQUEST, HEAD, written(dialect.whole(TEXT) | said))
     assert fold(whole).choices[0].text == TEXT
     with pytest.raises(StreamTruncatedError):  # nothing was answered, but no error was said
-        CODECS[dialect.name].decode(REQUEST, HEAD, written(usage | said))
+        codec_for(dialect.name).decode(REQUEST, HEAD, written(usage | said))
 
 
 @every_dialect
@@ -139,7 +139,7 @@ def test_any_other_code_is_an_error(dialect: Dialect, code: Any) -> None:
     text, error = read_stream(dialect, begun(dialect) + dialect.event(written(said)) + rest(dialect))
     assert (text, isinstance(error, APIStatusError)) == (PARTIAL, True)
     with pytest.raises(APIStatusError, match="No"):
-        CODECS[dialect.name].decode(REQUEST, HEAD, written(said))
+        codec_for(dialect.name).decode(REQUEST, HEAD, written(said))
 
 
 SAYS_NOTHING = [
@@ -160,7 +160,7 @@ def test_an_error_beside_an_empty_answer(dialect: Dialect, empty: dict[str, Any]
     text, error = read_stream(dialect, begun(dialect) + dialect.event(written(said)) + rest(dialect))
     assert (text, type(error)) == (PARTIAL, RateLimitError)
     with pytest.raises(RateLimitError, match="Slow"):
-        CODECS[dialect.name].decode(REQUEST, HEAD, written(said))
+        codec_for(dialect.name).decode(REQUEST, HEAD, written(said))
 
 
 @every_dialect
@@ -292,6 +292,6 @@ def test_an_unknown_whole_response(dialect: Dialect) -> None:
     """It is a ProtocolError."""
     for data in (b"null", b"{}", b'{"type":"ping"}', b'{"detail":"boom"}'):
         with pytest.raises(ModelStudioError) as caught:
-            CODECS[dialect.name].decode(REQUEST, HEAD, data)
+            codec_for(dialect.name).decode(REQUEST, HEAD, data)
         assert type(caught.value) is ProtocolError
         assert (caught.value.__cause__, caught.value.__context__) == (None, None)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from modelstudio_core.errors import ModelStudioError, ProtocolError
-from modelstudio_core.http.flow import CODECS
 from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.protocols.registry import codec_for
 from modelstudio_core.types import ChatRequest, Delta, Message, ResponseHead, ToolCallDelta
 from tests.core.decoding import GENERATED, check_form, read
 from tests.faults.dialects import DIALECTS, Dialect, written
@@ -43,7 +43,7 @@ def read_stream(
 ) -> tuple[list[Delta], ModelStudioError | None]:
     """The deltas of a stream, and its failure."""
     request = ChatRequest("qwen-plus", (Message("user", "hello"),), cumulative_stream=cumulative)
-    decoder = CODECS[dialect.name].stream(request, HEAD, max_event_bytes=1_000_000)
+    decoder = codec_for(dialect.name).stream(request, HEAD, max_event_bytes=1_000_000)
     deltas = read(decoder, body, size)  # type: ignore[arg-type]  # a protocol's decoder
     check_form(deltas)
     return deltas, decoder.failure

@@ -21,6 +21,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from llama_index.core.llms import AudioBlock, ChatMessage, ImageBlock, TextBlock, VideoBlock
 
+from modelstudio_core import media
 from modelstudio_core.errors import (
     APIConnectionError,
     AuthenticationError,
@@ -59,7 +60,7 @@ one_each = pytest.mark.parametrize(("adapter", "protocol", "way"), [WAYS[0], WAY
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reduce the limit, so that files of 1000 bytes are large."""
     monkeypatch.setattr(temporary, "INLINE_BYTES", LIMIT)
-    monkeypatch.setattr(temporary, "_INLINE_CHARACTERS", LIMIT * 4 // 3)
+    monkeypatch.setattr(media, "_INLINE_CHARACTERS", LIMIT * 4 // 3)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from modelstudio_core.errors import ModelStudioError
-from modelstudio_core.http.flow import CODECS
 from modelstudio_core.protocols.accumulate import fold
+from modelstudio_core.protocols.registry import codec_for
 from modelstudio_core.redaction import Redactor
 from modelstudio_core.types import ChatRequest, Delta, Message, ResponseHead
 
@@ -48,7 +48,7 @@ def pieces(data: bytes, sizes: Iterable[int]) -> list[bytes]:
 
 def read_stream(protocol: str, parts: Sequence[bytes], request: ChatRequest = REQUEST) -> Reading:
     """Decode the bytes as a stream of events."""
-    decoder = CODECS[protocol].stream(request, HEAD, max_event_bytes=LIMIT)
+    decoder = codec_for(protocol).stream(request, HEAD, max_event_bytes=LIMIT)
     deltas: list[Delta] = []
     for part in parts:
         deltas += decoder.feed(part)
@@ -62,14 +62,14 @@ def read_stream(protocol: str, parts: Sequence[bytes], request: ChatRequest = RE
 def read_whole(protocol: str, data: bytes, request: ChatRequest = REQUEST) -> Reading:
     """Decode the bytes as a whole answer."""
     try:
-        return _reading(CODECS[protocol].decode(request, HEAD, data), None)
+        return _reading(codec_for(protocol).decode(request, HEAD, data), None)
     except ModelStudioError as error:
         return _reading([], error)
 
 
 def read_error(protocol: str, data: bytes, status: int = 400) -> Reading:
     """Decode the bytes as an error body."""
-    return _reading([], CODECS[protocol].error(ResponseHead(status, {"retry-after": "1"}), data))
+    return _reading([], codec_for(protocol).error(ResponseHead(status, {"retry-after": "1"}), data))
 
 
 def _reading(deltas: list[Delta], error: ModelStudioError | None) -> Reading:
