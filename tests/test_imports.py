@@ -8,19 +8,22 @@ import sys
 
 import pytest
 
-NOT_NEEDED = ("batches", "chat_format", "cli", "doctor", "files", "prices", "retrieval", "retrieval_settings", "tokens")
+NOT_NEEDED = (
+    "batches", "chat_format", "cli", "doctor", "files", "http.advice", "http.limiter", "http.temporary", "prices",
+    "protocols.dashscope", "protocols.responses", "retrieval", "retrieval_settings", "tokens",
+)  # fmt: skip
 ADAPTERS = [
     (
         "langchain_modelstudio",
         "langchain_core.language_models.chat_models",
         ("batches", "embeddings", "rerank", "structured"),
-        ("langchain_core.tools.base", "httpcore", "sqlite3"),
+        ("difflib", "langchain_core.tools.base", "httpcore", "sqlite3"),
     ),
     (
         "llama_index_modelstudio",
         "llama_index.core",
-        ("embeddings", "multi_modal_embeddings", "rerank"),
-        (),
+        ("embeddings", "multi_modal_embeddings", "rerank", "structured_llm"),
+        ("difflib",),
     ),
 ]
 
