@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from modelstudio_core.http.client import _log_once
-from tests.ids import LONGEST_VALUE
+from tests.ids import LONGEST_ID, LONGEST_VALUE
 from tests.protocols import PROTOCOLS, spoken
 from tests.rotation import mark_rotated
 
@@ -33,6 +33,8 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_rotated(items)
     for item in items:
+        if len(item.name.partition("[")[2]) > LONGEST_ID + 1:
+            raise pytest.UsageError(f"{item.nodeid}: an id has at most {LONGEST_ID} characters; see tests/ids.py")
         if "tests/local_model/" in item.nodeid or LOCAL_MODEL.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("local_model")
 

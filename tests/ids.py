@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+LONGEST_ID = 80
+"""Characters of the ids of a test, joined."""
 LONGEST = 32
 LONGEST_VALUE = 25
 """Characters of each text in the id of a test that has several."""

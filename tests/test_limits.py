@@ -96,7 +96,9 @@ async def test_retry_after_pauses_all_calls(adapter: Any) -> None:
     assert timed.times[-1] - timed.times[0] > 0.4
 
 
-@pytest.mark.parametrize("cls", [cls for cls in EVERY_CLASS if "mbedding" in cls.__name__], ids=str)
+@pytest.mark.parametrize(
+    "cls", [cls for cls in EVERY_CLASS if "mbedding" in cls.__name__], ids=lambda cls: cls.__name__
+)
 def test_embeddings_are_limited(cls: Any) -> None:
     """By the same limits."""
     vectors = {

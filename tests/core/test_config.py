@@ -49,7 +49,7 @@ ADDRESSES: list[tuple[str, str, str, str]] = [
 
 
 @pytest.mark.parametrize(("protocol", "path"), [("openai", "/compatible-mode/v1"), ("dashscope", "/api/v1")])
-@pytest.mark.parametrize(("name", "id", "workspace", "host"), ADDRESSES)
+@pytest.mark.parametrize(("name", "id", "workspace", "host"), ADDRESSES, ids=[name for name, *_ in ADDRESSES])
 def test_every_region(name: str, id: str, workspace: str, host: str, protocol: Any, path: str) -> None:
     """A region, as name or ID, argument or environment variable, determines the host."""
     environ = {"DASHSCOPE_WORKSPACE": workspace} if workspace else {}

@@ -353,7 +353,7 @@ def test_unsupported_fusion(model: str, contents: Any, message: str) -> None:
         ([{"text": "word " * 33000}], "content 0 has .* tokens"),
         ([{"image": "data:image/png;base64," + "A" * 15_000_000}], "content 0 is an image of .* accepts 10 MB"),
     ],
-    ids=lambda value: repr(value)[:60],
+    ids=short,
 )
 def test_invalid_contents(contents: Any, message: str) -> None:
     """The errors have their positions."""

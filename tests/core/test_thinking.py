@@ -17,6 +17,7 @@ from modelstudio_core.catalogue import model_info
 from modelstudio_core.errors import BadRequestError, ConfigurationError, ModelStudioError
 from modelstudio_core.policies import JSON_INSTRUCTION, Plan, asks_for_stream, may_think, plan
 from modelstudio_core.types import ChatRequest, ImagePart, Message, TextPart
+from tests.ids import short
 
 USER = Message("user", "hello")
 F, G = ({"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in "fg")
@@ -251,7 +252,7 @@ def test_what_is_sent(model: str, given: dict[str, Any], sent: dict[str, Any], n
         assert (result.notices[0].level == logging.INFO) == (notice == "is disabled")
 
 
-@pytest.mark.parametrize("given", [{}, ON, SEED, {"tools": (F,)}, one("auto"), one("none")], ids=str)
+@pytest.mark.parametrize("given", [{}, ON, SEED, {"tools": (F,)}, one("auto"), one("none")], ids=short)
 def test_a_request_that_needs_no_change_is_not_copied(given: dict[str, Any]) -> None:
     request, result = planned("qwen-plus", given)
     assert result.request is request

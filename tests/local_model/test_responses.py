@@ -19,6 +19,7 @@ from local_model.retrieval import InvalidRequest
 from modelstudio_core.protocols.accumulate import fold
 from modelstudio_core.protocols.responses import ResponsesCodec
 from modelstudio_core.types import ChatRequest, Message, ResponseHead
+from tests.ids import short
 
 Json = dict[str, Any]
 USER = {"role": "user", "content": [{"type": "input_text", "text": "How do bats fly?"}]}
@@ -61,7 +62,7 @@ def test_input_becomes_messages() -> None:
          {"tools": [{"type": "function", "function": {"name": "f"}}],
           "tool_choice": {"type": "function", "function": {"name": "f"}}}),
     ],
-    ids=str,
+    ids=short,
 )  # fmt: skip
 def test_fields(asked: Json, made: Json) -> None:
     body = chat_body(asked, input_items({"input": "hi"}))
