@@ -61,7 +61,7 @@ class BatchService:
         files: stores inputs and results.
         lists_all: whether the list of jobs ignores its queries.
         outages: number of polls answered with 503.
-        failures: replies (status and body) to the creation of jobs, once each.
+        failures: replies (status, body and perhaps headers) to the creation of jobs, once each.
         jobs: all jobs, in the order of their creation.
     """
 
@@ -78,7 +78,7 @@ class BatchService:
     reverse: bool = True
     files: FileService = field(default_factory=FileService)
     jobs: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    failures: list[tuple[Any, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()

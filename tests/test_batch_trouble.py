@@ -14,6 +14,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from modelstudio_core.errors import ConfigurationError, ModelStudioError, NotFoundError, RateLimitError, ServerError
+from modelstudio_core.http.transport import Transport
 from tests.batch_service import BatchService, Line, answered, failed, succeeded
 from tests.loopback import Loopback, reply_json
 from tests.test_batches import ADAPTERS, KEY, Async, Sync, done, text
@@ -119,6 +120,29 @@ def test_throttled_creation_is_retried(
     service.failures = [(429, {"error": {"message": "throttled", "code": "Throttling"}})] * 3
     with pytest.raises(RateLimitError):
         chat().batch_job(["a"], journal=f"{journal}-2").submit()
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("20", 20.0), ("86400", 60.0), ("0", 5.0)])
+def test_retry_after_of_a_creation_is_limited(
+    chat: Any,
+    way: type[Sync],
+    service: BatchService,
+    journal: str,
+    monkeypatch: pytest.MonkeyPatch,
+    header: str,
+    seconds: float,
+) -> None:
+    """It replaces the delay, but a job is never delayed for longer than the longest delay without the header."""
+    waits: list[float] = []
+
+    async def asleep(_: Transport, seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(Transport, "sleep", lambda _, seconds: waits.append(seconds))
+    monkeypatch.setattr(Transport, "asleep", asleep)
+    service.failures = [(429, {"error": {"message": "throttled", "code": "Throttling"}}, {"retry-after": header})]
+    way(chat().batch_job(["a"], journal=journal)).submit()
+    assert (service.created, [wait for wait in waits if wait]) == (1, [seconds])
 
 
 def test_a_lost_reply_to_an_upload(make: Any, way: type[Sync], service: BatchService, journal: str) -> None:

@@ -53,6 +53,7 @@ T = TypeVar("T")
 _CHUNK: Final = 1000  # inputs per transaction
 _SEARCH_DELAYS: Final = (0.0, 1.0, 4.0)  # seconds before each search for a job whose creation got no reply
 _CREATE_DELAYS: Final = (5.0, 15.0, 60.0, 60.0)  # seconds before creating a job again after a 429
+_MAX_RETRY_AFTER: Final = 60.0  # not the 8 s of other requests: jobs are throttled for lack of capacity
 _MAX_FAILED_POLLS: Final = 10  # in succession, because a wait may last days
 _LOCK_SECONDS: Final = 10.0
 _CONFLICT: Final = 409
@@ -249,7 +250,10 @@ class JobFlow:
             target.writelines(line + b"\n" for line in self._journal.lines_of(file))
 
     def _create(self, file: File) -> Flow[dict[str, Any]]:
-        """Create a job. If a reply is lost, search for the job before creating it again."""
+        """Create a job.
+
+        After a 429, wait and create it again. If a reply is lost, search for the job before creating it again.
+        """
         url, window = batches_url(self._config), self._journal.fact("window")
         delays = iter(_CREATE_DELAYS)
         uncertain = 0
@@ -260,7 +264,7 @@ class JobFlow:
             except RateLimitError as error:
                 if (delay := next(delays, None)) is None:
                     raise
-                yield Sleep(error.retry_after or delay)
+                yield Sleep(min(error.retry_after or delay, _MAX_RETRY_AFTER))
                 continue
             except ModelStudioError as error:
                 uncertain += 1
