@@ -158,13 +158,16 @@ def _answer(body: bytes, head: ResponseHead) -> dict[str, Any]:
 def _ordered(items: Any, index: str, name: str, wanted: int) -> list[Any]:
     """Return the field `name` of each item, ordered by its `index` or, without one, by position."""
     found: dict[int, Any] = {}
+    inputs: list[int] = []
     for position, item in enumerate(items if isinstance(items, list) else ()):
         if isinstance(item, dict) and item.get(name) is not None:
             at = item.get(index)
             if at is None or type(at) is int:
-                found[position if at is None else at] = item[name]
+                inputs.append(position if at is None else at)
+                found[inputs[-1]] = item[name]
     if len(found) != wanted or any(position not in found for position in range(wanted)):
-        raise ProtocolError(f"the service sent {len(found)} embeddings for {wanted} texts")
+        which = f" (inputs {', '.join(map(str, inputs[:20]))})" if inputs else ""
+        raise ProtocolError(f"expected {wanted} embeddings, got {len(inputs)}{which}")
     return [found[position] for position in range(wanted)]
 
 
@@ -181,7 +184,7 @@ def _vector(value: Any, at: int) -> Vector:
             vector = value if kinds == {float} else [float(number) for number in value]
             if isfinite(sum(vector)) or all(map(isfinite, vector)):  # the sum is faster, and rarely overflows
                 return vector
-    raise ProtocolError(f"the embedding of text {at} is not a vector of numbers: {value!r:.100}")
+    raise ProtocolError(f"the embedding of input {at} is not a vector of numbers: {value!r:.100}")
 
 
 def _sparse(vectors: list[Any]) -> list[SparseVector]:
@@ -191,7 +194,7 @@ def _sparse(vectors: list[Any]) -> list[SparseVector]:
 def _listed(value: Any, at: int) -> list[Any]:
     if isinstance(value, list):
         return value
-    raise ProtocolError(f"the sparse embedding of text {at} is not a list: {value!r:.100}")
+    raise ProtocolError(f"the sparse embedding of input {at} is not a list: {value!r:.100}")
 
 
 def _pair(item: Any, at: int) -> tuple[int, float]:
@@ -200,11 +203,14 @@ def _pair(item: Any, at: int) -> tuple[int, float]:
         with suppress(OverflowError):
             if isfinite(weight := float(item["value"])):
                 return item["index"], weight
-    raise ProtocolError(f"the sparse embedding of text {at} has an item without index and weight: {item!r:.100}")
+    raise ProtocolError(f"the sparse embedding of input {at} has an item without index and weight: {item!r:.100}")
 
 
 def tokens_of(value: Mapping[str, Any]) -> int | None:
-    """Return the billed tokens of a response: the total or, if some multimodal models send none, the sum of parts."""
+    """Return the billed tokens of a response: the total or, if there is none, the sum of its parts.
+
+    Some multimodal models send no total.
+    """
     usage = value.get("usage")
     if not isinstance(usage, dict):
         return None

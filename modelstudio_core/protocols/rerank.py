@@ -86,8 +86,8 @@ def decode(request: RerankRequest, endpoint: RerankEndpoint, head: ResponseHead,
     wanted = sent if request.top_n is None else min(request.top_n, sent)
     known = {each.index for each in ranked}
     if len(known) != len(ranked) or len(ranked) < wanted or not known <= {*range(sent)}:
-        places = ", ".join(str(each.index) for each in ranked[:20])
-        raise ProtocolError(f"the service sent {len(ranked)} scores, of the documents {places}, where {wanted} are due")
+        which = f" (documents {', '.join(str(each.index) for each in ranked[:20])})" if ranked else ""
+        raise ProtocolError(f"expected scores for {wanted} of the {sent} documents, got {len(ranked)}{which}")
     ranked.sort(key=lambda each: -each.score)
     return Ranking(ranked[:wanted], tokens_of(value))
 

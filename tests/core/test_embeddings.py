@@ -98,7 +98,7 @@ ONE: dict[str, Any] = {"index": 0, "embedding": [1.0]}
 )
 def test_a_missing_vector_is_an_error(protocol: str, items: Any) -> None:
     """So is an additional one, or one with an invalid index."""
-    with pytest.raises(ProtocolError, match="for 2 texts"):
+    with pytest.raises(ProtocolError, match=r"expected 2 embeddings, got \d"):
         decode(TWO, protocol, items_as(protocol, items))
 
 
@@ -114,7 +114,7 @@ def test_invalid_vectors(protocol: str, vector: Any) -> None:
     """A vector must be a non-empty list of finite numbers."""
     with pytest.raises(ProtocolError, match="vector of numbers") as caught:
         decode(TWO, protocol, items_as(protocol, [ONE, {"index": 1, "embedding": vector}]))
-    assert "text 1" in caught.value.message
+    assert "input 1" in caught.value.message
     assert len(caught.value.message) < 300
 
 
@@ -202,6 +202,25 @@ def test_an_error_beside_vectors(protocol: str, said: Any) -> None:
     assert not isinstance(caught.value, ProtocolError)
 
 
+@pytest.mark.parametrize(
+    ("indices", "said"),
+    [
+        ([], "expected 3 embeddings, got 0"),
+        ([0, 2], r"expected 3 embeddings, got 2 \(inputs 0, 2\)"),
+        ([0, 1, 1], r"expected 3 embeddings, got 3 \(inputs 0, 1, 1\)"),
+        ([0, 1, 3], r"expected 3 embeddings, got 3 \(inputs 0, 1, 3\)"),
+    ],
+    ids=["none", "missing", "duplicated", "unknown"],
+)
+def test_indices_in_the_error(indices: list[int], said: str) -> None:
+    """Their number alone may be right."""
+    request = MultimodalEmbeddingRequest("qwen3-vl-embedding", [{"image": "https://a/b.png"}] * 3)
+    items = [{"index": index, "embedding": [1.0]} for index in indices]
+    body = json.dumps({"output": {"embeddings": items}}).encode()
+    with pytest.raises(ProtocolError, match=said):
+        decode_contents(request, HEAD, body)
+
+
 # ---------------------------------------------------------------- sparse vectors and usage
 
 PAIR = {"index": 7149, "value": 0.829, "token": "wind"}
@@ -228,9 +247,9 @@ def test_sparse_vectors() -> None:
     ids=lambda vector: repr(vector)[:40],
 )  # fmt: skip
 def test_invalid_sparse_vectors(vector: Any) -> None:
-    """The error names the text."""
+    """The error names the input."""
     request = EmbeddingRequest("text-embedding-v4", ("a", "b"), output_type="sparse")
-    with pytest.raises(ProtocolError, match="sparse embedding of text 1"):
+    with pytest.raises(ProtocolError, match="sparse embedding of input 1"):
         decode_texts(request, "dashscope", HEAD, sparse_body([PAIR], vector))
 
 

@@ -53,6 +53,12 @@ def test_missing_or_invalid_scores(endpoint: RerankEndpoint, scores: Any) -> Non
         decode(THREE, endpoint, HEAD, results(endpoint, *scores))
 
 
+def test_documents_in_the_error() -> None:
+    """Those with a score are listed."""
+    with pytest.raises(ProtocolError, match=r"expected scores for 3 of the 3 documents, got 2 \(documents 0, 2\)"):
+        decode(THREE, "native", HEAD, results("native", (0, 0.5), (2, 0.25)))
+
+
 @every_endpoint
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"output": [], "results": "x"}', b'{"results": [7]}'])
 def test_invalid_responses(endpoint: RerankEndpoint, body: bytes) -> None:
