@@ -1,1 +1,1 @@
-"""All I/O of the core: connections, retries, timeouts and the clock. Nothing else imports httpx."""
+"""Network I/O of the core, files that are sent, retries, timeouts and the clock. Nothing else imports httpx."""

@@ -1,1 +1,1 @@
-"""Pure codecs for the two wire protocols of Model Studio, one module each."""
+"""Encode requests and decode responses of Model Studio's protocols and APIs, without I/O."""

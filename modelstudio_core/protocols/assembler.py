@@ -1,4 +1,4 @@
-"""Assemble deltas from the events of either protocol. Deltas keep their order, and no content is dropped.
+"""Assemble deltas from the events of any protocol. Deltas keep their order, and no requested content is dropped.
 
 The rules follow recorded traffic of the service and of compatible servers:
 - usage may be sent on every event, twice, or never. The last one is emitted once, at the end. In the native protocol
@@ -8,7 +8,7 @@ The rules follow recorded traffic of the service and of compatible servers:
 - a complete call without an id gets a generated one, because its result must refer to an id;
 - a name may be split over fragments, or grow, until the arguments begin. Only new text is emitted;
 - a tool fragment belongs to the call that `_ChoiceState.call` finds by index, id and name;
-- choices beyond n are dropped;
+- choices beyond n, which were not requested, are dropped;
 - service-specific data (such as search sources) may be sent once or on every event, and be empty later. Non-empty
   values are emitted when first received and when they change;
 - an answer is complete when every choice that began has a finish reason, and truncated otherwise;
@@ -51,31 +51,37 @@ def generated_call_id() -> str:
 
 
 class _CallState:
-    __slots__ = ("emitted_length", "has_arguments", "id", "index", "name", "name_fragments", "name_may_be_split")
+    __slots__ = ("emitted_length", "has_arguments", "id", "index", "name", "name_event", "name_may_be_split")
 
     def __init__(self, index: int, *, name_may_be_split: bool) -> None:
         self.index = index
         self.name_may_be_split = name_may_be_split  # over fragments
         self.has_arguments = False  # arguments have been received, so the name is complete
-        self.name_fragments: Any = None  # fragments of the last event with a name
+        self.name_event: Any = None  # the last event with a name (its list of fragments, compared by identity)
         self.emitted_length = 0  # length of the arguments emitted, if events are cumulative
         self.id: str | None = None
         self.name: str | None = None
 
-    def accepts(self, id: str | None, name: str | None, fragments: Any) -> bool:
-        """Return True if the name is compatible: equal, empty, a continuation, or the id is the same."""
+    def accepts(self, id: str | None, name: str | None, event: Any) -> bool:
+        """Return True if a fragment may belong to this call: its id is the same, or its name fits.
+
+        A name fits if it is empty, equal, the first one, or a continuation.
+        """
         if not name or self.name in (None, name) or (id is not None and id == self.id):
             return True
-        return self.name_may_grow(fragments) and (self.name_may_be_split or name.startswith(self.name or ""))
+        return self.name_may_grow(event) and (self.name_may_be_split or name.startswith(self.name or ""))
 
-    def name_may_grow(self, fragments: Any) -> bool:
-        """Return True until arguments arrive, except within the event that last sent a name."""
-        return not self.has_arguments and self.name_fragments is not fragments
+    def name_may_grow(self, event: Any) -> bool:
+        """Return True until arguments arrive, except within the event that last sent a name.
 
-    def extend_name(self, name: str | None, fragments: Any) -> str | None:
+        Two fragments with names in one event are two calls, not parts of one name.
+        """
+        return not self.has_arguments and self.name_event is not event
+
+    def extend_name(self, name: str | None, event: Any) -> str | None:
         """Extend the name; return the added text or None."""
         if name:
-            self.name_fragments = fragments
+            self.name_event = event
         known = self.name or ""
         if not name or name == known or (known and self.has_arguments):
             return None
@@ -102,7 +108,7 @@ class _ChoiceState:
         self.emitted_lengths: dict[type, int] = {}  # length emitted per kind, if events are cumulative
 
     def call(
-        self, index: int | None, id: str | None, name: str | None, fragments: Any, *, has_arguments: bool
+        self, index: int | None, id: str | None, name: str | None, event: Any, *, has_arguments: bool
     ) -> _CallState:
         """Return the call that a fragment belongs to, which may be a new one.
 
@@ -120,22 +126,22 @@ class _ChoiceState:
         known = self.by_id.get(id) if id else None
         if index is not None and index >= 0:
             call = self.by_index.get(index)
-            if call is not None and (not id or call.id in (None, id)) and call.accepts(id, name, fragments):
-                return call
+            if call is not None and (not id or call.id in (None, id)) and call.accepts(id, name, event):
+                return call  # 1
             if known is not None and (call is not None or not name):
-                return known
+                return known  # 2
         else:
             index = None
             call = self.calls[-1] if self.calls else None
             if known is not None:
-                return known
+                return known  # 1
             if call is not None and not (id and call.id):
-                another = name and call.name and not call.name_may_grow(fragments)
-                if not another and call.accepts(id, name, fragments):
-                    return call
-        if call is not None and has_arguments and not name:  # some servers generate an id per fragment
+                another = name and call.name and not call.name_may_grow(event)
+                if not another and call.accepts(id, name, event):
+                    return call  # 2
+        if call is not None and has_arguments and not name:  # 3: some servers generate an id per fragment
             return call
-        return self._open(index)
+        return self._open(index)  # 4
 
     def _open(self, index: int | None) -> _CallState:
         """Create a call at `index`, or at the next free index if it is None or used."""

@@ -58,7 +58,8 @@ class Codec(Protocol):
     def decode(self, request: ChatRequest, head: ResponseHead, body: bytes) -> list[Delta]:
         """Return the deltas of a non-streaming response.
 
-        Raises the error that it reports, ProtocolError or StreamTruncatedError.
+        Raises the typed error that the response reports, or ProtocolError or StreamTruncatedError if it is malformed or
+        truncated.
         """
 
     def stream(self, request: ChatRequest, head: ResponseHead, *, max_event_bytes: int) -> StreamDecoder:

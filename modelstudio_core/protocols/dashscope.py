@@ -224,7 +224,8 @@ def read_usage(usage: Mapping[str, Any], *others: Mapping[str, Any]) -> Usage:
     """
     if others:
         usage = _combined(usage, *others)
-    given, taken = read_details(usage, "input_tokens_details"), read_details(usage, "output_tokens_details")
+    input_details = read_details(usage, "input_tokens_details")
+    output_details = read_details(usage, "output_tokens_details")
     cached = read_details(usage, "prompt_tokens_details")
     input_tokens, output_tokens = read_count(usage, "input_tokens"), read_count(usage, "output_tokens")
 
@@ -235,15 +236,15 @@ def read_usage(usage: Mapping[str, Any], *others: Mapping[str, Any]) -> Usage:
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         total_tokens=total_of(usage, input_tokens, output_tokens),
-        reasoning_tokens=first_count("reasoning_tokens", taken, usage),
-        cached_tokens=first_count("cached_tokens", cached, given, usage),
-        cache_creation_tokens=first_count("cache_creation_input_tokens", cached, given),
-        input_text_tokens=first_count("text_tokens", given, cached),
-        input_image_tokens=first_count("image_tokens", given, usage),
-        input_video_tokens=first_count("video_tokens", given, usage),
-        input_audio_tokens=first_count("audio_tokens", given, usage),
-        output_text_tokens=read_count(taken, "text_tokens"),
-        output_audio_tokens=read_count(taken, "audio_tokens"),
+        reasoning_tokens=first_count("reasoning_tokens", output_details, usage),
+        cached_tokens=first_count("cached_tokens", cached, input_details, usage),
+        cache_creation_tokens=first_count("cache_creation_input_tokens", cached, input_details),
+        input_text_tokens=first_count("text_tokens", input_details, cached),
+        input_image_tokens=first_count("image_tokens", input_details, usage),
+        input_video_tokens=first_count("video_tokens", input_details, usage),
+        input_audio_tokens=first_count("audio_tokens", input_details, usage),
+        output_text_tokens=read_count(output_details, "text_tokens"),
+        output_audio_tokens=read_count(output_details, "audio_tokens"),
         raw=usage,
     )
 

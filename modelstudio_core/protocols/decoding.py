@@ -1,4 +1,4 @@
-"""Decode responses of either protocol, streamed or not. Deltas received before an error are returned first."""
+"""Decode chat responses of each protocol, streamed or not. Deltas received before an error are returned first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from modelstudio_core.protocols.errors import error_of_event, error_of_object, i
 from modelstudio_core.protocols.sse import EventDecoder, EventFields, ServerSentEvent
 from modelstudio_core.types import Delta, ResponseHead
 
-# limit of the service
+# the service ends requests that do not stream after 300 s
 _STREAMING_HINT = "or set streaming=True if a non-streaming answer takes longer than 300 s"
 _FIRST_ERROR_STATUS = 400
 JsonObject: TypeAlias = dict[str, Any]
@@ -130,7 +130,7 @@ class EventStreamDecoder:
         try:
             try:
                 value = from_json(data)
-            except ValueError:
+            except ValueError:  # invalid, or with lone surrogates, which read_json accepts
                 value = read_json(data)
             if not isinstance(value, dict):
                 if value is None:  # also a heartbeat
@@ -140,7 +140,7 @@ class EventStreamDecoder:
                 raise error_of_object(value, status, self._head)
             self._read(self._writer, value, self._head)
         except NotAnAnswer as error:
-            if value:
+            if value:  # {} is a heartbeat
                 self._unrecognized = str(error)
         except ModelStudioError as failure:
             self._fail(failure)

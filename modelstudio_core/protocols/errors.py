@@ -230,7 +230,7 @@ def reports_failure(value: Mapping[str, Any]) -> bool:
 def _is_error(error: Any) -> bool:
     """Return True if the value of `error` is an error: not empty, and without a success code.
 
-    Numeric codes other than 0 and HTTP success codes may be server-specific error codes.
+    Of the numbers, only 0 and 200 to 299 are success codes here. Others may be a server's own error codes.
     """
     if not isinstance(error, Mapping):
         return bool(error)

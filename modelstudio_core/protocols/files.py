@@ -106,7 +106,7 @@ def read_page(head: ResponseHead, body: bytes) -> FilePage:
 
 
 def read_deleted(head: ResponseHead, body: bytes) -> bool:
-    """Return True if a response says that the file was deleted."""
+    """Return False if a response says that the file was not deleted."""
     return read_object(body).get("deleted") is not False
 
 

@@ -1,4 +1,4 @@
-"""Parse token log probabilities, which have the same format in both protocols.
+"""Parse token log probabilities, whose format is the same in the OpenAI-compatible and the native protocol.
 
 Items have `token` and `logprob`, and optionally `bytes` and `top_logprobs` (the alternatives), as in the vendor's
 references. Other fields are kept. Unreadable items are omitted without an error, as they are metadata.

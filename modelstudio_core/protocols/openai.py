@@ -42,10 +42,10 @@ from modelstudio_core.types import (
 
 _PATH = "/chat/completions"
 _RESERVED = dict.fromkeys(("model", "messages", "stream"), "use the argument")
-# documented for the native protocol only, which alone returns search sources (native API reference)
-_NATIVE = frozenset({"vl_enable_image_hw_output"})
-# how the native protocol streams; the deltas are the same either way
+_NATIVE = frozenset({"vl_enable_image_hw_output"})  # documented for the native protocol only
+# native only; not sent, because it does not change the deltas
 _WITHOUT_EFFECT = frozenset({"incremental_output"})
+# this protocol returns no search sources (native API reference)
 _NATIVE_SEARCH = frozenset({"enable_source", "enable_citation", "citation_format", "prepend_search_result"})
 
 
@@ -147,8 +147,8 @@ def _read_choice(
 
 def _read_message(writer: DeltaWriter, index: int, message: Mapping[str, Any], *, complete: bool) -> None:
     reasoning = message.get("reasoning_content")
-    if reasoning is None or (not reasoning and reasoning in EMPTY):  # the name in vLLM and other servers
-        reasoning = message.get("reasoning")
+    if reasoning is None or (not reasoning and reasoning in EMPTY):
+        reasoning = message.get("reasoning")  # the name in vLLM and other servers
     if reasoning or (reasoning is not None and reasoning not in EMPTY):
         writer.reasoning(index, reasoning)
     content = message.get("content")
@@ -183,24 +183,24 @@ def _read_other(
     else:
         choice = {**choice, field: choice["message"] or {}}
     _read_choice(writer, choice, field, position, value, head)
-    writer.has_output = has_output
+    writer.has_output = has_output  # so that the next message does not count as a repetition of this one
 
 
 _TOTALS = ("prompt_tokens", "completion_tokens")
-_GIVEN = (
+_INPUT_DETAILS = (
     "cached_tokens", "cache_creation_input_tokens", "text_tokens", "image_tokens", "video_tokens", "audio_tokens"
 )  # fmt: skip
-_TAKEN = ("reasoning_tokens", "text_tokens", "audio_tokens")
+_OUTPUT_DETAILS = ("reasoning_tokens", "text_tokens", "audio_tokens")
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
     """Return the counts of a compatible `usage` object."""
-    given, taken = read_counts(usage, _TOTALS)
-    total = total_of(usage, given, taken)
-    cached, created, text, image, video, audio = read_counts(usage.get("prompt_tokens_details"), _GIVEN)
-    reasoning, text_taken, audio_taken = read_counts(usage.get("completion_tokens_details"), _TAKEN)
+    input, output = read_counts(usage, _TOTALS)
+    total = total_of(usage, input, output)
+    cached, created, text, image, video, audio = read_counts(usage.get("prompt_tokens_details"), _INPUT_DETAILS)
+    reasoning, output_text, output_audio = read_counts(usage.get("completion_tokens_details"), _OUTPUT_DETAILS)
     return Usage(
-        given, taken, total, reasoning, cached, created, text, image, video, audio, text_taken, audio_taken, usage
+        input, output, total, reasoning, cached, created, text, image, video, audio, output_text, output_audio, usage
     )
 
 

@@ -1,4 +1,4 @@
-"""Build the parts of requests that both protocols share."""
+"""Build the parts of requests that several protocols share."""
 
 from __future__ import annotations
 
@@ -42,22 +42,27 @@ def _uses_oss(part: Part) -> bool:
 
 
 def url_of(media: MediaSource) -> str:
-    """Return the URL of an image, video or audio. Raises ConfigurationError for a file that was not read."""
+    """Return the URL of an image, video or audio.
+
+    Raises ConfigurationError for a local file, because files are replaced by URLs before a request is encoded.
+    """
     if isinstance(media, str):
         return media
-    raise ConfigurationError(f"the local file {media.name!r} cannot be sent here: give its URL, or base64")
+    raise ConfigurationError(
+        f"the local file {media.name!r} was not read: only chats and batch jobs read files. Pass its URL or base64"
+    )
 
 
 def policy_parameters(request: ChatRequest) -> dict[str, Any]:
     """Return the policy parameters that are set, with `$ref`s in their schemas inlined."""
     reject_parameters(request.parameters, RESPONSES_PARAMETERS, "responses")
     values = {name: getattr(request, name) for name in POLICY_PARAMETERS}
-    set_ones = {name: value for name, value in values.items() if value is not None and value != ()}
+    found = {name: value for name, value in values.items() if value is not None and value != ()}
     if request.tools:
-        set_ones["tools"] = [inline_tool(tool) for tool in request.tools]
+        found["tools"] = [inline_tool(tool) for tool in request.tools]
     if request.response_format is not None:
-        set_ones["response_format"] = inline_response_format(request.response_format)
-    return set_ones
+        found["response_format"] = inline_response_format(request.response_format)
+    return found
 
 
 def joined_text(message: Message) -> str | tuple[Part, ...]:
@@ -74,7 +79,10 @@ def joined_text(message: Message) -> str | tuple[Part, ...]:
 
 
 def wire_message(message: Message, content: Any) -> dict[str, Any]:
-    """Return a message on the wire with the given content. The other fields are the same in both protocols."""
+    """Return a message on the wire with the given content.
+
+    The other fields are the same in the OpenAI-compatible and the native protocol.
+    """
     wire: dict[str, Any] = {"role": message.role, "content": content}
     if message.name is not None and message.role != "tool":
         wire["name"] = message.name

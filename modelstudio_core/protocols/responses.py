@@ -37,7 +37,7 @@ _REASONING_DELTAS = frozenset(kind for kind, write in _OUTPUT_DELTAS.items() if 
 _MESSAGE_DELTAS = _OUTPUT_DELTAS.keys() - _REASONING_DELTAS
 _ARGUMENTS_DELTA = "response.function_call_arguments.delta"
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
-_FAILED = ("failed", "incomplete", "cancelled")
+_FAILED = ("failed", "incomplete", "cancelled")  # states of a built-in tool's item
 # fields of a tool item: its arguments, its output
 _ARGUMENT_FIELDS, _OUTPUT_FIELDS = ("code", "goal", "urls", "queries", "server_label"), ("output", "outputs", "results")
 
@@ -95,7 +95,8 @@ class _Reader:
 
     def __call__(self, writer: DeltaWriter, value: Mapping[str, Any], head: ResponseHead) -> None:
         kind = value.get("type")
-        if kind == _TEXT_DELTA and value.get("item_id") == self._text_item is not None:  # the most frequent case
+        # most events are text of the same message as before: the IDs are equal, and not None
+        if kind == _TEXT_DELTA and value.get("item_id") == self._text_item is not None:
             writer.text(0, value.get("delta"))
         elif kind is None:
             self._whole(writer, value, head)
@@ -110,8 +111,9 @@ class _Reader:
             self._response(writer, response, head, kind.removeprefix("response.") if kind in _LAST else None)
         elif kind in _OUTPUT_DELTAS:
             item = self._item(value.get("item_id"), value)
+            # reasoning may be sent twice: in full, and as a summary. Only what came first is kept
             if kind in _MESSAGE_DELTAS or not item.streamed & (_REASONING_DELTAS - {kind}):
-                item.streamed.add(kind)  # otherwise it is a summary of reasoning that was streamed in full
+                item.streamed.add(kind)
                 _OUTPUT_DELTAS[kind](writer, 0, value.get("delta"))
             if kind == _TEXT_DELTA:
                 self._text_item = value.get("item_id")
@@ -151,9 +153,8 @@ class _Reader:
         if not isinstance(output, list | None):
             raise ProtocolError(f"output is not a list but {output!r:.100}")
         seen = self._items.copy()
-        for position, item in enumerate(
-            output or ()
-        ):  # all of a whole response, or those that a stream left incomplete
+        # read all items of a whole response; in a stream, those that it left incomplete
+        for position, item in enumerate(output or ()):
             known = seen.get(str(item.get("id"))) if isinstance(item, dict) else None
             if not seen or (known is not None and item.get("type") not in known.done):
                 self._output_item(writer, item, {"output_index": position}, done=True)
@@ -168,6 +169,7 @@ class _Reader:
         elif end == "incomplete":
             reason = read_details(response, "incomplete_details").get("reason")
             writer.finish(0, reason if reason == "content_filter" else "length")
+        # "cancelled" is listed in the reference without an explanation: the answer counts as truncated
 
     # ---------------------------------------------------------------- items
 
@@ -299,7 +301,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     cached = read_details(more, "input_tokens_details")
     input_tokens, output_tokens = read_count(usage, "input_tokens"), read_count(usage, "output_tokens")
 
-    def either(name: str, *holders: Mapping[str, Any]) -> int | None:
+    def first_count(name: str, *holders: Mapping[str, Any]) -> int | None:
         return next((found for holder in holders if (found := read_count(holder, name)) is not None), None)
 
     return Usage(
@@ -307,10 +309,10 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
         output_tokens=output_tokens,
         total_tokens=total_of(usage, input_tokens, output_tokens),
         reasoning_tokens=read_count(output_details, "reasoning_tokens"),
-        cached_tokens=either("cached_tokens", input_details, cached),
-        cache_creation_tokens=either("cache_creation_input_tokens", input_details, cached),
+        cached_tokens=first_count("cached_tokens", input_details, cached),
+        cache_creation_tokens=first_count("cache_creation_input_tokens", input_details, cached),
         input_text_tokens=read_count(input_details, "text_tokens"),
-        input_image_tokens=either("image_tokens", input_details, more),
+        input_image_tokens=first_count("image_tokens", input_details, more),
         input_video_tokens=read_count(input_details, "video_tokens"),
         input_audio_tokens=read_count(input_details, "audio_tokens"),
         output_text_tokens=read_count(output_details, "text_tokens"),

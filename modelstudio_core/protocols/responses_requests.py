@@ -40,13 +40,13 @@ from modelstudio_core.types import (
 )
 
 _PATH = "/responses"
-_OURS = {
+_RESERVED = {
     **dict.fromkeys(("model", "input", "stream"), "use the argument"),
     "instructions": "use a system message",
 }
 _SENT = frozenset({"temperature", "top_p", "ocr_options", "store", "conversation", "previous_response_id"})
 _RENAMED = {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"}
-# these have no effect on the answer, or are the default
+# not sent: no effect on the answer, or the default (parallel_tool_calls=True is not, and raises an error)
 _DROPPED = frozenset({"tool_stream", "parallel_tool_calls", "incremental_output"})
 _NATIVE = frozenset({"vl_enable_image_hw_output"})
 _POLICIES = frozenset({"tools", "tool_choice", "enable_thinking", "reasoning_effort"})
@@ -85,7 +85,7 @@ def encode(request: ChatRequest, *, stream: bool) -> WireCall:
         body["tools"] = [_tool(tool) for tool in request.tools]
         if request.tool_choice is not None:
             body["tool_choice"] = _tool_choice(request.tool_choice, request.tools)
-    body = merge_extra_body(body, request.extra_body, _OURS)
+    body = merge_extra_body(body, request.extra_body, _RESERVED)
     headers = request_headers(request, stream)
     if given.get("session_cache"):
         headers["x-dashscope-session-cache"] = "enable"
@@ -220,7 +220,7 @@ def _items(message: Message) -> list[dict[str, Any]]:
         raise ConfigurationError('partial mode requires protocol="openai" or "dashscope"')
     if message.role == "tool":
         if not message.tool_call_id:
-            raise ConfigurationError("a tool message needs a tool_call_id")
+            raise ConfigurationError("a tool message requires a tool_call_id")
         return [{"type": "function_call_output", "call_id": message.tool_call_id, "output": _text(message)}]
     items: list[dict[str, Any]] = []
     if message.reasoning_content:
@@ -251,12 +251,12 @@ def _text(message: Message) -> str:
 def _part(part: Part) -> dict[str, Any]:
     """Return a content part. The protocol has no image `detail`."""
     if part.cache_control is not None:
-        raise _only_chat("cache_control", "use session_cache=True")
+        raise _unsupported("cache_control", "use session_cache=True")
     if isinstance(part, TextPart):
         return {"type": "input_text", "text": part.text}
     for name in ("min_pixels", "max_pixels", "total_pixels", "max_frames"):
         if getattr(part, name, None) is not None:
-            raise _only_chat(name)
+            raise _unsupported(name)
     match part:
         case ImagePart():
             return {"type": "input_image", "image_url": url_of(part.url)}
@@ -267,11 +267,13 @@ def _part(part: Part) -> dict[str, Any]:
             url = url_of(part.url)
             key = "data" if url.startswith("data:") else "audio_url"
             return {"type": "input_audio", key: url, **({"format": part.format} if part.format else {})}
-    raise _only_chat("a video as frames", "pass its URL")
+    raise _unsupported("a video as frames", "pass its URL")
 
 
-def _only_chat(what: str, instead: str = "remove it") -> ConfigurationError:
-    return ConfigurationError(f'{what} requires protocol="openai" or "dashscope": {instead}')
+def _unsupported(what: str, instead: str = "remove it") -> ConfigurationError:
+    return ConfigurationError(
+        f'{what} requires protocol="openai" or "dashscope"; with the Responses protocol, {instead}'
+    )
 
 
 # ---------------------------------------------------------------- thinking and tools

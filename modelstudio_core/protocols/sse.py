@@ -3,9 +3,11 @@
 Follows the WHATWG "Server-sent events" standard, section 9.2.6: lines end with LF, CRLF or CR only (U+2028 is text), a
 leading byte order mark and one space after the colon are dropped, and an event without data is ignored. Exception: an
 event named `error`, or with an error status, counts even without data, so that the failure is not missed.
-Extensions: the native protocol's event status is parsed, from the comment `:HTTP_STATUS/nnn` or the field `status` that
-the vendor's SDK accepts, and the first line that is not a field is kept, as it may explain a failure. Data stays bytes,
-because reads may end inside a UTF-8 character.
+Extensions:
+- the status of an event is read from the native protocol's comment `:HTTP_STATUS/nnn`, or from a field `status`, which
+  the vendor's SDK accepts;
+- the first line that is not a field is kept, because it may explain a failure.
+Data stays bytes, because reads may end inside a UTF-8 character.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class ServerSentEvent(NamedTuple):
 
 
 EventFields: TypeAlias = tuple[bytes, str, int | None]
-"""The fields of a `ServerSentEvent`. A plain tuple costs a third."""
+"""The fields of a `ServerSentEvent`. Creating a plain tuple takes a third of the time."""
 
 
 class EventDecoder:
@@ -77,19 +79,19 @@ class EventDecoder:
         if self.overflowed:
             return []
         small = len(data) <= self.max_event_bytes
-        between = small and not self._is_unfinished
+        starts_event = small and not self._is_unfinished  # nothing is left from earlier reads
         events: list[EventFields] = []
         *blocks, rest = data.split(b"\n\n")
         for block in blocks:
-            if between and block.startswith(b"data: ") and b"\n" not in block:  # most events
+            if starts_event and block.startswith(b"data: ") and b"\n" not in block:  # most events
                 events.append((block[6:], "", None))
-            elif between and (event := _native_event(block)) is not None:
+            elif starts_event and (event := _native_event(block)) is not None:
                 events.append(event)
             else:
                 self._read_lines(block.split(b"\n"), events)
                 self._blank_line(events)
-                between = small and not self.overflowed
-        self._is_unfinished = bool(rest) or (self._is_unfinished and not blocks)
+                starts_event = small and not self.overflowed
+        self._is_unfinished = bool(rest) or (self._is_unfinished and not blocks)  # a block ends what was unfinished
         if rest:
             *lines, rest = rest.split(b"\n")
             self._read_lines(lines, events)

@@ -1,4 +1,4 @@
-"""Parse `usage` objects. Every count is optional in both protocols; an unreadable count is None."""
+"""Parse `usage` objects. Every count is optional in all protocols; an unreadable count is None."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_count(holder: Mapping[str, Any], name: str) -> int | None:
 
 
 def read_counts(holder: Any, names: Sequence[str]) -> list[int | None]:
-    """Return token counts by `read_count`; all None if `holder` is no object."""
+    """Return token counts by `read_count`; all None if `holder` is not an object."""
     if not holder or not isinstance(holder, dict):
         return [None] * len(names)
     return [
@@ -44,8 +44,8 @@ def total_of(usage: Mapping[str, Any], *parts: int | None) -> int | None:
 
 
 def openai_usage(usage: Usage) -> dict[str, Any]:
-    """Return the counts in OpenAI's format, which tracers read for either protocol."""
-    given = (
+    """Return the counts in OpenAI's format, which tracers read for each protocol."""
+    input_details = (
         ("cached_tokens", usage.cached_tokens),
         ("cache_creation_input_tokens", usage.cache_creation_tokens),
         ("text_tokens", usage.input_text_tokens),
@@ -53,7 +53,7 @@ def openai_usage(usage: Usage) -> dict[str, Any]:
         ("video_tokens", usage.input_video_tokens),
         ("audio_tokens", usage.input_audio_tokens),
     )
-    taken = (
+    output_details = (
         ("reasoning_tokens", usage.reasoning_tokens),
         ("text_tokens", usage.output_text_tokens),
         ("audio_tokens", usage.output_audio_tokens),
@@ -62,7 +62,7 @@ def openai_usage(usage: Usage) -> dict[str, Any]:
         ("prompt_tokens", usage.input_tokens),
         ("completion_tokens", usage.output_tokens),
         ("total_tokens", usage.total_tokens),
-        ("prompt_tokens_details", {name: count for name, count in given if count is not None} or None),
-        ("completion_tokens_details", {name: count for name, count in taken if count is not None} or None),
+        ("prompt_tokens_details", {name: count for name, count in input_details if count is not None} or None),
+        ("completion_tokens_details", {name: count for name, count in output_details if count is not None} or None),
     )
     return {name: value for name, value in counts if value is not None}

@@ -324,7 +324,7 @@ def test_inlined_files(tmp_path: Path) -> None:
     path.write_bytes(LARGE)
     parts = (TextPart("?"), ImagePart(local_file(path, "image")), VideoPart(("https://x", local_file(path, "image"))))
     request = ChatRequest("m", (Message("user", parts), Message("assistant", "!")))
-    with pytest.raises(ConfigurationError, match=r"'a\.png' cannot be sent here"):
+    with pytest.raises(ConfigurationError, match=r"'a\.png' was not read"):
         OpenAICodec().encode(request, stream=False)
     _, image, video = temporary.inlined(request).messages[0].content
     assert image == ImagePart(inline(LARGE))
