@@ -1,6 +1,6 @@
 """Connect with asyncio alone, and read and write the connection.
 
-httpcore's stream of anyio opens a cancel scope for each read. Here, a read waits for one future, and one timer per
+httpcore's anyio stream opens a cancel scope for each read. Here, a read waits for one future, and one timer per
 connection enforces the timeouts of all reads and writes.
 
 Errors and timeouts are raised as httpcore's, which httpx converts. A cancelled read loses no bytes.
@@ -59,8 +59,8 @@ class AsyncioStream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         self._tcp_transport = self._tcp_transport or transport
-        # A write has ended when the system has taken the bytes. Not 0: TLS would pause even if nothing is left to send,
-        # and go on only when the server sends something.
+        # A write has ended when the system has taken the bytes. The high limit is 1, because with 0, TLS pauses with an
+        # empty buffer and resumes only when data is received.
         self._transport.set_write_buffer_limits(1, 0)
 
     def data_received(self, data: bytes) -> None:
@@ -118,7 +118,7 @@ class AsyncioStream(asyncio.Protocol):
         """Send `data`, and return when the system has taken it: with TLS, all but the last `_WRITE_SIZE` bytes.
 
         Raises:
-            httpcore.WriteTimeout, httpcore.WriteError: no more taken for `seconds`; the connection was lost.
+            httpcore.WriteTimeout, httpcore.WriteError: nothing could be sent within `seconds`; the connection was lost.
         """
         rest = memoryview(data)
         while rest and not self.closed:
@@ -159,7 +159,11 @@ class AsyncioStream(asyncio.Protocol):
     # ---------------------------------------------------------------- waiting
 
     async def _wait(self, seconds: float | None, error: type[Exception]) -> None:
-        """Wait for a callback of the loop. Raise `error` after `seconds`."""
+        """Wait for a callback of the loop. Raise `error` after `seconds`.
+
+        The connection has one timer, which is set only if it is not set or would fire too late. A timer that fires too
+        early is set again, in `_on_timer`. So most waits set none.
+        """
         limit = self._limit
         if seconds is not None:
             deadline = self._loop.time() + seconds
@@ -170,16 +174,13 @@ class AsyncioStream(asyncio.Protocol):
             self._timer = self._loop.call_at(limit, self._on_timer)
         waiter = self._waiter = self._loop.create_future()
         try:
-            if await waiter:
+            if await waiter:  # True: set by the timer
                 raise error
         finally:
             self._waiter = None
 
     def _on_timer(self) -> None:
-        """End the wait if its deadline has passed.
-
-        The timer is not moved for each wait. Instead, it is set again when it has fired too early.
-        """
+        """End the wait with a timeout if its deadline has passed, otherwise set the timer again."""
         self._timer = None
         if self._waiter is None or self._deadline is None:
             return

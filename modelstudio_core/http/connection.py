@@ -1,6 +1,6 @@
 """Exchange requests and responses on one connection with h11, which tells exactly where a response ends.
 
-A connection takes the place of httpcore's pool in an httpx transport. Requests pass through `handle_request` of httpx's
+A connection is used instead of httpcore's pool in an httpx transport. Requests pass through `handle_request` of httpx's
 own classes, which vcrpy and others patch. Compared with httpcore's pool and connection, an async call takes about three
 quarters of the CPU time, and a chunk of its stream two thirds.
 
@@ -90,7 +90,7 @@ class _Exchange:
 
 
 class Connection:
-    """A connection to the host of its first request, in the place of httpcore's pool in an httpx transport.
+    """A connection to the host of its first request, used instead of httpcore's pool in an httpx transport.
 
     Args:
         context: TLS context for https.
@@ -135,10 +135,10 @@ class Connection:
         data += self._exchange.encode(h11.EndOfMessage())
         stream.write(data, seconds)
 
-    def is_reusable(self) -> bool:
-        """Return True if the response was read to its end and no other bytes were received.
+    def prepare_reuse(self) -> bool:
+        """Prepare for the next request. Return False if the connection cannot be reused.
 
-        Prepares for the next request.
+        That is, if the response was not read to its end, or other bytes were received.
         """
         return self._stream is not None and self._exchange.begin_next() and self._stream.is_clean()
 
@@ -188,8 +188,8 @@ class AsyncConnection:
         data += self._exchange.encode(h11.EndOfMessage())
         await stream.write(data, seconds)
 
-    def is_reusable(self) -> bool:
-        """See `Connection.is_reusable`."""
+    def prepare_reuse(self) -> bool:
+        """See `Connection.prepare_reuse`."""
         return self._stream is not None and self._exchange.begin_next() and self._stream.is_clean()
 
     async def aclose(self) -> None:
@@ -268,9 +268,9 @@ class DirectTransport(httpx.HTTPTransport):
         self._connection = Connection(options["verify"])
         set_pool(self, self._connection)
 
-    def is_reusable(self) -> bool:
-        """See `Connection.is_reusable`."""
-        return self._connection.is_reusable()
+    def prepare_reuse(self) -> bool:
+        """See `Connection.prepare_reuse`."""
+        return self._connection.prepare_reuse()
 
 
 class AsyncDirectTransport(httpx.AsyncHTTPTransport):
@@ -281,9 +281,9 @@ class AsyncDirectTransport(httpx.AsyncHTTPTransport):
         self._connection = AsyncConnection(options["verify"])
         set_pool(self, self._connection)
 
-    def is_reusable(self) -> bool:
-        """See `Connection.is_reusable`."""
-        return self._connection.is_reusable()
+    def prepare_reuse(self) -> bool:
+        """See `Connection.prepare_reuse`."""
+        return self._connection.prepare_reuse()
 
 
 def new_transport(url: httpx.URL) -> httpx.HTTPTransport:
@@ -306,7 +306,7 @@ def avoids_patches(transport: Any) -> bool:
 
 
 def is_httpcore_patched() -> bool:
-    """Return True if httpcore's pools are patched, as respx does it. Requests then have to pass through them."""
+    """Return True if httpcore's pools are patched, as respx does. Requests then have to pass through them."""
     methods = httpcore.ConnectionPool.handle_request, httpcore.AsyncConnectionPool.handle_async_request
     originals = httpcore.ConnectionPool.close, httpcore.AsyncConnectionPool.aclose
     return any(_file(method) != _file(other) for method, other in zip(methods, originals, strict=True))

@@ -3,7 +3,7 @@
 A server or a broken proxy may send extra bytes after the response. If these bytes arrive in the same read, they
 remain in a buffer of h11, TLS or anyio, and would start the next response on the connection, possibly another user's.
 
-To prevent this, a read returns at most the bytes up to the first blank line (CRLF CRLF), and keeps the others for the
+To prevent this, a read returns at most the bytes up to the first blank line (CRLF CRLF), and keeps the rest for the
 next read. Header sections and chunked bodies end with a blank line, and other bodies have a known length. A connection
 is reused only if no bytes remain here or in the layers below. It is not reused after a response with another framing,
 such as lines that end with a bare LF.
@@ -74,10 +74,10 @@ class _Reader:
                 int(length) if length.isascii() and length.isdigit() else -1
             )  # -1: until the connection closes
 
-    def is_reusable(self) -> bool:
-        """Return True if the response was read to its end and no other bytes were received.
+    def prepare_reuse(self) -> bool:
+        """Prepare for the next response. Return False if the connection cannot be reused.
 
-        Resets the state, so a second call returns False.
+        That is, if the response was not read to its end, or other bytes were received. A second call returns False.
         """
         ended = self._at_blank_line if self._body_length is None else self._body_size == self._body_length
         clean, self._framing_known = self._framing_known and ended and not self._buffer, False
@@ -183,18 +183,18 @@ def _is_http2(network: Any) -> bool:
 
 
 def _has_unread_bytes(network: Any) -> bool:
-    """Return True if a connection has unread bytes or is closed."""
+    """Return True if a connection has unread bytes or is closed. It must then be closed; see `_probe_decrypted`."""
     return bool(
         network.get_extra_info("is_readable")
-        or _has_decrypted(network.get_extra_info("ssl_object"))
+        or _probe_decrypted(network.get_extra_info("ssl_object"))
         or anyio_queue(network)
     )
 
 
-def _has_decrypted(tls: Any) -> bool:
+def _probe_decrypted(tls: Any) -> bool:
     """Return True if the TLS layer has bytes that were already read from the socket.
 
-    This may consume a byte, so the connection must then be closed.
+    It then consumes one of them, so the connection must be closed.
     """
     if not isinstance(tls, ssl.SSLObject):  # an SSLSocket, whose undecrypted bytes are still in the socket
         return tls is not None and bool(tls.pending())

@@ -100,12 +100,12 @@ def _origin(url: httpx.URL) -> Origin:
     return url.raw_scheme, url.raw_host, url.port
 
 
-def _is_reusable(transport: Any, network_stream: Any) -> bool:
-    """Return True if the response was read to its end and no other bytes were received."""
+def _prepare_reuse(transport: Any, network_stream: Any) -> bool:
+    """Prepare a connection for the next request. Return False if it cannot be reused."""
     if network_stream is None:
         return False
-    reader = transport if hasattr(transport, "is_reusable") else Reader.attach(network_stream)
-    return reader is not None and reader.is_reusable()
+    reader = transport if hasattr(transport, "prepare_reuse") else Reader.attach(network_stream)
+    return reader is not None and reader.prepare_reuse()
 
 
 def _pool_timeout(seconds: float | None) -> httpx.PoolTimeout:
@@ -169,7 +169,7 @@ class ConnectionPool(httpx.BaseTransport):
         """Return the connection to the idle list if it has no unread bytes, else close it."""
         self._busy.discard(transport)
         self._slots.put(None)
-        if _is_reusable(transport, network_stream):
+        if _prepare_reuse(transport, network_stream):
             for excess in self._idle.push(origin, transport, network_stream):
                 excess.close()
         else:
@@ -243,7 +243,7 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
         self._busy: set[httpx.AsyncHTTPTransport] = set()
         self._slots = anyio.Semaphore(MAX_CONNECTIONS)
         self._loop: ReferenceType[Any] = ref(running_loop())
-        self._closer: AsyncGenerator[None, None] | None = None
+        self._closer: AsyncGenerator[None, None] | None = None  # closes the pool with its loop; see `start`
         self._close_tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -295,7 +295,7 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
         """Async version of `ConnectionPool.release`."""
         self._busy.discard(transport)
         self._slots.release()
-        if _is_reusable(transport, network_stream):
+        if _prepare_reuse(transport, network_stream):
             for excess in self._idle.push(origin, transport, network_stream):
                 await excess.aclose()
         else:
@@ -308,13 +308,13 @@ class AsyncConnectionPool(httpx.AsyncBaseTransport):
         self.closed = True
         for idle in self._idle.clear():
             await idle.transport.aclose()
-        if not self._busy and self._closer is not None:
+        if not self._busy and self._closer is not None:  # nothing is left for the end of the loop
             closer, self._closer = self._closer, None
             await closer.aclose()
 
     async def aclose_all(self) -> None:
         """Close all connections, including those in use."""
-        self._closer = None
+        self._closer = None  # it may be the caller
         await self.aclose()
         for transport in list(self._busy):
             await transport.aclose()

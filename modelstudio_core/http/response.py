@@ -120,9 +120,10 @@ class Response:
             _log.debug("response from %s closed before its end", host_and_port(self._url))
             if self._fork_count == shared_pools.fork_count:
                 shut_down(self._network)
-        if not self._closed and not self._reading:  # a reading thread is interrupted by shut_down, and closes
+        # shut_down ends the read in another thread, which then closes the response
+        if not self._closed and not self._reading:
             self._closed = True
-            if self._injected and self._is_complete and self._reader is not None and not self._reader.is_reusable():
+            if self._injected and self._is_complete and self._reader is not None and not self._reader.prepare_reuse():
                 shut_down(self._network)
             with contextlib.suppress(Exception):
                 self._response.close()
@@ -206,7 +207,7 @@ class AsyncResponse:
                 shut_down(self._network)
         if not self._closed:
             self._closed = True
-            if self._injected and self._is_complete and self._reader is not None and not self._reader.is_reusable():
+            if self._injected and self._is_complete and self._reader is not None and not self._reader.prepare_reuse():
                 shut_down(self._network)
             with contextlib.suppress(Exception):
                 await self._response.aclose()

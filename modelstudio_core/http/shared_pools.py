@@ -88,7 +88,10 @@ def _at_exit() -> None:
 
 
 def _in_forked_child() -> None:
-    """Discard the parent's pools. Those of its loops are only kept: closing them would modify the loop's selector."""
+    """Discard the parent's pools.
+
+    Its async pools are kept, because closing or collecting them would change the selector of the parent's loop.
+    """
     global _lock, _pool, _pool_by_loop, fork_count
     fork_count += 1
     _lock = threading.Lock()

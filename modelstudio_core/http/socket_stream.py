@@ -49,7 +49,7 @@ class SocketStream:
         """Send `data`.
 
         Raises:
-            httpcore.WriteTimeout, httpcore.WriteError: no byte taken for `seconds`; the connection was lost.
+            httpcore.WriteTimeout, httpcore.WriteError: nothing could be sent within `seconds`; the connection was lost.
         """
         rest = memoryview(data)
         try:

@@ -104,8 +104,8 @@ def test_a_connection_is_clean_when_exactly_the_response_has_come(
     reader.begin_body(httpx.Response(status, headers=headers))
     while network.reads or reader._buffer:
         network.read(65536)
-    assert reader.is_reusable() is clean
-    assert not reader.is_reusable(), "the next response has not been read"
+    assert reader.prepare_reuse() is clean
+    assert not reader.prepare_reuse(), "the next response has not been read"
 
 
 def test_a_head_of_bare_line_feeds_makes_a_connection_unclean() -> None:
@@ -114,7 +114,7 @@ def test_a_head_of_bare_line_feeds_makes_a_connection_unclean() -> None:
     network.read(65536)
     reader.begin_body(httpx.Response(200, headers=length(5)))
     network.read(65536)
-    assert not reader.is_reusable()
+    assert not reader.prepare_reuse()
 
 
 def test_what_is_no_network_stream_has_no_reader() -> None:
