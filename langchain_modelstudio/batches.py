@@ -34,7 +34,7 @@ def make_job(
     with langchain_errors():
         writer = LineWriter(
             lambda messages, settings: llm._request_of(messages, None, {**bound, **settings}),
-            llm._core_client().planned,
+            llm._core_client().batch_plan,
         )
         to_answer = partial(_message, v1=llm.output_version == "v1")
         adapter: Adapter[Any] = Adapter(

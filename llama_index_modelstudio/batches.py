@@ -67,7 +67,7 @@ class BatchingLLM:
         return BatchJob(
             client,
             llm.files,
-            LineWriter(lambda messages, own: _request(llm, messages, {**shared, **own}), client.planned),
+            LineWriter(lambda messages, own: _request(llm, messages, {**shared, **own}), client.batch_plan),
             Adapter(
                 messages=lambda prompt: _messages(llm, prompt, extended=parse is not None),
                 answer=from_core_result if parse is None else lambda result: _parsed(parse, from_core_result(result)),

@@ -244,8 +244,8 @@ _SAFE_FOR_VARIANTS: Final = (
     "native_endpoint",
     "replay_reasoning",
 )
-_OF_AN_ID: Final = ("since", "retired_on", "retired_by", "replaced_by")
-_NOT_OVERRIDABLE: Final = frozenset({"id", "matched", "snapshot_of", "source", *_OF_AN_ID})
+_NOT_INHERITED: Final = ("since", "retired_on", "retired_by", "replaced_by")
+_NOT_OVERRIDABLE: Final = frozenset({"id", "matched", "snapshot_of", "source", *_NOT_INHERITED})
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "thinking": get_args(Thinking),
     "thinking_switch": get_args(ThinkingSwitch),
@@ -304,7 +304,7 @@ def _facts_of_base(model: str, catalogue: _Catalogue) -> tuple[str | None, dict[
             continue
         facts = dict(catalogue.models[base])
         if _is_current_snapshot(base, rest, catalogue):
-            for name in ("regions", *_OF_AN_ID):
+            for name in ("regions", *_NOT_INHERITED):
                 facts.pop(name, None)
             facts.setdefault("snapshot_of", base)
             return base, facts

@@ -103,14 +103,14 @@ def examine(settings: Settings, environ: Mapping[str, str] | None = None) -> Ite
         return
     client = Client(resolved, transport)
     try:
-        contact = probe.request_models(client)
-        yield from network_checks(resolved, contact)
-        if not contact.reached:
+        listing = probe.request_models(client)
+        yield from network_checks(resolved, listing)
+        if not listing.reached:
             return
-        yield clock_check(contact.clock_offset, resolved.base_url)
+        yield clock_check(listing.clock_offset, resolved.base_url)
         yield model_check(settings.model)
-        if not _lacks_key(resolved) and not isinstance(contact.error, AuthenticationError):
-            yield listed_check(settings.model, contact)
+        if not _lacks_key(resolved) and not isinstance(listing.error, AuthenticationError):
+            yield listed_check(settings.model, listing)
             yield call_check(settings.model, _tiny_call(client, settings.model))
     finally:
         client.close()
@@ -259,25 +259,25 @@ def proxy_check(proxy: str | None) -> Check:
 # ---------------------------------------------------------------- network
 
 
-def network_checks(resolved: Config, contact: probe.Contact) -> Iterator[Check]:
+def network_checks(resolved: Config, listing: probe.ModelListing) -> Iterator[Check]:
     """Check that the host answers, its certificate, and whether it accepts the key."""
-    problem = certificate_problem_check(contact.error)
+    problem = certificate_problem_check(listing.error)
     if problem is not None:
         yield problem
         return
-    if not contact.reached:
-        message = contact.error.message if contact.error is not None else ""
+    if not listing.reached:
+        message = listing.error.message if listing.error is not None else ""
         yield Check("host", "fail", message, _no_host_advice(resolved.base_url))
         return
-    yield Check("host", "ok", f"answered in {contact.seconds * 1000:.0f} ms")
+    yield Check("host", "ok", f"answered in {listing.seconds * 1000:.0f} ms")
     if resolved.base_url.startswith("https:"):
         own = probe.own_certificates()
         trusted = "by the default authorities" if own is None else f"by {own} (SSL_CERT_FILE or SSL_CERT_DIR)"
         yield Check("certificate", "ok", f"trusted {trusted}")
     else:
         yield Check("certificate", "ok", "none: plain HTTP")
-    if isinstance(contact.error, AuthenticationError) and not _lacks_key(resolved):
-        yield Check("key accepted", "fail", contact.error.message, "copy the key again, or use the region of the key")
+    if isinstance(listing.error, AuthenticationError) and not _lacks_key(resolved):
+        yield Check("key accepted", "fail", listing.error.message, "copy the key again, or use the region of the key")
 
 
 def _no_host_advice(base_url: str) -> str:
@@ -328,13 +328,13 @@ def model_check(model: str) -> Check:
     return Check("model", "ok", f"{model} is in the catalogue")
 
 
-def listed_check(model: str, contact: probe.Contact) -> Check:
+def listed_check(model: str, listing: probe.ModelListing) -> Check:
     """Look the model up in the service's list, which differs by region and key."""
-    if contact.models is None:
-        reason = contact.error.message if contact.error is not None else "the response is not a list"
+    if listing.models is None:
+        reason = listing.error.message if listing.error is not None else "the response is not a list"
         return Check("available", "warn", f"the service sent no list of models: {reason}", "see the call below")
-    listed = f"listed for this key ({len(contact.models)} model{'s' * (len(contact.models) != 1)} in all)"
-    if model in contact.models:
+    listed = f"listed for this key ({len(listing.models)} model{'s' * (len(listing.models) != 1)} in all)"
+    if model in listing.models:
         return Check("available", "ok", f"{model} is {listed}")
     return Check(
         "available",

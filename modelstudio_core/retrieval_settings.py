@@ -298,7 +298,7 @@ class RerankSettings(RetrievalSettings):
             self._rerank_request(query, documents),
             self._facts(),
             tournament=self.split,
-            most=self.max_concurrency,
+            max_concurrency=self.max_concurrency,
             report=partial(self._report, self.model),
         )
 
@@ -309,7 +309,7 @@ class RerankSettings(RetrievalSettings):
             self._rerank_request(query, documents),
             self._facts(),
             tournament=self.split,
-            most=self.max_concurrency,
+            max_concurrency=self.max_concurrency,
             report=partial(self._report, self.model),
         )
 

@@ -232,8 +232,8 @@ class Client:
         request = self._prepare(request, model)
         return self._flows.chat(request, model, self._planned(request, model, stream=stream))
 
-    def planned(self, request: ChatRequest, model: ModelInfo) -> Plan:
-        """Return a request as a live call would send it, with local media inside, and log the decisions.
+    def batch_plan(self, request: ChatRequest, model: ModelInfo) -> Plan:
+        """Plan a line of a batch job: the request of a live call, with local media inside. Log the decisions.
 
         Raises ConfigurationError.
         """

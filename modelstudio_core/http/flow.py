@@ -70,14 +70,14 @@ class Flows:
     def chat(self, request: ChatRequest, model: ModelInfo, planned: Plan) -> Flow:
         """Return the flow of a chat call.
 
-        If the service rejects it because it must stream, it is sent as a stream, and if it has lost the previous
-        response, with the whole history.
+        The request is sent again as a stream if the service requires streaming, and with the whole history if the
+        service has lost the previous response.
         """
 
         def send(attempt: Attempt) -> Flow:
             return self._chat_attempt(planned, attempt)
 
-        def mend(failure: ModelStudioError) -> bool:
+        def adapt_request(failure: ModelStudioError) -> bool:
             nonlocal planned
             from modelstudio_core.protocols.responses import is_lost_response  # imported at first use
             from modelstudio_core.protocols.responses_requests import continued_response, without_previous_response
@@ -94,7 +94,7 @@ class Flows:
 
         demand = self._demand(planned.request)
         if not has_local_media(request):
-            return self.with_retries(send, request, model, mend, demand=demand)
+            return self.with_retries(send, request, model, adapt_request, demand=demand)
 
         def send_with_media() -> Flow:
             nonlocal planned, request
@@ -104,7 +104,7 @@ class Flows:
                 yield End([], error.without_frames())
                 return
             request = replace(request, messages=planned.request.messages)
-            yield from self.with_retries(send, request, model, mend, demand=demand)
+            yield from self.with_retries(send, request, model, adapt_request, demand=demand)
 
         return send_with_media()
 
@@ -131,7 +131,7 @@ class Flows:
         receive: Callable[[ResponseHead, bytes], int | None],
         demand: Demand | None = None,
     ) -> Flow:
-        """Return the flow of a non-chat request, which without `demand` waits for no limit.
+        """Return the flow of a non-chat request. Without `demand`, it does not wait for the rate limits.
 
         `receive` is passed the response, and returns its tokens or raises an error.
         """
@@ -156,7 +156,7 @@ class Flows:
         def send(attempt: Attempt) -> Flow:
             yield from self._open(url, call, attempt, CallOptions())
             yield Perform(lambda: (file.seek(0), file.truncate()))
-            data: bytes | None = b""
+            data: bytes | None = b""  # None at the end of the body
             while data is not None:
                 pieces, size = [data], len(data)
                 try:
@@ -167,7 +167,7 @@ class Flows:
                     error.is_resent = not isinstance(error, APITimeoutError)
                     raise
                 yield Perform(partial(file.write, b"".join(pieces)))
-                data = None if data is None else b""
+                data = None if data is None else b""  # else it would be written twice
 
         return self.with_retries(send)
 
@@ -176,13 +176,14 @@ class Flows:
         send: Callable[[Attempt], Flow],
         request: ChatRequest | None = None,
         model: ModelInfo | None = None,
-        should_retry_now: Callable[[ModelStudioError], bool] = lambda failure: False,
+        adapt_request: Callable[[ModelStudioError], bool] = lambda failure: False,
         *,
         demand: Demand | None = None,
     ) -> Flow:
         """Return a flow that repeats `send` until it succeeds, its error is final, or max_retries is reached.
 
-        If `should_retry_now(error)` is True, it retries at once, without counting it.
+        Once part of an answer was received, every error is final. Before that, `adapt_request(error)` may change what
+        `send` sends; if it returns True, the next attempt follows at once and is not counted.
         """
         retries, reservation = 0, None
         while True:
@@ -205,7 +206,7 @@ class Flows:
                 reservation.settle(attempt.deltas, failure)
             remaining = attempt.pop_deltas()
             delay: float | None = None
-            if not attempt.has_output and should_retry_now(failure):
+            if not attempt.has_output and adapt_request(failure):
                 delay = 0.0
             elif not attempt.has_output:
                 delay = self._delay(failure, retries)

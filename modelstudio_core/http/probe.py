@@ -1,4 +1,4 @@
-"""Measure the connection to the service, for the doctor: what answers, the clock, and one answer.
+"""Measure the connection to the service, for `modelstudio doctor`: what responds, the clock, and the time of an answer.
 
 Requests are those of `Client`; this module adds only what the doctor reads from them and the time that they take.
 """
@@ -25,8 +25,8 @@ _COMPATIBLE = "/compatible-mode/v1"
 
 
 @dataclass(frozen=True, slots=True)
-class Contact:
-    """What came back for a request for the list of models.
+class ModelListing:
+    """The result of a request for the list of models.
 
     Attributes:
         seconds: time until the response was complete.
@@ -56,17 +56,17 @@ class Answer:
     error: ModelStudioError | None = None
 
 
-def request_models(client: Client) -> Contact:
-    """Request the list of models of the OpenAI-compatible protocol, and return what came back."""
+def request_models(client: Client) -> ModelListing:
+    """Request the list of models of the OpenAI-compatible protocol, and return the result."""
     url, start = _models_url(client.config), time.monotonic()
     try:
         head, body = client.request(url, WireCall("/models", {"accept": "application/json"}, method="GET"), _as_is)
     except APIStatusError as error:
         date = error.response.headers.get("date") if error.response else None
-        return Contact(time.monotonic() - start, _clock_offset(date), error=error)
+        return ModelListing(time.monotonic() - start, _clock_offset(date), error=error)
     except ModelStudioError as error:
-        return Contact(time.monotonic() - start, error=error)
-    return Contact(time.monotonic() - start, _clock_offset(head.headers.get("date")), _ids(body))
+        return ModelListing(time.monotonic() - start, error=error)
+    return ModelListing(time.monotonic() - start, _clock_offset(head.headers.get("date")), _ids(body))
 
 
 def time_answer(client: Client, request: ChatRequest, model: ModelInfo) -> Answer:
@@ -106,7 +106,7 @@ def _as_is(head: ResponseHead, body: bytes) -> tuple[ResponseHead, bytes]:
 
 
 def _ids(body: bytes) -> frozenset[str] | None:
-    """Return the ids in a list of models, or None if the body is none."""
+    """Return the ids in a list of models, or None if the body is not a list."""
     try:
         listed = read_object(body).get("data")
     except ModelStudioError:

@@ -49,7 +49,7 @@ async def aembed(client: Client, request: AnyEmbeddingRequest) -> Embeddings:
 def embed_all(
     client: Client,
     requests: Sequence[AnyEmbeddingRequest],
-    most: int,
+    max_concurrency: int,
     deliver: Callable[[int, Embeddings], None],
     admit: Callable[[], None] | None = None,
 ) -> None:
@@ -58,7 +58,7 @@ def embed_all(
     Args:
         client: sends the requests.
         requests: see `embed`.
-        most: maximum number of concurrent requests.
+        max_concurrency: maximum number of concurrent requests.
         deliver: called in the caller's thread, in the order in which responses arrive.
         admit: called before each request, in its thread; may block until the request may be sent (rate limiter).
 
@@ -71,13 +71,13 @@ def embed_all(
             admit()
         return embed(client, request)
 
-    run_all(job, requests, most, deliver)
+    run_all(job, requests, max_concurrency, deliver)
 
 
 async def aembed_all(
     client: Client,
     requests: Sequence[AnyEmbeddingRequest],
-    most: int,
+    max_concurrency: int,
     deliver: Callable[[int, Embeddings], None],
     admit: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
@@ -88,7 +88,7 @@ async def aembed_all(
             await admit()
         return await aembed(client, request)
 
-    await arun_all(job, requests, most, deliver)
+    await arun_all(job, requests, max_concurrency, deliver)
 
 
 class JoinedEmbeddings:
@@ -110,34 +110,51 @@ class JoinedEmbeddings:
 
 
 def rank_documents(
-    client: Client, request: RerankRequest, model: RerankModel, *, tournament: bool, most: int, report: Report
+    client: Client,
+    request: RerankRequest,
+    model: RerankModel,
+    *,
+    tournament: bool,
+    max_concurrency: int,
+    report: Report,
 ) -> list[Ranked]:
-    """Return the best documents, best first, with the requests of `rerank_rounds`. Raises ModelStudioError."""
+    """Return the best documents, best first. Raises ModelStudioError.
+
+    The requests, and `tournament`, are those of `rerank_rounds`.
+    """
     rounds = rerank_rounds(request, model, tournament=tournament)
     answers: list[Ranking] | None = None
     while True:
         try:
+            # send() passes the answers of a round, and returns the requests of the next
             requests = next(rounds) if answers is None else rounds.send(answers)
         except StopIteration as finished:
             return list(finished.value)
         collected = _RerankRound(len(requests), report)
-        run_all(lambda one: _rank(client, one, model.endpoint), requests, most, collected.add)
+        run_all(lambda one: _rank(client, one, model.endpoint), requests, max_concurrency, collected.add)
         answers = collected.answers
 
 
 async def arank_documents(
-    client: Client, request: RerankRequest, model: RerankModel, *, tournament: bool, most: int, report: Report
+    client: Client,
+    request: RerankRequest,
+    model: RerankModel,
+    *,
+    tournament: bool,
+    max_concurrency: int,
+    report: Report,
 ) -> list[Ranked]:
     """Async version of `rank_documents`."""
     rounds = rerank_rounds(request, model, tournament=tournament)
     answers: list[Ranking] | None = None
     while True:
         try:
+            # send() passes the answers of a round, and returns the requests of the next
             requests = next(rounds) if answers is None else rounds.send(answers)
         except StopIteration as finished:
             return list(finished.value)
         collected = _RerankRound(len(requests), report)
-        await arun_all(lambda one: _arank(client, one, model.endpoint), requests, most, collected.add)
+        await arun_all(lambda one: _arank(client, one, model.endpoint), requests, max_concurrency, collected.add)
         answers = collected.answers
 
 

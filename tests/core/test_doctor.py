@@ -20,7 +20,7 @@ from modelstudio_core.config import resolve
 from modelstudio_core.doctor import Check, Settings
 from modelstudio_core.errors import APIConnectionError, NotFoundError, ServerError
 from modelstudio_core.http import environment
-from modelstudio_core.http.probe import Answer, Contact
+from modelstudio_core.http.probe import Answer, ModelListing
 from tests.core.transport.conftest import own_connections
 from tests.core.transport.test_proxies import tunnel_to
 from tests.loopback import Exchange, Loopback, Script, reply_json
@@ -137,11 +137,11 @@ def test_the_endpoint(settings: Settings, environ: dict[str, str], state: str, s
         (doctor.model_check("qvq-max"), "warn", "was retired on"),
         (doctor.model_check("qwen-pluss"), "warn", "not in the catalogue"),
         (doctor.model_check("no-such-model"), "warn", "not in the catalogue"),
-        (doctor.listed_check("a", Contact(0.1, models=frozenset("ab"))), "ok", "is listed for this key (2 models"),
-        (doctor.listed_check("a", Contact(0.1, models=frozenset("a"))), "ok", "key (1 model in all)"),
-        (doctor.listed_check("c", Contact(0.1, models=frozenset("ab"))), "warn", "c is not listed for this key"),
-        (doctor.listed_check("a", Contact(0.1, error=NotFoundError("no path"))), "warn", "no path"),
-        (doctor.listed_check("a", Contact(0.1)), "warn", "not a list"),
+        (doctor.listed_check("a", ModelListing(0.1, models=frozenset("ab"))), "ok", "is listed for this key (2 models"),
+        (doctor.listed_check("a", ModelListing(0.1, models=frozenset("a"))), "ok", "key (1 model in all)"),
+        (doctor.listed_check("c", ModelListing(0.1, models=frozenset("ab"))), "warn", "c is not listed for this key"),
+        (doctor.listed_check("a", ModelListing(0.1, error=NotFoundError("no path"))), "warn", "no path"),
+        (doctor.listed_check("a", ModelListing(0.1)), "warn", "not a list"),
         (doctor.call_check("a", Answer(0.5, 0.25, 30)), "ok", "after 250 ms, all after 500 ms, 30 tokens"),
         (doctor.call_check("a", Answer(12.5, 12.0)), "warn", "after 12000 ms"),
         (doctor.call_check("a", Answer(0.5)), "warn", "without text"),
@@ -310,8 +310,8 @@ def test_text_that_the_output_cannot_encode(arguments: list[str], monkeypatch: p
 )
 def test_a_host_that_does_not_answer(url: str, says: str) -> None:
     """On this machine a server has to be started; elsewhere it is the network."""
-    contact = Contact(0.1, error=APIConnectionError("refused"))
-    (check,) = doctor.network_checks(resolve(base_url=url, api_key=KEY), contact)
+    listing = ModelListing(0.1, error=APIConnectionError("refused"))
+    (check,) = doctor.network_checks(resolve(base_url=url, api_key=KEY), listing)
     assert (check.name, check.state) == ("host", "fail")
     assert says in check.advice
 

@@ -78,7 +78,7 @@ def run_ours(server: Loopback, request: Request, *, stream: bool = False, **sett
             return fold([*client.stream(request, model)]) if stream else client.complete(request, model)
         if isinstance(request, RerankRequest):
             facts = rerank_model(request.model)
-            rank_documents(client, request, facts, tournament=False, most=1, report=lambda tokens: None)
+            rank_documents(client, request, facts, tournament=False, max_concurrency=1, report=lambda tokens: None)
         else:
             embed(client, request)
         return None
