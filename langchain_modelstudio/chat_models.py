@@ -51,8 +51,8 @@ class ChatModelStudio(TokenCounting, ModelBinding, ChatSettings, BaseChatModel, 
             export DASHSCOPE_API_KEY="sk-..."
 
     Parameters that are not set are not sent, and the service's defaults for the model apply. Every request parameter
-    can also be passed per call or with `.bind()`, as can `model`, `timeout` and `extra_headers`. `capabilities` and the
-    other connection settings cannot.
+    can also be passed per call or with `.bind()`, as can `model` and `extra_headers`. Of the connection settings, only
+    `timeout` can; `capabilities` cannot.
 
     Key init args for generation:
         model: model id, such as "qwen-plus"; case-sensitive. Also accepted as `model_name`.
@@ -119,7 +119,7 @@ class ChatModelStudio(TokenCounting, ModelBinding, ChatSettings, BaseChatModel, 
             httpx.Timeout. The read timeout limits the time without data.
         max_retries: maximum number of retries before the first chunk (default 2).
         requests_per_minute: limit that all calls of the process share; default: none.
-        tokens_per_minute: limit of input and output tokens, shared likewise; default: none.
+        tokens_per_minute: limit of input and output tokens, also shared by all calls of the process; default: none.
         default_headers: HTTP headers to add to every request.
         allow_insecure: allow sending the key over plain HTTP to another machine.
         max_event_bytes: maximum size in bytes of one stream event or a whole response (default 32 MiB).
@@ -397,15 +397,18 @@ class ChatModelStudio(TokenCounting, ModelBinding, ChatSettings, BaseChatModel, 
         return ModelStudioBinding(bound=self, kwargs=call_arguments(kwargs))
 
     def _adapted_errors(self) -> AbstractContextManager[None]:
+        """Return a context in which the core's errors are raised as LangChain's; used by `ChatSettings`."""
         return langchain_errors()
 
     def _system_message(self, text: str) -> SystemMessage:
         return SystemMessage(text)
 
     def _bound_kwargs(self) -> Mapping[str, Any]:
+        """Return no parameters: a model has none bound, unlike `ModelStudioBinding`."""
         return {}
 
     def _settings(self) -> ChatSettings:
+        """Return the model itself. A `ModelStudioBinding` returns the model to which it is bound."""
         return self
 
     # ---------------------------------------------------------------- requests
@@ -426,8 +429,8 @@ class ChatModelStudio(TokenCounting, ModelBinding, ChatSettings, BaseChatModel, 
         return self._core_request(messages, stop, call)
 
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
-        # Requests with n > 1 cannot be streamed, so callbacks must not turn invoke() into a stream. stream() calls this
-        # without a run manager; `_stream_request` then raises.
+        # LangChain asks whether to stream, also in invoke(), where a callback may want it. Requests with n > 1 cannot
+        # be streamed, so invoke() does not stream them. stream() passes no run manager; `_stream_request` then raises.
         if run_manager is not None and self._has_multiple_choices(kwargs):
             return False
         return super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)

@@ -236,7 +236,7 @@ def to_core_part(block: Mapping[str, Any], *, local: bool = False) -> Part:
     """Return a content block as a part.
 
     A block without a type is read as one of the native protocol, such as `{"image": url}`, which ChatTongyi accepts. It
-    has one of these keys only, because the others would be lost.
+    must have exactly one of these keys; any others would be lost.
     Options such as min_pixels, fps and `cache_control` are read from the block or its `extras`.
 
     Raises:

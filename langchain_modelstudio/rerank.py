@@ -52,7 +52,7 @@ class ModelStudioRerank(RerankSettings, BaseDocumentCompressor, defer_build=Fals
         timeout: seconds without data (default 300; connecting at most 10), or an httpx.Timeout.
         max_retries: maximum number of retries (default 2).
         requests_per_minute: limit that all calls of the process share; default: none.
-        tokens_per_minute: limit of tokens, shared likewise; default: none.
+        tokens_per_minute: limit of tokens, also shared by all calls of the process; default: none.
         default_headers: HTTP headers to add to every request.
         allow_insecure: allow sending the key over plain HTTP to another machine.
         max_event_bytes: maximum size in bytes of a response (default 32 MiB).

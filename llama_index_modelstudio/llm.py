@@ -67,8 +67,8 @@ class ModelStudio(TokenCounting, BatchingLLM, ChatSettings, ToolCallingLLM, defe
             export DASHSCOPE_API_KEY="sk-..."
 
     Parameters that are not set are not sent, and the service's defaults for the model apply. Every request parameter
-    can also be passed per call, as can `model`, `timeout` and `extra_headers`. `capabilities`, `context_window`,
-    `is_function_calling_model` and the other connection settings cannot. The fields of LlamaIndex's `LLM`, such as
+    can also be passed per call, as can `model` and `extra_headers`. Of the connection settings, only `timeout` can;
+    `capabilities`, `context_window` and `is_function_calling_model` cannot. The fields of LlamaIndex's `LLM`, such as
     `system_prompt`, are supported too.
 
     Key init args for generation:
@@ -139,7 +139,7 @@ class ModelStudio(TokenCounting, BatchingLLM, ChatSettings, ToolCallingLLM, defe
             httpx.Timeout. The read timeout limits the time without data.
         max_retries: maximum number of retries before the first chunk (default 2).
         requests_per_minute: limit that all calls of the process share; default: none.
-        tokens_per_minute: limit of input and output tokens, shared likewise; default: none.
+        tokens_per_minute: limit of input and output tokens, also shared by all calls of the process; default: none.
         default_headers: HTTP headers to add to every request.
         allow_insecure: allow sending the key over plain HTTP to another machine.
         max_event_bytes: maximum size in bytes of one stream event or a whole response (default 32 MiB).

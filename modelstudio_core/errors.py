@@ -67,9 +67,10 @@ class ModelStudioError(Exception):
         url: URL of the request without its query, or None if nothing was sent.
         inputs: positions of the embedding or rerank inputs of the failed request, if there were several requests, or
             position of an invalid text.
-        is_retryable: whether a retry may succeed.
-        is_resent: whether this package retries retryable errors itself, before any output. False after a read timeout
-            and after part of an answer was received, because the service may bill both attempts.
+        is_retryable: whether the same request may succeed later; for your own retries.
+        is_resent: whether this package may send the request again itself, up to `max_retries` times, if the error is
+            retryable. False after a read timeout, and once the response headers or part of an answer were received,
+            because the service may bill both attempts.
     """
 
     is_retryable = False
@@ -171,7 +172,7 @@ class ConfigurationError(ModelStudioError):
 
 
 class APIConnectionError(ModelStudioError):
-    """No connection could be made, or it was lost. Retried only if no byte of the response was received."""
+    """No connection could be made, or it was lost. Retried only before the end of the response headers."""
 
     is_retryable = True
 

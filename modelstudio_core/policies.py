@@ -195,9 +195,10 @@ def _with_json_instruction(messages: tuple[Message, ...]) -> tuple[Message, ...]
 def _tool_choice(request: ChatRequest, model: ModelInfo, notices: list[Notice]) -> ChatRequest:
     """Convert a forced tool choice to one that the service accepts.
 
-    It accepts auto, none and a named function, and "required" for some models. A forced choice requires thinking to be
-    off. Thinking is disabled for this request, unless the caller enabled it or the model cannot; then the choice
-    becomes auto.
+    It accepts auto, none and a named function, and "required" for some models. For the others, "required" names the
+    tool if there is one, and becomes auto if there are several. A forced choice requires thinking to be off. Thinking
+    is disabled for this request, unless the caller enabled it or the model cannot turn it off; then the choice becomes
+    auto.
     """
     choice = request.tool_choice
     if choice == "any":

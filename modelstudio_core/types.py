@@ -52,7 +52,7 @@ class LocalFile:
 
 
 MediaSource: TypeAlias = str | LocalFile
-"""An https URL, `oss://` URL or data URI, or a local file, for which one is put when the request is sent."""
+"""An https URL, `oss://` URL or data URI, or a local file, which is replaced by a URL when the request is sent."""
 
 
 @value_class

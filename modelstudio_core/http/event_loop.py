@@ -30,13 +30,16 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 def refuse_trio() -> None:
-    """Raise ConfigurationError in trio. Where no event loop is running yet, there is none to refuse."""
+    """Raise ConfigurationError in trio. Without a running event loop, do nothing."""
     if _in_trio():
         running_loop()
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return the result of a function that may block, called in a thread. Raises ConfigurationError like above."""
+    """Return the result of a function that may block, called in a thread.
+
+    Raises ConfigurationError like `running_loop`.
+    """
     running_loop()
     return await asyncio.to_thread(function, *args, **kwargs)
 

@@ -1,8 +1,9 @@
 """Limit requests and tokens per minute across all calls of the process with the same host, key and model.
 
 A token bucket with a capacity of one request: requests are sent in order at even intervals, because the service also
-limits each second (limit per minute / 60) and rejects bursts. The cost of a request, in seconds at its own object's
-rates, delays the requests behind it, not the request itself. So a request larger than the budget of a minute is sent.
+limits each second (limit per minute / 60) and rejects bursts. A request is sent when those before it are paid for. Its
+own cost (seconds at the limits of its model object) delays only the next ones. So a request larger than the budget of a
+minute is sent.
 
 A waiting call polls (`Reservation.poll`) and sleeps with its own driver. So no thread or event loop has to wake
 another, and a call that stops polling does not block the queue.
@@ -33,7 +34,10 @@ _INITIAL_OUTPUT_TOKENS = 500  # estimate until the first response
 _MEAN_WINDOW = 20  # responses in the moving average of output tokens
 
 Costs: TypeAlias = tuple[float, float, float]
-"""Seconds by which a request delays those behind it: by the request limit, by the token limit, and between polls."""
+"""Seconds by which a request delays those behind it: by the request limit, and by the token limit.
+
+The third value delays no request. Its sum over the calls ahead limits the sleep of a call between two polls.
+"""
 _ZERO: Costs = (0.0, 0.0, 0.0)
 
 
@@ -107,15 +111,15 @@ class Reservation:
         self._demand = demand
         self._rates = rates
         self._tokens = 0.0
-        self.offset = self.costs = _ZERO  # `offset` is the sum of the costs ahead
+        self.offset = self.costs = _ZERO  # `offset` is the sum of the costs ahead; see `Limit`
         self.is_released = False
         self.update_costs(limit.mean_output_tokens)
 
     def update_costs(self, mean_output_tokens: float) -> None:
         """Set the costs from the estimated input and the mean or maximum output, whichever is smaller."""
-        most = self._demand.max_output_tokens
+        limit = self._demand.max_output_tokens
         self._tokens = self._demand.input_tokens + (
-            mean_output_tokens if most is None else min(most, mean_output_tokens)
+            mean_output_tokens if limit is None else min(limit, mean_output_tokens)
         )
         self.costs = (self._rates[0], self._rates[1] * self._tokens, _POLL_SPACING)
 
@@ -146,6 +150,10 @@ class Limit:
 
     A reservation is due at `_start` plus its offset. Moving `_start` delays all requests, for example after a late poll
     or if a response used more tokens than estimated.
+
+    A retry goes before the queue: it is due when the first of the queue was. `_start` moves by the costs of the retry,
+    which delays the queue. The offset of the retry is smaller by the same, so it may be negative, and those of the
+    other retries become smaller too, so that these are not delayed.
     """
 
     def __init__(self) -> None:

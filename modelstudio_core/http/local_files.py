@@ -61,7 +61,8 @@ def local_file(path: str | os.PathLike[str], kind: str, mime_type: str | None = 
         mime_type: the MIME type. Default: detected from the first bytes, or the name.
 
     Raises:
-        ConfigurationError: if the file cannot be read, is empty, or is of another kind.
+        ConfigurationError: if the file cannot be read, is empty, or is of another kind. The caller puts the name of the
+            file or block before the message, such as "is empty".
     """
     name = os.fspath(path)
     if name.startswith("file:"):

@@ -1,8 +1,9 @@
 """Decide whether and when to retry, as a pure function.
 
 Callers retry only before the first output. The error itself says whether a retry may succeed (`is_retryable`) and
-whether this package performs it (`is_resent`). Backoff is exponential with full jitter, from 0.5 s to 8 s, for all
-throttling codes. Retry-After is honoured up to 8 s, like in the vendor's SDK.
+whether this package performs it (`is_resent`). The delay is a random time below a limit that doubles from 0.5 s to 8 s
+(exponential backoff with full jitter), for all throttling codes. Retry-After is honoured up to 8 s, as in the vendor's
+SDK.
 """
 
 from __future__ import annotations

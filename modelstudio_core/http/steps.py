@@ -57,7 +57,10 @@ class Read:
 
 @value_class
 class Perform:
-    """Call a function that may wait for a disk, an async driver in a thread; the result is its result."""
+    """Call a function that may block on disk I/O. The async driver calls it in a thread.
+
+    The result is the function's.
+    """
 
     function: Callable[[], Any]
 

@@ -170,7 +170,7 @@ SAID: list[tuple[int | None, str | None, str, type[APIStatusError]]] = [
     (None, "Throttling.RateQuota", "", R),
     (None, "internal_error", "", S),
     (None, "InvalidApiKey", "", AUTH),
-    # what is known of neither
+    # neither the code nor the message is known
     (402, None, "", Q),
     (418, "teapot", "", B),
     (None, "new_code", "", APIStatusError),
