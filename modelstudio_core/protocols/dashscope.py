@@ -286,7 +286,7 @@ def _text_message(message: Message) -> dict[str, Any]:
                 f"{kind} cannot be sent to the native endpoint {TEXT}, which accepts text only: "
                 f'set native_endpoint="{MULTIMODAL}" if it serves the model, or protocol="openai"'
             )
-    return wire_message(message, [_part(part) for part in content])
+    return wire_message(message, [_encode_part(part) for part in content])
 
 
 def _parts_message(message: Message) -> dict[str, Any]:
@@ -294,10 +294,10 @@ def _parts_message(message: Message) -> dict[str, Any]:
     content = joined_text(message)
     if isinstance(content, str):
         content = () if not content and message.tool_calls else (TextPart(content),)
-    return wire_message(message, [_part(part) for part in content])
+    return wire_message(message, [_encode_part(part) for part in content])
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _encode_part(part: Part) -> dict[str, Any]:
     """Return a content part: one key for its kind, and hints. The protocol has no image `detail` or audio `format`."""
     match part:
         case TextPart():

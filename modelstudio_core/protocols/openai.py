@@ -209,10 +209,10 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
 
 def _message(message: Message) -> dict[str, Any]:
     content = joined_text(message)
-    return wire_message(message, content if isinstance(content, str) else [_part(part) for part in content])
+    return wire_message(message, content if isinstance(content, str) else [_encode_part(part) for part in content])
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _encode_part(part: Part) -> dict[str, Any]:
     """Return a content part. Hints such as min_pixels and fps are siblings of `type` (vendor's chat reference)."""
     match part:
         case TextPart():

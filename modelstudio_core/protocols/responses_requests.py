@@ -231,7 +231,7 @@ def _items(message: Message) -> list[dict[str, Any]]:
             items.append({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]})
     else:
         content = joined_text(message)
-        parts = content if isinstance(content, str) else [_part(part) for part in content]
+        parts = content if isinstance(content, str) else [_encode_part(part) for part in content]
         items.append({"role": message.role, "content": parts})
     for call in message.tool_calls:
         function = {"name": call.name or "unknown", "arguments": call.arguments}
@@ -244,11 +244,11 @@ def _text(message: Message) -> str:
     if isinstance(content, str):
         return content
     for part in content:
-        _part(part)  # may raise a more specific error
+        _encode_part(part)  # may raise a more specific error
     raise ConfigurationError(f"with protocol='responses', messages of role {message.role} can only have text")
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _encode_part(part: Part) -> dict[str, Any]:
     """Return a content part. The protocol has no image `detail`."""
     if part.cache_control is not None:
         raise _unsupported("cache_control", "use session_cache=True")
