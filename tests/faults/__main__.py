@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.faults.dialects import DIALECTS
-from tests.faults.table import TABLE, cells
+from tests.faults.table import TABLE, cells, responses_faults
 from tests.faults.ways import WAYS
 
 
@@ -31,6 +31,10 @@ def lines() -> Iterator[str]:
     yield ""
     ways = ", ".join(way.name for way in WAYS)
     yield f"{sum(total.values())} cells: {sum(map(len, TABLE.values()))} faults, tested with {ways}."
+    yield (
+        f'The Responses protocol (`protocol="responses"`) has {len(responses_faults())} of these faults, each tested '
+        "with one call."
+    )
 
 
 if __name__ == "__main__":

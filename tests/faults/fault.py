@@ -69,11 +69,11 @@ NO_DATE = f"Wed, 21 Oct 2026 07:28:00 +{'9' * 15}"
 FILTERED = "Output data may contain inappropriate content."
 
 
-def _codes(compatible: str, native: str) -> Mapping[str, str]:
+def codes(compatible: str, native: str) -> Mapping[str, str]:
     return {"openai": compatible, "dashscope": native}
 
 
-def _status(
+def service_error(
     name: str,
     status: int,
     compatible: str,
@@ -90,7 +90,7 @@ def _status(
         refuses(status, compatible, native, message),
         error=error,
         status=status,
-        code=_codes(compatible, native),
+        code=codes(compatible, native),
         message=message,
         requests=tries,
         pooled=True,
@@ -98,14 +98,14 @@ def _status(
     )
 
 
-def _ended_by_error(dialect: Dialect) -> bytes:
+def ended_by_error(dialect: Dialect) -> bytes:
     """Return an event whose choice has an error beside its finish reason."""
     value = dialect.chunk(finish="error")
     value.get("output", value)["choices"][0]["error"] = {"code": 502, "message": "The upstream is gone."}
     return dialect.event(written(value))
 
 
-def _other_choice(dialect: Dialect) -> bytes:
+def other_choice(dialect: Dialect) -> bytes:
     """Return two interleaved choices, although one was requested."""
     events = []
     for number, text in enumerate(("The sky ", "is blue", " ", "because 光 scatters.")):
@@ -114,21 +114,21 @@ def _other_choice(dialect: Dialect) -> bytes:
     return b"".join(dialect.event(written(event)) for event in events) + dialect.last() + dialect.done
 
 
-def _doubled(dialect: Dialect) -> bytes:
+def doubled(dialect: Dialect) -> bytes:
     return begun(dialect) + rest(dialect).removesuffix(dialect.done) + dialect.last() + dialect.done
 
 
-def _deep(dialect: Dialect) -> bytes:
+def deep(dialect: Dialect) -> bytes:
     return dialect.event(b'{"choices": ' + b"[" * 200_000 + b"]" * 200_000 + b"}")
 
 
 @cache
-def _swollen(dialect: Dialect) -> bytes:
+def swollen(dialect: Dialect) -> bytes:
     """Return the beginning of a stream and a line of 64 MB, compressed."""
     return gzip.compress(begun(dialect) + b"data: " + b" " * 64 * 1024 * 1024)
 
 
-def _long(size: int) -> Any:
+def long(size: int) -> Any:
     """Return a stream with an event of this size."""
 
     def stream(dialect: Dialect) -> bytes:
@@ -137,19 +137,19 @@ def _long(size: int) -> Any:
     return stream
 
 
-def _without_token(value: Any) -> Any:
+def without_token(value: Any) -> Any:
     """Return the response, or its event, with a log probability without a token."""
     value.get("output", value)["choices"][0]["logprobs"] = {"content": [{"logprob": -0.5}]}
     return value
 
 
-def _negative(body: bytes) -> bytes:
+def negative(body: bytes) -> bytes:
     return body.replace(b'"total_tokens": 12', b'"total_tokens": -1')
 
 
 FOREIGN = (b"null", b"{}", b'{"type": "ping"}', b'{"detail": "boom"}')
 
 
-def _right(name: str, *pieces: Any, **more: Any) -> Fault:
+def right(name: str, *pieces: Any, **more: Any) -> Fault:
     options = {key: more.pop(key) for key in ("step", "headers") if key in more}
     return Fault(name, streamed(*pieces, **options), text=TEXT, pooled=True, wire="stream", **more)

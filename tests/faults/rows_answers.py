@@ -6,7 +6,7 @@ import gzip
 
 from modelstudio_core import errors
 from tests.faults.dialects import PARTIAL, TEXT, Dialect, written
-from tests.faults.fault import QUICK, SMALL, Fault, _deep, _long, _negative, _swollen, _without_token
+from tests.faults.fault import QUICK, SMALL, Fault, deep, long, negative, swollen, without_token
 from tests.faults.steps import (
     EVENT_STREAM,
     HTML,
@@ -128,7 +128,7 @@ ANSWERS = (
     ),
     Fault(
         "JSON nested 200,000 levels deep",
-        streamed(begun, _deep),
+        streamed(begun, deep),
         error=errors.ProtocolError,
         partial=PARTIAL,
         wire="stream",
@@ -153,7 +153,7 @@ ANSWERS = (
     ),
     Fault(
         "an event over the limit",
-        streamed(_long(21_000)),
+        streamed(long(21_000)),
         error=errors.ProtocolError,
         message="max_event_bytes",
         partial=PARTIAL,
@@ -162,7 +162,7 @@ ANSWERS = (
     ),
     Fault(
         "an event of 8 MB",
-        streamed(_long(8_000_000)),
+        streamed(long(8_000_000)),
         text=PARTIAL + "x" * 8_000_000,
         pooled=True,
         wire="stream",
@@ -187,20 +187,20 @@ ANSWERS = (
             ("gzip with two members", lambda it: gzip.compress(begun(it)) + gzip.compress(rest(it)), "gzip", 0),
             ("truncated gzip", zipped_in_part, "gzip", 0),
             ("content-encoding gzip, but not compressed", Dialect.stream, "gzip", 0),
-            ("gzip that expands to a line of 64 MB", _swollen, "gzip", 0),
+            ("gzip that expands to a line of 64 MB", swollen, "gzip", 0),
             ("gzip applied twice", lambda it: gzip.compress(zipped(it)), "gzip, gzip", 0),
             ("an unknown content-encoding", Dialect.stream, "utf-8", 0),
         )
     ),
     Fault(
         "gzip that expands to a JSON response of 64 MB",
-        (replied(200, _swollen, {**JSON, "Content-Encoding": "gzip"}),),
+        (replied(200, swollen, {**JSON, "Content-Encoding": "gzip"}),),
         error=errors.ProtocolError,
         message="content-encoding 'gzip'",
     ),
     Fault(
         "gzip that expands to an error of 64 MB",
-        (replied(400, _swollen, {**JSON, "Content-Encoding": "gzip"}),),
+        (replied(400, swollen, {**JSON, "Content-Encoding": "gzip"}),),
         error=errors.BadRequestError,
         status=400,
         message="content-encoding 'gzip'",
@@ -238,20 +238,20 @@ ANSWERS = (
     ),
     Fault(
         "a log probability without its token",
-        streamed(begun, lambda it: it.event(written(_without_token(it.chunk()))), rest),
+        streamed(begun, lambda it: it.event(written(without_token(it.chunk()))), rest),
         text=TEXT,
         pooled=True,
         wire="stream",
     ),
     Fault(
         "a JSON response with a log probability without its token",
-        (replied(200, lambda it: written(_without_token(it.whole(TEXT)))),),
+        (replied(200, lambda it: written(without_token(it.whole(TEXT)))),),
         text=TEXT,
         pooled=True,
     ),
     Fault(
         "a negative number of tokens",
-        streamed(lambda it: _negative(it.stream())),
+        streamed(lambda it: negative(it.stream())),
         text=TEXT,
         pooled=True,
         wire="stream",
@@ -259,7 +259,7 @@ ANSWERS = (
     ),
     Fault(
         "a JSON response with a negative number of tokens",
-        (replied(200, lambda it: _negative(written(it.whole(TEXT)))),),
+        (replied(200, lambda it: negative(written(it.whole(TEXT)))),),
         text=TEXT,
         pooled=True,
     ),

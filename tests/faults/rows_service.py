@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelstudio_core import errors
 from tests.faults.dialects import PARTIAL, TEXT, written
-from tests.faults.fault import BUSY, ESCAPED_KEY, FILTERED, NO_DATE, QUICK, Fault, _codes, _ended_by_error, _status
+from tests.faults.fault import BUSY, ESCAPED_KEY, FILTERED, NO_DATE, QUICK, Fault, codes, ended_by_error, service_error
 from tests.faults.steps import (
     HTML,
     JSON,
@@ -24,7 +24,7 @@ from tests.faults.steps import (
 )
 
 SERVICE = (
-    _status(
+    service_error(
         "400",
         400,
         "invalid_parameter_error",
@@ -32,7 +32,7 @@ SERVICE = (
         "Range of top_p should be (0.0, 1.0]",
         errors.BadRequestError,
     ),
-    _status(
+    service_error(
         "400, context length",
         400,
         "invalid_parameter_error",
@@ -40,7 +40,7 @@ SERVICE = (
         "Range of input length should be [1, 129024]",
         errors.ContextLengthError,
     ),
-    _status(
+    service_error(
         "400, content filter",
         400,
         "data_inspection_failed",
@@ -48,7 +48,7 @@ SERVICE = (
         "Input data may contain inappropriate content.",
         errors.ContentFilterError,
     ),
-    _status(
+    service_error(
         "400, arrearage",
         400,
         "Arrearage",
@@ -56,13 +56,15 @@ SERVICE = (
         "Access denied, please make sure your account is in good standing.",
         errors.QuotaError,
     ),
-    _status("401", 401, "invalid_api_key", "InvalidApiKey", "Incorrect API key provided.", errors.AuthenticationError),
+    service_error(
+        "401", 401, "invalid_api_key", "InvalidApiKey", "Incorrect API key provided.", errors.AuthenticationError
+    ),
     Fault(
         "401 that repeats the key",
         refuses(401, "invalid_api_key", "InvalidApiKey", f"Incorrect API key provided: {KEY}."),
         error=errors.AuthenticationError,
         status=401,
-        code=_codes("invalid_api_key", "InvalidApiKey"),
+        code=codes("invalid_api_key", "InvalidApiKey"),
         message="provided: [redacted].",
         pooled=True,
     ),
@@ -74,8 +76,10 @@ SERVICE = (
         message="127.0.0.1",
         pooled=True,
     ),
-    _status("403", 403, "access_denied", "Model.AccessDenied", "Model access denied.", errors.PermissionDeniedError),
-    _status(
+    service_error(
+        "403", 403, "access_denied", "Model.AccessDenied", "Model access denied.", errors.PermissionDeniedError
+    ),
+    service_error(
         "403, free tier used up",
         403,
         "AllocationQuota.FreeTierOnly",
@@ -83,7 +87,7 @@ SERVICE = (
         "The free tier of the model has been exhausted.",
         errors.QuotaError,
     ),
-    _status(
+    service_error(
         "404",
         404,
         "model_not_found",
@@ -91,8 +95,10 @@ SERVICE = (
         "The model qwen-plus does not exist or you do not have access to it.",
         errors.NotFoundError,
     ),
-    _status("408", 408, "request_timeout_error", "RequestTimedOut", "No request came.", errors.APIStatusError, tries=3),
-    _status("409", 409, "conflict", "Conflict", "Try again.", errors.APIStatusError, tries=3),
+    service_error(
+        "408", 408, "request_timeout_error", "RequestTimedOut", "No request came.", errors.APIStatusError, tries=3
+    ),
+    service_error("409", 409, "conflict", "Conflict", "Try again.", errors.APIStatusError, tries=3),
     Fault(
         "413 of a proxy",
         (replied(413, b"<html>413 Request Entity Too Large</html>", HTML),),
@@ -101,8 +107,10 @@ SERVICE = (
         has_request_id=False,
         pooled=True,
     ),
-    _status("429, requests", 429, "limit_requests", "Throttling.RateQuota", BUSY[1], errors.RateLimitError, tries=3),
-    _status(
+    service_error(
+        "429, requests", 429, "limit_requests", "Throttling.RateQuota", BUSY[1], errors.RateLimitError, tries=3
+    ),
+    service_error(
         "429, burst",
         429,
         "limit_burst_rate",
@@ -111,7 +119,7 @@ SERVICE = (
         errors.RateLimitError,
         tries=3,
     ),
-    _status(
+    service_error(
         "429, tokens per minute",
         429,
         "insufficient_quota",
@@ -120,7 +128,7 @@ SERVICE = (
         errors.RateLimitError,
         tries=3,
     ),
-    _status(
+    service_error(
         "429, free quota used up",
         429,
         "insufficient_quota",
@@ -128,7 +136,7 @@ SERVICE = (
         "Free allocated quota exceeded.",
         errors.QuotaError,
     ),
-    _status(
+    service_error(
         "429, bill overdue",
         429,
         "PostpaidBillOverdue",
@@ -136,7 +144,7 @@ SERVICE = (
         "The postpaid bill is overdue.",
         errors.QuotaError,
     ),
-    _status(
+    service_error(
         "429, service not activated",
         429,
         "CommodityNotPurchased",
@@ -179,7 +187,7 @@ SERVICE = (
         settings={"max_retries": 0},
         pooled=True,
     ),
-    _status(
+    service_error(
         "500", 500, "internal_error", "InternalError", "An internal error has occured.", errors.ServerError, tries=3
     ),
     Fault(
@@ -200,7 +208,7 @@ SERVICE = (
         requests=3,
         pooled=True,
     ),
-    _status(
+    service_error(
         "503",
         503,
         "ModelUnavailable",
@@ -234,7 +242,7 @@ SERVICE = (
         ),
         error=errors.QuotaError,
         status=429,
-        code=_codes("Arrearage", "Arrearage"),
+        code=codes("Arrearage", "Arrearage"),
         message="Please pay.",
         settings=QUICK,
     ),
@@ -243,7 +251,7 @@ SERVICE = (
         (head(429, JSON, Content_Length="4000"), body(lambda it: written(it.error("Arrearage", "Please pay."))), reset),
         error=errors.QuotaError,
         status=429,
-        code=_codes("Arrearage", "Arrearage"),
+        code=codes("Arrearage", "Arrearage"),
         message="Please pay.",
     ),
     Fault(
@@ -282,7 +290,7 @@ SERVICE = (
         "moderation in mid-stream",
         streamed(begun, error_event(400, "data_inspection_failed", "DataInspectionFailed", FILTERED)),
         error=errors.ContentFilterError,
-        code=_codes("data_inspection_failed", "DataInspectionFailed"),
+        code=codes("data_inspection_failed", "DataInspectionFailed"),
         message=FILTERED,
         partial=PARTIAL,
         wire="stream",
@@ -291,7 +299,7 @@ SERVICE = (
         "throttled in mid-stream",
         streamed(begun, error_event(429, "limit_requests", "Throttling.RateQuota", BUSY[1])),
         error=errors.RateLimitError,
-        code=_codes("limit_requests", "Throttling.RateQuota"),
+        code=codes("limit_requests", "Throttling.RateQuota"),
         partial=PARTIAL,
         wire="stream",
     ),
@@ -299,7 +307,7 @@ SERVICE = (
         "throttled by the first event",
         streamed(error_event(429, "limit_requests", "Throttling.RateQuota", BUSY[1])),
         error=errors.RateLimitError,
-        code=_codes("limit_requests", "Throttling.RateQuota"),
+        code=codes("limit_requests", "Throttling.RateQuota"),
         requests=3,
         wire="stream",
     ),
@@ -357,7 +365,7 @@ SERVICE = (
         (replied(429, b'{"code": "Arrearage", "msg": "Pay your bill."}'),),
         error=errors.QuotaError,
         status=429,
-        code=_codes("Arrearage", "Arrearage"),
+        code=codes("Arrearage", "Arrearage"),
         message="Pay your bill.",
         pooled=True,
     ),
@@ -366,7 +374,7 @@ SERVICE = (
         (replied(400, b'{"error": {"code": "Arrearage", "message": "Your acc'),),
         error=errors.QuotaError,
         status=400,
-        code=_codes("Arrearage", "Arrearage"),
+        code=codes("Arrearage", "Arrearage"),
         message="Your acc",
         pooled=True,
     ),
@@ -375,15 +383,15 @@ SERVICE = (
         (replied(400, b'{"code": "Arrearage", "message": "Pay \xff."}'),),
         error=errors.QuotaError,
         status=400,
-        code=_codes("Arrearage", "Arrearage"),
+        code=codes("Arrearage", "Arrearage"),
         message="Pay \ufffd.",
         pooled=True,
     ),
     Fault(
         "a choice that ends with an error",
-        streamed(begun, _ended_by_error, lambda it: it.done),
+        streamed(begun, ended_by_error, lambda it: it.done),
         error=errors.ServerError,
-        code=_codes("502", "502"),
+        code=codes("502", "502"),
         message="The upstream is gone.",
         partial=PARTIAL,
         wire="stream",
@@ -392,7 +400,7 @@ SERVICE = (
         "an error in a line that is not an SSE field",
         streamed(begun, b'{"code": "Throttling", "message": "Too many requests."}\n\n'),
         error=errors.RateLimitError,
-        code=_codes("Throttling", "Throttling"),
+        code=codes("Throttling", "Throttling"),
         message="Too many requests.",
         partial=PARTIAL,
         pooled=True,

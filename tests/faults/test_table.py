@@ -18,7 +18,7 @@ from modelstudio_core.http.transport import Transport
 from tests.faults.dialects import REQUEST_ID, RESPONSES, TEXT, Dialect
 from tests.faults.fault import Fault
 from tests.faults.steps import KEY, good
-from tests.faults.table import DEADLINE, TABLE, cells
+from tests.faults.table import DEADLINE, NOT_IN_RESPONSES, TABLE, cells, responses_faults
 from tests.faults.ways import WAYS, Heard, Way
 from tests.ids import short
 from tests.loopback import Exchange, Loopback
@@ -85,7 +85,7 @@ async def run_cell(
     request: pytest.FixtureRequest,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Check a cell, with a server that speaks TLS if there is a context."""
+    """Check a cell. With a TLS context, the server uses TLS."""
     caplog.set_level(logging.DEBUG)
     settings: dict[str, Any] = {"model": "qwen-plus", "protocol": dialect.name, "api_key": KEY, **fault.settings}
     if fault.wire == "stream":
@@ -115,29 +115,17 @@ async def run_cell(
     assert "because" not in shown  # nor what was said
 
 
-_ONLY_CHAT = (  # choices and log probabilities, which the Responses protocol does not have
-    "a choice that ends with an error", "an event with another JSON structure", "a log probability without its token",
-    "a JSON response with a log probability without its token", "a second choice that was not requested",
-)  # fmt: skip
-RESPONSES_CELLS = [
-    fault
-    for fault in itertools.chain(*TABLE.values())
-    if "dashscope" in fault.protocols and fault.name not in _ONLY_CHAT
-]
-assert len(RESPONSES_CELLS) == 135
-
-
 @pytest.mark.parametrize(
     "fault",
     [
         pytest.param(fault, id=short(fault.name), marks=() if number % 3 == 0 else pytest.mark.slow)
-        for number, fault in enumerate(RESPONSES_CELLS)
+        for number, fault in enumerate(responses_faults())
     ],
 )
 async def test_cell_of_the_responses_protocol(
     fault: Fault, waits: list[float], caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
-    """The rows of the third protocol with one way each, because only the codec differs."""
+    """Each row with one method, because only the codec differs."""
     await run_cell(fault, RESPONSES, WAYS[1], waits, caplog, request)
 
 
@@ -221,8 +209,9 @@ def survives_pickle(error: Exception) -> None:
     assert (str(again), again.__dict__) == (str(error), error.__dict__)
 
 
-def test_the_table_is_whole() -> None:
+def test_rows_are_valid() -> None:
     """Names are unique, and each row has either an answer or an error."""
     rows: list[Fault] = list(itertools.chain(*TABLE.values()))
     assert len({row.name for row in rows}) == len(rows)
     assert all((row.text is None) != (row.error is None) for row in rows)
+    assert {*NOT_IN_RESPONSES} <= {row.name for row in rows}
