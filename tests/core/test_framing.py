@@ -93,7 +93,7 @@ def length(size: int) -> dict[str, str]:
     ],
 )
 @pytest.mark.parametrize("together", [True, False])
-def test_a_connection_is_clean_when_exactly_the_response_has_come(
+def test_connection_is_reusable_after_exactly_one_response(
     head: bytes, body: bytes, status: int, headers: dict[str, str], clean: bool, together: bool
 ) -> None:
     network = Network(head + body) if together else Network(head, body)
@@ -108,7 +108,7 @@ def test_a_connection_is_clean_when_exactly_the_response_has_come(
     assert not reader.prepare_reuse(), "the next response has not been read"
 
 
-def test_a_head_of_bare_line_feeds_makes_a_connection_unclean() -> None:
+def test_head_with_bare_line_feeds_prevents_reuse() -> None:
     network = Network(HEAD.replace(b"\r", b""), b"right")
     reader = reader_of(network)
     network.read(65536)
@@ -117,12 +117,12 @@ def test_a_head_of_bare_line_feeds_makes_a_connection_unclean() -> None:
     assert not reader.prepare_reuse()
 
 
-def test_what_is_no_network_stream_has_no_reader() -> None:
+def test_no_reader_for_other_objects() -> None:
     assert Reader.attach(None) is None
     assert AsyncReader.attach(object()) is None
 
 
-def test_a_connection_has_one_reader_which_does_not_keep_it_alive() -> None:
+def test_connection_has_one_reader_with_weak_reference() -> None:
     network = Network()
     assert reader_of(network) is reader_of(network)
     gone = ref(network)
@@ -134,7 +134,7 @@ def test_a_connection_has_one_reader_which_does_not_keep_it_alive() -> None:
         gc.enable()
 
 
-def test_a_deadline_bounds_each_read_and_the_timeout_stays_the_least() -> None:
+def test_deadline_and_timeout_both_limit_reads() -> None:
     network = Network(b"a", b"b", b"c")
     reader = reader_of(network)
     with reader.until(0.0):

@@ -100,7 +100,7 @@ def events_of(parts: list[bytes]) -> tuple[list[ServerSentEvent], ServerSentEven
 
 @quick
 @given(EVENT_BYTES, SIZES)
-def test_events_do_not_depend_on_how_the_bytes_were_torn(data: bytes, sizes: list[int]) -> None:
+def test_events_do_not_depend_on_read_boundaries(data: bytes, sizes: list[int]) -> None:
     """For any reads, the events and the effect of the limit are the same."""
     whole, torn = events_of([data]), events_of(pieces(data, sizes))
     if whole[2] or torn[2]:
@@ -118,7 +118,7 @@ def test_events_do_not_depend_on_how_the_bytes_were_torn(data: bytes, sizes: lis
 @every_protocol
 @quick
 @given(EVENT_BYTES, SIZES)
-def test_any_bytes_are_a_result_or_an_error(protocol: str, data: bytes, sizes: list[int]) -> None:
+def test_any_bytes_give_result_or_typed_error(protocol: str, data: bytes, sizes: list[int]) -> None:
     """As a stream, a whole answer, and an error body."""
     assert read_stream(protocol, pieces(data, sizes)) == read_stream(protocol, [data])
     read_whole(protocol, data)
@@ -128,7 +128,7 @@ def test_any_bytes_are_a_result_or_an_error(protocol: str, data: bytes, sizes: l
 @every_protocol
 @quick
 @given(st.data())
-def test_almost_right_events_are_a_result_or_an_error(protocol: str, data: st.DataObject) -> None:
+def test_malformed_events_give_result_or_typed_error(protocol: str, data: st.DataObject) -> None:
     """Objects of the protocol with wrong values."""
     dialect = DIALECTS[protocol]
     values = data.draw(st.lists(near_answers(dialect, whole=False), max_size=4))
@@ -140,7 +140,7 @@ def test_almost_right_events_are_a_result_or_an_error(protocol: str, data: st.Da
 @every_protocol
 @quick
 @given(st.data())
-def test_almost_right_answers_are_a_result_or_an_error(protocol: str, data: st.DataObject) -> None:
+def test_malformed_answers_give_result_or_typed_error(protocol: str, data: st.DataObject) -> None:
     """The same for whole answers and error bodies."""
     body = as_json(data.draw(near_answers(DIALECTS[protocol], whole=True)))
     read_whole(protocol, body)
@@ -161,7 +161,7 @@ def test_almost_right_answers_are_a_result_or_an_error(protocol: str, data: st.D
                          ids=lambda way: way.name)  # fmt: skip
 @settings(quick, max_examples=25)
 @given(data=st.data())
-def test_any_answer_passes_the_adapter(protocol: str, way: Way, data: st.DataObject) -> None:
+def test_adapter_converts_any_answer_or_raises_typed_error(protocol: str, way: Way, data: st.DataObject) -> None:
     """An adapter converts every decoded answer to a message, or raises an error of this package."""
     dialect = DIALECTS[protocol]
     if way.streams:

@@ -112,7 +112,7 @@ def by_exception(stream: Any) -> None:
 @pytest.mark.parametrize("leave", [by_break, by_close, by_dropping, by_exception])
 @pytest.mark.rotated
 @pytest.mark.usefixtures("rotated_connections")
-def test_a_stream_that_is_left(
+def test_closing_stream_early(
     leave: Callable[[Any], None], serves: Callable[[Dialect], Any], adapter: str, dialect: Dialect
 ) -> None:
     """By break, close(), deleting the stream, or an exception in the consumer."""
@@ -133,7 +133,7 @@ class Watcher(BaseCallbackHandler):
 
 
 @every_protocol
-def test_a_stream_whose_watcher_fails(dialect: Dialect) -> None:
+def test_stream_with_failing_callback(dialect: Dialect) -> None:
     """An exception in a callback ends an invoke that streams."""
     with Loopback(endless(dialect)) as server:
         llm = model(ChatModelStudio, server, dialect)
@@ -209,7 +209,7 @@ async def aby_timeout(stream: Any) -> None:
 @pytest.mark.parametrize("leave", [aby_break, aby_aclose, aby_exception, aby_cancelling, aby_timeout])
 @pytest.mark.rotated
 @pytest.mark.usefixtures("rotated_connections")
-async def test_an_async_stream_that_is_left(
+async def test_closing_async_stream_early(
     leave: Callable[[Any], Awaitable[None]], serves: Callable[[Dialect], Any], adapter: str, dialect: Dialect
 ) -> None:
     """By break, aclose(), an exception in the consumer, a cancelled task, or asyncio.timeout."""
@@ -229,7 +229,7 @@ WHOLE: dict[str, Callable[[Any], Any]] = {
 @every_protocol
 @ADAPTERS
 @pytest.mark.parametrize("streaming", [True, False], ids=["streamed", "whole"])
-async def test_a_whole_answer_that_is_cancelled(streaming: bool, adapter: str, dialect: Dialect) -> None:
+async def test_cancelling_non_streaming_call(streaming: bool, adapter: str, dialect: Dialect) -> None:
     """Cancelling a call that waits for its complete answer."""
     with Loopback(mute(dialect)) as server:
         llm = MAKERS[adapter](model="qwen-plus", base_url=server.url, protocol=dialect.name, streaming=streaming)  # type: ignore[operator]
@@ -244,7 +244,7 @@ async def test_a_whole_answer_that_is_cancelled(streaming: bool, adapter: str, d
 
 @every_protocol
 @ADAPTERS
-def test_a_stream_taken_up_in_another_event_loop(adapter: str, dialect: Dialect) -> None:
+def test_stream_read_in_another_event_loop(adapter: str, dialect: Dialect) -> None:
     """It raises an error, and the connection is closed."""
 
     async def begin(llm: Any) -> Any:
@@ -268,7 +268,7 @@ def test_a_stream_taken_up_in_another_event_loop(adapter: str, dialect: Dialect)
 @every_protocol
 @ADAPTERS
 @pytest.mark.usefixtures("connections")
-async def test_a_call_cancelled_at_any_moment_hinders_no_other(adapter: str, dialect: Dialect) -> None:
+async def test_call_cancelled_at_any_moment_does_not_affect_others(adapter: str, dialect: Dialect) -> None:
     """At any point, including the return of its connection to the pool. A call of another object succeeds."""
     with Loopback(lambda exchange: good(exchange, dialect)) as server:
         make = partial(MAKERS[adapter], model="qwen-plus", base_url=server.url, protocol=dialect.name, timeout=5)
@@ -293,7 +293,7 @@ async def test_a_call_cancelled_at_any_moment_hinders_no_other(adapter: str, dia
 
 @streams_async_agents
 @every_protocol
-async def test_a_langgraph_agent_stopped_in_mid_stream(dialect: Dialect) -> None:
+async def test_langgraph_agent_stopped_in_mid_stream(dialect: Dialect) -> None:
     """Closing an agent's stream closes that of the model."""
     with Loopback(endless(dialect)) as server:
         agent = create_agent(model(ChatModelStudio, server, dialect))
@@ -307,7 +307,7 @@ async def test_a_langgraph_agent_stopped_in_mid_stream(dialect: Dialect) -> None
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of LlamaIndex's own workflows
 @every_protocol
-async def test_a_llama_index_agent_stopped_in_mid_stream(dialect: Dialect) -> None:
+async def test_llama_index_agent_stopped_in_mid_stream(dialect: Dialect) -> None:
     """Cancelling a FunctionAgent closes the model's stream."""
     with Loopback(endless(dialect)) as server:
         agent = FunctionAgent(llm=model(ModelStudio, server, dialect), streaming=True)
@@ -371,7 +371,7 @@ ENDS = {
     "code",
     [pytest.param(code, id=name, marks=() if "half" in name else (pytest.mark.slow,)) for name, code in ENDS.items()],
 )
-def test_nothing_warns_when_the_process_ends(code: str) -> None:
+def test_process_exit_warns_nothing(code: str) -> None:
     """With any way to close streams: no warning, no "Event loop is closed", and the server is disconnected."""
     dialect = DIALECTS["openai"]
     with Loopback(endless(dialect)) as server:

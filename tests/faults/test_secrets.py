@@ -94,7 +94,7 @@ def rendered(value: Any) -> str:
 
 
 @pytest.mark.parametrize(("adapter", "how"), [(adapter, how) for adapter, hows in OF.items() for how in sorted(hows)])
-def test_an_object_written_down_shows_no_key(adapter: str, how: str) -> None:
+def test_serialized_objects_contain_no_key(adapter: str, how: str) -> None:
     """In any serialized form of a used model."""
     with Loopback(lambda exchange: good(exchange, DIALECTS["openai"])) as server:
         llm = MAKERS[adapter](
@@ -108,7 +108,7 @@ def test_an_object_written_down_shows_no_key(adapter: str, how: str) -> None:
 
 @every_adapter
 @pytest.mark.parametrize("bad", [{"temperature": []}, {"nonsense": 1}, {"timeout": -1}, {"region": "nowhere"}])
-def test_a_refused_argument_shows_no_key(adapter: str, bad: dict[str, Any]) -> None:
+def test_invalid_argument_error_contains_no_key(adapter: str, bad: dict[str, Any]) -> None:
     """The error of an invalid argument does not contain the key."""
     with pytest.raises(Exception, match=r".") as raised:
         MAKERS[adapter](model="qwen-plus", api_key=KEY, default_headers={"x-gateway-token": HEADER}, **bad)
@@ -135,7 +135,7 @@ class Keeps(BaseTracer):
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way.make is ChatModelStudio], ids=lambda way: way.name)
 @pytest.mark.parametrize("fails", [False, True])
-async def test_traces_show_no_key(way: Way, fails: bool) -> None:
+async def test_traces_contain_no_key(way: Way, fails: bool) -> None:
     """Tracers receive the model, its settings, the answer and the error, but not the key."""
     dialect = DIALECTS["openai"]
     tracer = Keeps()
@@ -179,7 +179,7 @@ class Payloads(BaseCallbackHandler):
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way.make is ModelStudio], ids=lambda way: way.name)
 @pytest.mark.parametrize("fails", [False, True])
-async def test_events_and_callbacks_show_no_key(way: Way, fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_events_and_callbacks_contain_no_key(way: Way, fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for LlamaIndex's events and callbacks."""
     dialect = DIALECTS["openai"]
     listens, payloads = Listens(), Payloads()
@@ -233,7 +233,7 @@ ECHOES: dict[str, tuple[Any, ...]] = {
 )
 @pytest.mark.parametrize("steps", ECHOES.values(), ids=list(ECHOES))
 @pytest.mark.rotated
-async def test_an_error_shows_no_key_that_a_server_repeats(
+async def test_key_echoed_by_server_is_redacted(
     steps: tuple[Any, ...], dialect: Dialect, way: Way, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither the error, its causes, local variables of the traceback, nor logs."""
@@ -285,7 +285,7 @@ def written_errors(error: BaseException) -> Iterator[str]:
 
 
 @every_adapter
-def test_an_interrupt_in_the_middle_of_a_call_shows_no_key(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_call_exposes_no_key(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Foreign exceptions pass only through frames without the key in local variables."""
     way = next(way for way in WAYS if way.make is MAKERS[adapter])
 
@@ -317,7 +317,7 @@ def test_an_interrupt_in_the_middle_of_a_call_shows_no_key(adapter: str, monkeyp
 
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=list(DIALECTS))
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
-async def test_logs_tell_of_a_call_without_the_key_and_without_a_word_of_it(
+async def test_logs_contain_request_id_but_no_key_or_text(
     way: Way, dialect: Dialect, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At any level of any logger, including httpx: no key, no question, no answer, but a request ID."""
@@ -335,9 +335,7 @@ async def test_logs_tell_of_a_call_without_the_key_and_without_a_word_of_it(
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 @pytest.mark.parametrize("by_body", [True, False], ids=["body", "header"])
-async def test_a_request_id_that_is_the_key_is_not_logged(
-    by_body: bool, way: Way, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_request_id_equal_to_key_is_not_logged(by_body: bool, way: Way, caplog: pytest.LogCaptureFixture) -> None:
     """In our log of a success. (httpcore's DEBUG log contains it.)"""
     caplog.set_level(logging.DEBUG, "modelstudio_core")
     dialect = DIALECTS["openai"]
@@ -353,7 +351,7 @@ async def test_a_request_id_that_is_the_key_is_not_logged(
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
-async def test_an_error_shows_no_credential_that_the_caller_gave(way: Way, caplog: pytest.LogCaptureFixture) -> None:
+async def test_callers_credentials_are_redacted_in_errors(way: Way, caplog: pytest.LogCaptureFixture) -> None:
     """A gateway's token in `default_headers` is redacted like the key."""
     caplog.set_level(logging.DEBUG, "modelstudio_core")
     token = "gw-secret-abcdef0123456789"
@@ -385,7 +383,7 @@ FORBIDDEN = [
 @every_adapter
 @pytest.mark.parametrize("url", FORBIDDEN)
 @pytest.mark.parametrize("by_environment", [True, False], ids=["environment", "argument"])
-def test_the_key_is_not_sent_over_plain_http(
+def test_key_is_not_sent_over_plain_http(
     by_environment: bool, url: str, adapter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Except to loopback: other hosts raise an error when the object is created."""
@@ -399,7 +397,7 @@ def test_the_key_is_not_sent_over_plain_http(
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.rotated
-async def test_the_key_does_not_follow_a_redirect(status: int, way: Way) -> None:
+async def test_key_is_not_sent_to_redirect_target(status: int, way: Way) -> None:
     """The target of the redirect receives nothing."""
     dialect = DIALECTS["openai"]
     with Loopback(lambda exchange: good(exchange, dialect)) as other:
@@ -412,7 +410,7 @@ async def test_the_key_does_not_follow_a_redirect(status: int, way: Way) -> None
 
 
 @pytest.mark.parametrize("scheme", ["http", "all"])
-async def test_a_key_for_this_machine_goes_through_no_proxy(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_key_for_loopback_bypasses_proxy(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain http to loopback must not pass through another machine."""
     dialect = DIALECTS["openai"]
     with Loopback(lambda exchange: good(exchange, dialect)) as server, Loopback(lambda exchange: None) as proxy:
@@ -428,7 +426,7 @@ async def test_a_key_for_this_machine_goes_through_no_proxy(scheme: str, monkeyp
 # ---------------------------------------------------------------- cassettes
 
 
-def test_cassettes_hold_no_key() -> None:
+def test_cassettes_contain_no_key() -> None:
     """No cassette has an authorization header, a cookie, or something that looks like a key."""
     root = Path(__file__).parents[2] / "cassettes"
     files = [path for path in root.rglob("*") if path.is_file()]

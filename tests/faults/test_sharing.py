@@ -137,7 +137,7 @@ def test_100_event_loops(adapter: str, dialect: Dialect) -> None:
 
 
 @pytest.mark.usefixtures("no_descriptor_leaks", "connections")
-def test_threads_with_loops_of_their_own() -> None:
+def test_threads_with_own_event_loops() -> None:
     """Eight threads with an event loop each, beside sync calls."""
     dialect = DIALECTS["openai"]
     with Loopback(echo(dialect)) as server, model("langchain", server, dialect) as llm:
@@ -151,7 +151,7 @@ def test_threads_with_loops_of_their_own() -> None:
 
 
 @pytest.mark.usefixtures("no_descriptor_leaks", "connections")
-def test_closing_in_the_middle_of_others() -> None:
+def test_close_does_not_affect_streams_of_other_objects() -> None:
     """Closing one object does not affect the streams of others. It opens new connections when used again."""
     dialect = DIALECTS["openai"]
     with Loopback(echo(dialect)) as server:
@@ -172,7 +172,7 @@ def test_closing_in_the_middle_of_others() -> None:
 
 @needs_fork
 @pytest.mark.parametrize(("adapter", "protocol"), [("langchain", "openai"), ("llama_index", "dashscope")])
-def test_a_fork_in_the_middle_of_an_answer(adapter: str, protocol: str) -> None:
+def test_fork_during_stream(adapter: str, protocol: str) -> None:
     """The child cannot continue the stream, but makes its own call. The parent's stream is complete."""
     dialect = DIALECTS[protocol]
     with Loopback(slowly(dialect)) as server:
@@ -235,7 +235,7 @@ def healthy(dialect: Dialect) -> Callable[[Exchange], None]:
 
 @every_adapter
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda llm: llm.model_copy(deep=True)])
-def test_a_copy_of_a_used_model(duplicate: Callable[[Any], Any], adapter: str) -> None:
+def test_copy_of_used_model(duplicate: Callable[[Any], Any], adapter: str) -> None:
     """Copies have the same key, and share the connections."""
     dialect = DIALECTS["openai"]
     with Loopback(healthy(dialect)) as server, model(adapter, server, dialect, api_key=KEY) as llm:
@@ -247,7 +247,7 @@ def test_a_copy_of_a_used_model(duplicate: Callable[[Any], Any], adapter: str) -
 
 
 @every_adapter
-def test_a_copy_shares_an_injected_client(adapter: str) -> None:
+def test_copy_shares_injected_client(adapter: str) -> None:
     """Also a deep copy, because the client belongs to the caller."""
     dialect = DIALECTS["openai"]
     with Loopback(healthy(dialect)) as server, httpx.Client() as client:
@@ -276,7 +276,7 @@ def pickled(adapter: str, server: Loopback, monkeypatch: pytest.MonkeyPatch, *, 
 
 @every_adapter
 @pytest.mark.parametrize("by_environment", [True, False], ids=["found", "given"])
-def test_a_pickle_reads_the_key_where_it_is_loaded(
+def test_unpickling_reads_key_from_environment(
     by_environment: bool, adapter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It contains no key, and reads DASHSCOPE_API_KEY when loaded."""
@@ -291,7 +291,7 @@ def test_a_pickle_reads_the_key_where_it_is_loaded(
 
 
 @every_adapter
-def test_a_pickle_without_a_key_in_its_new_place(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unpickling_without_key_raises(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading it raises an error."""
     with Loopback(healthy(DIALECTS["openai"])) as server:
         data = pickled(adapter, server, monkeypatch, by_environment=False)
@@ -310,7 +310,7 @@ def in_worker(llm: Any) -> str:
 
 @every_adapter
 @pytest.mark.parametrize("start", ["spawn", "forkserver"])
-def test_a_worker_without_a_key(adapter: str, start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_without_key(adapter: str, start: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error during unpickling would break the pool, so the call raises it, and the worker survives."""
     monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
     with Loopback(healthy(DIALECTS["openai"])) as server:
@@ -324,14 +324,14 @@ def test_a_worker_without_a_key(adapter: str, start: str, monkeypatch: pytest.Mo
 
 
 @every_adapter
-def test_a_pickle_of_a_model_that_never_had_a_key(adapter: str) -> None:
+def test_pickle_of_model_without_key(adapter: str) -> None:
     """On loopback no key is needed."""
     with Loopback(healthy(DIALECTS["openai"])) as server:
         llm = model(adapter, server, DIALECTS["openai"])
         assert ask(pickle.loads(pickle.dumps(llm)), 1) == TEXT
 
 
-def test_a_pickle_of_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickle_of_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rules apply."""
     data = pickle.dumps(ModelStudioEmbedding(model="text-embedding-v4", dimensions=64, api_key=KEY))
     assert KEY.encode() not in data
@@ -342,7 +342,7 @@ def test_a_pickle_of_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @every_adapter
-def test_two_pickles_of_one_model_are_equal(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickles_are_deterministic(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dask identifies objects by their pickles."""
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
     with Loopback(healthy(DIALECTS["openai"])) as server:
@@ -364,7 +364,7 @@ def key_of_this_module() -> str:
 
 
 @every_adapter
-def test_a_pickle_of_a_model_that_asks_for_its_key(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickle_of_model_with_key_function(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key function at module level is pickled by name, and needs no environment. Other functions raise an error."""
     monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
     with Loopback(healthy(DIALECTS["openai"])) as server:
@@ -377,13 +377,13 @@ def test_a_pickle_of_a_model_that_asks_for_its_key(adapter: str, monkeypatch: py
                 pickle.dumps(model(adapter, server, DIALECTS["openai"], api_key=provider))
 
 
-def test_a_pickle_of_what_a_model_is_bound_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickle_of_chains_and_bindings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chains and bindings contain no key."""
     bound = ChatModelStudio(model="qwen-plus", api_key=KEY).bind(stop=["."]).with_retry()
     assert KEY.encode() not in pickle.dumps(bound)
 
 
-def test_threads_that_wait_are_woken_by_close() -> None:
+def test_close_wakes_waiting_threads() -> None:
     """Closing a stream from another thread ends it at once, with an error instead of a truncated answer."""
     dialect = DIALECTS["openai"]
 

@@ -148,7 +148,7 @@ async def test_cell_on_a_connection_of_httpcore(
     caplog: pytest.LogCaptureFixture,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Each row, as through a proxy: what differs is in the connection alone."""
+    """One cell of each row, on the connections that injected clients and proxies have."""
     await run_cell(fault, dialect, way, waits, caplog, request)
 
 
@@ -163,7 +163,7 @@ async def test_cell_over_tls(
     certificate: tuple[Path, ssl.SSLContext],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each row with an encrypted connection, which is what the service has."""
+    """One cell of each row, on an encrypted connection, as with the service."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     await run_cell(fault, dialect, way, waits, caplog, request, certificate[1])
 

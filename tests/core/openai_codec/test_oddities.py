@@ -278,7 +278,7 @@ def test_invalid_json_is_rejected_quickly(data: bytes) -> None:
 
 @pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""])
 @pytest.mark.parametrize("text", ["[" * 300, '"]{[' * 100, "\\" * 301 + "[" * 300, '\\"[' * 300])
-def test_brackets_in_strings_are_no_nesting(text: str, mark: bytes) -> None:
+def test_brackets_in_strings_do_not_count_as_nesting(text: str, mark: bytes) -> None:
     """Regardless of quotes and backslashes, and of a byte order mark."""
     data = json.dumps([text, "\ud83d"]).encode()
     assert read_json(mark + data) == [text, "\ufffd"]

@@ -36,7 +36,7 @@ from tests.loopback import Loopback, reply
 # ---------------------------------------------------------------- clients of the caller
 
 
-def test_an_injected_client_is_used_as_it_is_and_never_closed(style: str, make: Callable[..., Wire]) -> None:
+def test_injected_client_is_used_unchanged_and_not_closed(style: str, make: Callable[..., Wire]) -> None:
     kind = httpx.Client if style == "sync" else httpx.AsyncClient
     client: Any = kind(headers={"x-mine": "1"}, follow_redirects=True, timeout=5)
     wire = make(timeout=0.3, **{OPTION[style]: client})
@@ -57,7 +57,7 @@ def test_an_injected_client_is_used_as_it_is_and_never_closed(style: str, make: 
     wire.run(lambda: client.close(), lambda: client.aclose())
 
 
-def test_an_injected_mock_transport_is_finished_by_closing(style: str, make: Callable[..., Wire]) -> None:
+def test_response_of_injected_mock_transport(style: str, make: Callable[..., Wire]) -> None:
     mock = httpx.MockTransport(lambda request: httpx.Response(200, content=b"data: [DONE]\n\n"))
     client: Any = httpx.Client(transport=mock) if style == "sync" else httpx.AsyncClient(transport=mock)
     wire = make(**{OPTION[style]: client})
@@ -68,7 +68,7 @@ def test_an_injected_mock_transport_is_finished_by_closing(style: str, make: Cal
     wire.run(lambda: client.close(), lambda: client.aclose())
 
 
-def test_an_injected_client_that_is_closed_is_a_matter_of_configuration(style: str, make: Callable[..., Wire]) -> None:
+def test_closed_injected_client_is_configuration_error(style: str, make: Callable[..., Wire]) -> None:
     client = httpx.Client() if style == "sync" else httpx.AsyncClient()
     wire = make(**{OPTION[style]: client})
     wire.run(getattr(client, "close", lambda: None), getattr(client, "aclose", lambda: None))
@@ -78,7 +78,7 @@ def test_an_injected_client_that_is_closed_is_a_matter_of_configuration(style: s
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of the socket that the loop left open
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_an_injected_client_of_another_event_loop_is_a_matter_of_configuration() -> None:
+def test_injected_client_of_another_event_loop_is_configuration_error() -> None:
     async def ask(transport: Transport, url: str) -> bytes:
         return b"".join([chunk async for chunk in await transport.aopen(url, {}, b"{}")])
 
@@ -92,8 +92,8 @@ def test_an_injected_client_of_another_event_loop_is_a_matter_of_configuration()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
-def test_too_many_open_files_are_named(wire: Wire) -> None:
-    """Each connection takes one; the system's limit looks like a network that is down."""
+def test_error_names_too_many_open_files(wire: Wire) -> None:
+    """Each connection needs a file descriptor. Without the name, the error would look like a network failure."""
     import resource
 
     with Loopback(reply(200, b"{}")) as server:
@@ -116,7 +116,7 @@ def test_too_many_open_files_are_named(wire: Wire) -> None:
                 os.close(number)
 
 
-def test_clients_of_the_wrong_kind_are_refused() -> None:
+def test_clients_of_wrong_type_are_rejected() -> None:
     with httpx.Client() as client, pytest.raises(ConfigurationError, match="http_async_client"):
         Transport(http_async_client=client)  # type: ignore[arg-type]
     for wrong in (httpx.AsyncClient(), "a client"):
@@ -138,7 +138,7 @@ version: 1
 """
 
 
-def test_a_cassette_answers_instead_of_the_network(wire: Wire, tmp_path: Path) -> None:
+def test_vcr_replays_cassette(wire: Wire, tmp_path: Path) -> None:
     path = tmp_path / "cassette.yaml"
     path.write_text(CASSETTE)
     with vcr.VCR(record_mode=vcr.mode.NONE).use_cassette(str(path)) as tape:
@@ -148,7 +148,7 @@ def test_a_cassette_answers_instead_of_the_network(wire: Wire, tmp_path: Path) -
         assert tape.all_played
 
 
-def test_a_cassette_records_what_the_server_sent(wire: Wire, tmp_path: Path) -> None:
+def test_vcr_records_response(wire: Wire, tmp_path: Path) -> None:
     recorder = vcr.VCR(record_mode=vcr.mode.ONCE)
     path = str(tmp_path / "cassette.yaml")
     with Loopback(EVENTS) as server:
@@ -162,9 +162,7 @@ def test_a_cassette_records_what_the_server_sent(wire: Wire, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("idle", [False, True], ids=["first request", "idle connection"])
-def test_requests_pass_through_httpcore_where_a_test_replaces_it(
-    idle: bool, wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_use_patched_httpcore(idle: bool, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """respx replaces `handle_request` of httpcore's pools, by default, with a function of its own."""
     mocked: list[str] = []
 
@@ -190,7 +188,7 @@ def test_requests_pass_through_httpcore_where_a_test_replaces_it(
 # ---------------------------------------------------------------- twins
 
 
-def test_sync_and_async_have_the_same_methods_in_the_same_order() -> None:
+def test_sync_and_async_methods_are_in_same_order() -> None:
     def shape(kind: type, renamed: Callable[[str], str]) -> list[tuple[str, list[str]]]:
         return [
             (renamed(name), list(inspect.signature(member).parameters))
@@ -220,7 +218,7 @@ def test_sync_and_async_have_the_same_methods_in_the_same_order() -> None:
     assert sync_connection == async_connection
 
 
-def test_the_loopback_server_itself_leaves_nothing_behind() -> None:
+def test_loopback_server_leaks_no_sockets_or_threads() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         before = threading.active_count()

@@ -36,7 +36,7 @@ def one_write(exchange: Exchange) -> None:
     ids=["end at once", "one write", "end 5 ms later", "content-length"],
 )  # fmt: skip
 @pytest.mark.usefixtures("patient_drain")
-def test_50_streams_left_at_done_use_one_connection(wire: Wire, script: Script) -> None:
+def test_50_streams_finished_at_done_share_one_connection(wire: Wire, script: Script) -> None:
     with Loopback(script) as server:
         for _ in range(50):
             answer = wire.open(server.url)
@@ -46,7 +46,7 @@ def test_50_streams_left_at_done_use_one_connection(wire: Wire, script: Script) 
         assert server.connections == 1
 
 
-def test_a_body_whose_end_is_already_there_is_finished_without_waiting(wire: Wire) -> None:
+def test_finish_does_not_wait_if_end_of_body_was_received(wire: Wire) -> None:
     with Loopback(one_write) as server:
         begun = time.monotonic()
         for _ in range(50):
@@ -56,7 +56,7 @@ def test_a_body_whose_end_is_already_there_is_finished_without_waiting(wire: Wir
         assert time.monotonic() - begun < 1  # 50 waits would take 5 s
 
 
-def test_a_body_held_open_after_done_is_given_up_soon(wire: Wire) -> None:
+def test_body_held_open_after_done_is_closed_soon(wire: Wire) -> None:
     gone: list[bool] = []
 
     def held(exchange: Exchange) -> None:
@@ -74,9 +74,7 @@ def test_a_body_held_open_after_done_is_given_up_soon(wire: Wire) -> None:
         assert server.wait_until(lambda _: gone == [True])
 
 
-def test_a_body_that_goes_on_after_done_is_given_up_by_its_length_before_any_deadline(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_body_after_done_is_closed_at_size_limit(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelstudio_core.http.response.DRAIN_SECONDS", 60)
     gone = threading.Event()
 
@@ -98,10 +96,8 @@ def test_a_body_that_goes_on_after_done_is_given_up_by_its_length_before_any_dea
         assert gone.wait(1)
 
 
-def test_a_body_dripping_after_the_finish_is_given_up_at_one_deadline(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Heartbeats of a body that is held open do not put the end off; what comes in time is handed on."""
+def test_heartbeats_after_finish_reason_do_not_extend_deadline(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The body is held open. What arrives before the deadline is returned."""
     monkeypatch.setattr(response_module, "TRAILING_SECONDS", 0.2)
     gone = threading.Event()
 
@@ -123,10 +119,8 @@ def test_a_body_dripping_after_the_finish_is_given_up_at_one_deadline(
         assert gone.wait(1)
 
 
-def test_what_still_comes_after_the_finish_is_read_however_long_it_takes(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A server that said its finish reason too early is cut off only when it has nothing more to say."""
+def test_content_after_finish_reason_extends_deadline(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some servers send the finish reason too early. Reading ends when no content has arrived for a while."""
     monkeypatch.setattr(response_module, "TRAILING_SECONDS", 1.0)
 
     def talking(exchange: Exchange) -> None:
@@ -143,8 +137,8 @@ def test_what_still_comes_after_the_finish_is_read_however_long_it_takes(
         assert b"".join(pieces) == b"".join(b"%d" % number for number in range(12))
 
 
-def test_a_body_that_ends_after_the_finish_is_read_to_its_end(wire: Wire) -> None:
-    """The connection lives on; an answer cut by its connection is an error as ever."""
+def test_body_is_read_to_end_after_finish_reason(wire: Wire) -> None:
+    """So that the connection can be reused. A lost connection is still an error."""
 
     def cut(exchange: Exchange) -> None:
         exchange.send_head()
@@ -162,7 +156,7 @@ def test_a_body_that_ends_after_the_finish_is_read_to_its_end(wire: Wire) -> Non
             answer.read_trailing()
 
 
-def test_a_body_dripping_after_done_is_given_up_at_one_deadline(wire: Wire) -> None:
+def test_slow_body_after_done_is_closed_at_deadline(wire: Wire) -> None:
     def dripping(exchange: Exchange) -> None:
         exchange.send_head()
         exchange.send_chunk(b"data: [DONE]\n\n")
@@ -178,7 +172,7 @@ def test_a_body_dripping_after_done_is_given_up_at_one_deadline(wire: Wire) -> N
         assert time.monotonic() - begun < 0.5
 
 
-def test_a_connection_the_server_closed_while_idle_is_replaced_unnoticed(wire: Wire) -> None:
+def test_idle_connection_closed_by_server_is_replaced(wire: Wire) -> None:
     def closing(exchange: Exchange) -> None:
         reply_json(200, {})(exchange)
         exchange.close()
@@ -190,7 +184,7 @@ def test_a_connection_the_server_closed_while_idle_is_replaced_unnoticed(wire: W
             assert server.connections == number + 1
 
 
-def test_a_connection_that_dies_under_the_next_request_is_an_error_that_may_be_tried_again(wire: Wire) -> None:
+def test_reused_connection_lost_during_request_is_retryable(wire: Wire) -> None:
     with Loopback([reply_json(200, {}), Exchange.close, reply_json(200, {})]) as server:
         wire.open(server.url).read()
         with pytest.raises(APIConnectionError) as caught:
@@ -200,8 +194,8 @@ def test_a_connection_that_dies_under_the_next_request_is_an_error_that_may_be_t
 
 
 @pytest.mark.parametrize("leave", [Exchange.reset, Exchange.close], ids=["reset", "close"])
-def test_where_one_idle_connection_is_dead_the_next_try_has_a_new_one(make: Callable[..., Wire], leave: Script) -> None:
-    """A server that goes down resets or closes all that lies idle, each only when the next request comes."""
+def test_retry_after_lost_idle_connection_opens_new_connection(make: Callable[..., Wire], leave: Script) -> None:
+    """A server that goes down resets or closes each idle connection at its next request."""
 
     def dies(exchange: Exchange) -> None:
         if server.connections < 6:
@@ -221,7 +215,7 @@ def test_where_one_idle_connection_is_dead_the_next_try_has_a_new_one(make: Call
 
 
 @pytest.mark.parametrize("leave", [Exchange.reset, Exchange.close], ids=["reset", "close"])
-def test_where_one_server_is_dead_the_idle_connections_of_others_stay(make: Callable[..., Wire], leave: Script) -> None:
+def test_lost_idle_connection_keeps_those_of_other_servers(make: Callable[..., Wire], leave: Script) -> None:
     with Loopback([reply(200, b"{}"), leave]) as dead, Loopback(reply(200, b"{}")) as alive:
         for server in (alive, dead):
             assert make().open(server.url).read() == b"{}"
@@ -231,8 +225,8 @@ def test_where_one_server_is_dead_the_idle_connections_of_others_stay(make: Call
         assert alive.connections == 1
 
 
-def test_where_one_idle_connection_stays_silent_the_others_stay(make: Callable[..., Wire]) -> None:
-    """A server that takes its time has not gone: what else lies idle is used on."""
+def test_timeout_on_idle_connection_keeps_the_others(make: Callable[..., Wire]) -> None:
+    """A slow server has not gone, so the other idle connections are used."""
     with Loopback([*[reply(200, b"{}")] * 3, silent, reply(200, b"{}")]) as server:
         for answer in [make().open(server.url) for _ in range(3)]:
             answer.read()
@@ -246,7 +240,7 @@ def test_where_one_idle_connection_stays_silent_the_others_stay(make: Callable[.
 @pytest.mark.parametrize("length", [200, 64 * 1024, 3 * 64 * 1024])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("injected", [False, True], ids=["own", "injected"])
-def test_what_follows_an_answer_is_not_taken_for_the_next_one(
+def test_extra_bytes_are_not_read_as_next_response(
     make: Callable[..., Wire],
     style: str,
     injected: bool,
@@ -255,9 +249,9 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(
     certificate: tuple[Path, ssl.SSLContext],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever buffer it lies in: of h11, of anyio, which takes more from the socket than is asked for, or of TLS.
+    """In whatever buffer they are: of h11, of TLS, or of anyio, which reads more than requested.
 
-    64 KiB are what httpcore reads at once, so that it stops right at the end of the body.
+    httpcore reads 64 KiB at once, so a body of that length ends exactly with a read.
     """
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     environment._ssl_context.cache_clear()
@@ -285,7 +279,7 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(
     "garbage", [b"\x17\x03\x03\x00\x20" + b"\0" * 32, b"HTTP/1.1 200 OK\r\n\r\n"], ids=["record", "plain"]
 )
 @pytest.mark.parametrize("begun", [False, True], ids=["before the head", "in the body"])
-def test_what_is_no_tls_is_a_lost_connection(
+def test_invalid_tls_data_is_connection_error(
     wire: Wire, garbage: bytes, begun: bool, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
@@ -313,10 +307,10 @@ TORN = [b"H", b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 200 OK\r\nContent-Lengt
 @pytest.mark.parametrize("behind", TORN, ids=short)
 @pytest.mark.parametrize("injected", [False, True], ids=["own", "injected"])
 @pytest.mark.parametrize("framing", ["length", "chunked", "no content"])
-def test_a_torn_response_behind_an_answer_closes_the_connection(
+def test_partial_extra_response_closes_connection(
     make: Callable[..., Wire], style: str, injected: bool, framing: str, behind: bytes
 ) -> None:
-    """However little of it has come."""
+    """However short it is."""
     framed = {
         "length": b"200 OK\r\nContent-Length: 5\r\n\r\nright",
         "chunked": b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nright\r\n0\r\n\r\n",
@@ -336,8 +330,8 @@ def test_a_torn_response_behind_an_answer_closes_the_connection(
         wire.run(getattr(client, "close", lambda: None), getattr(client, "aclose", lambda: None))
 
 
-def test_a_connection_that_the_callers_own_request_opened_is_used_once(style: str, make: Callable[..., Wire]) -> None:
-    """Nobody has watched what came on it; the next one is kept."""
+def test_connection_opened_by_callers_request_is_used_once(style: str, make: Callable[..., Wire]) -> None:
+    """What it received was not checked. The next connection is reused."""
     client: Any = httpx.Client() if style == "sync" else httpx.AsyncClient()
     wire = make(**{OPTION[style]: client})
     with Loopback(reply(200, b"{}")) as server:
@@ -348,7 +342,7 @@ def test_a_connection_that_the_callers_own_request_opened_is_used_once(style: st
     wire.run(lambda: client.close(), lambda: client.aclose())
 
 
-def test_a_server_that_says_close_is_believed(wire: Wire) -> None:
+def test_connection_close_header_closes_connection(wire: Wire) -> None:
     def closing(exchange: Exchange) -> None:
         reply(200, b"{}", {"Connection": "close"})(exchange)
         exchange.client_gone(2)
@@ -360,12 +354,12 @@ def test_a_server_that_says_close_is_believed(wire: Wire) -> None:
         assert server.connections == 2
 
 
-def test_a_body_that_ends_with_its_connection_is_read_to_its_end(wire: Wire) -> None:
+def test_body_without_length_ends_with_connection(wire: Wire) -> None:
     with Loopback(raw(b"HTTP/1.1 200 OK\r\n\r\nall of it")) as server:
         assert wire.open(server.url).read() == b"all of it"
 
 
-def test_what_was_idle_for_too_long_is_closed_not_used(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_idle_connection_is_closed(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "KEEPALIVE_SECONDS", 0.1)
     with Loopback(reply_json(200, {})) as server:
         wire.open(server.url).read()
@@ -375,9 +369,7 @@ def test_what_was_idle_for_too_long_is_closed_not_used(wire: Wire, monkeypatch: 
         assert server.wait_until(lambda _: server.open_connections == 1)
 
 
-def test_only_so_many_idle_connections_are_kept_for_an_origin_and_old_ones_go_first(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_oldest_idle_connections_beyond_limit_are_closed(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "MAX_IDLE", 2)
     with Loopback(reply_json(200, {})) as server:
         answers = [wire.open(server.url) for _ in range(5)]
@@ -389,7 +381,7 @@ def test_only_so_many_idle_connections_are_kept_for_an_origin_and_old_ones_go_fi
         assert server.connections == 5
 
 
-def test_a_request_beyond_the_limit_waits_for_a_place_and_gives_up_after_the_pool_timeout(
+def test_request_beyond_connection_limit_waits_until_pool_timeout(
     make: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "MAX_CONNECTIONS", 2)
@@ -405,7 +397,7 @@ def test_a_request_beyond_the_limit_waits_for_a_place_and_gives_up_after_the_poo
         assert len(server.requests) == 3
 
 
-def test_failures_give_their_place_back(make: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_requests_release_their_slots(make: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
     wire = make(timeout=Timeouts(pool=0.2))
     with Loopback([Exchange.reset, head_then(Exchange.reset), reply(200, b"xx"), reply_json(200, {})]) as server:

@@ -40,7 +40,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="coun
 # ---------------------------------------------------------------- leaving early
 
 
-def test_the_server_sees_at_once_that_a_stream_was_left(wire: Wire) -> None:
+def test_closing_stream_disconnects_immediately(wire: Wire) -> None:
     gone: list[float] = []
     with Loopback(endless(gone)) as server:
         answer = wire.open(server.url)
@@ -55,7 +55,7 @@ def test_the_server_sees_at_once_that_a_stream_was_left(wire: Wire) -> None:
             answer.next()
 
 
-def test_a_closed_answer_gives_nothing_more_not_even_what_had_arrived(wire: Wire) -> None:
+def test_closed_response_returns_no_received_data(wire: Wire) -> None:
     sent = threading.Event()
 
     def one_after_another(exchange: Exchange) -> None:
@@ -76,7 +76,7 @@ def test_a_closed_answer_gives_nothing_more_not_even_what_had_arrived(wire: Wire
             answer.next()
 
 
-def test_an_answer_dropped_without_closing_closes_too_and_nothing_warns(wire: Wire) -> None:
+def test_garbage_collected_response_is_closed_without_warning(wire: Wire) -> None:
     gone: list[float] = []
     with Loopback(endless(gone)) as server:
         for read_first in (False, True):
@@ -90,9 +90,7 @@ def test_an_answer_dropped_without_closing_closes_too_and_nothing_warns(wire: Wi
         assert server.wait_until(lambda _: len(gone) == 2)
 
 
-def test_an_answer_dropped_without_closing_gives_its_place_back(
-    make: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_garbage_collected_response_releases_slot(make: Callable[..., Wire], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
     wire = make(timeout=Timeouts(pool=0.5))
     with Loopback([endless([]), reply_json(200, {})]) as server:
@@ -101,7 +99,7 @@ def test_an_answer_dropped_without_closing_gives_its_place_back(
         assert wire.open(server.url).read() == b"{}"
 
 
-def test_another_thread_can_end_a_stream_that_waits_for_its_next_bytes() -> None:
+def test_close_from_another_thread_ends_blocked_read() -> None:
     gone: list[float] = []
     with Loopback(endless(gone)) as server:
         response = Transport(timeout=30).open(server.url, {}, b"")
@@ -115,7 +113,7 @@ def test_another_thread_can_end_a_stream_that_waits_for_its_next_bytes() -> None
 
 
 @pytest.mark.parametrize("script", [silent, endless([])], ids=["before the head", "in the body"])
-async def test_cancelling_a_task_closes_its_connection_at_once(script: Script) -> None:
+async def test_cancelled_task_closes_connection_immediately(script: Script) -> None:
     transport = Transport()
 
     async def consume(url: str) -> None:
@@ -136,7 +134,7 @@ async def test_cancelling_a_task_closes_its_connection_at_once(script: Script) -
         assert await asyncio.to_thread(server.wait_until, lambda _: server.open_connections == 0)
 
 
-async def test_cancelling_while_the_rest_is_read_closes_and_stays_a_cancellation() -> None:
+async def test_cancellation_while_finishing_closes_connection_and_propagates() -> None:
     with Loopback(endless([])) as server:
         response = await Transport().aopen(server.url, {}, b"")
         await anext(response)
@@ -148,7 +146,7 @@ async def test_cancelling_while_the_rest_is_read_closes_and_stays_a_cancellation
         assert await asyncio.to_thread(server.wait_until, lambda _: server.open_connections == 0)
 
 
-async def test_a_wait_that_times_out_around_a_stream_closes_it() -> None:
+async def test_asyncio_timeout_closes_stream() -> None:
     async def consume(url: str) -> None:
         async for _ in await Transport().aopen(url, {}, b""):
             pass
@@ -162,7 +160,7 @@ async def test_a_wait_that_times_out_around_a_stream_closes_it() -> None:
 # ---------------------------------------------------------------- many at once
 
 
-def test_32_threads_share_one_transport_and_few_connections() -> None:
+def test_32_threads_share_one_transport() -> None:
     transport = Transport()
     wrong: list[Any] = []
 
@@ -190,7 +188,7 @@ def test_32_threads_share_one_transport_and_few_connections() -> None:
         assert server.connections <= 32
 
 
-async def test_200_concurrent_streams_all_get_their_own_answer() -> None:
+async def test_200_concurrent_streams_are_not_mixed_up() -> None:
     def script(exchange: Exchange) -> None:
         number = exchange.request.json()["n"]
         sse(*({"n": number, "part": part} for part in range(3)), delay=0.02)(exchange)
@@ -212,7 +210,7 @@ async def test_200_concurrent_streams_all_get_their_own_answer() -> None:
 
 @needs_proc
 @pytest.mark.parametrize("steps", ["read", "begin", "begin close", "close", "nothing"])
-def test_5_event_loops_in_a_row_share_a_transport_and_leave_no_socket_behind(steps: str) -> None:
+def test_successive_event_loops_leak_no_sockets(steps: str) -> None:
     transport = Transport()
     with Loopback(EVENTS) as server:
         kept = [asyncio.run(ask(transport, server.url, *steps.split()))]
@@ -228,7 +226,7 @@ def test_5_event_loops_in_a_row_share_a_transport_and_leave_no_socket_behind(ste
 
 
 @needs_proc
-def test_loops_closed_without_ending_their_generators_leave_no_socket_behind_either() -> None:
+def test_loops_closed_without_shutdown_of_generators_leak_no_sockets() -> None:
     transport = Transport()
 
     def run(url: str) -> None:
@@ -246,7 +244,7 @@ def test_loops_closed_without_ending_their_generators_leave_no_socket_behind_eit
         assert descriptors() <= before
 
 
-def test_two_loops_in_two_threads_do_not_meet() -> None:
+def test_event_loops_in_threads_are_independent() -> None:
     transport = Transport()
     results: list[Any] = []
 
@@ -263,8 +261,8 @@ def test_two_loops_in_two_threads_do_not_meet() -> None:
         assert server.connections <= 4
 
 
-async def test_a_runtime_error_in_the_loop_of_an_answer_stays_itself() -> None:
-    """Only in another loop does it mean that the answer cannot be read there."""
+async def test_runtime_error_in_same_loop_is_not_converted() -> None:
+    """In another loop, it means that the response cannot be read there."""
 
     async def broken() -> AsyncIterator[bytes]:
         yield b"1"
@@ -279,7 +277,7 @@ async def test_a_runtime_error_in_the_loop_of_an_answer_stays_itself() -> None:
         assert type(caught.value) is RuntimeError
 
 
-def test_an_answer_that_was_read_to_its_end_has_ended_in_another_loop_too() -> None:
+def test_complete_response_can_be_read_in_another_loop() -> None:
     transport = Transport()
 
     async def rest(response: AsyncResponse) -> list[bytes]:
@@ -292,7 +290,7 @@ def test_an_answer_that_was_read_to_its_end_has_ended_in_another_loop_too() -> N
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_opens_its_own_connections_and_leaves_the_parents_alone() -> None:
+def test_forked_child_opens_own_connections() -> None:
     transport = Transport()
     go_on = threading.Event()
 
@@ -330,7 +328,7 @@ def script_run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("read", ["list(response)", "next(response)", "None"])
-def test_nothing_warns_when_the_interpreter_exits_with_everything_left_open(read: str) -> None:
+def test_exit_with_open_responses_warns_nothing(read: str) -> None:
     code = f"""
 import asyncio, logging, sys
 from modelstudio_core.http.transport import Transport
@@ -355,7 +353,7 @@ print("done")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
 
 
-def test_importing_and_making_a_transport_loads_no_certificates() -> None:
+def test_creating_transport_loads_no_certificates() -> None:
     code = """
 import ssl
 def refuse(*args, **kwargs): raise AssertionError("a context was made")
@@ -370,7 +368,7 @@ Transport()
 # ---------------------------------------------------------------- closing
 
 
-def test_the_last_transport_to_close_closes_the_idle_connections(make: Callable[..., Wire]) -> None:
+def test_last_transport_closes_idle_connections(make: Callable[..., Wire]) -> None:
     first, second = make(), make()
     with Loopback(reply_json(200, {})) as server:
         first.open(server.url).read()
@@ -384,7 +382,7 @@ def test_the_last_transport_to_close_closes_the_idle_connections(make: Callable[
         assert server.wait_until(lambda _: server.open_connections == 0)
 
 
-def test_closing_breaks_no_request_under_way_and_its_connection_closes_at_its_end(wire: Wire) -> None:
+def test_close_lets_running_requests_finish(wire: Wire) -> None:
     with Loopback(sse({"n": 1}, {"n": 2}, delay=0.05)) as server:
         answer = wire.open(server.url)
         answer.next()
@@ -393,7 +391,7 @@ def test_closing_breaks_no_request_under_way_and_its_connection_closes_at_its_en
         assert server.wait_until(lambda _: server.open_connections == 0)
 
 
-def test_a_transport_used_again_after_closing_opens_new_connections(wire: Wire) -> None:
+def test_closed_transport_can_be_used_again(wire: Wire) -> None:
     with Loopback(reply_json(200, {})) as server:
         for number in range(3):
             wire.open(server.url).read()
@@ -403,7 +401,7 @@ def test_a_transport_used_again_after_closing_opens_new_connections(wire: Wire) 
             assert server.wait_until(lambda _: server.open_connections == 0)
 
 
-def test_a_transport_that_was_never_used_closes_nothing_of_others(make: Callable[..., Wire]) -> None:
+def test_closing_unused_transport_closes_no_connections(make: Callable[..., Wire]) -> None:
     used, unused = make(), make()
     with Loopback(reply_json(200, {})) as server:
         used.open(server.url).read()
@@ -412,14 +410,14 @@ def test_a_transport_that_was_never_used_closes_nothing_of_others(make: Callable
         assert server.connections == 1
 
 
-def test_at_the_end_of_the_process_all_connections_close(wire: Wire) -> None:
+def test_connections_close_at_exit(wire: Wire) -> None:
     with Loopback(reply_json(200, {})) as server:
         wire.open(server.url).read()
         shared_pools._at_exit()
         assert server.wait_until(lambda _: server.open_connections == 0)
 
 
-def test_a_transport_can_be_copied_and_pickled(wire: Wire) -> None:
+def test_transport_can_be_copied_and_pickled(wire: Wire) -> None:
     with Loopback(reply_json(200, {})) as server:
         wire.open(server.url).read()
         for other in (copy.deepcopy(wire.transport), pickle.loads(pickle.dumps(wire.transport))):

@@ -48,9 +48,7 @@ PROXIES = {
         ("https://d.example/", "http://secure:2"),
     ],
 )
-def test_the_environments_proxies_mean_what_they_mean_to_an_httpx_client(
-    monkeypatch: pytest.MonkeyPatch, url: str, expected: str | None
-) -> None:
+def test_proxy_variables_apply_as_in_httpx(monkeypatch: pytest.MonkeyPatch, url: str, expected: str | None) -> None:
     for name, value in PROXIES.items():
         monkeypatch.setenv(name, value)
     assert environment.proxy_for(httpx.URL(url)) == expected
@@ -61,24 +59,22 @@ def test_the_environments_proxies_mean_what_they_mean_to_an_httpx_client(
 
 
 @pytest.mark.parametrize("host", ["localhost", "x.localhost", "127.0.0.1", "127.0.0.2", "[::1]"])
-def test_this_machine_is_never_reached_through_a_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    """A key goes over plain http to this machine alone, so the way there leads over no other."""
+def test_loopback_bypasses_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """Keys are sent over plain http to loopback only, so such requests must not pass through another machine."""
     monkeypatch.setenv("ALL_PROXY", "http://all:3")
     monkeypatch.delenv("NO_PROXY", raising=False)
     assert environment.proxy_for(httpx.URL(f"http://{host}:9/")) is None
 
 
 @pytest.mark.parametrize("no_proxy", ["*", "x.example,*"])
-def test_a_star_in_no_proxy_turns_all_proxies_off(monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
+def test_no_proxy_star_disables_all_proxies(monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://all:3")
     assert environment.proxy_for(httpx.URL("http://example.com/")) == "http://all:3"
     monkeypatch.setenv("NO_PROXY", no_proxy)
     assert environment.proxy_for(httpx.URL("http://example.com/")) is None
 
 
-def test_a_plain_request_goes_through_the_proxy_with_its_credentials(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plain_http_request_through_proxy_with_credentials(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     with Loopback(reply_json(200, {"proxied": True})) as proxy:
         monkeypatch.setenv("http_proxy", f"http://user:pass@127.0.0.1:{proxy.port}")
         assert wire.open("http://service.invalid/v1").read() == b'{"proxied": true}'
@@ -87,7 +83,7 @@ def test_a_plain_request_goes_through_the_proxy_with_its_credentials(
     assert request.headers["proxy-authorization"].startswith("Basic ")
 
 
-def test_a_proxy_that_refuses_is_named_without_its_password(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_refusing_proxy_without_password(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     with Loopback(reply(407, b"")) as proxy:
         monkeypatch.setenv("https_proxy", f"http://user:pass@127.0.0.1:{proxy.port}")
         with pytest.raises(APIConnectionError) as caught:
@@ -102,16 +98,14 @@ def test_a_proxy_that_refuses_is_named_without_its_password(wire: Wire, monkeypa
 
 
 @pytest.mark.parametrize("proxy", ["telnet://user:hidden@x:1", "http://user:hidden@x:port"])
-def test_a_proxy_that_cannot_be_one_is_a_matter_of_configuration(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch, proxy: str
-) -> None:
+def test_invalid_proxy_is_configuration_error(wire: Wire, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
     with pytest.raises(ConfigurationError, match="proxy") as caught:
         wire.open("http://service.invalid/")
     assert "hidden" not in str(caught.value)
 
 
-def test_tls_asks_for_http_1_1_like_httpx(
+def test_tls_offers_http_1_1_like_httpx(
     wire: Wire, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 7301. A server or proxy may choose its protocol by the client's list."""
@@ -132,7 +126,7 @@ def test_tls_asks_for_http_1_1_like_httpx(
     environment._ssl_context.cache_clear()
 
 
-def test_tls_streams_keep_their_connections_and_share_one_context_of_the_process(
+def test_tls_streams_reuse_connections_and_share_context(
     make: Callable[..., Wire], certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
@@ -159,7 +153,7 @@ def test_tls_streams_keep_their_connections_and_share_one_context_of_the_process
     environment._ssl_context.cache_clear()
 
 
-def test_a_tls_body_held_open_after_done_is_given_up_soon(
+def test_tls_body_held_open_after_done_is_closed_soon(
     wire: Wire, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
@@ -196,7 +190,7 @@ def tunnel_to(port: int) -> Script:
 def proxied(
     request: pytest.FixtureRequest, certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[Script], contextlib.AbstractContextManager[tuple[Loopback, str]]]]:
-    """Makes a server that is behind a proxy, which passes its requests on or is a tunnel; and tells its URL."""
+    """Return a function that starts a server behind a forwarding or tunnelling proxy, and returns its URL."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     environment._ssl_context.cache_clear()
 
@@ -216,10 +210,10 @@ def proxied(
 
 
 @pytest.mark.parametrize("injected", [False, True], ids=["own", "injected"])
-def test_requests_through_a_proxy_are_one_connection_unless_more_than_an_answer_came(
+def test_proxy_connection_is_reused_unless_extra_bytes_came(
     make: Callable[..., Wire], style: str, injected: bool, proxied: Any
 ) -> None:
-    """What wraps a connection to a proxy hides neither that it is clean nor that it is not."""
+    """Extra bytes are found even though the connection is wrapped by that to the proxy."""
 
     def script(exchange: Exchange) -> None:
         if exchange.number == 2:
@@ -239,9 +233,7 @@ def test_requests_through_a_proxy_are_one_connection_unless_more_than_an_answer_
         wire.run(getattr(client, "close", lambda: None), getattr(client, "aclose", lambda: None))
 
 
-def test_an_untrusted_certificate_is_said_to_be_one_and_not_tried_again(
-    wire: Wire, certificate: tuple[Path, ssl.SSLContext]
-) -> None:
+def test_untrusted_certificate_is_named_and_not_retried(wire: Wire, certificate: tuple[Path, ssl.SSLContext]) -> None:
     with (
         Loopback(EVENTS, tls=certificate[1]) as server,
         pytest.raises(
@@ -252,9 +244,7 @@ def test_an_untrusted_certificate_is_said_to_be_one_and_not_tried_again(
     assert not caught.value.is_retryable
 
 
-def test_a_certificate_file_that_is_not_there_is_a_matter_of_configuration(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_certificate_file_is_configuration_error(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
     with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
         wire.open("https://127.0.0.1:1/")

@@ -30,7 +30,7 @@ from tests.loopback import Exchange, Loopback, Script, reply, reply_json, sse
 # ---------------------------------------------------------------- a request and its answer
 
 
-def test_a_request_goes_out_whole_with_the_headers_httpx_would_send(wire: Wire) -> None:
+def test_request_has_body_and_headers_of_httpx(wire: Wire) -> None:
     with Loopback(reply_json(200, {"ok": True})) as server:
         wire.open(f"{server.url}/v1/chat?x=1", {"X-Trace": "7"}, '{"q":"谢谢"}'.encode()).read()
     (request,) = server.requests
@@ -46,13 +46,13 @@ def test_a_request_goes_out_whole_with_the_headers_httpx_would_send(wire: Wire) 
     }
 
 
-def test_the_callers_header_replaces_a_default_whatever_its_case(wire: Wire) -> None:
+def test_callers_header_replaces_default_in_any_case(wire: Wire) -> None:
     with Loopback(reply_json(200, {})) as server:
         wire.open(server.url, {"Accept-Encoding": "gzip"}).read()
     assert server.requests[0].headers["accept-encoding"] == "gzip"
 
 
-def test_status_and_headers_in_lower_case_are_there_before_the_body(wire: Wire) -> None:
+def test_head_is_available_before_body(wire: Wire) -> None:
     go_on = threading.Event()
 
     def script(exchange: Exchange) -> None:
@@ -67,7 +67,7 @@ def test_status_and_headers_in_lower_case_are_there_before_the_body(wire: Wire) 
         assert answer.read() == b"later"
 
 
-def test_each_chunk_is_handed_on_before_the_next_is_sent(wire: Wire) -> None:
+def test_chunks_are_returned_immediately(wire: Wire) -> None:
     seen = [threading.Event() for _ in range(3)]
 
     def script(exchange: Exchange) -> None:
@@ -84,7 +84,7 @@ def test_each_chunk_is_handed_on_before_the_next_is_sent(wire: Wire) -> None:
         assert answer.rest() == []
 
 
-def test_a_redirect_is_an_answer_like_any_other(wire: Wire) -> None:
+def test_redirects_are_not_followed(wire: Wire) -> None:
     with Loopback(reply(302, b"", {"Location": "/elsewhere"})) as server:
         answer = wire.open(server.url)
         assert (answer.head.status, answer.head.headers["location"]) == (302, "/elsewhere")
@@ -114,17 +114,17 @@ def test_sleep_waits(wire: Wire) -> None:
         ({"read": 5, "pool": None}, Timeouts(10, 5, 300, None)),
     ],
 )
-def test_a_timeout_is_seconds_or_an_httpx_timeout(value: Any, expected: Timeouts) -> None:
+def test_valid_timeouts(value: Any, expected: Timeouts) -> None:
     assert timeouts(value) == expected
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), "60", (1, 2), httpx.Timeout(0), {"read": 0}, {"red": 1}])
-def test_any_other_timeout_is_refused_when_the_transport_is_made(value: Any) -> None:
+def test_invalid_timeouts_are_rejected_at_creation(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="timeout="):
         Transport(timeout=value)
 
 
-def test_transports_with_different_limits_share_connections_and_keep_their_own_limits(
+def test_transports_share_connections_but_not_timeouts(
     make: Callable[..., Wire],
 ) -> None:
     def script(exchange: Exchange) -> None:
@@ -140,7 +140,7 @@ def test_transports_with_different_limits_share_connections_and_keep_their_own_l
         assert server.connections == 1
 
 
-def test_silence_between_chunks_may_last_as_long_as_the_read_timeout_however_long_the_whole_takes(
+def test_read_timeout_limits_time_between_chunks_only(
     make: Callable[..., Wire],
 ) -> None:
     with Loopback(sse(*({"n": n} for n in range(8)), delay=0.1)) as server:
@@ -170,7 +170,7 @@ def stalled(exchange: Exchange) -> None:
     ],
     ids=["silent", "stalled", "closed", "reset", "closed later", "reset later", "not HTTP"],
 )
-def test_a_failing_server_is_named_with_what_it_did_and_whether_trying_again_is_right(
+def test_connection_errors_name_cause_and_retryability(
     make: Callable[..., Wire], script: Script, kind: type[ModelStudioError], again: tuple[bool, bool], words: list[str]
 ) -> None:
     wire = make(timeout=0.3)
@@ -187,8 +187,8 @@ def test_a_failing_server_is_named_with_what_it_did_and_whether_trying_again_is_
     assert caught.value.__context__ is None
 
 
-def test_what_broke_off_never_looks_like_its_end(wire: Wire) -> None:
-    """Who asks for more after the error gets an error again."""
+def test_reading_again_after_lost_connection_raises_again(wire: Wire) -> None:
+    """It never looks like the end of the body."""
     with Loopback(head_then(Exchange.close)) as server:
         answer = wire.open(server.url)
         for _ in range(2):
@@ -196,7 +196,7 @@ def test_what_broke_off_never_looks_like_its_end(wire: Wire) -> None:
                 answer.rest()
 
 
-def test_a_refused_connection_is_an_error_that_may_be_tried_again(wire: Wire) -> None:
+def test_refused_connection_is_retryable(wire: Wire) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -205,7 +205,7 @@ def test_a_refused_connection_is_an_error_that_may_be_tried_again(wire: Wire) ->
     assert caught.value.is_retryable
 
 
-def test_an_unknown_host_is_a_connection_error(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_host_is_connection_error(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -214,7 +214,7 @@ def test_an_unknown_host_is_a_connection_error(wire: Wire, monkeypatch: pytest.M
         wire.open("https://nowhere.invalid/")
 
 
-def test_a_connection_that_is_not_made_in_time_may_be_tried_again(make: Callable[..., Wire]) -> None:
+def test_connect_timeout_is_retryable(make: Callable[..., Wire]) -> None:
     wire = make(timeout=Timeouts(connect=0.2))
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes the connection, never answers in TLS
         port = mute.getsockname()[1]
@@ -225,7 +225,7 @@ def test_a_connection_that_is_not_made_in_time_may_be_tried_again(make: Callable
     assert (caught.value.is_retryable, caught.value.is_resent) == (True, True)
 
 
-def test_a_server_that_takes_in_no_more_is_not_tried_again(make: Callable[..., Wire]) -> None:
+def test_write_timeout_is_not_retried(make: Callable[..., Wire]) -> None:
     wire = make(timeout=Timeouts(write=0.3))
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         port = deaf.getsockname()[1]
@@ -235,18 +235,18 @@ def test_a_server_that_takes_in_no_more_is_not_tried_again(make: Callable[..., W
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "127.0.0.1:80/v1", "http://", "", "http://127.0.0.1:port/"])
-def test_a_bad_url_is_a_matter_of_configuration(wire: Wire, url: str) -> None:
+def test_invalid_url_is_configuration_error(wire: Wire, url: str) -> None:
     with pytest.raises(ConfigurationError, match="base_url="):
         wire.open(url)
 
 
-def test_a_host_name_that_cannot_be_one_is_an_error_of_this_package(wire: Wire) -> None:
+def test_invalid_host_name_is_typed_error(wire: Wire) -> None:
     with pytest.raises((ConfigurationError, APIConnectionError), match=r"a{70}"):
         wire.open("http://" + "a" * 70 + "/")
 
 
 @pytest.mark.parametrize("value", [f"Bearer {KEY}\n", f"Bearer {KEY}ü"], ids=["line end", "letter"])
-def test_a_key_that_is_no_header_is_a_matter_of_configuration_and_is_not_shown(wire: Wire, value: str) -> None:
+def test_key_invalid_as_header_is_configuration_error_without_key(wire: Wire, value: str) -> None:
     with Loopback(EVENTS) as server, pytest.raises(ConfigurationError, match="API key") as caught:
         wire.open(server.url, {"Authorization": value})
     assert caught.value.__cause__ is None
@@ -255,9 +255,7 @@ def test_a_key_that_is_no_header_is_a_matter_of_configuration_and_is_not_shown(w
 
 @pytest.mark.parametrize("injected", [False, True])
 @pytest.mark.parametrize("script", [Exchange.reset, silent, head_then(Exchange.reset)])
-def test_no_error_leads_to_the_key_not_even_by_its_causes_and_the_locals_of_its_frames(
-    style: str, make: Callable[..., Wire], script: Script, injected: bool
-) -> None:
+def test_errors_do_not_expose_key(style: str, make: Callable[..., Wire], script: Script, injected: bool) -> None:
     client: Any = httpx.Client() if style == "sync" else httpx.AsyncClient()
     wire = make(timeout=0.2, **({OPTION[style]: client} if injected else {}))
     with Loopback(script) as server, pytest.raises(ModelStudioError) as caught:
@@ -281,9 +279,7 @@ def test_no_error_leads_to_the_key_not_even_by_its_causes_and_the_locals_of_its_
     assert KEY.encode() not in pickle.dumps(caught.value)
 
 
-def test_the_log_names_a_stream_that_was_left_early_and_nothing_else(
-    wire: Wire, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_log_has_only_streams_closed_early(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="modelstudio_core")
     with Loopback(sse({"secret": "body"}, delay=0.05)) as server:
         wire.open(server.url).rest()

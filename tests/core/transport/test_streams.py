@@ -79,7 +79,7 @@ def waits(exchange: Exchange) -> None:
 
 
 @TLS
-async def test_all_bytes_are_read_until_the_connection_ends(tls: bool, certificate: Certificate) -> None:
+async def test_reads_all_bytes_until_connection_ends(tls: bool, certificate: Certificate) -> None:
     async with opened(says(b"one", b"two"), certificate if tls else None) as (stream, _):
         assert await rest(stream) == b"onetwo"
         assert await stream.read(5) == b""
@@ -88,7 +88,7 @@ async def test_all_bytes_are_read_until_the_connection_ends(tls: bool, certifica
 
 
 @TLS
-async def test_a_reset_is_a_read_error_after_the_bytes_before_it(tls: bool, certificate: Certificate) -> None:
+async def test_reset_is_read_error_after_received_bytes(tls: bool, certificate: Certificate) -> None:
     def resets(exchange: Exchange) -> None:
         exchange.send(b"one")
         exchange.wait(0.05)
@@ -102,7 +102,7 @@ async def test_a_reset_is_a_read_error_after_the_bytes_before_it(tls: bool, cert
 
 
 @pytest.mark.parametrize("notified", [True, False], ids=["close_notify", "only the socket"])
-async def test_tls_that_the_server_ends_halfway_is_the_end(notified: bool, certificate: Certificate) -> None:
+async def test_half_closed_tls_is_end_of_connection(notified: bool, certificate: Certificate) -> None:
     def leaves(exchange: Exchange) -> None:
         tls: Any = exchange._connection
         exchange.send(b"one")
@@ -122,7 +122,7 @@ async def test_tls_that_the_server_ends_halfway_is_the_end(notified: bool, certi
 
 
 @TLS
-async def test_a_cancelled_read_loses_no_bytes(tls: bool, certificate: Certificate) -> None:
+async def test_cancelled_read_loses_no_bytes(tls: bool, certificate: Certificate) -> None:
     async with opened(says(*[b"%d," % number for number in range(30)], pause=0.01), certificate if tls else None) as (
         stream, _,
     ):  # fmt: skip
@@ -137,9 +137,7 @@ async def test_a_cancelled_read_loses_no_bytes(tls: bool, certificate: Certifica
 
 
 @TLS
-async def test_a_server_that_sends_50_mb_is_slowed_down_until_they_are_read(
-    tls: bool, certificate: Certificate
-) -> None:
+async def test_slow_reader_pauses_server(tls: bool, certificate: Certificate) -> None:
     sent = 0
 
     def floods(exchange: Exchange) -> None:
@@ -160,8 +158,8 @@ async def test_a_server_that_sends_50_mb_is_slowed_down_until_they_are_read(
         assert size == 50_000_000
 
 
-async def test_many_bytes_received_together_with_the_end_are_read(certificate: Certificate) -> None:
-    """Python 3.10's TLS has then dropped the connection, whose reading is still paused."""
+async def test_bytes_received_with_end_are_read(certificate: Certificate) -> None:
+    """In Python 3.10, TLS has then dropped the connection while reading is still paused."""
 
     def leaves(exchange: Exchange) -> None:
         tls: Any = exchange._connection
@@ -178,8 +176,8 @@ async def test_many_bytes_received_together_with_the_end_are_read(certificate: C
 
 
 @pytest.mark.parametrize("loop_of", ["asyncio", "uvloop"])
-def test_the_end_of_tls_drops_nothing_that_is_unread(loop_of: str, certificate: Certificate) -> None:
-    """Most servers close their connections without TLS's own end. A slow reader has then much left to read."""
+def test_unread_bytes_survive_end_of_tls(loop_of: str, certificate: Certificate) -> None:
+    """Most servers close connections without close_notify of TLS. A slow reader then has much left to read."""
     run = asyncio.run if loop_of == "asyncio" else pytest.importorskip("uvloop").run
 
     def leaves(exchange: Exchange) -> None:
@@ -197,7 +195,7 @@ def test_the_end_of_tls_drops_nothing_that_is_unread(loop_of: str, certificate: 
 
 
 async def test_reads_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not moved for each read, and fires when the last one has waited for long enough."""
+    """It is not moved for each read, and fires when the last read has timed out."""
     loop = asyncio.get_running_loop()
     timers: list[float] = []
     original = loop.call_at
@@ -226,7 +224,7 @@ async def test_reads_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
         assert 0.04 < time.monotonic() - begun < 0.5
 
 
-async def test_bytes_and_ends_that_nobody_read_make_a_connection_unclean() -> None:
+async def test_unread_bytes_or_end_make_connection_unclean() -> None:
     """Even if the event loop has not noticed them."""
     async with opened(waits) as (stream, _):
         assert stream.is_clean()
@@ -241,9 +239,7 @@ async def test_bytes_and_ends_that_nobody_read_make_a_connection_unclean() -> No
 @TLS
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-async def test_closing_in_a_forked_child_leaves_the_connection_to_the_parent(
-    tls: bool, certificate: Certificate
-) -> None:
+async def test_close_in_forked_child_keeps_parents_connection(tls: bool, certificate: Certificate) -> None:
     """Parent and child share the selector of the event loop."""
     async with opened(says(b"one", b"two", pause=0.3), certificate if tls else None) as (stream, _):
         assert await stream.read(5) == b"one"
@@ -257,7 +253,7 @@ async def test_closing_in_a_forked_child_leaves_the_connection_to_the_parent(
 
 
 @TLS
-async def test_writing_waits_for_the_server_and_can_be_cancelled(tls: bool, certificate: Certificate) -> None:
+async def test_write_waits_for_server_and_can_be_cancelled(tls: bool, certificate: Certificate) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
 
         def greets() -> None:
@@ -284,8 +280,8 @@ async def test_writing_waits_for_the_server_and_can_be_cancelled(tls: bool, cert
 
 @TLS
 @pytest.mark.parametrize("size", [0, 100, 1_000_000])
-async def test_writing_does_not_wait_for_the_response(size: int, tls: bool, certificate: Certificate) -> None:
-    """A server may think for long, and read a large form before it sends anything."""
+async def test_write_does_not_wait_for_response(size: int, tls: bool, certificate: Certificate) -> None:
+    """A server may read a large form, and think for long, before it sends anything."""
     thought = threading.Event()
 
     def thinks(exchange: Exchange) -> None:
@@ -311,7 +307,7 @@ async def test_writing_does_not_wait_for_the_response(size: int, tls: bool, cert
 
 
 @pytest.mark.parametrize("cancel", [False, True], ids=["timeout", "cancelled"])
-async def test_a_handshake_that_stalls_is_given_up_and_its_connection_closed(cancel: bool) -> None:
+async def test_stalled_handshake_times_out_and_closes_connection(cancel: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         connecting = connect("127.0.0.1", mute.getsockname()[1], ssl.create_default_context(), 0.1)
         if cancel:
@@ -330,7 +326,7 @@ async def test_a_handshake_that_stalls_is_given_up_and_its_connection_closed(can
                 pass
 
 
-async def test_tls_names_the_host_and_checks_it(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tls_sends_and_verifies_host_name(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
     addressed(monkeypatch, "127.0.0.1")
     names: list[str | None] = []
     certificate[1].sni_callback = lambda _, name, __: names.append(name)
@@ -343,7 +339,7 @@ async def test_tls_names_the_host_and_checks_it(certificate: Certificate, monkey
     assert names == ["service.invalid", "other.invalid"]
 
 
-async def test_a_handshake_may_take_as_long_as_the_timeout_for_connecting(
+async def test_handshake_is_limited_by_connect_timeout_only(
     certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """asyncio has a limit of its own, of 60 s."""
@@ -368,7 +364,7 @@ async def test_a_handshake_may_take_as_long_as_the_timeout_for_connecting(
 
 @pytest.mark.parametrize("sent", [b"HTTP/1.1 200 OK\r\n\r\ninjected", b""], ids=["plain text", "end"])
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"]], ids=["one address", "two"])
-async def test_nothing_received_before_tls_is_taken_for_a_response(
+async def test_bytes_before_tls_are_not_read_as_response(
     addresses: list[str], sent: bytes, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Anyone on the way could send a response before the handshake, which the real host then completes."""
@@ -430,7 +426,7 @@ def reached(monkeypatch: pytest.MonkeyPatch, **outcomes: str) -> list[str]:
     return tried
 
 
-async def test_a_refused_or_silent_address_is_followed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_next_address_is_tried_after_refused_or_silent_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """IPv6 and IPv4 take turns; a refusal is followed at once, silence after 0.25 s."""
     monkeypatch.setattr(asyncio_stream, "_ATTEMPT_DELAY", 0.1)
     addressed(monkeypatch, "192.0.2.1", "127.0.0.1", "2001:db8::1")
@@ -443,7 +439,7 @@ async def test_a_refused_or_silent_address_is_followed_by_the_next(monkeypatch: 
     assert tried == ["2001:db8::1", "192.0.2.1", "127.0.0.1"]
 
 
-async def test_a_link_local_address_is_tried_on_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_link_local_address_keeps_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 0, 0, 3))]
     resolved(monkeypatch, found)
     tried = reached(monkeypatch, **{"fe80::1%3": "refuses"})
@@ -452,14 +448,14 @@ async def test_a_link_local_address_is_tried_on_its_interface(monkeypatch: pytes
     assert tried == ["fe80::1%3"]
 
 
-async def test_an_error_says_why_the_first_address_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_error_has_reason_of_first_address(monkeypatch: pytest.MonkeyPatch) -> None:
     addressed(monkeypatch, "192.0.2.1", "2001:db8::1")
     reached(monkeypatch, six="refuses", four="refuses")
     with pytest.raises(httpcore.ConnectError, match=r"all 2 addresses failed: .*refused"):
         await connect("service.invalid", 443, None, 5)
 
 
-async def test_the_attempts_end_with_their_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connect_timeout_limits_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     addressed(monkeypatch, "192.0.2.1", "2001:db8::1")
     reached(monkeypatch, six="hangs", four="hangs")
     with pytest.raises(httpcore.ConnectTimeout):
@@ -470,7 +466,7 @@ async def test_the_attempts_end_with_their_timeout(monkeypatch: pytest.MonkeyPat
 # ---------------------------------------------------------------- the sync stream
 
 
-def test_the_timeout_of_a_socket_is_set_when_it_changes() -> None:
+def test_socket_timeout_is_set_only_if_changed() -> None:
     timeouts: list[float | None] = []
 
     class Socket:
@@ -488,7 +484,7 @@ def test_the_timeout_of_a_socket_is_set_when_it_changes() -> None:
     assert timeouts == [None, 5, None, 0.001]
 
 
-def test_the_sync_stream_has_the_same_errors() -> None:
+def test_sync_stream_has_same_errors() -> None:
     def resets(exchange: Exchange) -> None:
         exchange.send(b"one")
         exchange.wait(0.2)
