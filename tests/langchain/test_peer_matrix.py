@@ -1,8 +1,8 @@
 """The peer matrix: what no other chat model for these models does in full, a test for each row.
 
-L1 to L52 are what users of LangChain look for in such an integration; C1 to C36 what they complain of in those that
-there are. A test names in its name the rows that it proves; the rows are in test_peer_matrix_answers.py (what comes
-out), test_peer_matrix_requests.py (what goes in), test_peer_matrix_native.py (the native protocol) and here.
+L1 to L52 are features that users of LangChain look for in an integration; C1 to C36 are complaints about existing ones.
+The name of a test has its rows. The tests are in test_peer_matrix_answers.py (output), test_peer_matrix_requests.py
+(input), test_peer_matrix_native.py (native protocol) and here. Docstrings of other tests cite rows as "(L9, C5)".
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HERE = Path(__file__).parent
 
 
 def test_every_row_has_a_test() -> None:
-    """No row of the matrix is without a test that names it."""
+    """Each row is in the name of a test."""
     text = "".join(path.read_text("utf-8") for path in HERE.glob("test_peer_matrix*.py"))
     named = {row for name in re.findall(r"def test_((?:[LC]\d+_)+)", text) for row in name.rstrip("_").split("_")}
     assert named == ROWS | COMPLAINTS
@@ -47,8 +47,8 @@ def test_every_row_has_a_test() -> None:
 
 
 @four_ways
-async def test_L28_the_model_of_a_trace(way: str) -> None:
-    """Traces name the provider and the model that is called: this call's, where it is another."""
+async def test_L28_model_in_traces(way: str) -> None:
+    """Traces have the provider and the model that is called, also if a call overrides it."""
     llm = ChatModelStudio(model="qwen-plus", api_key="sk-1")
     for options, name in (({}, "qwen-plus"), ({"model": "qwen-flash"}, "qwen-flash")):
         params = llm._get_ls_params(**options)
@@ -67,8 +67,8 @@ PROFILES: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("model", "known"), PROFILES)
-def test_L29_C13_a_profile(model: str, known: dict[str, Any]) -> None:
-    """Each model has its profile, the size of its context first."""
+def test_L29_C13_profile(model: str, known: dict[str, Any]) -> None:
+    """Each model has a profile with its context size."""
     profile = ChatModelStudio(model=model, api_key="sk-1").profile
     assert profile is not None
     assert profile["max_input_tokens"] > 10_000
@@ -77,9 +77,8 @@ def test_L29_C13_a_profile(model: str, known: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
-async def test_C13_summaries_are_made(way: str) -> None:
-    """SummarizationMiddleware, told a fraction of the context, fires by the profile and by the tokens that were
-    reported."""
+async def test_C13_summarization(way: str) -> None:
+    """SummarizationMiddleware with a fraction of the context uses the profile and the reported tokens."""
     llm = ChatModelStudio(model="qwen-plus", api_key="sk-1")
     assert llm.profile is not None
     usage = {**USAGE, "total_tokens": llm.profile["max_input_tokens"]}
@@ -96,8 +95,8 @@ async def test_C13_summaries_are_made(way: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")  # `load` is in beta
-def test_L47_serialised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model object is serialised without its key, and loaded with that of the environment."""
+def test_L47_serialization(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model is serialized without its key, and loaded with that of the environment."""
     llm = ChatModelStudio(model="qwen-plus", api_key="sk-secret", enable_thinking=True)
     written = dumpd(llm)
     assert "sk-secret" not in json.dumps(written) + repr(llm) + str(llm.model_dump())
@@ -116,7 +115,7 @@ def test_L47_serialised(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_L48_the_standard_suites_are_unmodified(module: str, suite: type) -> None:
-    """LangChain's own suites run here as they are: no test of theirs is replaced, marked or left out."""
+    """LangChain's standard tests run unchanged: none is overridden, marked or skipped."""
     there = vars(importlib.import_module(f"tests.langchain.{module}")).values()
     ours = [value for value in there if isinstance(value, type) and issubclass(value, suite) and value is not suite]
     assert any(cls.__name__.startswith("Test") for cls in ours)
@@ -128,15 +127,15 @@ def test_L48_the_standard_suites_are_unmodified(module: str, suite: type) -> Non
 # ---------------------------------------------------------------- the package
 
 
-def test_C24_the_way_here_is_written_down() -> None:
-    """There is a table for users of each of the packages that people come from (tests/test_migrating.py runs it)."""
+def test_C24_migration_is_documented() -> None:
+    """There is a table for users of each other package (tests/test_migrating.py runs it)."""
     page = "\n".join(path.read_text("utf-8") for path in (ROOT / "docs").glob("migrating-*.md"))
     for package in ("ChatTongyi", "ChatQwen", "ChatQwQ", "ChatOpenAI"):
         assert re.search(rf"^\| .*{package}.* \| ChatModelStudio \|$", page, re.MULTILINE)
 
 
 def test_C29_no_sdk_is_needed() -> None:
-    """httpx, pydantic and what they bring are enough; no vendor SDK is needed or imported."""
+    """Only httpx, pydantic and their dependencies are imported, and no vendor SDK."""
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     base = re.findall(r"^dependencies = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)
     [extra] = re.findall(r"^langchain = \[(.*)\]$", project, re.MULTILINE)
@@ -148,7 +147,7 @@ def test_C29_no_sdk_is_needed() -> None:
     assert ran.stdout.strip() == "[]"
 
 
-def test_a_message_is_langchain_s_own() -> None:
-    """What `invoke` gives is a plain AIMessage, whatever this package has inside."""
+def test_messages_are_langchains_class() -> None:
+    """`invoke` returns a plain AIMessage, not a subclass of this package."""
     with Loopback(Answer(text=["hi"])) as server:
         assert type(chat(server).invoke("hello")) is AIMessage

@@ -41,7 +41,7 @@ CALLS = [("call_1", "get", {"city": "New  York"}), ("call_2", "put", {"a": [1, 2
 
 @every_way
 async def test_L1_C1_reasoning_of_an_answer(way: str) -> None:
-    """An answer has its reasoning in `additional_kwargs["reasoning_content"]`."""
+    """It is in `additional_kwargs["reasoning_content"]`."""
     with Loopback(Answer(reasoning=["Let", " me ", "see"], text=["so"])) as server:
         message = await by(way, chat(server, **THINKS))
     assert message.additional_kwargs["reasoning_content"] == "Let me see"
@@ -49,7 +49,7 @@ async def test_L1_C1_reasoning_of_an_answer(way: str) -> None:
 
 @streamed
 async def test_L2_C1_reasoning_is_streamed(way: str) -> None:
-    """Each piece of the reasoning is a chunk of its own."""
+    """Each delta of the reasoning is a chunk."""
     with Loopback(FULL) as server:
         pieces = await pieces_of(chat(server, **THINKS), way)
     heard = [piece.additional_kwargs["reasoning_content"] for piece in pieces if piece.additional_kwargs]
@@ -59,7 +59,7 @@ async def test_L2_C1_reasoning_is_streamed(way: str) -> None:
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 async def test_C26_the_other_name_of_reasoning(streams: bool, field: str) -> None:
-    """Servers that call the field `reasoning` are understood as well."""
+    """Servers that call the field `reasoning` are supported."""
     said = {"role": "assistant", "content": "so", field: "hm"}
     events = sse_body({"choices": [{"index": 0, "delta": said, "finish_reason": "stop"}]})
 
@@ -78,7 +78,7 @@ async def test_C26_the_other_name_of_reasoning(streams: bool, field: str) -> Non
 
 @every_way
 async def test_L3_reasoning_beside_tool_calls(way: str) -> None:
-    """A message that calls tools keeps what was thought before."""
+    """A message with tool calls has the reasoning, too."""
     with Loopback(FULL) as server:
         message = await by(way, chat(server, **THINKS))
     assert message.additional_kwargs["reasoning_content"] == "Let me see"
@@ -87,7 +87,7 @@ async def test_L3_reasoning_beside_tool_calls(way: str) -> None:
 
 @every_way
 async def test_L4_C1_the_reasoning_block_is_first(way: str) -> None:
-    """`content_blocks` begin with the reasoning."""
+    """The first of `content_blocks` is the reasoning."""
     with Loopback(FULL) as server:
         message = await by(way, chat(server, **THINKS))
     blocks: Any = message.content_blocks
@@ -98,7 +98,7 @@ async def test_L4_C1_the_reasoning_block_is_first(way: str) -> None:
 @every_way
 @pytest.mark.parametrize("text", ["<think>no</think> yes", '<tool_call>{"name": "get"}</tool_call>'])
 async def test_C27_C28_text_is_never_parsed(text: str, way: str) -> None:
-    """Tags that a model writes into its text or thoughts stay there, verbatim: nothing is guessed out of them."""
+    """Tags in text or reasoning are kept verbatim."""
     with Loopback(Answer(reasoning=[text], text=[text])) as server:
         message = await by(way, chat(server, **THINKS))
     assert (message.text, message.additional_kwargs["reasoning_content"]) == (text, text)
@@ -110,7 +110,7 @@ async def test_C27_C28_text_is_never_parsed(text: str, way: str) -> None:
 
 @every_way
 async def test_L14_C7_arguments_are_joined_verbatim(way: str) -> None:
-    """Arguments keep each blank, and a text that repeats itself is not shortened."""
+    """Spaces and repeated text in arguments are kept."""
     with Loopback(FULL) as server:
         message = await by(way, chat(server, **THINKS))
     assert tool_calls(message)[0] == ("call_1", "get", {"city": "New  York"})
@@ -119,7 +119,7 @@ async def test_L14_C7_arguments_are_joined_verbatim(way: str) -> None:
 
 @every_way
 async def test_L15_C7_several_calls(way: str) -> None:
-    """Several calls of one answer are each whole, with ids and names once."""
+    """Several calls of one answer are complete, each with its ID and name once."""
     with Loopback(FULL) as server:
         assert tool_calls(await by(way, chat(server))) == CALLS
 
@@ -132,7 +132,7 @@ def get(city: str) -> str:
 
 @streamed
 async def test_L16_C4_v3_keeps_id_and_name(way: str) -> None:
-    """Later fragments with `"id": ""` and an empty name wipe out neither, in v3 events and in an agent run by them."""
+    """Later fragments with `"id": ""` and an empty name overwrite neither, in v3 events and in an agent."""
     with Loopback(FULL) as server:
         events, message = await by_v3(chat(server), way)
     finished = [event["content"] for event in events if event["event"] == "content-block-finish"]
@@ -157,8 +157,8 @@ async def test_L16_C4_v3_keeps_id_and_name(way: str) -> None:
 
 
 @every_way
-async def test_L17_C8_cut_arguments_are_no_call(way: str) -> None:
-    """Arguments that `length` cut off are an invalid call, with their text as it came."""
+async def test_L17_C8_truncated_arguments_are_invalid(way: str) -> None:
+    """Arguments truncated by `length` are an invalid call with the raw text."""
     cut = Answer(calls=[Call("call_1", "get", ['{"city": "New '])], finish="length")
     with Loopback(cut) as server:
         message = await by(way, chat(server))
@@ -168,7 +168,7 @@ async def test_L17_C8_cut_arguments_are_no_call(way: str) -> None:
 
 @every_way
 async def test_L18_C23_null_arguments(way: str) -> None:
-    """`arguments: null`, which the service sends at the end of a call (tests/service.py), adds nothing."""
+    """`arguments: null`, which the service sends at the end of a call (tests/service.py), is ignored."""
     with Loopback(Answer(calls=[Call("call_1", "get", ())])) as server:
         assert tool_calls(await by(way, chat(server))) == [("call_1", "get", {})]
 
@@ -176,7 +176,7 @@ async def test_L18_C23_null_arguments(way: str) -> None:
 @streamed
 @pytest.mark.parametrize("index", [None, -1, "missing"])
 async def test_C21_fragments_without_an_index(index: Any, way: str) -> None:
-    """Fragments that say no index, as some servers' do, are one call, not three."""
+    """Fragments without an index, as some servers send them, are one call."""
     events = Answer(calls=[Call("call_1", "get", ['{"city"', ': "X"}'])]).events()
     for event in events:
         for fragment in event["choices"][0]["delta"].get("tool_calls", ()):
@@ -196,7 +196,7 @@ async def test_C21_fragments_without_an_index(index: Any, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
 async def test_L19_usage_of_a_whole_answer(way: str) -> None:
-    """`usage_metadata` is there under invoke, whether the wire streamed or not."""
+    """`invoke` returns `usage_metadata`, whether the request streams or not."""
     with Loopback(FULL) as server:
         for thinking in (True, False):
             assert (await call(chat(server, enable_thinking=thinking), way)).usage_metadata == USAGE_METADATA
@@ -204,7 +204,7 @@ async def test_L19_usage_of_a_whole_answer(way: str) -> None:
 
 @streamed
 async def test_L20_C12_usage_of_a_stream(way: str) -> None:
-    """It is asked for and there on streams, at whatever address, on one chunk only."""
+    """Streams request usage from any host, and have it on one chunk only."""
     with Loopback(FULL) as server:
         pieces = await pieces_of(chat(server), way)
         assert sent(server)["stream_options"] == {"include_usage": True}
@@ -213,7 +213,7 @@ async def test_L20_C12_usage_of_a_stream(way: str) -> None:
 
 @every_way
 async def test_L21_L22_details_of_usage(way: str) -> None:
-    """Tokens read from the cache, written to it, and thought are told apart."""
+    """Cache reads, cache writes and reasoning tokens are separate."""
     with Loopback(FULL) as server:
         usage = (await by(way, chat(server))).usage_metadata
     assert usage is not None
@@ -222,7 +222,7 @@ async def test_L21_L22_details_of_usage(way: str) -> None:
 
 
 async def test_L23_C12_usage_is_counted_by_callbacks() -> None:
-    """`get_usage_metadata_callback` counts every way of asking once."""
+    """`get_usage_metadata_callback` counts each call once, with every method."""
     with Loopback(FULL) as server, get_usage_metadata_callback() as counted:
         for way in ALL_WAYS:
             await by(way, chat(server))
@@ -231,7 +231,7 @@ async def test_L23_C12_usage_is_counted_by_callbacks() -> None:
 
 @every_way
 async def test_L24_L25_model_and_request(way: str) -> None:
-    """The message names the model that answered and the request's id, which the vendor's support asks for."""
+    """The message has the model that answered and the request ID, for the vendor's support."""
     with Loopback(FULL) as server:
         metadata = (await by(way, chat(server))).response_metadata
     assert (metadata["model_name"], metadata["request_id"]) == ("qwen-plus", REQUEST_ID)
@@ -239,7 +239,7 @@ async def test_L24_L25_model_and_request(way: str) -> None:
 
 @every_way
 async def test_L27_C13_provider_of_message_and_trace(way: str) -> None:
-    """`model_provider` of a message is `ls_provider`: SummarizationMiddleware compares the two."""
+    """`model_provider` of a message equals `ls_provider`: SummarizationMiddleware compares them."""
     with Loopback(FULL) as server:
         llm = chat(server)
         message = await by(way, llm)
@@ -267,7 +267,7 @@ ERRORS: list[tuple[int, str, type[lc.ModelError]]] = [
 @pytest.mark.parametrize(("status", "code", "cls"), ERRORS, ids=[str(case[0]) for case in ERRORS])
 @four_ways
 async def test_L26_L30_L31_C6_errors_are_typed(way: str, status: int, code: str, cls: type[Exception]) -> None:
-    """An error is langchain-core's class and ours, with status, code, message and request id; 429 and 5xx too."""
+    """An error has langchain-core's class and ours, with status, code, message and request ID; also 429 and 5xx."""
     with Loopback(refusal(status, code)) as server, pytest.raises(cls) as raised:
         await call(chat(server), way)
     error: Any = raised.value
@@ -277,8 +277,8 @@ async def test_L26_L30_L31_C6_errors_are_typed(way: str, status: int, code: str,
 
 
 @four_ways
-async def test_L32_what_can_pass_is_tried_again(way: str) -> None:
-    """Throttling, failures and lost connections are tried again, as long after as the service says."""
+async def test_L32_transient_errors_are_retried(way: str) -> None:
+    """Throttling, server errors and lost connections are retried after Retry-After."""
     busy = reply_json(429, {"error": {"message": "slow down", "code": "Throttling"}}, {"retry-after-ms": "1"})
     lost = lambda exchange: exchange.reset()  # noqa: E731
     failed = reply_json(500, {"error": {"message": "oh", "code": "InternalError"}}, {"retry-after": "0"})
@@ -299,7 +299,7 @@ MIDSTREAM = {"error": {"message": "Output data may contain inappropriate content
 
 @every_way
 async def test_L33_C31_an_error_in_the_stream(way: str) -> None:
-    """An error event in mid-stream raises, with what had arrived."""
+    """An error event in mid-stream raises its error, with the partial answer."""
     failing = Answer(text=["It ", "is"], failure=MIDSTREAM)
     with Loopback(failing) as server, pytest.raises(ours.ContentFilterError) as raised:
         await by(way, chat(server, **THINKS))
@@ -308,8 +308,8 @@ async def test_L33_C31_an_error_in_the_stream(way: str) -> None:
 
 
 @every_way
-async def test_L34_a_cut_answer(way: str) -> None:
-    """A stream that ends without a finish reason is an error, never a short answer."""
+async def test_L34_truncated_answer(way: str) -> None:
+    """A stream that ends without a finish reason is an error, not a short answer."""
     with Loopback(Answer(text=["It ", "is"], cut=True)) as server, pytest.raises(ours.StreamTruncatedError):
         await by(way, chat(server, **THINKS))
 
@@ -319,7 +319,7 @@ async def test_L34_a_cut_answer(way: str) -> None:
 
 @streamed
 async def test_L35_a_stream_streams(way: str) -> None:
-    """`stream` of a model made with no options gives the first words while the service has not sent the last."""
+    """`stream` of a model without options yields the first words before the service has sent the last."""
     heard: list[str] = []
     first, word, *rest = Answer(text=["a", "b"]).events()
 
@@ -354,7 +354,7 @@ class NoThreads(ThreadPoolExecutor):
 
 @pytest.mark.parametrize("way", ["ainvoke", "ainvoke streaming", "astream", "astream v2", "astream v3"])
 async def test_L36_C14_async_needs_no_threads(way: str) -> None:
-    """The async ways run on the event loop alone."""
+    """Async methods run on the event loop only."""
     with Loopback(FULL) as server:
         asyncio.get_running_loop().set_default_executor(NoThreads())
         assert (await by(way, chat(server))).text == "hahaha so"
@@ -362,8 +362,8 @@ async def test_L36_C14_async_needs_no_threads(way: str) -> None:
 
 @pytest.mark.parametrize("after", [0, 2], ids=["before the first words", "after them"])
 @four_ways
-async def test_L37_silence_is_bounded(way: str, after: int) -> None:
-    """A service that says nothing for longer than `timeout` is a timeout, sync and async, also in mid-answer."""
+async def test_L37_read_timeout(way: str, after: int) -> None:
+    """A service that sends nothing for longer than `timeout` is a timeout error, sync and async, also in mid-answer."""
 
     def script(exchange: Exchange) -> None:
         exchange.send_head(200, {"Content-Type": "text/event-stream"})
@@ -377,8 +377,8 @@ async def test_L37_silence_is_bounded(way: str, after: int) -> None:
 
 
 @streamed
-async def test_L49_leaving_closes(way: str) -> None:
-    """Whoever leaves a stream closes its HTTP response, so that the service stops."""
+async def test_L49_closing_a_stream_closes_the_response(way: str) -> None:
+    """So that the service stops generating."""
     left: list[bool] = []
 
     def script(exchange: Exchange) -> None:
@@ -403,7 +403,7 @@ async def test_L49_leaving_closes(way: str) -> None:
 
 @every_way
 async def test_C12_no_usage_is_invented(way: str) -> None:
-    """Where the service counted nothing, nothing is said."""
+    """Without counts of the service, there are none."""
     with Loopback(Answer(text=["hi"])) as server:
         message: AIMessage = await by(way, chat(server))
     assert message.usage_metadata is None

@@ -57,7 +57,7 @@ def texts(message: AIMessage | AIMessageChunk) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_L50_the_sources_of_a_search(way: str, version: str | None) -> None:
-    """They are in the response's metadata as the service gives them, and are the citations of the text's block."""
+    """They are in the response metadata as sent, and are the citations of the text block."""
     with Loopback(SEARCHED) as server:
         message = await by(way, chat(server, output_version=version, **SEARCH))
         assert sent(server)["search_options"] == SEARCH["search_options"]
@@ -69,7 +69,7 @@ async def test_L50_the_sources_of_a_search(way: str, version: str | None) -> Non
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", STREAMS)
 async def test_L50_the_sources_are_on_one_chunk(way: str, version: str | None) -> None:
-    """langchain-core joins what comes twice, strings of sources of the same number too: so each comes once, last."""
+    """langchain-core joins repeated values, even equal strings, so the sources are on one chunk, the last."""
     with Loopback(SEARCHED) as server:
         chunks = await pieces_of(chat(server, output_version=version, **SEARCH), way)
     assert [n for n, chunk in enumerate(chunks) if "search_info" in chunk.response_metadata] == [len(chunks) - 1]
@@ -78,8 +78,7 @@ async def test_L50_the_sources_are_on_one_chunk(way: str, version: str | None) -
 
 @pytest.mark.parametrize("way", STREAMS)
 async def test_L50_sources_in_v3_events(way: str) -> None:
-    """The finished text has its citations, whatever else the service says of its own, and the message's end the
-    metadata."""
+    """The finished text block has the citations, and the end of the message the metadata."""
     with Loopback(replace(SEARCHED, extras={"search_info": INFO, "tool_info": RAN})) as server:
         events, message = await by_v3(chat(server, **SEARCH), way)
     finished = [event["content"] for event in events if event["event"] == "content-block-finish"]
@@ -89,7 +88,7 @@ async def test_L50_sources_in_v3_events(way: str) -> None:
 
 
 def test_L50_sources_are_cited_once_in_v3_events() -> None:
-    """By the text that they came before; a later one, after a thought, does not say them again."""
+    """By the text block that follows them, and not by a later one."""
     writer = EventWriter("run-1")
     said = [ResponseDelta(), ExtraDelta("search_info", INFO), TextDelta("a"), ReasoningDelta("hm"), TextDelta("b")]
     events: list[Any] = [
@@ -106,7 +105,7 @@ def test_L50_sources_are_cited_once_in_v3_events() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_L50_sources_of_an_answer_without_text(way: str, version: str | None) -> None:
-    """A call has no text to cite in, and none is made up: the sources are in the metadata alone."""
+    """A tool call has no text to cite in, so the sources are in the metadata only."""
     answer = Answer(calls=[Call("call_1", "get", ["{}"])], extras={"search_info": INFO})
     with Loopback(answer) as server:
         message = await by(way, chat(server, output_version=version, **SEARCH))
@@ -116,8 +115,8 @@ async def test_L50_sources_of_an_answer_without_text(way: str, version: str | No
 
 
 @pytest.mark.parametrize("way", ALL_WAYS)
-async def test_L50_code_that_ran(way: str) -> None:
-    """What the code interpreter ran is in the metadata, once, though each event of the stream repeats it."""
+async def test_L50_code_interpreter(way: str) -> None:
+    """The executed code is in the metadata once, although each event repeats it."""
     with Loopback(Answer(reasoning=["hm"], text=["a", "b"], extras={"tool_info": RAN})) as server:
         llm = chat(server, protocol="dashscope", enable_thinking=True, enable_code_interpreter=True)
         message = await by(way, llm)
@@ -127,8 +126,8 @@ async def test_L50_code_that_ran(way: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", WAYS)
-async def test_L50_a_cited_answer_goes_back_as_its_text(way: str, version: str | None) -> None:
-    """In the history a cited text is text; and it is kept, with its sources, where messages are kept."""
+async def test_L50_cited_text_is_sent_as_text(way: str, version: str | None) -> None:
+    """Sources are kept in stored messages, and not sent in the history."""
     with Loopback(SEARCHED) as server:
         llm = chat(server, output_version=version, **SEARCH)
         message = await call(llm, way)
@@ -142,7 +141,7 @@ async def test_L50_a_cited_answer_goes_back_as_its_text(way: str, version: str |
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("way", ALL_WAYS)
 async def test_L50_no_search_no_sources(way: str, version: str | None) -> None:
-    """A text without sources has no citations, and the metadata no empty lists."""
+    """Text without sources has no citations, and the metadata no empty lists."""
     empty = {"search_results": [], "extra_tool_info": []}
     with Loopback(Answer(text=["hi"], extras={"search_info": empty})) as server:
         message = await by(way, chat(server, output_version=version, **SEARCH))
@@ -153,7 +152,7 @@ async def test_L50_no_search_no_sources(way: str, version: str | None) -> None:
 @pytest.mark.parametrize("way", ALL_WAYS)
 @pytest.mark.parametrize(("model", "service"), [("qwen-plus", "text"), ("qwen3-vl-plus", "multimodal")])
 async def test_L52_the_native_protocol(model: str, service: str, way: str) -> None:
-    """`protocol="dashscope"` is all there is to say: each way to ask works, at the endpoint that has the model."""
+    """`protocol="dashscope"` is enough: each method works, at the endpoint of the model."""
     answer = Answer(
         reasoning=["Let", " me"],
         text=["It ", "is"],
@@ -176,8 +175,8 @@ async def test_L52_the_native_protocol(model: str, service: str, way: str) -> No
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
-async def test_L50_each_of_several_answers_has_sources_of_its_own(way: str) -> None:
-    """Who edits the sources of one answer leaves those of the other as they are."""
+async def test_L50_answers_do_not_share_sources(way: str) -> None:
+    """Changing the sources of one answer does not affect another."""
     answer = Answer(text=["one"], others=["two"], extras={"search_info": {"search_results": RESULTS}})
     with Loopback(answer) as server:
         llm = chat(server, protocol="dashscope", n=2)
@@ -189,8 +188,8 @@ async def test_L50_each_of_several_answers_has_sources_of_its_own(way: str) -> N
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_L52_text_that_the_wire_repeats(way: str) -> None:
-    """With `incremental_output=False` each event repeats the text so far; what comes out is said once."""
+async def test_L52_cumulative_streams(way: str) -> None:
+    """With `incremental_output=False`, repeated text is returned once."""
     answer = Answer(reasoning=["ha", "ha"], text=["na ", "na "], calls=[Call("call_1", "get", ['{"a"', ": 1}"])])
     with Loopback(answer) as server:
         llm = chat(server, protocol="dashscope", streaming=True, incremental_output=False)
@@ -202,7 +201,7 @@ async def test_L52_text_that_the_wire_repeats(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_L52_headers_of_the_service(way: str) -> None:
-    """The workspace is a setting; moderation by the vendor's header goes like any other header."""
+    """The workspace is a setting; the vendor's moderation header is passed like any other."""
     inspection = '{"input":"cip","output":"cip"}'
     with Loopback(Answer(text=["hi"])) as server:
         llm = chat(

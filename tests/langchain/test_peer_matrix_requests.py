@@ -55,8 +55,8 @@ async def body(way: str, given: Any = "hello", bind: dict[str, Any] | None = Non
 
 
 @four_ways
-async def test_L5_C2_reasoning_goes_back_in_a_tool_loop(way: str) -> None:
-    """What was thought before a call goes back with its result, as `reasoning_content` of that turn."""
+async def test_L5_C2_reasoning_is_sent_in_a_tool_loop(way: str) -> None:
+    """The reasoning before a call is sent with its result, as `reasoning_content` of that turn."""
     asks = Answer(reasoning=["which ", "city"], calls=[Call("call_1", "get", ['{"city": "X"}'])])
     with Loopback([asks, OK]) as server:
         llm = chat(server, enable_thinking=True).bind_tools([get])
@@ -82,7 +82,7 @@ REPLAY: list[tuple[str, dict[str, Any], bool]] = [
 @pytest.mark.parametrize(("settings", "replayed"), [case[1:] for case in REPLAY], ids=[case[0] for case in REPLAY])
 @four_ways
 async def test_L6_C25_reasoning_of_earlier_turns(way: str, settings: dict[str, Any], replayed: bool) -> None:
-    """It goes back by the model's policy or the caller's, and `preserve_thinking` is sent as it was given."""
+    """It is sent by the policy of the model or of the caller. `preserve_thinking` is sent unchanged."""
     sent_body = await body(way, TURNS, **settings)
     assert ("reasoning_content" in sent_body["messages"][1]) == replayed
     assert sent_body.get("preserve_thinking") == settings.get("preserve_thinking")
@@ -90,7 +90,7 @@ async def test_L6_C25_reasoning_of_earlier_turns(way: str, settings: dict[str, A
 
 @four_ways
 async def test_L7_enable_thinking_is_an_argument(way: str) -> None:
-    """`enable_thinking` and `thinking_budget` are arguments with a type, and are sent."""
+    """`enable_thinking` and `thinking_budget` are typed arguments, and are sent."""
     made = await body(way, enable_thinking=True, thinking_budget=9)
     assert (made["enable_thinking"], made["thinking_budget"]) == (True, 9)
     with Loopback(OK) as server, pytest.raises(ValidationError):
@@ -99,7 +99,7 @@ async def test_L7_enable_thinking_is_an_argument(way: str) -> None:
 
 @four_ways
 async def test_L8_thinking_of_one_call(way: str) -> None:
-    """The same per call and bound, where it wins over the object's."""
+    """Per call and bound, overriding the object's setting."""
     bound = await body(way, bind={"enable_thinking": True, "thinking_budget": 9}, enable_thinking=False)
     with Loopback(OK) as server:
         await call(chat(server, enable_thinking=False), way, enable_thinking=True, thinking_budget=9)
@@ -110,15 +110,15 @@ async def test_L8_thinking_of_one_call(way: str) -> None:
 
 @pytest.mark.parametrize("settings", [{"enable_thinking": True}, {"model": "qwen3.7-max"}, {"model": "qwq-plus"}])
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
-async def test_L9_C5_invoke_streams_where_the_model_may_think(way: str, settings: dict[str, Any]) -> None:
-    """A whole answer of a model that may think is asked for as a stream, at whatever address."""
+async def test_L9_C5_invoke_streams_if_the_model_may_think(way: str, settings: dict[str, Any]) -> None:
+    """The request is a stream, whatever the host."""
     assert (await body(way, **settings))["stream"] is True
     assert "stream" not in await body(way, enable_thinking=False)
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
-async def test_C5_the_exact_refusal_is_answered_by_a_stream(way: str) -> None:
-    """Where the service says that a call must stream, it is made once more as a stream."""
+async def test_C5_rejected_call_is_repeated_as_a_stream(way: str) -> None:
+    """If the service answers that a call must stream, it is sent once more, as a stream."""
     message = "parameter.enable_thinking must be set to false for non-streaming calls"
     with Loopback([reply_json(400, {"error": {"message": message, "code": "invalid_parameter_error"}}), OK]) as server:
         assert (await call(chat(server, model="qwen-max"), way)).text == "ok"
@@ -143,7 +143,7 @@ FORCED: list[tuple[str, dict[str, Any], Any, Any]] = [
 async def test_L10_C3_no_forced_choice_while_thinking(
     way: str, settings: dict[str, Any], expected: Any, thinks: Any, choice: Any
 ) -> None:
-    """A forced choice, which is a 400 while thinking may be on, turns thinking off for the call or becomes "auto"."""
+    """The service rejects it with 400, so thinking is disabled for the call, or the choice becomes "auto"."""
     with Loopback(OK) as server:
         llm = chat(server, **settings)
         before = llm.model_dump()
@@ -154,16 +154,16 @@ async def test_L10_C3_no_forced_choice_while_thinking(
 
 @pytest.mark.parametrize("choice", ["any", "required", True, "get", NAMED])
 @four_ways
-async def test_L11_C23_forced_choices_hold(way: str, choice: Any) -> None:
-    """With thinking off every form of a forced choice is sent as the name, which is the form that Qwen takes."""
+async def test_L11_C23_forced_choices_are_sent_by_name(way: str, choice: Any) -> None:
+    """With thinking off, every form of a forced choice is sent as the tool's name, which Qwen accepts."""
     with Loopback(OK) as server:
         await call(chat(server, model="qwen-max").bind_tools([get], tool_choice=choice), way)
         assert sent(server)["tool_choice"] == NAMED
 
 
 @four_ways
-async def test_L11_some_tool_of_several(way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Some tool of several is sent as "required" to a model that takes it, else as "auto", with a warning."""
+async def test_L11_any_of_several_tools(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is sent as "required" to models that accept it, otherwise as "auto" with a warning."""
     with Loopback(OK) as server:
         await call(chat(server, model="kimi/kimi-k3").bind_tools([get, put], tool_choice="any"), way)
         assert sent(server)["tool_choice"] == "required"
@@ -175,7 +175,7 @@ async def test_L11_some_tool_of_several(way: str, caplog: pytest.LogCaptureFixtu
 
 @four_ways
 async def test_L12_L13_strict_and_parallel(way: str) -> None:
-    """`strict` is a field of the function, `parallel_tool_calls=False` reaches the wire."""
+    """`strict` is a field of the function, and `parallel_tool_calls=False` is sent."""
     with Loopback(OK) as server:
         await call(chat(server).bind_tools([get], strict=True, parallel_tool_calls=False), way)
         made = sent(server)
@@ -185,8 +185,8 @@ async def test_L12_L13_strict_and_parallel(way: str) -> None:
 
 
 @four_ways
-async def test_C33_a_tool_that_is_none_is_refused(way: str) -> None:
-    """A tool of another API's shape is refused by name, before anything is sent."""
+async def test_C33_tools_of_other_apis_are_rejected(way: str) -> None:
+    """The error names the tool, and nothing is sent."""
     with Loopback(OK) as server:
         for wrong in ({"type": "web_search"}, {"type": "function", "function": {}}, "get"):
             with pytest.raises(ConfigurationError):
@@ -195,8 +195,8 @@ async def test_C33_a_tool_that_is_none_is_refused(way: str) -> None:
 
 
 @four_ways
-async def test_C34_no_tools_are_omitted(way: str) -> None:
-    """`tools: []`, which the service refuses, is never sent."""
+async def test_C34_empty_tools_are_omitted(way: str) -> None:
+    """`tools: []`, which the service rejects, is not sent."""
     with Loopback(OK) as server:
         await call(chat(server).bind_tools([]), way)
         assert "tools" not in sent(server)
@@ -204,7 +204,7 @@ async def test_C34_no_tools_are_omitted(way: str) -> None:
 
 @four_ways
 async def test_C22_C36_incremental_output_is_not_sent(way: str) -> None:
-    """The native protocol's `incremental_output` has no place on the compatible endpoint, streaming or not."""
+    """The compatible endpoint has no such parameter, streaming or not."""
     for settings in ({}, {"enable_thinking": True}, {"model": "qwen3.5-plus"}):
         assert "incremental_output" not in await body(way, **settings)
 
@@ -214,7 +214,7 @@ async def test_C22_C36_incremental_output_is_not_sent(way: str) -> None:
 
 @four_ways
 async def test_L38_json_schema_is_sent(way: str) -> None:
-    """`method="json_schema"` sends the schema as `response_format`, and so does the default where the model has it."""
+    """`method="json_schema"` sends the schema as `response_format`, also by default if the model supports it."""
     with Loopback(Answer(text=['{"name": "Hangzhou", ', '"country": "China"}'])) as server:
         for model, method in (("qwen-plus", "json_schema"), ("qwen3.7-max", None)):
             parsed = await call(chat(server, model=model).with_structured_output(City, method=method), way)  # type: ignore[arg-type]
@@ -225,8 +225,8 @@ async def test_L38_json_schema_is_sent(way: str) -> None:
 
 
 @four_ways
-async def test_L39_C10_the_model_object_stays(way: str) -> None:
-    """Structured output by any method leaves the object, and what it sends next, as they were."""
+async def test_L39_C10_structured_output_does_not_change_the_model(way: str) -> None:
+    """Nor its later requests, with every method."""
     with Loopback(Answer(text=['{"name": "a", "country": "b"}'])) as server:
         llm = chat(server, model="qwen3.7-max", thinking_budget=9)
         before, fields = llm.model_dump(), set(llm.model_fields_set)
@@ -242,7 +242,7 @@ async def test_L39_C10_the_model_object_stays(way: str) -> None:
 @pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
 @pytest.mark.parametrize("way", STREAMS)
 async def test_L40_partial_objects_are_streamed(way: str, method: Any) -> None:
-    """A stream of structured output gives what is there of the object so far."""
+    """A stream of structured output yields the object as far as received."""
     pieces = ['{"name": "Hang', 'zhou", "cou', 'ntry": "China"}']
     said = Answer(calls=[Call("call_1", "City", pieces)]) if method == "function_calling" else Answer(text=pieces)
     with Loopback(said) as server:
@@ -253,8 +253,8 @@ async def test_L40_partial_objects_are_streamed(way: str, method: Any) -> None:
 
 
 @four_ways
-async def test_C3_a_thinking_model_that_makes_no_call_is_an_error(way: str) -> None:
-    """Where a call could not be forced and none came, structured output says so, and what to do."""
+async def test_C3_missing_call_of_a_thinking_model_is_an_error(way: str) -> None:
+    """If a call could not be forced and none came, the error says what to do."""
     with Loopback(Answer(reasoning=["hm"], text=["no"])) as server:
         llm = chat(server, enable_thinking=True).with_structured_output(City, method="function_calling")
         with pytest.raises(OutputParserException, match="enable_thinking=False"):
@@ -276,7 +276,7 @@ STRATEGIES: list[tuple[str, dict[str, Any], Any, Any]] = [
 )
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
 async def test_C3_structured_agents(way: str, settings: dict[str, Any], form: Any, field: str) -> None:
-    """`create_agent` gets its object by either strategy; what it forces never meets a thinking model."""
+    """`create_agent` returns the object with either strategy, and forces no call of a thinking model."""
     text = '{"name": "Hangzhou", "country": "China"}'
     said = Answer(text=[text]) if field == "response_format" else Answer(calls=[Call("call_1", "City", [text])])
     with Loopback(said) as server:
@@ -292,8 +292,8 @@ async def test_C3_structured_agents(way: str, settings: dict[str, Any], form: An
 
 
 @four_ways
-async def test_C30_json_mode_says_json(way: str) -> None:
-    """JSON mode, which is a 400 where no message says "json", says it where the caller did not."""
+async def test_C30_json_mode_adds_the_word_json(way: str) -> None:
+    """The service rejects JSON mode if no message has the word."""
     form = {"type": "json_object"}
     for given in ("hello", [SystemMessage("Be brief."), HumanMessage("hello")]):
         messages = (await body(way, given, bind={"response_format": form}))["messages"]
@@ -336,14 +336,14 @@ MEDIA: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize(("block", "expected"), [case[1:] for case in MEDIA], ids=[case[0] for case in MEDIA])
 @four_ways
 async def test_L41_L42_L43_C18_media(way: str, block: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Standard blocks of images, videos and audio go out in the service's form: audio as a data URI."""
+    """Standard blocks of images, videos and audio are sent in the service's format: audio as a data URI."""
     made = await body(way, [HumanMessage([block])])
     assert made["messages"][0]["content"] == [expected]
 
 
 @four_ways
-async def test_C32_C35_what_cannot_be_sent_is_named(way: str) -> None:
-    """A PDF, or a block without content in the middle of a history, is refused with its place, before it is sent."""
+async def test_C32_C35_unsupported_blocks_are_named(way: str) -> None:
+    """The error for a PDF, or an empty block in a history, has its position. Nothing is sent."""
     pdf: Any = {"type": "file", "base64": "JVBERg==", "mime_type": "application/pdf"}
     for at, block in ((0, pdf), (2, {"type": "image"}), (2, {"type": "image", "url": "it.png"})):
         given = [HumanMessage("a"), AIMessage("b"), HumanMessage("c")]
@@ -356,7 +356,7 @@ async def test_C32_C35_what_cannot_be_sent_is_named(way: str) -> None:
 
 @four_ways
 async def test_L44_a_history_of_another_provider(way: str) -> None:
-    """Tool calls of a message are sent, whatever its `additional_kwargs` hold or lack."""
+    """Tool calls of a message are sent, whatever `additional_kwargs` contains."""
     made_call = tool_call(name="get", args={"city": "上海"}, id="call_1")
     for stale in ({}, {"tool_calls": [{"id": "old", "function": {"name": "old", "arguments": "{}"}}]}):
         turn = AIMessage("", tool_calls=[made_call], additional_kwargs=stale)
@@ -387,8 +387,8 @@ FOREIGN: list[tuple[str, list[Any]]] = [
 
 @pytest.mark.parametrize("content", [case[1] for case in FOREIGN], ids=[case[0] for case in FOREIGN])
 @four_ways
-async def test_L45_content_in_blocks_is_cleaned(way: str, content: list[Any]) -> None:
-    """Text of an assistant's blocks is sent as text, its calls as calls, its thoughts as reasoning."""
+async def test_L45_assistant_blocks_are_converted(way: str, content: list[Any]) -> None:
+    """Text blocks are sent as text, calls as calls, reasoning as reasoning."""
     turn = AIMessage(content, tool_calls=[tool_call(name="get", args={}, id="call_1")])
     made = await body(way, [HumanMessage("a"), turn, ToolMessage("21", tool_call_id="call_1")])
     wired = made["messages"][1]
@@ -416,14 +416,14 @@ MARKED: list[tuple[str, list[Any], int]] = [
 @pytest.mark.parametrize(("given", "at"), [case[1:] for case in MARKED], ids=[case[0] for case in MARKED])
 @four_ways
 async def test_L51_cache_marks(way: str, given: list[Any], at: int) -> None:
-    """`cache_control` goes out on a block of any role's message."""
+    """`cache_control` is sent on a block of any role."""
     made = await body(way, given)
     assert made["messages"][at]["content"] == [{"type": "text", "text": "x", **MARK}]
 
 
 @four_ways
-async def test_L46_C11_each_object_has_its_own_address(way: str) -> None:
-    """Two objects talk to two addresses, each with its own key, in turns."""
+async def test_L46_C11_each_object_has_its_own_url(way: str) -> None:
+    """Two objects use two URLs alternately, each with its own key."""
     with Loopback(OK) as one, Loopback(OK) as two:
         llms = [(chat(one, api_key="sk-one"), one), (chat(two, api_key="sk-two"), two)]
         for _ in range(2):
@@ -435,7 +435,7 @@ async def test_L46_C11_each_object_has_its_own_address(way: str) -> None:
 
 @four_ways
 async def test_C11_a_wrong_key_names_the_region(way: str) -> None:
-    """A 401 says where the key was sent, and that keys belong to a region."""
+    """A 401 has the URL, and says that keys are valid in one region."""
     refused = reply_json(401, {"error": {"message": "Incorrect API key provided.", "code": "invalid_api_key"}})
     with Loopback(refused) as server, pytest.raises(Exception, match="region") as raised:
         await call(chat(server, api_key="sk-secret"), way)
@@ -444,8 +444,8 @@ async def test_C11_a_wrong_key_names_the_region(way: str) -> None:
 
 
 @four_ways
-async def test_C19_images_go_where_text_goes(way: str) -> None:
-    """On the compatible endpoint one path takes text and media, whatever the model: none can be the wrong one."""
+async def test_C19_media_use_the_same_path(way: str) -> None:
+    """The compatible endpoint has one path for text and media, for every model."""
     for given in ("hello", [HumanMessage([{"type": "image", "url": URL}])]):
         with Loopback(OK) as server:
             await call(chat(server, model="qwen3-vl-plus"), way, given)

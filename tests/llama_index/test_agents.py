@@ -39,7 +39,7 @@ def an_agent(kind: str, llm: ModelStudio, **settings: Any) -> Any:
 
 @pytest.mark.parametrize("streaming", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_i10_two_calls_at_once(kind: str, streaming: bool) -> None:
+async def test_two_calls_at_once(kind: str, streaming: bool) -> None:
     """Both tools get exact arguments, the reasoning is sent back with the calls, and the answer follows."""
     with Loopback([TWO_CALLS, ANSWER]) as server:
         async with chat(server, enable_thinking=True) as llm:
@@ -72,7 +72,7 @@ async def test_i10_two_calls_at_once(kind: str, streaming: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_i13_the_first_choice_of_an_agent(kind: str) -> None:
+async def test_initial_tool_choice_of_an_agent(kind: str) -> None:
     """`initial_tool_choice` forces the first call only."""
     with Loopback([TWO_CALLS, ANSWER]) as server:
         async with chat(server) as llm:
@@ -89,7 +89,7 @@ async def test_i13_the_first_choice_of_an_agent(kind: str) -> None:
         (Answer(text=["Hm"], cut=True), errors.StreamTruncatedError),
     ],
 )
-async def test_i17_an_agents_error_is_typed(kind: str, script: Any, cls: type[errors.ModelStudioError]) -> None:
+async def test_an_agents_error_is_typed(kind: str, script: Any, cls: type[errors.ModelStudioError]) -> None:
     """Rejected requests and broken streams raise their typed error from the agent."""
     with Loopback(script) as server:
         async with chat(server) as llm:

@@ -1,7 +1,4 @@
-"""Blocks, deltas, usage, completions, errors and the end of a stream, with every method.
-
-Tests are named after the rows listed in `test_rows.py`.
-"""
+"""Blocks, deltas, usage, completions, errors and the end of a stream, with every method."""
 
 from __future__ import annotations
 
@@ -54,7 +51,7 @@ WHOLE = Answer(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_i1_i4_i5_blocks(way: str) -> None:
+async def test_blocks(way: str) -> None:
     """Thought, answer and call are blocks in this order. additional_kwargs has the reasoning, too."""
     with Loopback(WHOLE) as server:
         response = await call(chat(server, **THINKS), way)
@@ -69,7 +66,7 @@ async def test_i1_i4_i5_blocks(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", STREAMS)
-async def test_i2_a_stream_is_cumulative(way: str) -> None:
+async def test_a_stream_is_cumulative(way: str) -> None:
     """Each response has everything so far; `delta` and `thinking_delta` have the new part."""
     with Loopback(WHOLE) as server:
         responses = await responses_of(chat(server, **THINKS), way)
@@ -92,7 +89,7 @@ async def test_i2_a_stream_is_cumulative(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_i19_i20_usage(way: str, each_protocol: str) -> None:
+async def test_usage(way: str, each_protocol: str) -> None:
     """The response has usage with details, and `raw` the service's own, for the token counter."""
     with Loopback(WHOLE) as server:
         response = await call(chat(server, **THINKS), way)
@@ -101,7 +98,7 @@ async def test_i19_i20_usage(way: str, each_protocol: str) -> None:
     assert response.additional_kwargs["finish_reason"] == "tool_calls"
 
 
-def test_i19_every_count_has_its_name() -> None:
+def test_every_count_of_the_usage() -> None:
     """None is mixed up or lost."""
     usage = Usage(1, 2, 3, *range(4, 13))
     assert from_core_usage(usage) == {
@@ -114,7 +111,7 @@ def test_i19_every_count_has_its_name() -> None:
 
 
 @pytest.mark.parametrize("way", COMPLETIONS)
-async def test_i33_completions(way: str) -> None:
+async def test_completions(way: str) -> None:
     """A completion is a chat of one user message, with reasoning and usage."""
     with Loopback(WHOLE) as server:
         response = await call(chat(server, **THINKS), way, "Say hello.")
@@ -150,9 +147,7 @@ REFUSALS = [
 @pytest.mark.parametrize("way", WAYS + COMPLETIONS)
 @pytest.mark.parametrize(("status", "error", "cls"), REFUSALS, ids=[cls.__name__ for _, _, cls in REFUSALS])
 @pytest.mark.rotated
-async def test_i17_errors_raise(
-    way: str, status: int, error: dict[str, str], cls: type[errors.ModelStudioError]
-) -> None:
+async def test_errors_raise(way: str, status: int, error: dict[str, str], cls: type[errors.ModelStudioError]) -> None:
     """A typed error with status, code and request ID; never an empty message."""
     with Loopback(reply_json(status, {"error": error, "request_id": "r-1"})) as server, pytest.raises(cls) as caught:
         await call(chat(server, api_key="sk-a-key-for-tests"), way)
@@ -163,7 +158,7 @@ async def test_i17_errors_raise(
 
 @pytest.mark.parametrize("way", STREAMS)
 @pytest.mark.parametrize("ending", ["failure", "cut"])
-async def test_i17_a_stream_that_breaks_off_raises(way: str, ending: str) -> None:
+async def test_a_broken_stream_raises(way: str, ending: str) -> None:
     """After the responses so far, with the partial answer. No response is marked as the last."""
     failure = {"error": {"code": "data_inspection_failed", "message": "stopped"}} if ending == "failure" else None
     seen: list[Any] = []
@@ -186,7 +181,7 @@ async def test_i17_a_stream_that_breaks_off_raises(way: str, ending: str) -> Non
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_i18_retries(way: str) -> None:
+async def test_retries(way: str) -> None:
     """A throttled call is retried up to `max_retries` times."""
     throttled = reply_json(429, {"error": {"code": "limit_requests", "message": "wait"}}, {"retry-after-ms": "1"})
     with Loopback([throttled, WHOLE]) as server:
@@ -337,7 +332,7 @@ async def test_a_response_without_usage_has_none(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["achat", "astream_chat", "acomplete", "astream_complete"])
-async def test_i34_native_async(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_native_async(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Async calls use no threads."""
 
     def no_thread(*args: Any, **kwargs: Any) -> Any:

@@ -38,7 +38,7 @@ ADAPTER = Adapter(
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 @pytest.mark.rotated
-async def test_i36_of_all_embeddings(case: Case, way: str, protocol: str) -> None:
+async def test_of_all_embeddings(case: Case, way: str, protocol: str) -> None:
     """See `tests.embedding_cases`."""
     await case(Run(ADAPTER, way, protocol))
 

@@ -63,8 +63,8 @@ async def sent_messages(way: str, *messages: ChatMessage, **settings: Any) -> li
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_i3_i6_a_tool_loop(way: str) -> None:
-    """Thought and call go back as the service wants them, beside the content; the result has the call's id."""
+async def test_a_tool_loop(way: str) -> None:
+    """Thought and call are sent as the service requires, beside the content; the result has the call's ID."""
     turn = assistant(
         ThinkingBlock(content="I need "), ThinkingBlock(content="the weather."), TextBlock(text="Wait."), CALL
     )
@@ -78,7 +78,7 @@ async def test_i3_i6_a_tool_loop(way: str) -> None:
 
 
 @pytest.mark.parametrize(("policy", "kept"), [("auto", False), ("always", True), ("never", False)])
-async def test_i3_earlier_thoughts_go_back_by_policy(policy: str, kept: bool) -> None:
+async def test_earlier_thoughts_are_sent_by_policy(policy: str, kept: bool) -> None:
     """Reasoning before the last user message is sent only if the policy or the caller requires it."""
     turn = assistant(ThinkingBlock(content="Hm."), TextBlock(text="Hi."))
     messages = await sent_messages("chat", ChatMessage("hello"), turn, ChatMessage("And?"), reasoning_replay=policy)
@@ -90,7 +90,7 @@ async def test_i3_earlier_thoughts_go_back_by_policy(policy: str, kept: bool) ->
 @pytest.mark.parametrize(
     ("arguments", "text"), [('{"city": "A"}', '{"city": "A"}'), ("", "{}"), ({}, "{}"), ({"n": 1.5}, '{"n": 1.5}')]
 )
-async def test_i6_arguments_as_text_or_dict(arguments: Any, text: str) -> None:
+async def test_arguments_as_text_or_dict(arguments: Any, text: str) -> None:
     """A ToolCallBlock has arguments as a dict or JSON text; both are sent as text."""
     turn = assistant(ToolCallBlock(tool_call_id="call_1", tool_name="weather", tool_kwargs=arguments))
     [_, said, _] = await sent_messages("chat", ChatMessage("?"), turn, RESULT)
@@ -98,7 +98,7 @@ async def test_i6_arguments_as_text_or_dict(arguments: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_i32_text_is_not_escaped(way: str) -> None:
+async def test_text_is_not_escaped(way: str) -> None:
     """Non-ASCII arguments and texts, which saves tokens and bytes."""
     with Loopback(HELLO) as server:
         await call(chat(server), way, [ChatMessage("天气?"), assistant(CALL), RESULT])
@@ -108,7 +108,7 @@ async def test_i32_text_is_not_escaped(way: str) -> None:
     assert b"\\u" not in body
 
 
-async def test_i6_the_history_of_an_older_class() -> None:
+async def test_the_history_of_an_older_class() -> None:
     """Calls only in `additional_kwargs`, as dicts or SDK objects, are sent. Beside blocks they are ignored."""
     function = {"name": "weather", "arguments": '{"city": "A"}'}
     as_object = SimpleNamespace(id="call_1", type="function", function=SimpleNamespace(**function))
@@ -173,7 +173,7 @@ async def test_joining_texts() -> None:
     assert [message["content"] for message in messages] == ["ab", "ab", "a\nb", ""]
 
 
-async def test_a_tool_result_without_its_call_is_refused() -> None:
+async def test_a_tool_result_without_a_call_is_rejected() -> None:
     """The error has the message."""
     with Loopback(HELLO) as server:
         with pytest.raises(errors.ConfigurationError, match="tool_call_id"):
@@ -181,7 +181,7 @@ async def test_a_tool_result_without_its_call_is_refused() -> None:
         assert not server.requests
 
 
-async def test_arguments_that_are_no_json_are_refused() -> None:
+async def test_invalid_json_arguments_are_rejected() -> None:
     """Before anything is sent. The error has the message and the function."""
     turn = assistant(ToolCallBlock(tool_call_id="call_1", tool_name="weather", tool_kwargs={"x": b"y"}))
     with pytest.raises(errors.ConfigurationError, match=r"messages\[1\] \(assistant\): .*weather"):
@@ -192,7 +192,7 @@ async def test_arguments_that_are_no_json_are_refused() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_i21_images(way: str, tmp_path: Path) -> None:
+async def test_images(way: str, tmp_path: Path) -> None:
     """By URL unchanged, or inlined from bytes, a buffer or a file."""
     path = tmp_path / "pixel.png"
     path.write_bytes(PNG)
@@ -212,7 +212,7 @@ async def test_i21_images(way: str, tmp_path: Path) -> None:
     assert message["content"][-1] == {"type": "text", "text": "What is it?"}
 
 
-async def test_i21_an_image_in_a_buffer() -> None:
+async def test_an_image_in_a_buffer() -> None:
     """It is read from its start, and again for the next call."""
     message = ChatMessage(role="user", blocks=[ImageBlock(image=BytesIO(PNG), image_mimetype="image/png")])
     with Loopback(HELLO) as server:
@@ -222,7 +222,7 @@ async def test_i21_an_image_in_a_buffer() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_i22_videos(way: str) -> None:
+async def test_videos(way: str) -> None:
     """By URL or inlined, with the frame rate."""
     blocks: Any = [
         VideoBlock(url="https://example.com/a.mp4", fps=2),
@@ -235,7 +235,7 @@ async def test_i22_videos(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_i23_audio(way: str) -> None:
+async def test_audio(way: str) -> None:
     """By URL or as a data URI, with its format. The service rejects bare base64."""
     blocks: Any = [AudioBlock(audio=WAV, format="wav"), AudioBlock(url="https://example.com/a.mp3")]
     [message] = await sent_messages(way, ChatMessage(role="user", blocks=blocks))
@@ -257,7 +257,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("block", "named"), REFUSED, ids=[named for _, named in REFUSED])
-async def test_i24_what_the_service_lacks_is_refused_by_name(way: str, block: Any, named: str) -> None:
+async def test_unsupported_blocks_are_named(way: str, block: Any, named: str) -> None:
     """The error has the message and the block, and nothing is sent."""
     with Loopback(HELLO) as server:
         with pytest.raises(errors.ConfigurationError, match=rf"messages\[1\] \(user\): .*{named}"):

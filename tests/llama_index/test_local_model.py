@@ -95,7 +95,7 @@ async def test_structured_output(model: str, local_model_url: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["FunctionAgent", "AgentWorkflow"])
-async def test_i10_an_agent_runs_its_tools(kind: str, llm: ModelStudio) -> None:
+async def test_an_agent_runs_its_tools(kind: str, llm: ModelStudio) -> None:
     """It thinks, calls one of two tools, and answers; thoughts and text are streamed."""
     async with llm:
         thinking = llm.model_copy(update=THINKS)

@@ -48,7 +48,7 @@ def test_a_pipeline_embeds_in_two_processes(embedding: ModelStudioEmbedding) -> 
         assert node.embedding == pytest.approx(vector, abs=1e-3)
 
 
-def test_a_semantic_splitter_splits_where_the_subject_changes(embedding: ModelStudioEmbedding) -> None:
+def test_a_semantic_splitter_splits_between_subjects(embedding: ModelStudioEmbedding) -> None:
     """Between sentences about cats and about the market."""
     cats = "Cats purr when they are content. Kittens purr while they drink their mother's milk. "
     market = "The stock market fell sharply on Monday. Share prices of banks fell most."

@@ -40,7 +40,7 @@ def settings(**given: Any) -> ModelStudio:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_i26_nothing_is_sent_unasked(way: str) -> None:
+async def test_no_parameters_are_sent_by_default(way: str) -> None:
     """No max_tokens, no temperature: the model's defaults apply."""
     with Loopback(HELLO) as server:
         await call(chat(server), way)
@@ -66,7 +66,7 @@ FIELDS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("way", WAYS + COMPLETIONS)
-async def test_i27_settings_of_the_object_and_of_a_call(way: str) -> None:
+async def test_settings_of_the_object_and_of_a_call(way: str) -> None:
     """Each parameter is accepted by the object and by a call, which has priority and does not change the object."""
     with Loopback(HELLO) as server:
         llm = chat(server, **FIELDS, extra_body={"new": 1})
@@ -89,14 +89,14 @@ async def test_i27_settings_of_the_object_and_of_a_call(way: str) -> None:
         ("nonsense", "extra_body"),
     ],
 )
-def test_i27_unknown_arguments_are_refused(wrong: str, hint: str) -> None:
+def test_unknown_arguments_are_rejected(wrong: str, hint: str) -> None:
     """The error has a suggestion."""
     with pytest.raises(errors.ConfigurationError, match=f"{wrong}.*{hint}"):
         settings(**{wrong: 1})
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_i28_each_object_has_its_own_place(way: str) -> None:
+async def test_each_object_has_its_own_connection_settings(way: str) -> None:
     """URL, key and headers are per object; nothing is global."""
     with Loopback(HELLO) as one, Loopback(HELLO) as other:
         first = chat(one, api_key=KEY, default_headers={"x-mine": "1"})
@@ -110,7 +110,7 @@ async def test_i28_each_object_has_its_own_place(way: str) -> None:
         assert "x-mine" not in other.requests[0].headers
 
 
-async def test_i28_clients_and_timeouts() -> None:
+async def test_clients_and_timeouts() -> None:
     """Injected clients are not closed. `timeout` limits the time without data."""
     with Loopback(HELLO) as server, httpx.Client(headers={"x-client": "mine"}) as client:
         with chat(server, http_client=client) as llm:
@@ -124,7 +124,7 @@ async def test_i28_clients_and_timeouts() -> None:
 
 
 @pytest.mark.parametrize("ending", ["close", "aclose"])
-async def test_i28_an_object_that_is_closed_has_no_connections(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_object_that_is_closed_has_no_connections(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They close unless shared. It opens new ones if used again."""
     monkeypatch.setattr("modelstudio_core.http.shared_pools._pool", None)  # those of other tests
     with Loopback(HELLO) as server:
@@ -165,7 +165,7 @@ def test_prompts_of_the_object() -> None:
 
 
 @pytest.mark.parametrize("model", ["qwen-plus", "qwen-turbo", "qwen-max", "qwen3.7-plus", "qwen-mt-plus", "kimi-k3"])
-def test_i25_the_window_is_the_models(model: str) -> None:
+def test_the_context_window_of_a_model(model: str) -> None:
     """The context window is that of the catalogue, and leaves room for the model's maximum input."""
     info, metadata = model_info(model), settings(model=model).metadata
     assert (metadata.context_window, metadata.model_name, metadata.is_chat_model) == (info.context_window, model, True)
@@ -176,7 +176,7 @@ def test_i25_the_window_is_the_models(model: str) -> None:
     assert helper._get_available_context_size(100) > 0
 
 
-def test_i25_windows_that_are_said_or_not_known() -> None:
+def test_context_windows_of_the_caller_and_of_unknown_models() -> None:
     """The caller's value has priority. Unknown models have a default that PromptHelper supports."""
     assert settings(context_window=5000).metadata.context_window == 5000
     info = model_info("qwen-plus")
@@ -190,7 +190,7 @@ def test_i25_windows_that_are_said_or_not_known() -> None:
     assert settings(capabilities={"context_window": 9000, "max_input": 8000}).metadata.context_window == 9000
 
 
-def test_i35_whether_a_model_takes_tools() -> None:
+def test_whether_a_model_supports_tools() -> None:
     """By the catalogue, True if unknown. The caller's value has priority."""
     takes = {model: settings(model=model).metadata.is_function_calling_model for model in
              ("qwen-plus", "qwen-vl-ocr", "qwen-mt-plus", "no-such-model")}  # fmt: skip
@@ -209,7 +209,7 @@ class Word(BaseModel):
     word: str
 
 
-async def test_the_key_is_nowhere() -> None:
+async def test_the_key_is_not_shown() -> None:
     """Not in dumps, reprs, payloads, events, traces and dumped headers."""
     seen: list[Any] = []
 

@@ -70,7 +70,7 @@ async def predict(llm: ModelStudio, way: str, cls: type[BaseModel] = Address, **
 
 
 @pytest.mark.parametrize("way", PREDICTIONS)
-async def test_i29_by_json_schema(way: str) -> None:
+async def test_by_json_schema(way: str) -> None:
     """A listed model gets the schema as response_format and no tools. Thinking is not changed."""
     with Loopback(BY_SCHEMA) as server:
         objects = await predict(chat(server, model=LISTED, system_prompt="Be brief."), way)
@@ -84,7 +84,7 @@ async def test_i29_by_json_schema(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", PREDICTIONS)
-async def test_i29_the_model_of_this_call_decides(way: str) -> None:
+async def test_the_model_of_the_call_determines_the_method(way: str) -> None:
     """A model in `llm_kwargs` determines the method."""
     with Loopback(BY_SCHEMA) as server:
         objects = await predict(chat(server, model=UNLISTED), way, llm_kwargs={"model": LISTED})
@@ -115,7 +115,7 @@ async def test_events_of_a_prediction(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", PREDICTIONS)
-async def test_i29_by_a_forced_call(way: str) -> None:
+async def test_by_a_forced_call(way: str) -> None:
     """Other models must call a function with the schema. Prompts of the object apply, also async."""
     with Loopback(BY_CALL) as server:
         llm = chat(server, model=UNLISTED, system_prompt="Be brief.")
@@ -181,7 +181,7 @@ async def test_no_object(way: str, model: str, answer: Answer, said: str) -> Non
 @pytest.mark.filterwarnings("ignore:The `json` method is deprecated")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("model", "answer"), [(LISTED, BY_SCHEMA), (UNLISTED, BY_CALL)])
-async def test_i30_a_structured_llm(way: str, model: str, answer: Answer) -> None:
+async def test_a_structured_llm(way: str, model: str, answer: Answer) -> None:
     """`as_structured_llm` returns nested objects as `raw`, and JSON as the message."""
     with Loopback(answer) as server:
         structured = chat(server, model=model).as_structured_llm(Address)

@@ -39,7 +39,7 @@ NAMED = {"type": "function", "function": {"name": "weather"}}
 
 
 @pytest.mark.parametrize("way", WITH_TOOLS)
-async def test_i7_i8_calls_come_back_exactly(way: str) -> None:
+async def test_calls_are_returned_exactly(way: str) -> None:
     """With every method, including sync streams, and with all spaces in arguments."""
     with Loopback(ONE) as server:
         llm = chat(server)
@@ -50,7 +50,7 @@ async def test_i7_i8_calls_come_back_exactly(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", STREAMS)
-async def test_i9_calls_while_they_are_written(way: str) -> None:
+async def test_calls_while_they_are_written(way: str) -> None:
     """Each response has the call as far as it can be parsed. Incomplete JSON does not raise."""
     with Loopback(ONE) as server:
         llm = chat(server)
@@ -68,7 +68,7 @@ async def test_i9_calls_while_they_are_written(way: str) -> None:
     assert shown[-1] == {"city": "New  York"}
 
 
-def test_i9_a_call_is_shown_anew_when_more_of_it_was_read() -> None:
+def test_a_call_block_is_replaced_when_more_is_parsed() -> None:
     """Its block is the same object until more arguments were parsed. Calls are in the order of their indexes."""
     responses = Responses()
     deltas = [ToolCallDelta(1, "call_2", "local_time"), ToolCallDelta(0, "call_1", "weather", '{"city": "'),
@@ -94,7 +94,7 @@ class Counted(int):
 
 
 @pytest.mark.parametrize("order", ["in order", "backwards", "by twos"])
-def test_i9_many_calls_are_linear(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_calls_are_linear(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """For 1,000 calls with two fragments each, one block per fragment is created, and each index is found with few
     comparisons, in any order.
     """
@@ -141,7 +141,7 @@ UNORDERED = [
 ]
 
 
-def test_i9_calls_that_come_in_any_order_stand_in_that_of_their_indices() -> None:
+def test_calls_are_ordered_by_index() -> None:
     """Each response has the named calls in order, with everything so far."""
     responses = Responses()
     said: dict[int, tuple[str | None, str | None, str]] = {}
@@ -157,7 +157,7 @@ def test_i9_calls_that_come_in_any_order_stand_in_that_of_their_indices() -> Non
         ]
 
 
-def test_i9_responses_do_not_change_later() -> None:
+def test_responses_do_not_change_later() -> None:
     """Changing the lists of a response does not affect others."""
     responses, before = Responses(), []
     for delta in [ReasoningDelta("Well. "), TextDelta("So: "), *UNORDERED, TextDelta("there.")]:
@@ -176,7 +176,7 @@ def test_i9_responses_do_not_change_later() -> None:
 
 @pytest.mark.parametrize("pieces", [[], [""], [None], ["null"], ["[]"], ["{"], ['{"a"'], ["no JSON"]])
 @pytest.mark.parametrize("way", STREAMS)
-async def test_i9_whatever_the_arguments_are(way: str, pieces: list[Any]) -> None:
+async def test_arguments_of_any_type(way: str, pieces: list[Any]) -> None:
     """Null, empty, broken and non-object arguments never raise. At the end, the call has none, or is invalid."""
     with Loopback(Answer(calls=[Call("call_1", "weather", pieces or ())] if None not in pieces else [])) as server:
         llm = chat(server)
@@ -250,14 +250,14 @@ async def test_selecting_at_each_step_is_linear(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 @pytest.mark.rotated
-async def test_i11_i13_tool_choice(way: str, options: dict[str, Any], choice: Any) -> None:
+async def test_tool_choice(way: str, options: dict[str, Any], choice: Any) -> None:
     """`tool_required` and every form of `tool_choice` are converted. None is not sent."""
     with Loopback(ONE) as server:
         await call(chat(server), way, tools=tools(weather), **options)
         assert sent(server).get("tool_choice") == choice
 
 
-def test_i11_required_among_several(caplog: pytest.LogCaptureFixture) -> None:
+def test_required_among_several(caplog: pytest.LogCaptureFixture) -> None:
     """ "required" is sent as "auto" with a log entry, unless the model supports it."""
     with Loopback(ONE) as server:
         chat(server).chat_with_tools(tools(), "hello", tool_required=True)
@@ -276,7 +276,7 @@ def test_a_choice_of_an_unknown_tool() -> None:
 
 
 @pytest.mark.parametrize("way", WITH_TOOLS)
-async def test_i12_a_forced_call_and_thinking(way: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_forced_call_and_thinking(way: str, caplog: pytest.LogCaptureFixture) -> None:
     """Thinking is disabled for the request, or the choice is auto if thinking was requested."""
     with Loopback(ONE) as server:
         llm = chat(server, model="qwen3.6-plus")
@@ -291,7 +291,7 @@ async def test_i12_a_forced_call_and_thinking(way: str, caplog: pytest.LogCaptur
 
 @pytest.mark.parametrize("allowed", [True, False])
 @pytest.mark.parametrize("way", WITH_TOOLS)
-async def test_i14_parallel_calls(way: str, allowed: bool) -> None:
+async def test_parallel_calls(way: str, allowed: bool) -> None:
     """`allow_parallel_tool_calls` is sent."""
     with Loopback(ONE) as server:
         await call(chat(server), way, tools=tools(), allow_parallel_tool_calls=allowed)
@@ -299,7 +299,7 @@ async def test_i14_parallel_calls(way: str, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize("way", ["chat_with_tools", "achat_with_tools"])
-async def test_i14_one_call_where_several_are_not_allowed(way: str) -> None:
+async def test_only_one_call_if_several_are_not_allowed(way: str) -> None:
     """A second call is dropped, because LlamaIndex's programs reject it."""
     two = Answer(text=["Both."], calls=[Call("call_1", "weather", ['{"city": "A"}']), Call("call_2", "local_time")])
     with Loopback(two) as server:
@@ -312,7 +312,7 @@ async def test_i14_one_call_where_several_are_not_allowed(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["chat_with_tools", "achat_with_tools"])
-async def test_i14_one_call_of_two_that_are_equal(way: str) -> None:
+async def test_one_call_of_two_that_are_equal(way: str) -> None:
     """Of two calls that differ only in their IDs, one is kept."""
     twice = Answer(calls=[Call("", "weather", ['{"city": "A"}']), Call("", "weather", ['{"city": "A"}'])])
     with Loopback(twice) as server:
@@ -343,7 +343,7 @@ class Address(BaseModel):
     others: list[Street] = Field(default_factory=list, description="further ones")
 
 
-def test_i15_i16_nested_schemas() -> None:
+def test_nested_schemas() -> None:
     """References are inlined, and `required` is inside `parameters`."""
 
     def deliver(street: Street, others: list[Street]) -> None:
@@ -363,7 +363,7 @@ def test_i15_i16_nested_schemas() -> None:
     assert wire["type"] == "function"
 
 
-def test_strict_is_not_sent_unasked() -> None:
+def test_strict_is_not_sent_by_default() -> None:
     """Nor are empty tools."""
     with Loopback(ONE) as server:
         llm = chat(server)
@@ -374,7 +374,7 @@ def test_strict_is_not_sent_unasked() -> None:
 
 
 @pytest.mark.parametrize("way", WITH_TOOLS)
-async def test_i31_the_history_stays_as_it_is(way: str) -> None:
+async def test_the_history_is_not_changed(way: str) -> None:
     """The user's turn is added to a copy."""
     history = [ChatMessage("hello"), ChatMessage(role="assistant", content="Hi.")]
     before = [message.model_copy(deep=True) for message in history]
