@@ -68,9 +68,9 @@ class ModelStudioError(Exception):
         inputs: positions of the embedding or rerank inputs of the failed request, if there were several requests, or
             position of an invalid text.
         is_retryable: whether the same request may succeed later; for your own retries.
-        is_resent: whether this package may send the request again itself, up to `max_retries` times, if the error is
-            retryable. False after a read timeout, and once the response headers or part of an answer were received,
-            because the service may bill both attempts.
+        is_resent: whether this package itself sends the request again, up to `max_retries` times, if the error is
+            retryable and no part of an answer was received. False after a read timeout, and if the connection was lost
+            after the response headers, because the service may bill both attempts.
     """
 
     is_retryable = False

@@ -29,7 +29,7 @@ from modelstudio_core.protocols.requests import (
     url_of,
     wire_message,
 )
-from modelstudio_core.protocols.usage import read_count, read_details, total_of
+from modelstudio_core.protocols.usage import first_count, read_count, read_details, total_of
 from modelstudio_core.types import (
     AudioPart,
     ChatRequest,
@@ -228,9 +228,6 @@ def read_usage(usage: Mapping[str, Any], *others: Mapping[str, Any]) -> Usage:
     output_details = read_details(usage, "output_tokens_details")
     cached = read_details(usage, "prompt_tokens_details")
     input_tokens, output_tokens = read_count(usage, "input_tokens"), read_count(usage, "output_tokens")
-
-    def first_count(name: str, *holders: Mapping[str, Any]) -> int | None:
-        return next((found for holder in holders if (found := read_count(holder, name)) is not None), None)
 
     return Usage(
         input_tokens=input_tokens,

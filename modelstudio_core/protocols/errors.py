@@ -168,13 +168,13 @@ def _innermost(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
     A nested error without a message or code, such as a bare string, inherits those of the object around it.
     """
-    for _ in range(_MAX_NESTING):
+    for _ in range(_MAX_NESTING):  # each round goes one level deeper
         error, beside = value.get("error"), _message_in(value)
-        if not error or (isinstance(error, Mapping) and not any(error.values())):
+        if not error or (isinstance(error, Mapping) and not any(error.values())):  # missing or empty
             error, beside = _details_of(value), ""
         if not error:
             break
-        if not isinstance(error, Mapping):
+        if not isinstance(error, Mapping):  # a text, or True
             messages = (str(error) if error is not True else "", beside)
             return {**value, "message": ": ".join(dict.fromkeys(filter(None, messages)))}
         inherited = {"message": beside} if beside and not _message_in(error) else {}

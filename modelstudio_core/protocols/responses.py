@@ -23,7 +23,7 @@ from modelstudio_core.protocols.codec import as_string, read_json
 from modelstudio_core.protocols.decoding import EventStreamDecoder, NotAnAnswer, decode_response
 from modelstudio_core.protocols.errors import error_of_object, error_of_response, request_id_of
 from modelstudio_core.protocols.responses_requests import encode
-from modelstudio_core.protocols.usage import read_count, read_details, total_of
+from modelstudio_core.protocols.usage import first_count, read_count, read_details, total_of
 from modelstudio_core.types import ChatRequest, Delta, ResponseHead, Usage, WireCall
 
 _TEXT_DELTA = "response.output_text.delta"
@@ -300,9 +300,6 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     more = details[0] if isinstance(details, list) and details and isinstance(details[0], dict) else {}
     cached = read_details(more, "input_tokens_details")
     input_tokens, output_tokens = read_count(usage, "input_tokens"), read_count(usage, "output_tokens")
-
-    def first_count(name: str, *holders: Mapping[str, Any]) -> int | None:
-        return next((found for holder in holders if (found := read_count(holder, name)) is not None), None)
 
     return Usage(
         input_tokens=input_tokens,

@@ -46,7 +46,7 @@ _RESERVED = {
 }
 _SENT = frozenset({"temperature", "top_p", "ocr_options", "store", "conversation", "previous_response_id"})
 _RENAMED = {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"}
-# not sent: no effect on the answer, or the default (parallel_tool_calls=True is not, and raises an error)
+# not sent: without effect on the answer, or the default (parallel_tool_calls=False; True raises an error)
 _DROPPED = frozenset({"tool_stream", "parallel_tool_calls", "incremental_output"})
 _NATIVE = frozenset({"vl_enable_image_hw_output"})
 _POLICIES = frozenset({"tools", "tool_choice", "enable_thinking", "reasoning_effort"})

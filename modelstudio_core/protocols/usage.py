@@ -20,6 +20,11 @@ def read_count(holder: Mapping[str, Any], name: str) -> int | None:
     return None
 
 
+def first_count(name: str, *holders: Mapping[str, Any]) -> int | None:
+    """Return the token count of the first of `holders` that has it, or None."""
+    return next((found for holder in holders if (found := read_count(holder, name)) is not None), None)
+
+
 def read_counts(holder: Any, names: Sequence[str]) -> list[int | None]:
     """Return token counts by `read_count`; all None if `holder` is not an object."""
     if not holder or not isinstance(holder, dict):
