@@ -52,6 +52,12 @@ def _aliases(fields: Mapping[str, FieldInfo]) -> set[str]:
     return {name for name in names if name is not None}
 
 
+def _lacks_model(values: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> bool:
+    """Return True if `fields` require a model that `values` do not have, also not by an alias."""
+    model = fields.get("model")
+    return model is not None and model.is_required() and not values.keys() & _aliases({"model": model})
+
+
 class ConnectionSettings(BaseModel):
     """Connection settings: endpoint, credentials, timeouts, retries and HTTP clients."""
 
@@ -147,13 +153,12 @@ class ConnectionSettings(BaseModel):
         if "model_name" in values and "model_name" not in cls.model_fields:
             values = {"model": values["model_name"], **values}
             del values["model_name"]
-        model = cls.model_fields.get("model")
-        if model is not None and model.is_required() and "model" not in values:
-            raise cls.configuration_error('model is missing: pass a model id, such as model="qwen-plus"')
         unknown = values.keys() - cls.model_fields
         if unknown and (unknown := unknown - _aliases(cls.model_fields)):
             message = " ".join(unknown_argument(name, cls.model_fields) for name in sorted(unknown))
             raise cls.configuration_error(message)
+        if "model" not in values and _lacks_model(values, cls.model_fields):
+            raise cls.configuration_error('model is missing: pass a model id, such as model="qwen-plus"')
         return values
 
     @field_validator("model", "model_name", mode="after", check_fields=False)

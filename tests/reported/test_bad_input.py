@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -434,6 +435,27 @@ def test_a_subclass_with_field_aliases() -> None:
     made = Renamed(**{"model": "m", "api_key": "sk-1", "ownerName": "b", "address": {"city": "c"}})  # type: ignore[arg-type]
     assert (made.owner, made.place) == ("b", "c")
     assert Renamed(**{"model": "m", "api_key": "sk-1", "town": "d"}).place == "d"
+
+
+@pytest.mark.parametrize("adapter", [ChatModelStudio, ModelStudio])
+def test_a_subclass_that_renames_the_model(adapter: Any) -> None:
+    """By an alias."""
+
+    class Deployed(adapter):  # type: ignore[misc]
+        model: str = Field(validation_alias=AliasChoices("deployment", AliasPath("engine", "id")))
+
+    for alias in ({"deployment": "m"}, {"engine": {"id": "m"}}):
+        assert Deployed(api_key="sk-1", **alias).model == "m"
+    with pytest.raises(llama_index_errors.ConfigurationError, match="model is missing"):
+        Deployed(api_key="sk-1")
+
+
+@pytest.mark.parametrize("adapter", [ChatModelStudio, ModelStudio])
+def test_a_misspelt_model(adapter: Any) -> None:
+    """The error names the argument that was passed, not only the one that is missing."""
+    for name, says in (("modle", "modle: did you mean model?"), ("model_id", "model_id: ")):
+        with pytest.raises(llama_index_errors.ConfigurationError, match=re.escape(f"unknown argument {says}")):
+            adapter(api_key="sk-1", **{name: "m"})
 
 
 @pytest.mark.report(30)
