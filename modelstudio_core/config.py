@@ -150,8 +150,9 @@ def resolve(
 
     Raises:
         ConfigurationError: for invalid or contradictory settings, such as a missing key, an unknown region, a region
-            that needs a workspace, both region and base_url, a host that only a variable of another package names, an
-            unsupported URL, a negative max_retries, or a key that would be sent over plain HTTP to another machine.
+            that needs a workspace, both region and base_url, another host that only a variable of another package
+            names, an unsupported URL, a negative max_retries, or a key that would be sent over plain HTTP to another
+            machine.
     """
     environ = os.environ if environ is None else environ
     if protocol not in _PATHS:
@@ -200,15 +201,18 @@ def _url_and_region(
 
 
 def _check_no_other_host(environ: Mapping[str, str]) -> None:
-    """Raise ConfigurationError if the environment names a host for other packages only.
+    """Raise ConfigurationError if a variable of another package names another host than the default region's.
 
-    The default region would send the key to another host than the user expects.
+    The key would be sent to another host than the user expects.
     """
-    if name := next((name for name in _HOSTS_OF_OTHERS if environ.get(name)), None):
-        raise ConfigurationError(
-            f"the environment variable {name} is set, but this package does not read it: set {BASE_URL_VARIABLE} or "
-            f"{REGION_VARIABLE}, or pass base_url= or region="
-        )
+    default = REGIONS[DEFAULT_REGION]
+    for name in _HOSTS_OF_OTHERS:
+        host = environ.get(name, "").strip().lower().removeprefix("https://").partition("/")[0]
+        if host and host not in (default.host, default.id):
+            raise ConfigurationError(
+                f"the environment variable {name} is set, but this package does not read it: set {BASE_URL_VARIABLE} "
+                f"or {REGION_VARIABLE}, or pass base_url= or region="
+            )
 
 
 def _checked_workspace(workspace: str | None) -> str | None:

@@ -101,6 +101,14 @@ PRECEDENCE: list[tuple[str, dict[str, Any], dict[str, str], str, str]] = [
         "",
         "dashscope.aliyuncs.com",
     ),
+    *(
+        (f"the default host for another package, {name}", {}, {name: value}, "", "dashscope-intl.aliyuncs.com")
+        for name, value in (
+            ("DASHSCOPE_HTTP_BASE_URL", "https://dashscope-intl.aliyuncs.com/api/v1"),
+            ("DASHSCOPE_API_BASE", "https://DashScope-intl.aliyuncs.com/compatible-mode/v1"),
+            ("DASHSCOPE_API_REGION", "ap-southeast-1"),
+        )
+    ),
     (
         "empty env is not set",
         {},
@@ -304,14 +312,15 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
         (
             f"a host for another package, {name}",
             {},
-            {name: "https://dashscope.aliyuncs.com/api/v1"},
+            {name: value, **more},
             f"{name} is set, but this package does not read it: set DASHSCOPE_BASE_URL or",
         )
-        for name in (
-            "DASHSCOPE_HTTP_BASE_URL",
-            "DASHSCOPE_COMPATIBLE_BASE_URL",
-            "DASHSCOPE_API_REGION",
-            "DASHSCOPE_API_BASE",
+        for name, value, more in (
+            ("DASHSCOPE_HTTP_BASE_URL", "https://dashscope.aliyuncs.com/api/v1", {}),
+            ("DASHSCOPE_COMPATIBLE_BASE_URL", "https://dashscope.aliyuncs.com/compatible-mode/v1", {}),
+            ("DASHSCOPE_API_REGION", "cn-beijing", {}),
+            ("DASHSCOPE_API_BASE", "no URL: http://[", {}),
+            ("DASHSCOPE_API_BASE", "https://c", {"DASHSCOPE_API_REGION": "ap-southeast-1"}),
         )
     ),
     ("a wrong region from the environment", {}, {"DASHSCOPE_REGION": "bejing"}, "Did you mean 'beijing'"),
