@@ -15,7 +15,7 @@ from modelstudio_core.config import REGIONS
 from modelstudio_core.parameters import unknown_argument
 from tests.langchain.service import chat
 from tests.loopback import Loopback
-from tests.service import Answer, sent
+from tests.service import USAGE, Answer, sent
 from tests.snippets import CITY, ROOT, TEXT, THOUGHT, run, snippets
 
 PAGES = ["docs/migrating.md", "docs/migrating-tongyi.md", "docs/migrating-qwen.md", "docs/migrating-openai.md"]
@@ -166,6 +166,20 @@ def test_tongyi_s_parts() -> None:
         before, after = (request.json()["messages"] for request in server.requests)
     assert before == after
     assert [part["type"] for part in after[0]["content"]] == ["image_url", "text"]
+
+
+@pytest.mark.parametrize("protocol", ["openai", "dashscope"])
+def test_what_response_metadata_has(protocol: str) -> None:
+    """As the pages say: the request ID in each way, and `token_usage` in `invoke` only, also of a model that thinks."""
+    answer = Answer(reasoning=["Hm."], text=["Yes."], usage=USAGE)
+    with Loopback([answer] * 4) as server:
+        llm = chat(server, protocol=protocol, enable_thinking=True)
+        streaming = chat(server, protocol=protocol, streaming=True)
+        whole = [llm.invoke("?"), chat(server, protocol=protocol, enable_thinking=False).invoke("?")]
+        *_, last = llm.stream("?")
+        streamed = [last, streaming.invoke("?")]
+    assert all(message.response_metadata["request_id"] for message in whole + streamed)
+    assert ["token_usage" in message.response_metadata for message in whole + streamed] == [True, True, False, False]
 
 
 def test_the_cache_mark_in_place_of_qwq_s_middleware() -> None:
