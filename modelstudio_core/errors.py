@@ -116,6 +116,13 @@ class ModelStudioError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.__dict__.copy())
 
+    def add_sentence(self, sentence: str) -> None:
+        """Append a sentence to the message, which gets a full stop if it does not end with punctuation."""
+        message = self.message.rstrip()
+        stop = "" if message.endswith((".", "!", "?", ":", "。", "！", "？")) else "."
+        self.message = f"{message}{stop} {sentence}"
+        self.args = (self.message,)
+
     def redact(self, redactor: Redactor) -> None:
         """Redact credentials in the message, code, request id, body, response and causes, but not in `partial`."""
         self.message = redactor(self.message)

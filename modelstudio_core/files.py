@@ -311,6 +311,5 @@ def _naming(name: str) -> Iterator[None]:
             error = error.recast(FileError)
         if isinstance(error, FileError):
             error.file = name
-        error.message = f"{error.message} File: {name!r}."
-        error.args = (error.message,)
+        error.add_sentence(f"File: {name!r}.")
         raise error from error.__cause__

@@ -331,3 +331,14 @@ async def a_misspelt_model(run: Run) -> None:
         with pytest.raises(errors.BadRequestError) as other:
             await run.embed(run.make(server, model="text-embeding-v4"), ["a"])
         assert "Did you mean" not in other.value.message
+
+
+@case
+async def a_refusal_has_the_positions_in_a_sentence(run: Run) -> None:
+    """Also after a message of the service without a full stop."""
+    with Loopback(reply_json(400, {"code": "InvalidParameter", "message": "the input is invalid"})) as server:
+        with pytest.raises(errors.BadRequestError) as caught:
+            await run.embed(run.make(server, model="text-embedding-v4"), numbered(30))
+        first, last = caught.value.inputs[0], caught.value.inputs[-1]
+    assert caught.value.message == f"the input is invalid. The request contained inputs {first} to {last}."
+    assert caught.value.args == (caught.value.message,)

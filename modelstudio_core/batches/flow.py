@@ -316,8 +316,7 @@ class JobFlow:
             try:
                 update_file(file, (yield Request(batches_url(self._config, file.batch_id), get_call(), read_batch)))
             except NotFoundError as error:
-                error.message = f"{error.message} Batch job: {file.batch_id}. The service keeps jobs for 30 days."
-                error.args = (error.message,)
+                error.add_sentence(f"Batch job: {file.batch_id}. The service keeps jobs for 30 days.")
                 raise
             self._save(file)
         if file.state in ENDED:

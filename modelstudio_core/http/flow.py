@@ -329,7 +329,7 @@ class Flows:
         if not 200 <= head.status < 300:
             error = self._codec.error(head, b"" if encoded else (yield from _read_error()))
             if encoded:
-                error.message = f"{_with_period(error.message)} {unreadable}"
+                error.add_sentence(unreadable)
             raise error
         if encoded:
             raise ProtocolError(f"the response of {url} cannot be decoded. {unreadable}")
@@ -358,8 +358,7 @@ class Flows:
         from modelstudio_core.http.advice import advice  # imported at first use
 
         if more := advice(error, self._config, attempt.url, attempt.headers, request, model):
-            error.message = f"{_with_period(error.message)} {more}"
-            error.args = (error.message,)
+            error.add_sentence(more)
         error.redact(attempt.redactor)
 
 
@@ -381,9 +380,3 @@ def _headers_delta(request: ChatRequest, attempt: Attempt) -> list[Delta]:
     redactor = attempt.redactor
     headers = {name: value for name, value in safe_headers(attempt.head).items() if redactor(value) == value}
     return [ExtraDelta("headers", headers)]
-
-
-def _with_period(text: str) -> str:
-    """Return a message with final punctuation, so that a sentence can be appended."""
-    text = text.rstrip()
-    return text if text.endswith((".", "!", "?", ":", "。", "！", "？")) else f"{text}."

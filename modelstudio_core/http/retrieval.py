@@ -217,11 +217,8 @@ def _add_context_to_errors(
         yield
     except ModelStudioError as error:
         if isinstance(error, NotFoundError) and (meant := similar(request.model)):
-            error.message = f"{error.message} Did you mean {meant}?"
+            error.add_sentence(f"Did you mean {meant}?")
         if request.positions:
             error.inputs = tuple(request.positions)
-            error.message = (
-                f"{error.message} The request contained inputs {request.positions[0]} to {request.positions[-1]}."
-            )
-        error.args = (error.message,)
+            error.add_sentence(f"The request contained inputs {request.positions[0]} to {request.positions[-1]}.")
         raise

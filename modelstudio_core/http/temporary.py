@@ -243,7 +243,5 @@ def _rejected(error: ModelStudioError) -> FileError:
 def _with_file_name(error: ModelStudioError, name: str) -> ModelStudioError:
     if isinstance(error, FileError):
         error.file = name
-    advice = f'Temporary upload of {name!r} failed; upload="never" sends files inside the request.'
-    error.message = f"{error.message} {advice}"
-    error.args = (error.message,)
+    error.add_sentence(f'Temporary upload of {name!r} failed; upload="never" sends files inside the request.')
     return error

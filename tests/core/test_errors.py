@@ -274,6 +274,14 @@ def test_str(fields: dict[str, Any], text: str) -> None:
     assert str(RateLimitError("It failed.", **fields)) == text
 
 
+@pytest.mark.parametrize(("message", "begins"), [("no", "no. "), ("no.\n", "no. "), ("no?", "no? "), ("无。", "无。 ")])
+def test_a_sentence_can_be_added(message: str, begins: str) -> None:
+    """The message ends with punctuation before it."""
+    error = ModelStudioError(message)
+    error.add_sentence("File: 'a'.")
+    assert (error.message, error.args) == (f"{begins}File: 'a'.", (f"{begins}File: 'a'.",))
+
+
 def test_str_shows_a_url_once() -> None:
     """Not again if the message has it."""
     assert str(ServerError("It failed at https://host/v1/x.", url="https://host/v1/x")).count("https://") == 1
