@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from modelstudio_core.config import Config, service_url
-from modelstudio_core.errors import ModelStudioError, NotFoundError
+from modelstudio_core.errors import ConfigurationError, ModelStudioError, NotFoundError
 from modelstudio_core.http.client import Client
 from modelstudio_core.http.concurrent import arun_all, run_all
 from modelstudio_core.http.limiter import Demand, retrieval_demand
@@ -218,7 +218,7 @@ def _add_context_to_errors(
     except ModelStudioError as error:
         if isinstance(error, NotFoundError) and (meant := similar(request.model)):
             error.add_sentence(f"Did you mean {meant}?")
-        if request.positions:
+        if request.positions and not isinstance(error, ConfigurationError):  # nothing was sent
             error.inputs = tuple(request.positions)
             error.add_sentence(f"The request contained inputs {request.positions[0]} to {request.positions[-1]}.")
         raise

@@ -79,6 +79,18 @@ async def test_an_invalid_node_is_named_by_its_document(way: str, capfd: pytest.
         assert "2/2" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_error_for_another_reason_names_no_document(way: str) -> None:
+    """Such as an invalid key: the nodes are not at fault."""
+    nodes = [TextNode(text=text) for text in numbered(30)]
+    with Loopback(service) as server:
+        model = made(server, api_key=lambda: "")
+        with pytest.raises(errors.ConfigurationError) as caught:
+            await (model.acall(nodes) if way == "async" else asyncio.to_thread(model, nodes))
+    assert caught.value.message == "the API key is empty or contains invalid characters: check how it was copied"
+    assert caught.value.inputs == ()
+
+
 # ---------------------------------------------------------------- requests
 
 
