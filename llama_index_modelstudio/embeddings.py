@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from llama_index_modelstudio.embedding_run import EmbeddingRun
-from llama_index_modelstudio.tracing import hide_headers
+from llama_index_modelstudio.tracing import hide_headers, without_span
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.http.retrieval import aembed_all, embed_all
 from modelstudio_core.protocols.embeddings import SparseVector, TextType, Vector
@@ -168,7 +168,7 @@ class ModelStudioEmbedding(EmbeddingSettings, BaseEmbedding, defer_build=False):
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Set the vectors of nodes, as a step of a pipeline. An error for an invalid text names its document."""
         with _add_document_to_errors(nodes):
-            return super().__call__(nodes, **kwargs)
+            return without_span(super().__call__)(nodes, **kwargs)
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Async version of `__call__`."""

@@ -33,7 +33,7 @@ from llama_index_modelstudio.messages import reads_files, to_core_messages
 from llama_index_modelstudio.outputs import Responses, from_core_result, to_completion
 from llama_index_modelstudio.structured import StructuredAnswer, class_format
 from llama_index_modelstudio.tools import ToolCallingLLM
-from llama_index_modelstudio.tracing import hide_headers
+from llama_index_modelstudio.tracing import hide_headers, without_span
 from modelstudio_core.catalogue import ModelInfo
 from modelstudio_core.http.event_loop import in_thread
 from modelstudio_core.settings import ChatSettings
@@ -350,7 +350,7 @@ class ModelStudio(TokenCounting, BatchingLLM, ChatSettings, ToolCallingLLM, defe
         result: Model
         answer = self._structured(output_cls, llm_kwargs)
         if answer is None:
-            result = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            result = without_span(super().structured_predict)(output_cls, prompt, llm_kwargs, **prompt_args)
             return result
         _send_start_event(output_cls, prompt, prompt_args)
         result = answer.final_object(self.chat(self._format_prompt(prompt, prompt_args), **answer.options))
@@ -369,7 +369,7 @@ class ModelStudio(TokenCounting, BatchingLLM, ChatSettings, ToolCallingLLM, defe
         result: Model
         answer = self._structured(output_cls, llm_kwargs)
         if answer is None:
-            result = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            result = await without_span(super().astructured_predict)(output_cls, prompt, llm_kwargs, **prompt_args)
             return result
         _send_start_event(output_cls, prompt, prompt_args)
         result = answer.final_object(await self.achat(self._format_prompt(prompt, prompt_args), **answer.options))

@@ -26,6 +26,7 @@ from llama_index.core.tools import BaseTool, ToolMetadata
 from pydantic import Field, field_serializer, field_validator
 
 from llama_index_modelstudio.errors import ModelStudioError, NoToolCallError, RefusalError
+from llama_index_modelstudio.tracing import without_span
 from modelstudio_core.built_in_tools import hidden_tools, mcp_headers
 from modelstudio_core.partial_json import read_partial
 from modelstudio_core.tools import checked_tool, chosen_tool, function_of, tool_list
@@ -155,11 +156,11 @@ class ToolCallingLLM(FunctionCallingLLM, defer_build=True):
         Raises:
             NoToolCallError: if all calls are invalid, or there is none and `error_on_no_tool_call` is True.
         """
-        return super().predict_and_call(*args, **kwargs, single_turn=True)
+        return without_span(super().predict_and_call)(*args, **kwargs, single_turn=True)
 
     async def apredict_and_call(self, *args: Any, **kwargs: Any) -> AgentChatResponse:
         """Async version of `predict_and_call`."""
-        return await super().apredict_and_call(*args, **kwargs, single_turn=True)
+        return await without_span(super().apredict_and_call)(*args, **kwargs, single_turn=True)
 
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any

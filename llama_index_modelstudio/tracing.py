@@ -1,4 +1,7 @@
-"""Keep the values of per-call headers out of LlamaIndex's spans, events and callbacks, which record arguments."""
+"""Keep the values of per-call headers out of LlamaIndex's spans, events and callbacks, which record arguments.
+
+Methods that call the overridden one do so without its span, because they have one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,12 @@ from typing import Any, TypeVar
 from modelstudio_core.parameters import hidden_arguments
 
 C = TypeVar("C", bound=type)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def without_span(method: F) -> F:
+    """Return a method of a base class without the span that LlamaIndex wraps around it."""
+    return cast(F, getattr(method, "__wrapped__", method))
 
 
 def hide_headers(*methods: str) -> Callable[[C], C]:
