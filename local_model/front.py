@@ -15,6 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
 from typing import Any, Literal, TypeVar, cast
@@ -37,7 +38,7 @@ _CHAT, _EMBEDDINGS, _RESPONSES = "/v1/chat/completions", "/v1/embeddings", "/v1/
 
 
 class LlamaError(Exception):
-    """llama.cpp refused a request, with this status and JSON body."""
+    """llama.cpp refused a request with this status and JSON body, or ended a stream with this body."""
 
     def __init__(self, status: int, content: Json) -> None:
         super().__init__(status, content)
@@ -135,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._pass_on(parts)
         except InvalidRequest as error:  # a chat refers to an invalid file
             self._send(400, failure(endpoint, str(error)))
-        except (ClientDisconnected, ConnectionError):
+        except (ClientDisconnected, ConnectionError, HTTPException):  # HTTPException: llama.cpp's answer is cut
             self.close_connection = True
 
     def _retrieval(self, endpoint: str, payload: Any) -> bool:
@@ -277,13 +278,20 @@ class _Handler(BaseHTTPRequestHandler):
                 yield chunk
 
     def _streamed(self, call: Json) -> Iterator[Json]:
+        """Yield the chunks of a stream. Raises LlamaError, or ConnectionError if llama.cpp does not end it."""
         with closing(self._exchange("chat", "POST", _CHAT, _bytes(call))) as parts:
             answer = parsed(parts)
             if answer.status != 200:
                 raise LlamaError(answer.status, _json(answer.read()) or {})
             for line in answer:
                 if line.startswith(b"data: {"):
-                    yield json.loads(line[6:])
+                    chunk = json.loads(line[6:])
+                    if "error" in chunk:
+                        raise LlamaError(500, chunk)
+                    yield chunk
+                elif line.startswith(b"data: [DONE]"):
+                    return
+            raise ConnectionError("llama.cpp closed the connection in a stream")
 
     def _length(self, thought: Thought) -> int:
         """Return the number of tokens of a thought."""
