@@ -53,9 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _bound(options: Options) -> ApiServer:
     try:
         return ApiServer(options)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it must be from 0 to 65535"
         raise LocalModelError(
-            f"cannot listen on port {options.port}: {error.strerror}. --port chooses another, --port 0 a free one"
+            f"cannot listen on port {options.port}: {reason}. --port chooses another, --port 0 a free one"
         ) from error
 
 

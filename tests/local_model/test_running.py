@@ -337,6 +337,12 @@ def test_a_port_in_use() -> None:
     assert "in use. --port chooses another" in says
 
 
+def test_a_port_that_does_not_exist() -> None:
+    says = r"cannot listen on port 99999: it must be from 0 to 65535\. --port chooses another"
+    with pytest.raises(local_model.LocalModelError, match=says), local_model.running(port=99999):
+        raise AssertionError("must not start")
+
+
 @pytest.mark.parametrize(("code", "status"), [("", 0), ("; sys.exit(3)", 3)])
 def test_a_command_runs_with_the_model(code: str, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """It finds the address in the environment, and no key; its arguments and its exit status are passed on."""
