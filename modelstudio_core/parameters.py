@@ -6,7 +6,7 @@ for each, accept each per call, and build requests here, so that misspelled name
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from modelstudio_core.built_in_tools import hidden_tools
@@ -71,23 +71,27 @@ _HINTS = {
     **dict.fromkeys(("dashscope_api_key", "openai_api_key"), "did you mean api_key?"),
     **dict.fromkeys(("api_base", "openai_api_base"), "did you mean base_url?"),
     **dict.fromkeys(("request_timeout", "stream_chunk_timeout"), "did you mean timeout?"),
-    **dict.fromkeys(("num_output", "num_outputs"), "did you mean max_tokens?"),
     **dict.fromkeys(
         ("client", "async_client", "root_client", "root_async_client", "http_socket_options", "openai_proxy"),
         "did you mean http_client or http_async_client?",
     ),
-    **dict.fromkeys(
-        ("model_kwargs", "additional_kwargs"),
-        "pass its entries as arguments (temperature=, ...), others in extra_body=",
-    ),
+    **dict.fromkeys(("model_kwargs", "additional_kwargs"), "pass its entries as arguments, others in extra_body="),
     **dict.fromkeys(
         ("api_version", "default_query", "disabled_params", "is_chat_model", "openai_organization", "organization",
          "result_format", "return_documents", "reuse_client", "should_use_structured_outputs", "stream_usage",
          "tiktoken_model_name", "tokenizer"),
         "remove it, because it is not needed here",
     ),
-    "audio_config": "did you mean audio?",
     "extra_headers": "did you mean default_headers?",
+}  # fmt: skip
+# the same of chat models; embeddings and rerank have none of these arguments
+_CHAT_HINTS = _HINTS | {
+    **dict.fromkeys(("num_output", "num_outputs"), "did you mean max_tokens?"),
+    **dict.fromkeys(
+        ("model_kwargs", "additional_kwargs"),
+        "pass its entries as arguments (temperature=, ...), others in extra_body=",
+    ),
+    "audio_config": "did you mean audio?",
     "image_documents": "put an ImageBlock into the message",
     "prefix_messages": "put these messages before the others",
     "prompt_cache_options": 'put "cache_control": {"type": "ephemeral"} into a content block',
@@ -95,7 +99,7 @@ _HINTS = {
     "stop_sequences": "did you mean stop?",
     "strict": "pass it with the tools: bind_tools(..., strict=True) or chat_with_tools(..., strict=True)",
     "use_responses_api": 'did you mean protocol="responses"?',
-}  # fmt: skip
+}
 _KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS + CALL_OPTIONS)
 _PER_CALL = {"default_headers": "extra_headers"}
 _SECRET_SETTINGS = ("api_key", "default_headers", "dashscope_api_key", "openai_api_key")
@@ -181,10 +185,11 @@ def _unknown(name: str, of_object: Collection[str]) -> str:
     return unknown_argument(name, _KNOWN)
 
 
-def unknown_argument(name: str, known: Iterable[str]) -> str:
+def unknown_argument(name: str, known: Collection[str]) -> str:
     """Return an error message for the unknown argument `name`, with a suggestion."""
-    if name in _HINTS:
-        return f"unknown argument {name}: {_HINTS[name]}"
+    hints = _CHAT_HINTS if "temperature" in known else _HINTS
+    if name in hints:
+        return f"unknown argument {name}: {hints[name]}"
     from difflib import get_close_matches  # imported at first use
 
     close = get_close_matches(name, known, n=1, cutoff=0.8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -11,7 +12,14 @@ import pytest
 from modelstudio_core.errors import ConfigurationError
 from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.http.timeouts import Timeouts
-from modelstudio_core.parameters import LOCAL_PARAMETERS, PLAIN_PARAMETERS, POLICY_PARAMETERS, chat_request
+from modelstudio_core.parameters import (
+    LOCAL_PARAMETERS,
+    PLAIN_PARAMETERS,
+    POLICY_PARAMETERS,
+    chat_request,
+    unknown_argument,
+)
+from modelstudio_core.retrieval_settings import EmbeddingSettings, RerankSettings
 from modelstudio_core.settings import ChatSettings
 from modelstudio_core.types import CallOptions, ChatRequest, Message
 
@@ -99,6 +107,18 @@ def test_an_unknown_name(name: str, says: str) -> None:
             chat_request("qwen-plus", [USER], {name: value})
         assert caught.value.message.startswith(f"unknown argument {name}: ")
         assert says in caught.value.message
+
+
+@pytest.mark.parametrize("settings", [ChatSettings, EmbeddingSettings, RerankSettings])
+def test_advice_names_arguments_of_the_class(settings: Any) -> None:
+    """Embeddings and rerank have no `max_tokens`, for example."""
+    names = ("client", "model_kwargs", "num_output", "reasoning", "stop_sequences", "use_responses_api", "audio_config")
+    for name in names:
+        says = unknown_argument(name, settings.model_fields).removeprefix(f"unknown argument {name}: ")
+        meant = re.findall(r"mean (\w+)|or (\w+)\?|(\w+)=", says)
+        assert meant
+        assert {"".join(groups) for groups in meant} <= settings.model_fields.keys()
+        assert ('protocol="responses"' in says) == (name == "use_responses_api" and settings is ChatSettings)
 
 
 def test_several_unknown_names() -> None:
