@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
 from typing import Any, TypeVar
 
@@ -35,6 +35,8 @@ from modelstudio_core.types import ChatResult
 from modelstudio_core.values import value_class
 
 ErrorT = TypeVar("ErrorT", bound="ModelStudioError")
+R = TypeVar("R")
+T = TypeVar("T")
 
 _MAX_BODY = 64 * 1024  # maximum length of `body` in characters
 
@@ -66,7 +68,7 @@ class ModelStudioError(Exception):
         partial: `ChatResult` of the content received before the error, or None.
         url: URL of the request without its query, or None if nothing was sent.
         inputs: positions of the embedding or rerank inputs of the failed request, if there were several requests, or
-            position of an invalid text.
+            position of an invalid input.
         is_retryable: whether the same request may succeed later; for your own retries.
         is_resent: whether this package itself sends the request again, up to `max_retries` times, if the error is
             retryable and no part of an answer was received. False after a read timeout, and if the connection was lost
@@ -176,6 +178,21 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 class ConfigurationError(ModelStudioError):
     """The arguments are invalid. Nothing was sent."""
+
+
+def for_each(kind: str, inputs: Iterable[T], function: Callable[[str, T], R]) -> list[R]:
+    """Return what `function` returns for the name, such as "text 0", and the value of each input.
+
+    A ConfigurationError of `function` gets the position of the input.
+    """
+    results = []
+    for position, value in enumerate(inputs):
+        try:
+            results.append(function(f"{kind} {position}", value))
+        except ConfigurationError as error:
+            error.inputs = (position,)
+            raise
+    return results
 
 
 class APIConnectionError(ModelStudioError):

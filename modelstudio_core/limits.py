@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.errors import ConfigurationError, for_each
 from modelstudio_core.protocols.embeddings import Content
 from modelstudio_core.protocols.rerank import Document, Ranked, Ranking, RerankRequest
 from modelstudio_core.retrieval import EmbeddingModel, RerankModel
@@ -43,12 +43,7 @@ def check_texts(texts: Sequence[str], model: EmbeddingModel) -> None:
     """Raise ConfigurationError, with the position, for a text that is empty or certainly exceeds the limit."""
     if isinstance(texts, str):
         raise ConfigurationError(f"expected a list of texts, not one text: {texts!r:.60}")
-    for position, text in enumerate(texts):
-        try:
-            _check_text(f"text {position}", text, model.max_tokens, model)
-        except ConfigurationError as error:
-            error.inputs = (position,)
-            raise
+    for_each("text", texts, lambda name, text: _check_text(name, text, model.max_tokens, model))
 
 
 def text_batches(texts: Sequence[str], model: EmbeddingModel, size: int | None = None) -> list[range]:
@@ -93,21 +88,23 @@ def _checked_size(name: str, text: Any) -> int:
 
 def check_contents(contents: Sequence[Content], model: EmbeddingModel) -> None:
     """Raise ConfigurationError, naming the position, for a content that the model cannot embed."""
-    for position, content in enumerate(contents):
-        name = f"content {position}"
-        if not content or (unknown := content.keys() - {*model.modalities}):
-            found = ", ".join(sorted(unknown)) if content else "nothing"
-            raise ConfigurationError(f"{name} is {found}, but {model.id} embeds {', '.join(model.modalities)}")
-        if len(content) > 1 and model.fusion != "one_object":
-            raise ConfigurationError(f"{name} has {' and '.join(content)}: for one vector of several, use embed_fused")
-        if "text" in content:
-            _check_text(name, content["text"], model.max_tokens, model)
-        for url in _urls(content):
-            size = len(url) * 3 // 4 if url.startswith("data:") else 0
-            if model.max_image_mb is not None and size > model.max_image_mb * _MB:
-                raise ConfigurationError(
-                    f"{name} is an image of {size / _MB:.1f} MB, but {model.id} accepts {model.max_image_mb} MB"
-                )
+    for_each("content", contents, lambda name, content: _check_content(name, content, model))
+
+
+def _check_content(name: str, content: Content, model: EmbeddingModel) -> None:
+    if not content or (unknown := content.keys() - {*model.modalities}):
+        found = ", ".join(sorted(unknown)) if content else "nothing"
+        raise ConfigurationError(f"{name} is {found}, but {model.id} embeds {', '.join(model.modalities)}")
+    if len(content) > 1 and model.fusion != "one_object":
+        raise ConfigurationError(f"{name} has {' and '.join(content)}: for one vector of several, use embed_fused")
+    if "text" in content:
+        _check_text(name, content["text"], model.max_tokens, model)
+    for url in _urls(content):
+        size = len(url) * 3 // 4 if url.startswith("data:") else 0
+        if model.max_image_mb is not None and size > model.max_image_mb * _MB:
+            raise ConfigurationError(
+                f"{name} is an image of {size / _MB:.1f} MB, but {model.id} accepts {model.max_image_mb} MB"
+            )
 
 
 def content_batches(contents: Sequence[Content], model: EmbeddingModel, size: int | None = None) -> list[range]:
@@ -217,8 +214,7 @@ def _subset(request: RerankRequest, places: Sequence[int]) -> RerankRequest:
 
 def _check_documents(request: RerankRequest, model: RerankModel) -> None:
     _check_document("the query", request.query, model)
-    for position, document in enumerate(request.documents):
-        _check_document(f"document {position}", document, model)
+    for_each("document", request.documents, lambda name, document: _check_document(name, document, model))
     if request.instruct is not None and model.instruct is False:
         raise ConfigurationError(f"{model.id} does not support instruct, but qwen3-rerank does")
 

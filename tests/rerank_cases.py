@@ -130,10 +130,12 @@ async def empty_documents_are_named(run: Run) -> None:
     """By position, before anything is sent; also an empty query."""
     with Loopback(service) as server:
         for empty in ("", "  \n"):
-            with pytest.raises(errors.ConfigurationError, match="document 2 is empty"):
+            with pytest.raises(errors.ConfigurationError, match="document 2 is empty") as caught:
                 await run.rank(run.make(server), ["a", "b", empty, "d"])
-            with pytest.raises(errors.ConfigurationError, match="the query is empty"):
+            assert caught.value.inputs == (2,)
+            with pytest.raises(errors.ConfigurationError, match="the query is empty") as caught:
                 await run.rank(run.make(server), TEXTS, empty)
+            assert caught.value.inputs == ()
         assert server.requests == []
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from modelstudio_core.errors import ConfigurationError
+from modelstudio_core.errors import ConfigurationError, for_each
 from modelstudio_core.media import URL_SCHEMES, data_uri, mime_type_of
 from modelstudio_core.types import LocalFile
 
@@ -100,16 +100,15 @@ def read_contents(contents: Contents) -> list[dict[str, Any]]:
     """
     if isinstance(contents, str | Mapping):
         contents = [contents]
-    read: list[dict[str, Any]] = []
-    for position, content in enumerate(contents):
-        if isinstance(content, str):
-            read.append({"text": content})
-            continue
-        name = f"content {position}"
-        if not isinstance(content, Mapping):
-            raise ConfigurationError(f"{name} is of type {type(content).__name__}, not a str or a mapping")
-        read.append({kind: _wire_value(kind, value, name) for kind, value in content.items()})
-    return read
+    return for_each("content", contents, _read_content)
+
+
+def _read_content(name: str, content: Any) -> dict[str, Any]:
+    if isinstance(content, str):
+        return {"text": content}
+    if not isinstance(content, Mapping):
+        raise ConfigurationError(f"{name} is of type {type(content).__name__}, not a str or a mapping")
+    return {kind: _wire_value(kind, value, name) for kind, value in content.items()}
 
 
 def _wire_value(kind: str, value: Any, name: str) -> Any:

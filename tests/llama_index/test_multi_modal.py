@@ -99,9 +99,10 @@ async def test_images_are_sent_concurrently(way: str) -> None:
 async def test_invalid_contents(way: str, method: str, given: Any, message: str) -> None:
     """The error has the position. Nothing is sent."""
     with Loopback(service) as server:
-        with pytest.raises(errors.ConfigurationError, match=message):
+        with pytest.raises(errors.ConfigurationError, match=message) as caught:
             await called(made(server), way, method, given)
         assert server.requests == []
+    assert caught.value.inputs == ((1,) if given else ())
 
 
 async def test_image_nodes(tmp_path: Path) -> None:
