@@ -136,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._pass_on(parts)
         except InvalidRequest as error:  # a chat refers to an invalid file
             self._send(400, failure(endpoint, str(error)))
+        except LlamaError as error:
+            self._send(error.status, error.content)
         except (ClientDisconnected, ConnectionError, HTTPException):  # HTTPException: llama.cpp's answer is cut
             self.close_connection = True
 
@@ -233,15 +235,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _think_aloud(self, call: Json) -> None:
         """Send the answer to a call that thinks, whole or as a stream."""
-        try:
-            if not call.get("stream"):
-                self._send(200, self._whole(call))
-                return
-            chunks = self._chunks(call)
-            first = next(chunks)
-        except LlamaError as error:
-            self._send(error.status, error.content)
+        if not call.get("stream"):
+            self._send(200, self._whole(call))
             return
+        chunks = self._chunks(call)
+        first = next(chunks)  # a refusal raises LlamaError before the status is sent
         self._send_events(_sse(chain([first], chunks)))
 
     def _whole(self, call: Json) -> Json:

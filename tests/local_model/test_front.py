@@ -13,7 +13,7 @@ import pytest
 
 from local_model.front import ApiServer
 from local_model.options import Options
-from tests.loopback import Exchange, Loopback
+from tests.loopback import Exchange, Loopback, Script, reply_json
 
 FORCED: dict[str, Any] = {
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}],
@@ -31,7 +31,7 @@ BEGUN = [chunk(role="assistant", content=None), chunk(reasoning_content="Hm.")]
 
 
 @contextmanager
-def front(*events: Any, done: bool = False) -> Iterator[str]:
+def front(*events: Any, done: bool = False, script: Script | None = None) -> Iterator[str]:
     """Run the front before a llama.cpp that streams `events`, whole chunk by whole chunk, and then closes."""
 
     def stream(exchange: Exchange) -> None:
@@ -41,7 +41,7 @@ def front(*events: Any, done: bool = False) -> Iterator[str]:
         exchange.send(head + body)
         exchange.close()
 
-    with Loopback(stream) as llama:
+    with Loopback(script or stream) as llama:
         server = ApiServer(Options(port=0))
         address = ("127.0.0.1", int(llama.url.split(":")[2].split("/")[0]))
         server.open({"chat": address, "embeddings": address})
@@ -87,3 +87,10 @@ def test_a_whole_stream_has_its_end() -> None:
     with front(*BEGUN, chunk(content="Yes."), chunk("stop"), done=True) as url:
         response = post(url, *PATHS[0][:1], **PATHS[0][1])
     assert response.text.endswith("data: [DONE]\n\n")
+
+
+def test_a_text_that_llama_cpp_refuses_to_count() -> None:
+    """The refusal is passed on."""
+    with front(script=reply_json(503, FAILURE)) as url:
+        response = httpx.post(f"{url}/embeddings", json={"model": "m", "input": "a" * 600}, timeout=10)
+    assert (response.status_code, response.json()) == (503, FAILURE)
