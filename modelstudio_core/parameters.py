@@ -101,6 +101,8 @@ _CHAT_HINTS = _HINTS | {
     "use_responses_api": 'did you mean protocol="responses"?',
 }
 _KNOWN = frozenset(POLICY_PARAMETERS + PLAIN_PARAMETERS + LOCAL_PARAMETERS + CALL_OPTIONS)
+_LIFTED = tuple(name for name in POLICY_PARAMETERS + PLAIN_PARAMETERS if name not in _OF_ONE_PROTOCOL)
+_REQUEST_FIELDS = POLICY_PARAMETERS + LOCAL_PARAMETERS
 _PER_CALL = {"default_headers": "extra_headers"}
 _SECRET_SETTINGS = ("api_key", "default_headers", "dashscope_api_key", "openai_api_key")
 
@@ -128,15 +130,11 @@ def chat_request(
     if unknown:
         raise ConfigurationError(" ".join(_unknown(name, of_object) for name in sorted(unknown)))
     body = dict(values.get("extra_body") or {})
-    lifted = {
-        name: body.pop(name)
-        for name in (*POLICY_PARAMETERS, *PLAIN_PARAMETERS)
-        if name in body and name not in _OF_ONE_PROTOCOL
-    }
+    lifted = {name: body.pop(name) for name in _LIFTED if name in body} if body else {}
     values = {**values, **lifted, "extra_body": body}
     given = {name: value for name, value in values.items() if value is not None and value != []}
     plain = {name: given[name] for name in PLAIN_PARAMETERS if name in given}
-    known = {name: given[name] for name in POLICY_PARAMETERS + LOCAL_PARAMETERS if name in given}
+    known = {name: given[name] for name in _REQUEST_FIELDS if name in given}
     if "tools" in known:
         known["tools"] = tuple(tool_list(known["tools"]))
     if not known.get("tools"):
