@@ -9,7 +9,7 @@
 # Seen:      langchain: read to the end OK, left ERROR GeneratorExit
 #            llama-index: read to the end OK, left ERROR GeneratorExit
 # Matters:   each Stop button, stop condition and closed browser tab counts as a failure of the model, and wakes
-#            whoever watches the error rate. Leave out GeneratorExit and CancelledError there.
+#            whoever watches the error rate. Leave out GeneratorExit there.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Guess:     two asyncio tasks, or threads, that each open a cassette of their own record their own requests.
+# Guess:     two asyncio tasks that each open a cassette of their own record their own requests.
 # Really:    a cassette is in force for the whole process. While both are open, the one opened last gets the requests
 #            of both; as soon as one is closed, the rest of the other's requests go to the network and into no
 #            cassette, with record_mode="none", too.
