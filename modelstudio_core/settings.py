@@ -259,7 +259,19 @@ class ChatSettings(ResponsesSettings):
 
     def _core_may_think(self, call: Mapping[str, Any] | None = None) -> bool:
         """Return True if the model may think, given this object's parameters and those of `call`."""
-        return may_think(*self._core_request((Message("user", ""),), None, call or {}))
+        if call or self.extra_body:
+            return may_think(*self._core_request((Message("user", ""),), None, call or {}))
+        # LlamaIndex asks at each call, so build only the part of the request that decides it
+        given = self.__dict__
+        switch = {} if given["thinking"] is None else {"thinking": given["thinking"]}
+        request = ChatRequest(
+            self.model,
+            messages=(),
+            enable_thinking=given["enable_thinking"],
+            reasoning_effort=given["reasoning_effort"],
+            parameters=switch,
+        )
+        return may_think(request, self._core_model())
 
 
 _PER_CALL_FIELDS = ChatSettings.model_fields.keys() & {*_PARAMETERS, "streaming", "include_response_headers", "upload"}

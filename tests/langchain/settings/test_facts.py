@@ -16,7 +16,10 @@ from pydantic import SecretStr
 
 from langchain_modelstudio import ChatModelStudio
 from langchain_modelstudio.errors import ConfigurationError
+from modelstudio_core.policies import may_think
 from modelstudio_core.tokens import TokenEstimate
+from modelstudio_core.types import Message
+from tests.ids import short
 from tests.langchain.service import WAYS, call, chat
 from tests.langchain.settings.models import HELLO, KEY
 from tests.loopback import Loopback
@@ -49,6 +52,15 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 
 
+THINKING: list[dict[str, Any]] = [
+    {}, {"enable_thinking": True}, {"enable_thinking": False}, {"thinking_budget": 100},
+    {"reasoning_effort": "none"}, {"reasoning_effort": "high"}, {"reasoning_effort": "none", "enable_thinking": True},
+    {"thinking": {"type": "disabled"}}, {"thinking": {"type": "enabled"}}, {"thinking": {}},
+    {"extra_body": {"enable_thinking": False}}, {"extra_body": {"reasoning_effort": "none"}},
+    {"extra_body": {"thinking": {"type": "disabled"}}},
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("model", PROFILES)
 def test_the_profile(model: str) -> None:
     """That of the catalogue, with langchain-core's keys only, because it warns about others (L29)."""
@@ -56,6 +68,18 @@ def test_the_profile(model: str) -> None:
     assert {name: profile.get(name) for name in PROFILES[model]} == PROFILES[model]
     assert profile.keys() <= ModelProfile.__annotations__.keys()
     assert (profile["text_inputs"], profile["pdf_inputs"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "model", ["qwen-plus", "qwen3.7-max", "qwen3.8-max", "qwq-plus", "qwen-max", "glm-5.2", "kimi-k2.6", "made-up"]
+)
+@pytest.mark.parametrize("given", THINKING, ids=short)
+def test_the_thinking_mode_of_an_object_is_that_of_its_requests(model: str, given: dict[str, Any]) -> None:
+    """It decides the token limits in `profile` and in LlamaIndex's `metadata`."""
+    llm = ChatModelStudio(model=model, api_key=KEY, **given)
+    asked = may_think(*llm._core_request((Message("user", "hello"),), None, {}))
+    assert llm._core_may_think() == asked
+    assert llm._core_may_think({"temperature": 1}) == asked
 
 
 def test_the_profile_does_not_depend_on_settings() -> None:
