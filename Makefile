@@ -86,8 +86,8 @@ $(VENV)-llama-index/.ready: pyproject.toml
 	$(VENV)-llama-index/bin/python -m pip install --quiet --disable-pip-version-check -e '.[llama-index,test,tokenizer]'
 	@touch $@
 
-# two files of the core's tests use both adapters
-CORE_TESTS := tests/core --ignore=tests/core/test_files.py --ignore=tests/core/test_uploads.py
+# three files of the core's tests use both adapters
+CORE_TESTS := tests/core $(addprefix --ignore=tests/core/test_,files.py large_files.py uploads.py)
 LANGCHAIN_TESTS := $(CORE_TESTS) tests/langchain --ignore=tests/langchain/test_standard_integration.py --ignore=tests/langchain/test_standard_embeddings.py
 LLAMA_INDEX_TESTS := $(CORE_TESTS) tests/llama_index --ignore=tests/llama_index/test_local_model.py --ignore=tests/llama_index/test_local_retrieval.py
 test-apart: $(VENV)-langchain/.ready $(VENV)-llama-index/.ready
