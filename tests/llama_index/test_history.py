@@ -275,17 +275,18 @@ async def test_citations_in_assistant_turns_are_omitted() -> None:
 
 
 async def test_cache_points() -> None:
-    """`cache_control` is set on the part before, in a turn of any role."""
+    """`cache_control` is set on the part right before it, in a turn of any role."""
     point = CachePoint(cache_control=CacheControl(type="ephemeral"))
     blocks: Any = [TextBlock(text="long"), point, TextBlock(text="short")]
     system, user = await sent_messages(
         "chat",
         ChatMessage(role="system", blocks=blocks),
-        ChatMessage(role="user", blocks=[ImageBlock(url=PIXEL), point]),
+        ChatMessage(role="user", blocks=[TextBlock(text="this"), ImageBlock(url=PIXEL), point]),
     )
     mark = {"cache_control": {"type": "ephemeral"}}
     assert system["content"] == [{"type": "text", "text": "long"} | mark, {"type": "text", "text": "short"}]
-    assert user["content"] == [{"type": "image_url", "image_url": {"url": PIXEL}} | mark]
+    image = {"type": "image_url", "image_url": {"url": PIXEL}}
+    assert user["content"] == [{"type": "text", "text": "this"}, image | mark]
     said, result = (
         await sent_messages(
             "chat",
