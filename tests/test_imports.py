@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from tests.loopback import Loopback
+from tests.service import Answer
+
 NOT_NEEDED = (
     "batches", "chat_format", "cli", "doctor", "files", "http.advice", "http.limiter", "http.temporary", "prices",
     "protocols.dashscope", "protocols.responses", "retrieval", "retrieval_settings", "tokens",
@@ -45,3 +48,30 @@ print(json.dumps(sorted(set(sys.modules) - before)))
     unneeded = {f"modelstudio_core.{name}" for name in NOT_NEEDED} | {f"{adapter}.{name}" for name in own} | {*foreign}
     assert f"{adapter}.{'chat_models' if 'langchain' in adapter else 'llm'}" in loaded
     assert not loaded & unneeded
+
+
+@pytest.mark.parametrize("model", ["langchain_modelstudio.ChatModelStudio", "llama_index_modelstudio.ModelStudio"])
+@pytest.mark.parametrize("protocol", ["openai", "dashscope", "responses"])
+def test_an_error_needs_no_import(model: str, protocol: str) -> None:
+    """A process that is out of file descriptors cannot import, and would get an OSError instead of the error."""
+    package, _, name = model.partition(".")
+    code = f"""
+import sys
+from {package} import {name}
+from {package}.errors import APIConnectionError
+
+def call(url):
+    llm = {name}(model="qwen-plus", api_key="k", base_url=url, protocol={protocol!r}, max_retries=1)
+    llm.invoke("Hi") if hasattr(llm, "invoke") else llm.complete("Hi")
+
+call(sys.argv[1])
+before = set(sys.modules)
+try:
+    call("http://127.0.0.1:1")
+except APIConnectionError:
+    print(sorted(set(sys.modules) - before))
+"""
+    with Loopback(Answer(text=["Hello."])) as server:
+        command = [sys.executable, "-W", "ignore", "-c", code, server.url]
+        said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert said.stdout == "[]\n"

@@ -18,7 +18,6 @@ from modelstudio_core.errors import (
 )
 from modelstudio_core.headers import SecretHeaders
 from modelstudio_core.policies import unsupported_input
-from modelstudio_core.protocols.dashscope import MULTIMODAL, TEXT, endpoint_of
 from modelstudio_core.types import ChatRequest
 
 _ADVICE: dict[type[ModelStudioError], str] = {
@@ -74,6 +73,8 @@ def advice(
     if isinstance(error, NotFoundError) and (meant := similar_model(request.model)):
         return f"Did you mean {meant}? {general}"
     if native and _WRONG_ENDPOINT in error.message:
+        from modelstudio_core.protocols.dashscope import MULTIMODAL, TEXT, endpoint_of  # loaded with the protocol
+
         asked = endpoint_of(request)
         other = MULTIMODAL if asked == TEXT else TEXT
         return f'{request.model} was requested at {asked}: native_endpoint="{other}" selects the other endpoint.'

@@ -64,8 +64,11 @@ class Flows:
     """Create call flows that share one configuration."""
 
     def __init__(self, config: Config) -> None:
+        from modelstudio_core.http.advice import advice  # not at an error: out of file descriptors, no import succeeds
+
         self._config = config
         self._codec = codec_for(config.protocol)
+        self._advice = advice
 
     def chat(self, request: ChatRequest, model: ModelInfo, planned: Plan) -> Flow:
         """Return the flow of a chat call.
@@ -79,14 +82,17 @@ class Flows:
 
         def adapt_request(failure: ModelStudioError) -> bool:
             nonlocal planned
-            from modelstudio_core.protocols.responses import is_lost_response  # imported at first use
-            from modelstudio_core.protocols.responses_requests import continued_response, without_previous_response
+            if self._config.protocol == "responses":  # whose modules are loaded
+                from modelstudio_core.protocols.responses import is_lost_response
+                from modelstudio_core.protocols.responses_requests import continued_response, without_previous_response
 
-            previous = continued_response(planned.request)
-            if previous is not None and is_lost_response(failure, previous):
-                logger.info("Model Studio: the previous response is lost (%s): the whole history is sent", failure.code)
-                planned = replace(planned, request=without_previous_response(planned.request))
-                return True
+                previous = continued_response(planned.request)
+                if previous is not None and is_lost_response(failure, previous):
+                    logger.info(
+                        "Model Studio: the previous response is lost (%s): the whole history is sent", failure.code
+                    )
+                    planned = replace(planned, request=without_previous_response(planned.request))
+                    return True
             if planned.stream or not asks_for_stream(failure):
                 return False
             planned = plan(request, model, stream=True)
@@ -355,9 +361,7 @@ class Flows:
             error.partial = fold(attempt.deltas)
         error.request_id = error.request_id or attempt.request_id
         error.url = attempt.url
-        from modelstudio_core.http.advice import advice  # imported at first use
-
-        if more := advice(error, self._config, attempt.url, attempt.headers, request, model):
+        if more := self._advice(error, self._config, attempt.url, attempt.headers, request, model):
             error.add_sentence(more)
         error.redact(attempt.redactor)
 
