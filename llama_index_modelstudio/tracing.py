@@ -17,8 +17,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def without_span(method: F) -> F:
-    """Return a method of a base class without the span that LlamaIndex wraps around it."""
-    return cast(F, getattr(method, "__wrapped__", method))
+    """Return a method of a base class without the span that LlamaIndex wraps around it.
+
+    If another package has replaced or wrapped the method, return it as it is.
+    """
+    inner = getattr(method, "__wrapped__", None)
+    return cast(F, inner) if inspect.ismethod(inner) and not hasattr(inner, "__wrapped__") else method
 
 
 def hide_headers(*methods: str) -> Callable[[C], C]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import pytest
+import wrapt
+from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
@@ -76,3 +80,30 @@ def test_the_step_of_a_pipeline(spans: SimpleSpanHandler) -> None:
         ModelStudioEmbedding(base_url=server.url)([TextNode(text="a")])
     assert of(spans, "ModelStudioEmbedding.__call__") == 1
     assert of(spans, "ModelStudioEmbedding.get_text_embedding_batch") == 1
+
+
+@pytest.mark.parametrize("library", ["functools", "wrapt"])
+def test_a_wrapper_of_another_package_is_kept(
+    library: str, spans: SimpleSpanHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tracers and tests wrap methods of LlamaIndex's classes."""
+    calls: list[str] = []
+
+    def wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            calls.append(library)
+            return method(*args, **kwargs)
+
+        @wrapt.decorator
+        def decorator(method: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            calls.append(library)
+            return method(*args, **kwargs)
+
+        return wrapper if library == "functools" else decorator(method)
+
+    monkeypatch.setattr(BaseEmbedding, "__call__", wrapped(BaseEmbedding.__call__))
+    with Loopback(service) as server:
+        [node] = ModelStudioEmbedding(base_url=server.url)([TextNode(text="a")])
+    assert node.embedding is not None
+    assert calls == [library]
