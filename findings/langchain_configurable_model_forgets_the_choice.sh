@@ -3,7 +3,7 @@
 #            with_structured_output, and in create_agent.
 # Really:    bind_tools and with_structured_output are those of the default model, and what they return knows no
 #            alternatives: config={"configurable": {"llm": "big"}} is accepted, and the default model answers. So an
-#            agent obeys the choice until it has its first tool. A runnable of with_fallbacks does bind all its models.
+#            agent obeys the choice until it has its first tool.
 # Version:   langchain 1.5.2, langchain-core 1.8.3
 # Date:      2026-11-30
 # Seen:      asked for "big": invoke 'big', bind_tools 'small', with_structured_output 'small', agent 'big', agent with

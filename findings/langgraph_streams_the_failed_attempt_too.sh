@@ -7,7 +7,7 @@
 # Version:   langchain 1.5.2, langchain-core 1.8.3, langgraph 1.2.24
 # Date:      2026-11-30
 # Seen:      ModelRetryMiddleware: 'It is It is sunny.' (2 IDs); state: 'It is sunny.'
-#            ModelFallbackMiddleware: 'It is It is sunny.' (2 IDs); with_retry in a node: 'It is It is sunny.' (2 IDs)
+#            the same with ModelFallbackMiddleware, with_retry in a node and with_fallbacks in a node
 # Matters:   the user reads a broken sentence, and with a fallback parts of two models. Clear what is shown when the ID
 #            of the chunks changes. The retries of ChatModelStudio end once the first part of an answer has arrived.
 set -euo pipefail
@@ -60,12 +60,18 @@ def seen(app: Any) -> tuple[str, int, str]:
     return text, len(ids), state["messages"][-1].text
 
 
-retried = Model(failures=1).with_retry(wait_exponential_jitter=False)
-builder = StateGraph(MessagesState).add_node("ask", lambda state: {"messages": [retried.invoke(state["messages"])]})
+def node(model: Any) -> Any:
+    """Return a graph whose only node calls invoke()."""
+    builder = StateGraph(MessagesState)
+    builder.add_node("ask", lambda state: {"messages": [model.invoke(state["messages"])]})
+    return builder.add_edge(START, "ask").compile()
+
+
 apps = {
     "ModelRetryMiddleware": create_agent(Model(failures=1), middleware=[ModelRetryMiddleware(initial_delay=0)]),
     "ModelFallbackMiddleware": create_agent(Model(failures=1), middleware=[ModelFallbackMiddleware(Model())]),
-    "with_retry in a node": builder.add_edge(START, "ask").compile(),
+    "with_retry in a node": node(Model(failures=1).with_retry(wait_exponential_jitter=False)),
+    "with_fallbacks in a node": node(Model(failures=1).with_fallbacks([Model()])),
 }
 for name, app in apps.items():
     text, ids, state = seen(app)
