@@ -17,6 +17,7 @@ python3 -m venv "$folder/env"
 
 cat > "$folder/run.py" <<'PYTHON'
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.caches import InMemoryCache
 from langchain_core.language_models import BaseChatModel
@@ -40,17 +41,25 @@ def ask(state: MessagesState) -> dict[str, list[BaseMessage]]:
     return {"messages": [model.invoke([state["messages"][-1]])]}
 
 
-builder = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask")
-graph = builder.compile(checkpointer=InMemorySaver())
-config = {"configurable": {"thread_id": "1"}}
-for _ in range(2):
-    state = graph.invoke({"messages": [("user", "ping")]}, config)
-thread = [(message.type, message.content) for message in state["messages"]]
+def ask_with_new_id(state: MessagesState) -> dict[str, list[BaseMessage]]:
+    [answer] = ask(state)["messages"]
+    return {"messages": [answer.model_copy(update={"id": str(uuid4())})]}
 
+
+def thread_of(node: Any) -> list[tuple[str, Any]]:
+    builder = StateGraph(MessagesState).add_node("ask", node).add_edge(START, "ask")
+    graph = builder.compile(checkpointer=InMemorySaver())
+    for _ in range(2):
+        state = graph.invoke({"messages": [("user", "ping")]}, {"configurable": {"thread_id": "1"}})
+    return [(message.type, message.content) for message in state["messages"]]
+
+
+thread, avoided = thread_of(ask), thread_of(ask_with_new_id)
 model.invoke("hello").content += "!"
 changed = model.invoke("hello").content
 print(f"thread: {thread}; cached after a change: {changed!r}")
 assert thread == [("human", "ping"), ("ai", "pong"), ("human", "ping")]
+assert avoided == [("human", "ping"), ("ai", "pong")] * 2
 assert changed == "pong!"
 PYTHON
 
