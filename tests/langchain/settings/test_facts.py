@@ -71,15 +71,21 @@ def test_the_profile(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", ["qwen-plus", "qwen3.7-max", "qwen3.8-max", "qwq-plus", "qwen-max", "glm-5.2", "kimi-k2.6", "made-up"]
-)
+    "model",
+    [
+        "qwen-plus", "qwen3.7-max", "qwen3.8-max", "qwq-plus", "qwen-max", "glm-5.2", "kimi-k2.6",
+        "MiniMax/MiniMax-M3",  # controlled by the object `thinking`
+        "made-up",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("given", THINKING, ids=short)
 def test_the_thinking_mode_of_an_object_is_that_of_its_requests(model: str, given: dict[str, Any]) -> None:
-    """It decides the token limits in `profile` and in LlamaIndex's `metadata`."""
+    """So is that of a call. It decides the token limits in `profile` and in LlamaIndex's `metadata`."""
     llm = ChatModelStudio(model=model, api_key=KEY, **given)
     asked = may_think(*llm._core_request((Message("user", "hello"),), None, {}))
     assert llm._core_may_think() == asked
     assert llm._core_may_think({"temperature": 1}) == asked
+    assert ChatModelStudio(model=model, api_key=KEY)._core_may_think(given) == asked
 
 
 def test_the_profile_does_not_depend_on_settings() -> None:
