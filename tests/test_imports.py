@@ -13,7 +13,8 @@ from tests.service import Answer
 
 NOT_NEEDED = (
     "batches", "chat_format", "cli", "doctor", "files", "http.advice", "http.limiter", "http.temporary", "prices",
-    "protocols.dashscope", "protocols.responses", "retrieval", "retrieval_settings", "tokens",
+    "protocols.dashscope", "protocols.responses", "protocols.responses_requests", "retrieval", "retrieval_settings",
+    "tokens",
 )  # fmt: skip
 ADAPTERS = [
     (
@@ -75,3 +76,28 @@ except APIConnectionError:
         command = [sys.executable, "-W", "ignore", "-c", code, server.url]
         said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert said.stdout == "[]\n"
+
+
+CALLS = {
+    "langchain_modelstudio": "print(adapter.ChatModelStudio(**settings).invoke('?').text)",
+    "llama_index_modelstudio": "print(adapter.ModelStudio(**settings).complete('?').text)",
+}
+
+
+@pytest.mark.parametrize("adapter", CALLS)
+def test_a_first_call_without_limits_loads_no_others(adapter: str) -> None:
+    message = {"role": "assistant", "content": "Yes."}
+    answer = {"model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    code = f"""
+import json, sys
+import httpx
+import {adapter} as adapter
+service = httpx.MockTransport(lambda request: httpx.Response(200, json={answer!r}))
+settings = dict(model="qwen-max", api_key="sk-1", http_client=httpx.Client(transport=service))
+{CALLS[adapter]}
+print(json.dumps(sorted(sys.modules)))
+"""
+    said = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True)
+    text, loaded = said.stdout.splitlines()
+    assert text == "Yes."
+    assert not {f"modelstudio_core.{name}" for name in NOT_NEEDED} & {*json.loads(loaded)}
