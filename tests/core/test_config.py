@@ -105,7 +105,7 @@ PRECEDENCE: list[tuple[str, dict[str, Any], dict[str, str], str, str]] = [
         (f"the default host for another package, {name}", {}, {name: value}, "", "dashscope-intl.aliyuncs.com")
         for name, value in (
             ("DASHSCOPE_HTTP_BASE_URL", "https://dashscope-intl.aliyuncs.com/api/v1"),
-            ("DASHSCOPE_API_BASE", "https://DashScope-intl.aliyuncs.com/compatible-mode/v1"),
+            ("DASHSCOPE_API_BASE", " https://DashScope-intl.aliyuncs.com/compatible-mode/v1\n"),
             ("DASHSCOPE_API_REGION", "ap-southeast-1"),
         )
     ),
@@ -320,6 +320,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, str], str]] = [
             ("DASHSCOPE_COMPATIBLE_BASE_URL", "https://dashscope.aliyuncs.com/compatible-mode/v1", {}),
             ("DASHSCOPE_API_REGION", "cn-beijing", {}),
             ("DASHSCOPE_API_BASE", "no URL: http://[", {}),
+            ("DASHSCOPE_API_BASE", "https://dashscope-intl.aliyuncs.com.example.org/api/v1", {}),
             ("DASHSCOPE_API_BASE", "https://c", {"DASHSCOPE_API_REGION": "ap-southeast-1"}),
         )
     ),
