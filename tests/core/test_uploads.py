@@ -380,13 +380,18 @@ def test_a_key_function_may_have_keys_of_several_accounts(
 
 
 @pytest.mark.parametrize("style", ["threads", "tasks"])
-def test_concurrent_calls_share_an_upload(style: str, server: Loopback, service: UploadService, tmp_path: Path) -> None:
-    """Ten prompts about one video upload it once."""
+def test_concurrent_calls_share_an_upload(
+    style: str, server: Loopback, service: UploadService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten prompts about one video upload it once, also if each thread finds no uploads yet."""
     path = tmp_path / "a.png"
     path.write_bytes(LARGE)
     llm = model("langchain", server)
     prompts: Any = [[message("langchain", path)]] * 10
     if style == "threads":
+        new = temporary.TemporaryUploads
+        slow = threading.Event()  # so that each thread finds none
+        monkeypatch.setattr(temporary, "TemporaryUploads", lambda *given: slow.wait(0.05) or new(*given))
         llm.batch(prompts)
     else:
         asyncio.run(llm.abatch(prompts))
