@@ -13,7 +13,7 @@ import pytest
 
 from local_model.front import ApiServer
 from local_model.options import Options
-from tests.loopback import Exchange, Loopback, Script, reply_json
+from tests.loopback import Exchange, Loopback, Script, reply, reply_json
 
 FORCED: dict[str, Any] = {
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}],
@@ -94,3 +94,16 @@ def test_a_text_that_llama_cpp_refuses_to_count() -> None:
     with front(script=reply_json(503, FAILURE)) as url:
         response = httpx.post(f"{url}/embeddings", json={"model": "m", "input": "a" * 600}, timeout=10)
     assert (response.status_code, response.json()) == (503, FAILURE)
+
+
+def test_an_answer_that_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """The client sees it, and the front prints no traceback."""
+    cut = reply(200, b'{"choices": [', {"Content-Length": "100"})
+
+    def script(exchange: Exchange) -> None:
+        cut(exchange)
+        exchange.close()
+
+    with front(script=script) as url, pytest.raises(httpx.RemoteProtocolError):
+        post(url, *PATHS[0][:1], **PATHS[0][1], stream=False)
+    assert "Traceback" not in capsys.readouterr().err
