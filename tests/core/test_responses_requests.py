@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -243,15 +244,15 @@ def complete(server: Loopback, *messages: Message, **values: Any) -> Any:
         client.close()
 
 
-def failed(code: str, message: str) -> Any:
-    """The service fails after `response.created`, with HTTP status 200."""
+def failed(code: str, message: str, events: Sequence[Any] = ()) -> Any:
+    """The service fails after `response.created` and `events`, with HTTP status 200."""
 
     def script(exchange: Exchange) -> None:
         error = {"code": code, "message": message}
         exchange.send_head(200, {"Content-Type": "text/event-stream"})
         created = {"type": "response.created", "response": response(status="queued")}
         exchange.send_chunk(
-            frames([created, {"type": "response.failed", "response": response(status="failed", error=error)}])
+            frames([created, *events, {"type": "response.failed", "response": response(status="failed", error=error)}])
         )
         exchange.end()
 
@@ -273,6 +274,17 @@ def test_a_lost_response_falls_back_to_the_whole_history(streams: bool, caplog: 
     assert (first["previous_response_id"], len(first["input"])) == ("resp_1", 1)
     assert ("previous_response_id" in second, len(second["input"])) == (False, 5)
     assert [r.levelname for r in caplog.records if "whole history" in r.getMessage()] == ["INFO"]
+
+
+def test_an_error_about_a_response_after_text_is_final() -> None:
+    """The text was received, so it must not be sent twice."""
+    text = {"type": "response.output_text.delta", "item_id": "msg_1", "content_index": 0, "delta": "It"}
+    with Loopback([failed(**LOST, events=[text]), Answer(text=["It"])]) as server:
+        with pytest.raises(BadRequestError) as caught:
+            complete(server, *HISTORY, NEW, use_previous_response_id=True, streaming=True)
+        assert len(server.requests) == 1
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "It"
 
 
 def test_a_lost_response_by_argument_is_an_error() -> None:
