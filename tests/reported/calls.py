@@ -99,6 +99,11 @@ LLAMA_INDEX: dict[str, Ask] = {
     "astructured_predict": lambda llm, options: llm.astructured_predict(City, PROMPT, llm_kwargs=options, what="it"),
     "as_structured_llm": lambda llm, options: llm.as_structured_llm(City).chat(QUESTION, **options),
     "as_structured_llm, async": lambda llm, options: llm.as_structured_llm(City).achat(QUESTION, **options),
+    "as_structured_llm, text": lambda llm, options: llm.as_structured_llm(City).complete("hello", **options),
+    "as_structured_llm, stream": lambda llm, options: llm.as_structured_llm(City).stream_chat(QUESTION, **options),
+    "as_structured_llm, async stream": lambda llm, options: llm.as_structured_llm(City).astream_chat(
+        QUESTION, **options
+    ),
     "stream_structured_predict": lambda llm, options: llm.stream_structured_predict(
         City, PROMPT, llm_kwargs=options, what="it"
     ),

@@ -59,6 +59,8 @@ HEADERS = {"X-Api-Token": SECRET, "X-Title": "a title"}
 # ---------------------------------------------------------------- headers and time limits of a call
 
 
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")  # streams of LlamaIndex's
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211")  # StructuredLLM
 @pytest.mark.report(20)
 @every_protocol
 @every_ask
