@@ -144,7 +144,7 @@ def test_the_transport_on_uvloop() -> None:
         "import asyncio, sys, uvloop, pytest\n"
         "asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())\n"
         "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', 'tests/core/transport',"
-        " '-k', '(async or test_streams) and not open_files and not end_of_the_process']))"
+        " '-k', '(async or test_streams) and not open_files and not close_at_exit']))"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
