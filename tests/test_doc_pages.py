@@ -111,6 +111,7 @@ def test_the_options_of_the_local_model() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.local_model
 def test_the_local_model_answers(capsys: pytest.CaptureFixture[str]) -> None:
     """The snippet that starts a local model runs as printed."""
     [snippet] = [code for code in snippets("docs/testing.md") if "local_model" in code]
