@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
@@ -36,6 +35,8 @@ def openai_tools(tools: Any, strict: bool | None, protocol: str = "openai") -> l
 
 
 def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
+    from langchain_core.utils.function_calling import convert_to_openai_tool  # imported at first use
+
     try:
         return convert_to_openai_tool(_convertible(tool), strict=strict)
     except _CONVERSION_ERRORS as error:
@@ -46,6 +47,8 @@ def _openai_tool(tool: Any, strict: bool | None) -> dict[str, Any]:
 
 def openai_function(schema: Any, strict: bool | None = None) -> dict[str, Any]:
     """Return the OpenAI function of `schema`. Raises ConfigurationError if it has no name or is not a schema."""
+    from langchain_core.utils.function_calling import convert_to_openai_function  # imported at first use
+
     try:
         function = convert_to_openai_function(_convertible(unwrapped(schema)), strict=strict)
     except _CONVERSION_ERRORS as error:

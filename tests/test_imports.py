@@ -21,7 +21,7 @@ ADAPTERS = [
         "langchain_modelstudio",
         "langchain_core.language_models.chat_models",
         ("batches", "embeddings", "rerank", "structured"),
-        ("difflib", "langchain_core.tools.base", "httpcore", "sqlite3"),
+        ("difflib", "langchain_core.tools.base", "langchain_core.utils.function_calling", "httpcore", "sqlite3"),
     ),
     (
         "llama_index_modelstudio",

@@ -43,8 +43,10 @@ T = TypeVar("T", httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 # ---------------------------------------------------------------- idle connections
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Idle(Generic[T]):
+    """An idle connection."""
+
     transport: T
     network_stream: Any  # httpcore's NetworkStream
     since: float

@@ -40,7 +40,7 @@ class Open:
     to_service: bool = True
 
 
-@dataclass(slots=True)  # not frozen, because a stream reuses one object for all reads
+@dataclass(slots=True, eq=False, repr=False)  # not frozen, because a stream reuses one object for all reads
 class Read:
     """Yield `deltas`, then read. The result is the next bytes, or None at the end of the body.
 
@@ -87,7 +87,7 @@ Step: TypeAlias = GetKey | Open | Read | Perform | Wait | End
 Flow: TypeAlias = Generator[Step, Any, None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Attempt:
     """State of one attempt: what was sent and received so far.
 
