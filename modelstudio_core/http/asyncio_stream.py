@@ -200,14 +200,17 @@ class AsyncioStream(asyncio.Protocol):
 
     # ---------------------------------------------------------------- TLS
 
-    async def start_tls(self, context: ssl.SSLContext, host: str, seconds: float | None) -> None:
-        """Encrypt the connection. Raises OSError, of which ssl.SSLError is a subclass."""
+    async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
+        """Encrypt the connection. Raises OSError, of which ssl.SSLError is a subclass.
+
+        The caller limits the time: a timeout of the event loop would be an OSError too, if it came first.
+        """
         if self._ended:
             raise ConnectionResetError("the server closed the connection before the TLS handshake")
         if self._unread:  # they would be read as if they had been encrypted
             raise ConnectionAbortedError("the server sent bytes before the TLS handshake")
         transport = await self._loop.start_tls(
-            self._transport, self, context, server_hostname=host, ssl_handshake_timeout=seconds or _NO_LIMIT
+            self._transport, self, context, server_hostname=host, ssl_handshake_timeout=_NO_LIMIT
         )
         if transport is None:
             raise ConnectionResetError("the server closed the connection during the TLS handshake")
@@ -228,7 +231,7 @@ async def connect(host: str, port: int, context: ssl.SSLContext | None, seconds:
             stream = await _connect(await _addresses(host, port), port)
             if context is not None:
                 try:
-                    await stream.start_tls(context, host, seconds)
+                    await stream.start_tls(context, host)
                 except BaseException:
                     stream.close()
                     raise

@@ -101,6 +101,29 @@ async def test_reset_is_read_error_after_received_bytes(tls: bool, certificate: 
         assert isinstance(caught.value.__cause__, ConnectionResetError)
 
 
+async def test_event_loop_has_no_handshake_timeout(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be an OSError, and if it came first, a connect timeout would look like a refused connection."""
+    running, limits = asyncio.get_running_loop(), []
+
+    class Loop:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(running, name)
+
+        async def start_tls(self, *args: Any, ssl_handshake_timeout: float, **options: Any) -> Any:
+            limits.append(ssl_handshake_timeout)
+            return await running.start_tls(*args, ssl_handshake_timeout=ssl_handshake_timeout, **options)
+
+    class Stream(AsyncioStream):
+        def __init__(self) -> None:
+            super().__init__()
+            self._loop = Loop()  # type: ignore[assignment]
+
+    monkeypatch.setattr(asyncio_stream, "AsyncioStream", Stream)
+    async with opened(says(b"one"), certificate) as (stream, _):
+        assert await rest(stream) == b"one"
+    assert min(limits) > 3600
+
+
 @pytest.mark.parametrize("notified", [True, False], ids=["close_notify", "only the socket"])
 async def test_half_closed_tls_is_end_of_connection(notified: bool, certificate: Certificate) -> None:
     def leaves(exchange: Exchange) -> None:
